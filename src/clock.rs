@@ -1,0 +1,77 @@
+//! The one source of time: only this file reads a clock or sleeps.
+//!
+//! Everything that decides receives `now` as a value; everything that waits does so here. A hand-set
+//! clock lets tests move time; it never moves by itself and never goes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
+
+/// The clock a part was given: the machine's, or one that a test moves by hand.
+///
+/// Clones share one hand.
+#[derive(Clone, Debug)]
+pub struct Clock(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    System { start: tokio::time::Instant },
+    Hand { start: DateTime<Utc>, now: Arc<watch::Sender<DateTime<Utc>>> },
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn system() -> Self {
+        Self(Kind::System { start: tokio::time::Instant::now() })
+    }
+
+    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    #[must_use]
+    pub fn by_hand(start: DateTime<Utc>) -> Self {
+        Self(Kind::Hand { start, now: Arc::new(watch::Sender::new(start)) })
+    }
+
+    /// The wall clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub fn now(&self) -> DateTime<Utc> {
+        match &self.0 {
+            Kind::System { .. } => Utc::now(),
+            Kind::Hand { now, .. } => *now.borrow(),
+        }
+    }
+
+    /// Time since this clock was made, by the monotonic clock: steps of the wall clock do not show.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Kind::System { start } => tokio::time::Instant::now() - *start,
+            Kind::Hand { start, now } => (*now.borrow() - start).to_std().unwrap_or_default(),
+        }
+    }
+
+    /// Waits for `time`; a hand-set clock waits until it was moved that far.
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    pub async fn sleep(&self, time: Duration) {
+        match &self.0 {
+            Kind::System { .. } => tokio::time::sleep(time).await,
+            Kind::Hand { now, .. } => {
+                let until = *now.borrow() + TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+                // The sender lives as long as this clock, so waiting cannot fail.
+                let _moved = now.subscribe().wait_for(|now| *now >= until).await;
+            }
+        }
+    }
+
+    /// Moves a hand-set clock forward; the machine's clock is not moved.
+    pub fn advance(&self, time: Duration) {
+        if let Kind::Hand { now, .. } = &self.0 {
+            now.send_modify(|now| *now += TimeDelta::from_std(time).unwrap_or(TimeDelta::zero()));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The `tixing` program.
+
+fn main() {}

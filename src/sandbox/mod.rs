@@ -1,0 +1,1 @@
+//! A fake WeChat platform on loopback, with its own books.

@@ -62,8 +62,9 @@ impl Clock {
             Kind::System { .. } => tokio::time::sleep(time).await,
             Kind::Hand { now, .. } => {
                 let until = *now.borrow() + TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+                let mut hand = now.subscribe();
                 // The sender lives as long as this clock, so waiting cannot fail.
-                let _moved = now.subscribe().wait_for(|now| *now >= until).await;
+                let _moved = hand.wait_for(|now| *now >= until).await;
             }
         }
     }

@@ -3,7 +3,14 @@
 //! Nothing here reads a clock, a file or a socket, and nothing here is serialised: files, records
 //! and wire formats have shapes of their own at the edges.
 
+pub mod config;
+pub mod consent;
+pub mod delivery;
 pub mod id;
+pub mod message;
+pub mod occurrence;
 pub mod recipient;
+pub mod rule;
 pub mod template;
+pub mod when;
 pub mod zone;

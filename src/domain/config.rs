@@ -1,0 +1,130 @@
+//! What `tixing.yaml` says, checked and complete; secrets stay where they are named.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::id::{AppId, AppName, FieldName, KeyName, RuleId, TemplateName};
+use super::rule::Rule;
+use super::template::Template;
+use super::zone::Zone;
+
+/// The platform's own address.
+pub const PLATFORM_URL: &str = "https://api.weixin.qq.com";
+/// Requests in flight per app when the configuration does not say.
+pub const DEFAULT_IN_FLIGHT: usize = 64;
+/// The most deliveries marked beyond the free slots (`MARK_AHEAD` = min(in_flight, this)).
+pub const MAX_MARK_AHEAD: usize = 16;
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The mini programs.
+    pub apps: BTreeMap<AppName, App>,
+    /// Zone of rules and recipients that state none.
+    pub zone: Zone,
+    /// Folder of the schedule files, resolved.
+    pub schedules: PathBuf,
+    /// Folder of the store, resolved: `lock`, `sled/`, `last-good/`.
+    pub store: PathBuf,
+    /// The public door.
+    pub hook: Hook,
+    /// The operators' door.
+    pub admin: Admin,
+}
+
+/// One mini program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// Its name here.
+    pub name: AppName,
+    /// Its id at the platform.
+    pub appid: AppId,
+    /// Where its secret is.
+    pub secret: SecretSource,
+    /// Which version of the mini program a tap opens: `formal`, `trial`, `developer`.
+    pub state: String,
+    /// `zh_CN`, `en_US`, `zh_HK`, `zh_TW`.
+    pub lang: String,
+    /// Most requests in flight.
+    pub in_flight: usize,
+    /// Most requests begun in a second.
+    pub per_second: Option<u32>,
+    /// Its templates by name.
+    pub templates: BTreeMap<TemplateName, Template>,
+    /// Scheme and authority of the platform.
+    pub base_url: String,
+}
+
+impl App {
+    /// How many deliveries may be marked beyond the free slots.
+    #[must_use]
+    pub fn mark_ahead(&self) -> usize {
+        self.in_flight.min(MAX_MARK_AHEAD)
+    }
+}
+
+/// Where a secret is; never the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A systemd credential of this name.
+    Credential(String),
+    /// A file, resolved.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// The public door.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hook {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Keys of backends.
+    pub keys: Vec<HookKey>,
+    /// Recipient fields that a session may set.
+    pub session_fields: Vec<FieldName>,
+    /// Whether `POST /v1/login` is open.
+    pub login: bool,
+    /// How long a session lasts.
+    pub session_hours: u32,
+    /// Peers whose `X-Forwarded-For` is believed; `None` is the default (loopback, on a loopback listener).
+    pub trusted_proxies: Option<Vec<IpNet>>,
+}
+
+/// An address range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpNet {
+    /// Its first address.
+    pub addr: IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
+}
+
+/// One backend's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookKey {
+    /// Its name in logs.
+    pub id: KeyName,
+    /// Where its secret (`whsec_…`) is.
+    pub secret: SecretSource,
+    /// Apps it may speak for.
+    pub apps: Vec<AppName>,
+}
+
+/// The operators' door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The unix socket, resolved.
+    pub socket: PathBuf,
+}
+
+/// All rules of all files, checked as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleSet {
+    /// Enabled rules by id.
+    pub rules: BTreeMap<RuleId, Arc<Rule>>,
+    /// Rules that a file names with `enabled: false`.
+    pub disabled: Vec<RuleId>,
+}

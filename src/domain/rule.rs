@@ -1,0 +1,82 @@
+//! Rules: one entry of a schedule file, checked and complete.
+//!
+//! A [`Rule`] is what fan-out, rendering and retries work with, from a file or from the snapshot that
+//! an open occurrence keeps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::id::{AppName, OpenId, RuleId, Tag};
+use super::template::{FieldKey, Template};
+use super::when::When;
+use super::zone::Zone;
+
+/// How late a rule may be when it does not say: 30 minutes.
+pub const DEFAULT_GRACE: Duration = Duration::from_mins(30);
+/// The shortest grace a rule may state.
+pub const MIN_GRACE: Duration = Duration::from_mins(1);
+/// How many missed occurrences `missed: all` sends when the rule does not say.
+pub const DEFAULT_MAX: u32 = 3;
+
+/// One reminder rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Its key in the file, unique over all files.
+    pub id: RuleId,
+    /// The app it sends for.
+    pub app: AppName,
+    /// What it sends.
+    pub template: Template,
+    /// Whose civil times `when` states.
+    pub zone: Zone,
+    /// When it is due.
+    pub when: When,
+    /// Who gets it.
+    pub audience: Audience,
+    /// A text for each field of the template: MiniJinja source.
+    pub data: BTreeMap<FieldKey, String>,
+    /// The page a tap opens: MiniJinja source with a constant path.
+    pub page: Option<String>,
+    /// How late a message may still leave.
+    pub grace: Duration,
+    /// What becomes of occurrences found late.
+    pub missed: MissedPolicy,
+    /// What becomes of values that are too long for their field; without an entry the default of the field's type.
+    pub overflow: BTreeMap<FieldKey, Overflow>,
+}
+
+/// Who gets a rule; several conditions are "and", an empty one does not choose.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Audience {
+    /// Has any of these.
+    pub tags: Vec<Tag>,
+    /// Has all of these.
+    pub all_tags: Vec<Tag>,
+    /// Is one of these.
+    pub openids: Vec<OpenId>,
+    /// A MiniJinja expression over the recipient; undefined is false.
+    pub condition: Option<String>,
+}
+
+/// What becomes of occurrences that are found late but within grace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissedPolicy {
+    /// The newest is sent.
+    Latest,
+    /// The newest so many are sent, oldest first.
+    All {
+        /// How many, at least 1.
+        max: u32,
+    },
+    /// None that is found over 60 s late.
+    Skip,
+}
+
+/// What becomes of a value that is too long for its field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// The recipient is skipped, with reason `overflow`.
+    Fail,
+    /// The value is cut on a character boundary.
+    Cut,
+}

@@ -18,4 +18,6 @@ pub mod domain;
 pub mod clock;
 pub mod plan;
 
+pub mod store;
+
 pub mod sandbox;

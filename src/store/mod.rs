@@ -1,0 +1,354 @@
+//! The store: a trait of coarse domain operations, and the engines that keep its promises.
+//!
+//! A write has two ends. It is *decided* when its [`Pending`] resolves: its result is known, its place
+//! among all writes is fixed, and every later read sees it. It is *durable* when [`Store::wait`] has
+//! seen its [`Number`]: from then on no crash and no power cut takes it back. Decided writes become
+//! durable in order, so after a crash a prefix of them is there; every prefix is a legal state.
+//!
+//! No code outside an engine's folder knows a key or a stored shape, and this floor knows nothing of
+//! rules files or of the platform: snapshots are opaque bytes here.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{oneshot, watch};
+
+use crate::domain::consent::Account;
+use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::occurrence::OccurrenceState;
+use crate::domain::recipient::{Profile, Recipient};
+
+mod shapes;
+pub use shapes::*;
+
+/// Most deliveries of one chunk.
+pub const CHUNK_DELIVERIES: usize = 64;
+/// Most bytes of one chunk when it is made, by [`slot_bytes`].
+pub const CHUNK_BYTES: usize = 3584;
+/// Largest key and value together, in bytes; larger ones would leave the synced file.
+pub const MAX_ENTRY_BYTES: usize = 4096;
+/// Largest recipient record, in bytes.
+pub const MAX_RECIPIENT_BYTES: usize = 3072;
+/// Most occurrences in one [`Opening`].
+pub const MAX_OPENED: usize = 32;
+/// Most rows in one [`ImportPiece`].
+pub const MAX_IMPORT_ROWS: usize = 24;
+/// How long the id of a report is kept, in days.
+pub const REPORT_DAYS: i64 = 180;
+
+/// What a delivery to `openid` may come to occupy in its chunk, in bytes.
+#[must_use]
+pub fn slot_bytes(openid: &OpenId) -> usize {
+    openid.as_str().len() + 36
+}
+
+/// Place of a write among all writes of this process, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number(pub u64);
+
+/// The engine failed or is stopping: nothing was promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store cannot promise anything now")]
+pub struct Unavailable;
+
+/// A write whose result is known; it is durable when [`Store::wait`] has seen `number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided<T> {
+    /// What came of it.
+    pub value: T,
+    /// Its place among the writes.
+    pub number: Number,
+}
+
+/// A write on its way to being decided. It is in the queue already: dropping this does not take it back.
+#[derive(Debug)]
+#[must_use = "a write nobody waits for may be refused unseen"]
+pub struct Pending<T>(oneshot::Receiver<Decided<T>>);
+
+impl<T> Pending<T> {
+    /// A write that an engine answers through the sender; dropping the sender answers [`Unavailable`].
+    pub fn channel() -> (oneshot::Sender<Decided<T>>, Self) {
+        let (answer, pending) = oneshot::channel();
+        (answer, Self(pending))
+    }
+
+    /// A write that is decided already, or refused.
+    pub fn ready(result: Option<Decided<T>>) -> Self {
+        let (answer, pending) = Self::channel();
+        if let Some(decided) = result {
+            // The receiver is in `pending`.
+            let _sent = answer.send(decided);
+        }
+        pending
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<Decided<T>, Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // A dropped sender is an engine that failed; the receiver's error says nothing more.
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.map_err(|_dropped| Unavailable))
+    }
+}
+
+/// The durable end of the writes: how far they are safe, and whether the engine still works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All writes up to this one are durable.
+    Durable(Number),
+    /// The engine failed; nothing more becomes durable.
+    Failed,
+}
+
+/// Waits until `number` is durable.
+///
+/// # Errors
+/// [`Unavailable`] when the engine failed before.
+pub async fn wait_durable(
+    mut progress: watch::Receiver<Progress>,
+    number: Number,
+) -> Result<(), Unavailable> {
+    let seen = progress
+        .wait_for(|progress| match progress {
+            Progress::Durable(durable) => *durable >= number,
+            Progress::Failed => true,
+        })
+        .await;
+    match seen.as_deref() {
+        Ok(Progress::Durable(_)) => Ok(()),
+        Ok(Progress::Failed) | Err(_) => Err(Unavailable),
+    }
+}
+
+/// A write's durable end.
+pub type Wait = Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>;
+
+/// What every engine promises.
+///
+/// Writes take effect in the order of the calls. A call never blocks; when an engine cannot queue it,
+/// the [`Pending`] answers [`Unavailable`]. Reads are blocking calls of microseconds (one record) up
+/// to milliseconds (a page); they see every decided write, durable or not: who answers or acts on a
+/// read takes [`Store::decided`] after it and waits for that number.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Asks for `number` to become durable soon, and waits for it.
+    fn wait(&self, number: Number) -> Wait;
+
+    /// Number of the newest decided write.
+    fn decided(&self) -> Number;
+
+    /// How far writes are durable, for those who watch the engine.
+    fn progress(&self) -> watch::Receiver<Progress>;
+
+    // --- consents -------------------------------------------------------------------------------
+
+    /// Books a report: its id, the recipient it speaks of, and a grant for each acceptance; all or nothing.
+    ///
+    /// The same id of the same openid again changes nothing: [`ReportOutcome::Duplicate`] when the
+    /// content is the same, else [`ReportOutcome::Conflict`]. Its number is then at least that of the first copy.
+    fn report(&self, report: Report) -> Pending<ReportOutcome>;
+
+    /// Replaces a recipient's profile; an unknown openid becomes a recipient.
+    fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>)
+    -> Pending<Put>;
+
+    /// Books grants by an operator's word.
+    fn grant(&self, grant: OperatorGrant) -> Pending<Granted>;
+
+    /// Books rows of an import and how far it came, in one batch.
+    ///
+    /// `piece.first` must be [`Store::imported`] of the digest; a piece that is not next changes nothing
+    /// and answers how far the import is.
+    fn import(&self, piece: ImportPiece) -> Pending<u64>;
+
+    // --- rules and occurrences ------------------------------------------------------------------
+
+    /// Starts the cursor of a rule at `now` when it has none; answers the cursor.
+    fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>>;
+
+    /// Opens occurrences and moves their rule's cursor, in one batch.
+    ///
+    /// Nothing happens when the cursor is not `from` any more. An occurrence whose identity is known is not opened again.
+    fn open(&self, opening: Opening) -> Pending<Opened>;
+
+    /// Books one piece of a fan-out: chunk record, grants, position and counts, in one batch.
+    ///
+    /// Nothing happens when the occurrence is not open or its position is not `after` any more.
+    fn chunk(&self, piece: Piece) -> Pending<PieceOutcome>;
+
+    /// Ends the walk of an open occurrence and gives it `state`; deliveries are not touched.
+    ///
+    /// An occurrence with state [`OccurrenceState::Cancelled`] stays in the books until its open deliveries are closed.
+    fn stop_occurrence(&self, occurrence: u64, state: OccurrenceState, reason: Option<String>)
+    -> Pending<()>;
+
+    // --- deliveries -----------------------------------------------------------------------------
+
+    /// Marks deliveries as attempting. A request may start when the mark is durable, and not before.
+    ///
+    /// One answer per id, in order; `None` for a delivery that is neither reserved nor waiting.
+    fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>>;
+
+    /// Ends attempts. A mark is given back by value, so an attempt ends once.
+    ///
+    /// One answer per settlement, in order: the state the delivery is in then.
+    fn settle(&self, settlements: Vec<Settlement>) -> Pending<Vec<crate::domain::delivery::State>>;
+
+    /// Ends deliveries that are held, reserved or waiting; one answer per id: whether it was.
+    fn close(&self, ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Pending<Vec<bool>>;
+
+    /// Makes everything that is attempting in doubt; answers how many. For the start, before any mark.
+    fn recover(&self, now: DateTime<Utc>) -> Pending<u64>;
+
+    /// Settles a delivery in doubt by an operator's word; `false` when it is not in doubt.
+    fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool>;
+
+    // --- upkeep ---------------------------------------------------------------------------------
+
+    /// Keeps a small named value (at most 3 KiB).
+    fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()>;
+
+    /// Removes what is older than its time, a bounded piece; answers how many records. 0 means done.
+    fn retire(&self, now: DateTime<Utc>) -> Pending<u64>;
+
+    /// Proves the books by counting records, at a barrier between writes.
+    fn fsck(&self) -> Pending<Fsck>;
+
+    // --- reads ----------------------------------------------------------------------------------
+
+    /// A kept value.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the engine failed, here and in every read below.
+    fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable>;
+
+    /// One recipient.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable>;
+
+    /// The recipient with this `ref`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable>;
+
+    /// Recipients of `app` after `after` in openid order, each with a hint of his account for `template`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn walk(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Unavailable>;
+
+    /// One account with its counts; `None` when nothing was ever booked.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn account(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Option<AccountView>, Unavailable>;
+
+    /// One account as it is, without resolving what was given out: for the check right before a request.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn bare_account(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Option<Account>, Unavailable>;
+
+    /// Accounts in key order after `after`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn accounts(
+        &self,
+        after: Option<&AccountKey>,
+        limit: usize,
+    ) -> Result<Vec<(AccountKey, AccountView)>, Unavailable>;
+
+    /// The cursor of a rule.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable>;
+
+    /// One occurrence.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn occurrence(&self, number: u64) -> Result<Option<Occurrence>, Unavailable>;
+
+    /// Occurrences after the number `after`, in the order they were opened; `rule` chooses one rule's.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn occurrences(
+        &self,
+        rule: Option<&RuleId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Occurrence>, Unavailable>;
+
+    /// Occurrences with work left: open ones, and stopped ones with open deliveries.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn unfinished(&self) -> Result<Vec<Occurrence>, Unavailable>;
+
+    /// The rule as it was when the occurrence opened, by its hash.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn snapshot(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, Unavailable>;
+
+    /// Deliveries after `after` in id order, at most `limit` chunks; `occurrence` chooses one occurrence's.
+    /// An empty answer is the end.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn deliveries(
+        &self,
+        occurrence: Option<u64>,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Unavailable>;
+
+    /// One delivery.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable>;
+
+    /// Deliveries in doubt, the longest first, at most `limit` chunks' worth.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn doubts(&self, limit: usize) -> Result<Vec<Delivery>, Unavailable>;
+
+    /// How many rows of the import with this digest are booked.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn imported(&self, digest: &[u8; 32]) -> Result<u64, Unavailable>;
+
+    /// Figures for `status`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn figures(&self) -> Result<Figures, Unavailable>;
+}

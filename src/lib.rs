@@ -19,5 +19,8 @@ pub mod clock;
 pub mod plan;
 
 pub mod store;
+pub mod wechat;
+
+pub mod flow;
 
 pub mod sandbox;

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
-use crate::domain::recipient::{Fields, FieldValue};
+use crate::domain::recipient::{FieldValue, Fields};
 use crate::domain::zone::Zone;
 use crate::store::{Store, Unavailable};
 use crate::wechat::LoginError;

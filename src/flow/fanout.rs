@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::message::Message;
-use crate::domain::occurrence::{OccurrenceState, SkipReason};
+use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
 use crate::domain::recipient::Profile;
 use crate::domain::rule::Rule;
 use crate::plan::audience::{self, Selector};
@@ -293,7 +293,8 @@ impl Walker {
 
 impl Ready {
     fn render(&self, occurrence: &Occurrence, openid: &OpenId, profile: &Profile) -> Result<Message, SkipReason> {
-        self.compiled.render(&Input { openid, profile, due: occurrence.due_at })
+        let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
+        self.compiled.render(&Input { openid, profile, due: &due })
     }
 }
 

@@ -157,13 +157,9 @@ impl Scheduler {
     async fn open(&mut self, id: &RuleId, now: DateTime<Utc>) -> Result<(), Unavailable> {
         let Some(planned) = self.rules.get_mut(id) else { return Ok(()) };
         let rule = Arc::clone(&planned.rule);
-        let window = Window { after: planned.cursor, until: now };
-        let dues: Vec<Due> = recurrence::occurrences(&rule.when, rule.zone, Dst::Auto, window);
-        let reached = dues.last().map_or(now, |due| if dues.len() < recurrence::MAX_OCCURRENCES { now } else { due.at });
-        let verdicts = missed::judge(&dues, rule.grace, rule.missed, now);
-        let occurrences = fold(&rule, &dues, &verdicts);
+        let occurrences = found(&rule, planned.cursor, now);
         let store = Arc::clone(&self.store);
-        let opened = advance(&*store, planned, reached, occurrences).await?;
+        let opened = advance(&*store, planned, now, occurrences).await?;
         planned.next = next_due(planned);
         for number in &opened {
             info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
@@ -218,32 +214,58 @@ async fn advance(
     }
 }
 
-/// Turns verdicts into records: what opens stands alone, neighbours that were missed share one.
-fn fold(rule: &Rule, dues: &[Due], verdicts: &[Verdict]) -> Vec<NewOccurrence> {
+/// What is due of a rule in (cursor, now], as records: what opens stands alone, neighbours that were
+/// missed share one, named after the newest of them.
+fn found(rule: &Rule, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccurrence> {
     let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
-    let mut records: Vec<NewOccurrence> = Vec::new();
-    for (due, verdict) in dues.iter().zip(verdicts) {
+    let mut records = Records { rule, grace, list: Vec::new() };
+    // What is beyond grace is missed under every policy and only counted, however much it is.
+    let horizon = now.checked_sub_signed(grace).map_or(cursor, |at| at - TimeDelta::milliseconds(1)).max(cursor);
+    for due in windows(rule, Window { after: cursor, until: horizon }) {
+        records.push(due, Verdict::Missed);
+    }
+    let dues: Vec<Due> = windows(rule, Window { after: horizon, until: now }).collect();
+    for (due, verdict) in missed::judge(&dues, rule.grace, rule.missed, now) {
+        records.push(due, verdict);
+    }
+    let surplus = records.list.len().saturating_sub(MAX_OPENED);
+    records.list.drain(..surplus);
+    records.list
+}
+
+/// All due times of a window, however many.
+fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
+    let mut after = Some(window.after);
+    std::iter::from_fn(move || {
+        let from = after.filter(|after| *after < window.until)?;
+        let dues = recurrence::occurrences(&rule.when, rule.zone, Dst::Auto, Window { after: from, ..window });
+        let full = dues.len() == recurrence::MAX_OCCURRENCES;
+        after = dues.last().filter(|_| full).map(|due| due.at);
+        Some(dues)
+    })
+    .flatten()
+}
+
+/// Records of one look, as they grow.
+struct Records<'a> {
+    rule: &'a Rule,
+    grace: TimeDelta,
+    list: Vec<NewOccurrence>,
+}
+
+impl Records<'_> {
+    fn push(&mut self, due: Due, verdict: Verdict) {
         let missed = match verdict {
             Verdict::Open => None,
             Verdict::Missed => Some(1),
         };
-        match records.last_mut() {
-            Some(last) if missed.is_some() && last.missed.is_some() => {
-                // The record is named after the newest of the missed ones.
-                last.due = *due;
-                last.missed = last.missed.map(|n| n + 1);
-            }
-            Some(_) | None => records.push(NewOccurrence {
-                due: *due,
-                zone: rule.zone,
-                deadline: due.at + grace,
-                missed,
-            }),
+        if let Some(last) = self.list.last_mut().filter(|last| missed.is_some() && last.missed.is_some()) {
+            last.due = due;
+            last.missed = last.missed.map(|n| n + 1);
+        } else {
+            self.list.push(NewOccurrence { due, zone: self.rule.zone, deadline: due.at + self.grace, missed });
         }
     }
-    let surplus = records.len().saturating_sub(MAX_OPENED);
-    records.drain(..surplus);
-    records
 }
 
 fn next_due(planned: &Planned) -> Option<DateTime<Utc>> {

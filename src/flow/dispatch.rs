@@ -57,6 +57,8 @@ pub struct Item {
     pub deadline: DateTime<Utc>,
     /// Attempts that began.
     pub attempts: u32,
+    /// How many of them were answered −1.
+    pub n_busy: u32,
     /// What it remembers of them.
     pub past: Past,
     /// Not before this, for a waiting one.
@@ -326,16 +328,17 @@ impl Dispatch {
         }
     }
 
-    fn answered(&mut self, item: Item, mark: Mark, started_at: DateTime<Utc>, sent: &Sent) {
+    fn answered(&mut self, mut item: Item, mark: Mark, started_at: DateTime<Utc>, sent: &Sent) {
         let now = self.clock.now();
         let tried = Tried {
             n_attempts: item.attempts + 1,
-            n_busy: u32::from(item.past == Past::Busy) * item.attempts,
+            n_busy: item.n_busy,
             past: item.past,
         };
         self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let decision = retry::decide(&sent.reply, tried, now, item.deadline, self.jitter >> 16);
         self.pause_for(&sent.reply, &decision, now);
+        item.n_busy += u32::from(sent.reply == Reply::Busy);
         let end = match decision {
             Decision::Accept { msgid } => End::Accepted { msgid },
             Decision::Refuse => End::Refused,

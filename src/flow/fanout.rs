@@ -315,6 +315,8 @@ impl Prepared {
             kind: occurrence.kind,
             deadline: occurrence.deadline,
             attempts: self.attempts,
+            // A restart forgets how often, not that it happened.
+            n_busy: u32::from(self.past == Past::Busy),
             past: self.past,
             at: self.at,
             seat: None,

@@ -5,6 +5,7 @@ pub mod fanout;
 pub mod housekeeping;
 pub mod intake;
 pub mod live;
+pub mod outlook;
 pub mod recovery;
 pub mod scheduler;
 

@@ -149,7 +149,6 @@ impl Scheduler {
             self.store.stop_occurrence(occurrence.number, OccurrenceState::Cancelled, reason).await?;
         }
         self.opened.notify_waiters();
-        self.opened.notify_one();
         Ok(())
     }
 
@@ -166,7 +165,6 @@ impl Scheduler {
         }
         if !opened.is_empty() {
             self.opened.notify_waiters();
-            self.opened.notify_one();
         }
         Ok(())
     }

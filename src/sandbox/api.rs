@@ -22,8 +22,8 @@ use super::faults::{Api, Fate, What};
 use super::fields::{self, BadValue};
 use super::login::BadCode;
 use super::platform::{Flight, Inner, State};
-use super::tokens::{BadToken, Mint, Refresh};
-use super::{Template, TemplateKind};
+use super::tokens::{BadToken, Mint, Refresh, Tokens};
+use super::{Field, Template, TemplateKind};
 
 /// The content type of most answers, as captured from the platform in 2023.
 const JSON: &str = "application/json; encoding=utf-8";
@@ -253,10 +253,13 @@ async fn send(inner: &Arc<Inner>, asked: &Asked) -> Ending {
         }
         return ending;
     }
-    let reply = decide(inner, &mut flight, &sent);
-    inner.changed();
-    wait(inner, inner.answer_after).await;
-    wait(inner, fate.delay_after).await;
+    // The wait begins before the acceptance can be seen, so that who sees it may move a hand-set clock.
+    let booked = async {
+        let reply = decide(inner, &mut flight, &sent);
+        inner.changed();
+        reply
+    };
+    let ((), reply) = tokio::join!(biased; wait(inner, inner.answer_after + fate.delay_after), booked);
     if let Some(what) = fate.after {
         return strike(inner, what, Some(reply)).await;
     }
@@ -418,7 +421,7 @@ fn first_bad<'a>(template: &'a Template, sent: &'a Sent) -> Option<(&'a str, Bad
 }
 
 /// The appid of the request's access token.
-fn bearer(tokens: &super::tokens::Tokens, asked: &Asked, now: DateTime<Utc>) -> Result<String, Refusal> {
+fn bearer(tokens: &Tokens, asked: &Asked, now: DateTime<Utc>) -> Result<String, Refusal> {
     let token = asked.param("access_token").filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| Refusal::new(41001, "access_token missing"))?;
     tokens.check(&token, now).map(str::to_owned).map_err(|bad| match bad {
@@ -501,8 +504,8 @@ fn templates(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, R
 }
 
 fn listed(template: &Template) -> Value {
-    let line = |field: &super::Field| format!("{}:{{{{{}.DATA}}}}\n", field.label, field.key);
-    let example = |field: &super::Field| format!("{}:…\n", field.label);
+    let line = |field: &Field| format!("{}:{{{{{}.DATA}}}}\n", field.label, field.key);
+    let example = |field: &Field| format!("{}:…\n", field.label);
     let mut listed = json!({
         "priTmplId": template.id,
         "title": template.title,

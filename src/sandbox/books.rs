@@ -53,7 +53,7 @@ pub enum Outcome {
         /// The platform's code.
         errcode: i32,
     },
-    /// A fault came before it was looked at, or it is still being looked at.
+    /// A fault other than an errcode came before it was looked at.
     Unhandled,
 }
 

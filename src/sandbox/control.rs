@@ -20,11 +20,13 @@
 //!                                 "openid","template","skip":0,"at_most":null,"share":1.0,"seed":0}]   → {}
 //! DELETE /sandbox/faults                                                         → {}
 //! GET    /sandbox/remaining?appid=&openid=&template=                             → {"remaining"}
-//! GET    /sandbox/cards?openid=     → [{"title","template","fields":[{"label","key","value"}],"page","at","msgid"}]
+//! GET    /sandbox/cards?openid=     → [{"title","template","fields":[{"label","key","value"}],
+//!                                       "page","at","msgid"}]
 //! GET    /sandbox/totals            → {"accepted","refused":{"43101":n},"duplicates","accepted_but_unanswered",
 //!                                      "in_flight","in_flight_max","begun","token_calls","connections","change"}
 //! GET    /sandbox/in_flight         → {"in_flight"}
-//! GET    /sandbox/sends?from=0      → [{"at","appid","openid","template","page","data":{},"msgid"|"errcode","answered"}]
+//! GET    /sandbox/sends?from=0      → [{"at","appid","openid","template","page","data":{},
+//!                                       "msgid"|"errcode","answered"}]
 //! GET    /sandbox/changes?after=N   → {"change"}, as soon as it is larger than N
 //! ```
 //!

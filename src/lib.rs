@@ -19,3 +19,4 @@ pub mod clock;
 pub mod plan;
 
 pub mod sandbox;
+pub mod wechat;

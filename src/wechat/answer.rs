@@ -53,6 +53,14 @@ impl Loose {
         }
     }
 
+    /// The text it is, to look at.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(_) | Self::Other => None,
+        }
+    }
+
     /// The text it is.
     pub(super) fn text(self) -> Option<String> {
         match self {

@@ -173,8 +173,10 @@ impl Client {
         }
         let hidden = [token.expose_secret(), self.0.http.secret(), message.to.as_str()];
         let values = message.data.iter().map(|(_key, value)| value.as_str());
+        // Before cleaning: a value may look like the name of its field.
+        let reply = errcode::reply(errcode, answer.errmsg.as_text(), None);
         let Said { errmsg, rid } = answer::said(answer.errmsg, hidden.into_iter().chain(values));
-        Sent { reply: errcode::reply(errcode, errmsg.as_deref(), None), errcode: Some(errcode), errmsg, rid }
+        Sent { reply, errcode: Some(errcode), errmsg, rid }
     }
 
     /// The JSON of a send: raw UTF-8, because the platform refuses escaped text (47002), and always with

@@ -50,6 +50,8 @@ struct SessionAnswer {
     #[serde(default)]
     errcode: Loose,
     #[serde(default)]
+    errmsg: Loose,
+    #[serde(default)]
     openid: Loose,
     #[serde(default)]
     unionid: Loose,
@@ -68,13 +70,16 @@ impl Client {
         if code.is_empty() || code.len() > MAX_CODE || !code.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(LoginError::BadCode);
         }
-        let body = self.0.http.jscode2session(code).await.map_err(|no_answer| {
-            tracing::warn!(wechat.appid = %self.0.http.appid(), "Login at the platform had no answer: {}",
-                answer::clean(&no_answer.text(), [code, self.0.http.secret()]));
+        let http = &self.0.http;
+        let appid = http.appid();
+        let body = http.jscode2session(code).await.map_err(|no_answer| {
+            tracing::warn!(wechat.appid = %appid, "Login in {appid} had no answer: {}",
+                answer::clean(&no_answer.text(), [code, http.secret()]));
             LoginError::Unavailable
         })?;
         let mut repaired = String::new();
         let Some(answer) = answer::parse::<SessionAnswer>(&body, &mut repaired) else {
+            tracing::warn!(wechat.appid = %appid, "Login in {appid} had an answer that is not JSON");
             return Err(LoginError::Unavailable);
         };
         // A success has no errcode in practice and 0 in the official sample.
@@ -84,7 +89,12 @@ impl Client {
             Some(40226) => Err(LoginError::RiskyUser),
             Some(45011) => Err(LoginError::TooFrequent),
             Some(-1) => Err(LoginError::Unavailable),
-            Some(errcode) => Err(LoginError::App { errcode }),
+            Some(errcode) => {
+                let said = answer::said(answer.errmsg, [code, http.secret()]);
+                tracing::warn!(wechat.appid = %appid, wechat.errcode = errcode, wechat.rid = said.rid,
+                    "Platform refuses logins of {appid} ({errcode}): {}", said.errmsg.unwrap_or_default());
+                Err(LoginError::App { errcode })
+            }
         }
     }
 }

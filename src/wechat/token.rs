@@ -166,6 +166,11 @@ impl Token {
         &self.send_url
     }
 
+    /// The errcode of those before it, while no send has shown that this one works after a pause.
+    fn unproven(&self) -> Option<i64> {
+        self.probation.filter(|_errcode| !self.confirmed.load(Ordering::Acquire))
+    }
+
     /// For taking it out of texts.
     pub(super) fn expose_secret(&self) -> &str {
         self.value.expose_secret()
@@ -253,9 +258,7 @@ impl Books {
         }
         if let Some(token) = self.usable(now) {
             let mut trying = Trying::No;
-            if let Some(errcode) = token.probation
-                && !token.confirmed.load(Ordering::Acquire)
-            {
+            if let Some(errcode) = token.unproven() {
                 if token.on_trial.swap(true, Ordering::AcqRel) {
                     return Look::No(Reply::TokenRefused { errcode });
                 }
@@ -385,7 +388,12 @@ impl TokenCache {
         let now = self.inner.clock.elapsed();
         let paused = books.paused(now).is_some();
         if let Some(token) = books.usable(now).filter(|_token| !paused) {
-            return TokenState::Ready { expires_in: token.ends_at.saturating_sub(now) };
+            return match token.unproven() {
+                Some(errcode) => {
+                    TokenState::Failing { error: TokenError::Refused { errcode }, retry_in: Duration::ZERO }
+                }
+                None => TokenState::Ready { expires_in: token.ends_at.saturating_sub(now) },
+            };
         }
         match books.error(now) {
             Some((error, retry_in)) => TokenState::Failing { error, retry_in },
@@ -479,7 +487,8 @@ async fn fetch(inner: Arc<Inner>) {
     impl Drop for Ending {
         fn drop(&mut self) {
             if let Some(inner) = self.0.take() {
-                inner.fail(TokenError::Unavailable { why: "the fetch was ended".to_owned() });
+                // Waiters look again, and fetch again.
+                inner.end(|_books| {});
             }
         }
     }

@@ -24,3 +24,4 @@ pub mod wechat;
 pub mod flow;
 
 pub mod sandbox;
+pub mod wechat;

@@ -24,7 +24,7 @@ use crate::domain::message::{Message, Reply};
 use crate::domain::template::TemplateKind;
 use crate::plan::retry::{self, Decision, Tried};
 use crate::store::{Closing, End, Mark, Settlement, Store, Unavailable};
-use crate::wechat::{Client, Sent};
+use crate::wechat::{Client, Ready, Sent};
 
 /// Batches on their way from the walks to the sender.
 pub const FEED_QUEUE: usize = 16;
@@ -85,7 +85,7 @@ pub struct Dispatch {
     /// Openids with a delivery between mark and settlement.
     lanes: HashSet<OpenId>,
     /// Marked and durable, to be started.
-    marked: VecDeque<(Item, Mark)>,
+    marked: VecDeque<(Item, Mark, Option<Ready>)>,
     /// Given to the writer for marking.
     n_marking: usize,
     n_in_flight: usize,
@@ -106,7 +106,10 @@ struct Pause {
 
 /// What the tasks of a sender come back with.
 enum Done {
-    Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>),
+    /// Marked and durable; the token that was got for them.
+    Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>, Ready),
+    /// No token, so nothing was marked.
+    NoToken(Vec<Item>, Reply),
     Answered { item: Item, mark: Mark, started_at: DateTime<Utc>, sent: Sent },
 }
 
@@ -200,13 +203,15 @@ impl Dispatch {
             None => (app.in_flight + app.mark_ahead()).saturating_sub(outstanding),
         };
         if room > 0 && self.n_marking == 0 {
-            self.mark(room, now, tasks);
+            self.mark(room, client, now, tasks);
         }
         Ok(())
     }
 
     /// Marks at most `room` deliveries whose openid has no other one under way, the occurrences taking turns.
-    fn mark(&mut self, room: usize, now: DateTime<Utc>, tasks: &mut JoinSet<Done>) {
+    ///
+    /// The access token is there first: while there is none, nothing is marked.
+    fn mark(&mut self, room: usize, client: &Client, now: DateTime<Utc>, tasks: &mut JoinSet<Done>) {
         let mut batch: Vec<Item> = Vec::new();
         while batch.len() < room {
             let Some(item) = self.next_item() else { break };
@@ -217,15 +222,19 @@ impl Dispatch {
             return;
         }
         self.n_marking += batch.len();
-        let pending = self.store.mark(batch.iter().map(|item| item.id).collect(), now);
         let store = Arc::clone(&self.store);
+        let client = client.clone();
         tasks.spawn(async move {
+            let ready = match client.ready().await {
+                Ok(ready) => ready,
+                Err(reply) => return Done::NoToken(batch, reply),
+            };
             let marks = async {
-                let decided = pending.await?;
+                let decided = store.mark(batch.iter().map(|item| item.id).collect(), now).await?;
                 store.wait(decided.number).await?;
                 Ok(decided.value)
             };
-            Done::Marked(marks.await.map(|marks| batch.into_iter().zip(marks).collect()))
+            Done::Marked(marks.await.map(|marks| batch.into_iter().zip(marks).collect()), ready)
         });
     }
 
@@ -254,7 +263,7 @@ impl Dispatch {
         tasks: &mut JoinSet<Done>,
     ) -> Result<(), Unavailable> {
         while self.n_in_flight < slots && !self.marked.is_empty() && self.rate_allows(per_second) {
-            let Some((item, mark)) = self.marked.pop_front() else { break };
+            let Some((item, mark, ready)) = self.marked.pop_front() else { break };
             let now = self.clock.now();
             if let Some(end) = self.obstacle(&item, &mark, now)? {
                 self.settle(item, mark, None, end, now);
@@ -266,7 +275,10 @@ impl Dispatch {
             self.n_in_flight += 1;
             let client = client.clone();
             tasks.spawn(async move {
-                let sent = client.send(&item.message).await;
+                let sent = match ready {
+                    Some(ready) => client.send_with(ready, &item.message).await,
+                    None => client.send(&item.message).await,
+                };
                 Done::Answered { item, mark, started_at: now, sent }
             });
         }
@@ -301,12 +313,23 @@ impl Dispatch {
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Unavailable> {
         match done {
-            Ok(Done::Marked(marks)) => {
+            Ok(Done::NoToken(items, reply)) => {
+                self.n_marking = self.n_marking.saturating_sub(items.len());
+                for item in items.into_iter().rev() {
+                    self.lanes.remove(&item.message.to);
+                    self.queues.entry(item.id.occurrence).or_default().push_front(item);
+                }
+                let now = self.clock.now();
+                self.pause_for(&reply, None, now);
+                Ok(())
+            }
+            Ok(Done::Marked(marks, ready)) => {
                 let marks = marks?;
+                let mut ready = Some(ready);
                 self.n_marking = self.n_marking.saturating_sub(marks.len());
                 for (item, mark) in marks {
                     match mark {
-                        Some(mark) => self.marked.push_back((item, mark)),
+                        Some(mark) => self.marked.push_back((item, mark, ready.take())),
                         None => {
                             // Somebody else ended it meanwhile, an operator or a restart's leftovers.
                             debug!(delivery.id = %item.id, "Delivery {} is not open any more", item.id);
@@ -337,7 +360,11 @@ impl Dispatch {
         };
         self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let decision = retry::decide(&sent.reply, tried, now, item.deadline, self.jitter >> 16);
-        self.pause_for(&sent.reply, &decision, now);
+        let stated = match decision {
+            Decision::Wait { at, .. } => Some(at),
+            Decision::Accept { .. } | Decision::Refuse | Decision::Fail { .. } | Decision::Doubt => None,
+        };
+        self.pause_for(&sent.reply, stated, now);
         item.n_busy += u32::from(sent.reply == Reply::Busy);
         let end = match decision {
             Decision::Accept { msgid } => End::Accepted { msgid },
@@ -378,11 +405,7 @@ impl Dispatch {
     }
 
     /// Slows the app down when the answer concerns all of it.
-    fn pause_for(&mut self, reply: &Reply, decision: &Decision, now: DateTime<Utc>) {
-        let stated = match decision {
-            Decision::Wait { at, .. } => Some(*at),
-            Decision::Accept { .. } | Decision::Refuse | Decision::Fail { .. } | Decision::Doubt => None,
-        };
+    fn pause_for(&mut self, reply: &Reply, stated: Option<DateTime<Utc>>, now: DateTime<Utc>) {
         let n = self.pause.map_or(0, |pause| pause.n);
         match reply {
             Reply::NotConnected | Reply::NoToken | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
@@ -493,7 +516,7 @@ impl Dispatch {
     /// Gives marked deliveries that never started back, at stop.
     fn give_back(&mut self) {
         let now = self.clock.now();
-        while let Some((item, mark)) = self.marked.pop_front() {
+        while let Some((item, mark, _ready)) = self.marked.pop_front() {
             self.lanes.remove(&item.message.to);
             let _queued =
                 self.store.settle(vec![Settlement { mark, started_at: None, end: End::NotStarted, now }]);

@@ -19,7 +19,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
 use crate::domain::id::AppId;
@@ -55,6 +56,20 @@ pub struct Options {
     pub lang: String,
 }
 
+impl Options {
+    fn digest(&self) -> [u8; 32] {
+        let proxy = self.proxy.as_deref().unwrap_or_default();
+        let parts =
+            [self.appid.as_str(), self.secret.expose_secret(), &self.base_url, proxy, &self.state, &self.lang];
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
+
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A proxy's address may hold a password, a base_url that was not checked yet too.
@@ -69,6 +84,8 @@ impl fmt::Debug for Options {
 pub struct Client(Arc<Shared>);
 
 struct Shared {
+    /// Hash of all options, to tell whether a reload changed any.
+    made_of: [u8; 32],
     http: Arc<Http>,
     tokens: TokenCache,
     state: String,
@@ -86,10 +103,16 @@ impl Client {
     }
 
     fn with_times(options: Options, clock: Clock, times: Times) -> Result<Self, BuildError> {
+        let made_of = options.digest();
         let Options { appid, secret, base_url, proxy, state, lang } = options;
         let http = Arc::new(Http::new(appid, secret, &base_url, proxy.as_deref(), times)?);
         let tokens = TokenCache::new(Arc::clone(&http), clock);
-        Ok(Self(Arc::new(Shared { http, tokens, state, lang })))
+        Ok(Self(Arc::new(Shared { made_of, http, tokens, state, lang })))
+    }
+
+    /// Whether this client was made of equal options, so that it may be kept with its access token.
+    pub fn is_for(&self, options: &Options) -> bool {
+        self.0.made_of == options.digest()
     }
 
     /// Sees to it that there is an access token, and replaces one whose end is near.

@@ -49,7 +49,7 @@ pub(super) enum Problem {
     Repeated { of: String, value: String },
     BadName { text: String, what: &'static str, allowed: &'static str },
     BadValue { of: String, value: String, allowed: String, meant: Option<String> },
-    NotYet { key: String, instead: &'static str },
+    NotYet { key: String, instead: String },
     NoEffect { key: &'static str, why: &'static str },
     // What a configuration says.
     InlineSecret,
@@ -70,16 +70,13 @@ pub(super) enum Problem {
     TwoForms { one: &'static str, other: &'static str },
     BadDuration { of: String, text: String, why: &'static str },
     GraceTooShort { text: String },
-    BadTime { text: String },
-    ImpossibleDate { text: String },
+    BadTime { message: String, help: String },
+    ImpossibleDate { message: String, help: String },
     BadCron { message: String, help: String },
-    NeverFires { why: String },
+    NeverFires { message: String, help: String },
     // Texts with expressions.
     BadExpression { of: String, message: String, help: String },
-    UnknownVariable { name: String, known: String, meant: Option<String> },
-    UnknownFilter { name: String, known: String, meant: Option<String> },
-    DoesNotFit { key: String, value: String, why: String },
-    UnevenFit { key: String, why: String },
+    DoesNotFit { key: String, message: String, help: String },
     BadPage { message: String, help: String },
 }
 
@@ -113,7 +110,8 @@ pub(super) enum Unquoted {
 
 /// `text` between backticks, short, on one line, and without what looks like a secret.
 pub(super) fn seen(text: &str) -> String {
-    let mut short: String = masked(text).chars().take(MAX_SEEN + 1).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short: String =
+        masked(text).chars().take(MAX_SEEN + 1).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if short.chars().count() > MAX_SEEN {
         short.pop();
         short.push('…');
@@ -190,14 +188,11 @@ pub const CODES: &[(&str, &str)] = &[
     ("two_forms", "a `when` with two forms"),
     ("type_tag", "a YAML type tag (`!name`)"),
     ("unchecked_template", "a template whose fields are not listed"),
-    ("uneven_fit", "a constant value that its template field may refuse"),
     ("unknown_app", "an app that `tixing.yaml` does not have"),
     ("unknown_field", "a field that the template does not have"),
     ("unknown_field_type", "a template field of a type that no table knows"),
-    ("unknown_filter", "a filter that does not exist"),
     ("unknown_key", "a key that does not exist here"),
     ("unknown_template", "a template that the app does not have"),
-    ("unknown_variable", "a variable that does not exist"),
     ("unknown_zone", "a time zone that does not exist"),
     ("unquoted", "a text that YAML takes for something else unless it is quoted"),
     ("unreadable", "a file that cannot be read"),
@@ -206,16 +201,16 @@ pub const CODES: &[(&str, &str)] = &[
 
 impl Problem {
     pub(super) fn severity(&self) -> Severity {
-        match self {
+        let warns = matches!(
+            self,
             Self::IgnoredFile { .. }
-            | Self::NoRules
-            | Self::NoEffect { .. }
-            | Self::UncheckedTemplate { .. }
-            | Self::UnevenFit { .. }
-            | Self::UnknownFieldType { .. } => Severity::Warning,
-            Self::EmptyFile { needs } if needs.is_empty() => Severity::Warning,
-            _ => Severity::Error,
-        }
+                | Self::NoRules
+                | Self::NoEffect { .. }
+                | Self::UncheckedTemplate { .. }
+                | Self::UnknownFieldType { .. }
+                | Self::EmptyFile { needs: "" }
+        );
+        if warns { Severity::Warning } else { Severity::Error }
     }
 
     pub(super) fn code(&self) -> &'static str {
@@ -278,10 +273,7 @@ impl Problem {
             Self::BadCron { .. } => "bad_cron",
             Self::NeverFires { .. } => "never_fires",
             Self::BadExpression { .. } => "bad_expression",
-            Self::UnknownVariable { .. } => "unknown_variable",
-            Self::UnknownFilter { .. } => "unknown_filter",
             Self::DoesNotFit { .. } => "does_not_fit",
-            Self::UnevenFit { .. } => "uneven_fit",
             Self::BadPage { .. } => "bad_page",
         }
     }
@@ -292,7 +284,9 @@ impl Problem {
             Self::Unreadable { cause } => format!("cannot read this file: {cause}"),
             Self::NoFolder => "the folder of the schedule files is not there".into(),
             Self::TooManyFiles { max } => format!("more than {max} schedule files"),
-            Self::FileTooLarge { bytes } => format!("the file has {bytes} bytes, allowed are 1048576 (1 MiB)"),
+            Self::FileTooLarge { bytes } => {
+                format!("the file has {bytes} bytes, allowed are 1048576 (1 MiB)")
+            }
             Self::FolderTooLarge { max } => {
                 format!("with this file the schedule files have more than {max} bytes (8 MiB) in all")
             }
@@ -309,7 +303,9 @@ impl Problem {
             Self::Syntax { what, .. } => format!("this is not YAML: {what}"),
             Self::Tab => "a tab where YAML allows only spaces".into(),
             Self::Unquoted(Unquoted::Cron) => "a cron text that begins with `*` needs quotes".into(),
-            Self::Unquoted(Unquoted::Expression) => "a text that begins with `{{` or `{%` needs quotes".into(),
+            Self::Unquoted(Unquoted::Expression) => {
+                "a text that begins with `{{` or `{%` needs quotes".into()
+            }
             Self::Unquoted(Unquoted::Mark(mark)) => format!("a text that begins with `{mark}` needs quotes"),
             Self::Alias => "YAML aliases (`*name`) are not used here".into(),
             Self::Anchor => "YAML anchors (`&name`) are not used here".into(),
@@ -335,14 +331,24 @@ impl Problem {
             Self::NoEffect { key, why } => format!("`{key}` has no effect here: {why}"),
             Self::InlineSecret => "a secret must not stand in this file".into(),
             Self::DuplicateAppid { first } => format!("the app {} has this appid already", seen(first)),
-            Self::DuplicateTemplateId { first } => format!("the template {} has this id already", seen(first)),
+            Self::DuplicateTemplateId { first } => {
+                format!("the template {} has this id already", seen(first))
+            }
             Self::UnknownApp { name, .. } => format!("there is no app {}", seen(name)),
-            Self::AppNeeded { .. } => "several apps are configured, and nothing says which one this is for".into(),
+            Self::AppNeeded { .. } => {
+                "several apps are configured, and nothing says which one this is for".into()
+            }
             Self::UncheckedTemplate { name } => {
-                format!("the fields of the template {} are not listed, so texts for it are not checked", seen(name))
+                format!(
+                    "the fields of the template {} are not listed, so texts for it are not checked",
+                    seen(name)
+                )
             }
             Self::UnknownFieldType { key } => {
-                format!("{} is of a type that the platform's table does not have; it is not checked", seen(key))
+                format!(
+                    "{} is of a type that the platform's table does not have; it is not checked",
+                    seen(key)
+                )
             }
             Self::UnknownTemplate { name, app, .. } => {
                 format!("the app {} has no template {}", seen(app), seen(name))
@@ -361,16 +367,16 @@ impl Problem {
             Self::NoForm => "`when` does not say when".into(),
             Self::TwoForms { one, other } => format!("`when` has two forms, `{one}` and `{other}`"),
             Self::BadDuration { of, text, why } => format!("{of} cannot be {}: {why}", seen(text)),
-            Self::GraceTooShort { text } => format!("`grace` is {}, but the shortest is 60 seconds", seen(text)),
-            Self::BadTime { text } => format!("{} is not a date with a time", seen(text)),
-            Self::ImpossibleDate { text } => format!("{} does not exist", seen(text)),
+            Self::GraceTooShort { text } => {
+                format!("`grace` is {}, but the shortest is 60 seconds", seen(text))
+            }
+            Self::BadTime { message, .. } | Self::ImpossibleDate { message, .. } => message.clone(),
             Self::BadCron { message, .. } => message.clone(),
-            Self::NeverFires { why } => format!("this rule is never due: {why}"),
+            Self::NeverFires { message, .. } => message.clone(),
             Self::BadExpression { of, message, .. } => format!("mistake in {of}: {message}"),
-            Self::UnknownVariable { name, .. } => format!("there is no variable {}", seen(name)),
-            Self::UnknownFilter { name, .. } => format!("there is no filter {}", seen(name)),
-            Self::DoesNotFit { key, value, why } => format!("{} does not fit into {}: {why}", seen(value), seen(key)),
-            Self::UnevenFit { key, why } => format!("the platform may refuse this value of {}: {why}", seen(key)),
+            Self::DoesNotFit { key, message, .. } => {
+                format!("the text of {} does not fit: {message}", seen(key))
+            }
             Self::BadPage { message, .. } => message.clone(),
         }
     }
@@ -382,15 +388,19 @@ impl Problem {
             Self::NoFolder => "make the folder, or correct `schedules` in tixing.yaml".into(),
             Self::TooManyFiles { .. } => "put several rules into one file".into(),
             Self::FileTooLarge { .. } => "split it into several files".into(),
-            Self::FolderTooLarge { .. } => "keep the texts shorter, or put people into tags instead of `openids`".into(),
-            Self::TooManyRules { .. } => "one rule reaches many recipients: choose them with `to` instead".into(),
+            Self::FolderTooLarge { .. } => {
+                "keep the texts shorter, or put people into tags instead of `openids`".into()
+            }
+            Self::TooManyRules { .. } => {
+                "one rule reaches many recipients: choose them with `to` instead".into()
+            }
             Self::TooManyFindings { .. } => "mend those above first".into(),
             Self::IgnoredFile { instead } => format!("rename it to {}", seen(instead)),
             Self::NoRules => "write a file such as schedules/habit.yaml with `rules:`".into(),
             Self::KeptCopyDamaged => "mend the schedule files and reload; a new copy is kept then".into(),
             Self::NotUtf8 => "save the file as UTF-8 (not GBK, not UTF-16)".into(),
             Self::ControlCharacter { .. } => "delete it; retype the line if you cannot see it".into(),
-            Self::EmptyFile { needs } if needs.is_empty() => "delete it, or write `rules:`".into(),
+            Self::EmptyFile { needs: "" } => "delete it, or write `rules:`".into(),
             Self::EmptyFile { needs } => format!("write {needs}"),
             Self::Syntax { hint, .. } => match hint {
                 Some(Hint::FullWidth(c)) => {
@@ -407,7 +417,9 @@ impl Problem {
             },
             Self::Tab => "replace it by spaces".into(),
             Self::Unquoted(Unquoted::Cron) => "write it like this: `cron: \"*/5 * * * *\"`".into(),
-            Self::Unquoted(Unquoted::Expression) => "write it like this: `thing1: \"{{ fields.name }}\"`".into(),
+            Self::Unquoted(Unquoted::Expression) => {
+                "write it like this: `thing1: \"{{ fields.name }}\"`".into()
+            }
             Self::Unquoted(Unquoted::Mark(_)) => "put the text in double quotes: `key: \"text\"`".into(),
             Self::Alias => "write the value out, or put the text in quotes if it begins with `*`".into(),
             Self::Anchor => "write the value out, or put the text in quotes if it begins with `&`".into(),
@@ -433,7 +445,7 @@ impl Problem {
             Self::BadValue { allowed, meant, .. } => {
                 format!("{}allowed: {allowed}", did_you_mean(meant.as_ref()))
             }
-            Self::NotYet { instead, .. } => (*instead).to_owned(),
+            Self::NotYet { instead, .. } => instead.clone(),
             Self::NoEffect { .. } => "delete the key".into(),
             Self::InlineSecret => {
                 "say where it is: `{ credential: NAME }` (systemd), `{ file: PATH }` or `{ env: NAME }`; and \
@@ -471,18 +483,15 @@ impl Problem {
             Self::MissingField { key, .. } => format!("add `{key}: \"…\"` under `data`"),
             Self::NoForm => "write `{ cron: \"0 9 * * MON-FRI\" }` or `{ at: \"2027-01-31 09:00\" }`".into(),
             Self::TwoForms { .. } => "keep one of them, and make a second rule for the other".into(),
-            Self::BadDuration { .. } => "write a whole number and a unit: `90s`, `30m`, `24h`, `1d`, `2 weeks`".into(),
-            Self::GraceTooShort { .. } => "write `60s` or more; `30m` is the default".into(),
-            Self::BadTime { .. } => "write `\"YYYY-MM-DD HH:MM\"`, for example `\"2027-01-31 09:00\"`".into(),
-            Self::ImpossibleDate { .. } => "look at the calendar: months have 28 to 31 days, days 24 hours".into(),
-            Self::BadCron { help, .. } => help.clone(),
-            Self::NeverFires { .. } => "choose a day and month that go together".into(),
-            Self::BadExpression { help, .. } => help.clone(),
-            Self::UnknownVariable { known, meant, .. } | Self::UnknownFilter { known, meant, .. } => {
-                format!("{}there are: {known}", did_you_mean(meant.as_ref()))
+            Self::BadDuration { .. } => {
+                "write a whole number and a unit: `90s`, `30m`, `24h`, `1d`, `2 weeks`".into()
             }
-            Self::DoesNotFit { .. } => "change the text; the platform would answer 47003".into(),
-            Self::UnevenFit { .. } => "try it with one message first".into(),
+            Self::GraceTooShort { .. } => "write `60s` or more; `30m` is the default".into(),
+            Self::BadTime { help, .. } | Self::ImpossibleDate { help, .. } => help.clone(),
+            Self::BadCron { help, .. } => help.clone(),
+            Self::NeverFires { help, .. } => help.clone(),
+            Self::BadExpression { help, .. } => help.clone(),
+            Self::DoesNotFit { help, .. } => help.clone(),
             Self::BadPage { help, .. } => help.clone(),
         }
     }

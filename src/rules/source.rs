@@ -229,13 +229,9 @@ mod tests {
     fn lines_about_secrets_and_openids_are_not_shown() {
         let text = "apps:\n  a:\n    secret:\n      value: hunter2\n    appid: wx1\nto:\n  openids:\n  - oAAAAAAAAAAAA\n  tags:\n  - a\nid: 0123456789abcdef0123456789ABCDEF\n";
         let source = Source::new("x", text.to_owned());
-        let shown: Vec<bool> = (1..=11)
-            .map(|line| source.excerpt(Spot { line, column: 1, length: 1 }).is_some())
-            .collect();
-        assert_eq!(
-            shown,
-            [true, true, false, false, true, true, false, false, true, true, true]
-        );
+        let shown: Vec<bool> =
+            (1..=11).map(|line| source.excerpt(Spot { line, column: 1, length: 1 }).is_some()).collect();
+        assert_eq!(shown, [true, true, false, false, true, true, false, false, true, true, true]);
         let last = source.excerpt(Spot { line: 11, column: 1, length: 1 }).expect("shown");
         assert!(!last.text.contains("abcdef"), "{}", last.text);
     }

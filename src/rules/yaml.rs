@@ -57,6 +57,14 @@ pub(super) struct Key {
 }
 
 impl Node {
+    /// The text, when it is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(&text.text),
+            Value::Map(_) | Value::List(_) | Value::Nothing | Value::Broken => None,
+        }
+    }
+
     /// The place of the byte at `offset` of this text; its beginning when it is not written as it is.
     pub(super) fn spot_in(&self, offset: usize) -> Spot {
         let Value::Text(Text { text, verbatim: Some(start) }) = &self.value else { return self.spot };
@@ -83,7 +91,7 @@ pub(super) fn parse(source: &Source, found: &mut Findings) -> Option<Node> {
         // The size was checked before.
         max_total_scalar_bytes: 4 * text.len() + 1024,
     };
-    match check_yaml_budget(text, budget, EnforcingPolicy::AllContent) {
+    match check_yaml_budget(text, budget.unwrap_or_default(), EnforcingPolicy::AllContent) {
         // A mistake in the grammar is met again below, and is reported there.
         Err(_scan_error) => {}
         Ok(report) => match report.breached {
@@ -201,6 +209,12 @@ impl Builder<'_> {
                     self.node(Node { spot, value });
                 }
             }
+            // An event of a later parser: what it holds is unknown, so nothing is made of the file.
+            _ => {
+                let what = "a construct that this release does not know".to_owned();
+                self.report(spot, &Problem::Syntax { what, hint: None });
+                return false;
+            }
         }
         true
     }
@@ -238,7 +252,8 @@ impl Builder<'_> {
         if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Value::Nothing;
         }
-        let written = start.byte_offset().zip(end.byte_offset()).and_then(|(a, b)| self.source.text().get(a..b));
+        let written =
+            start.byte_offset().zip(end.byte_offset()).and_then(|(a, b)| self.source.text().get(a..b));
         let spot = spot_between(start, end);
         let verbatim = written.and_then(|written| {
             let inner = match style {
@@ -272,14 +287,14 @@ impl Builder<'_> {
                 let spot = node.spot;
                 let problem = match node.value {
                     Value::Text(Text { text, .. }) if text == "<<" => Some(Problem::MergeKey),
-                    Value::Text(Text { text, .. }) => match seen.get(&text) {
-                        Some(first) => Some(Problem::DuplicateKey { key: text, first_line: *first }),
-                        None => {
+                    Value::Text(Text { text, .. }) => {
+                        let first_line = seen.get(&text).copied();
+                        if first_line.is_none() {
                             seen.insert(text.clone(), spot.line);
-                            *key = KeyState::Of(Key { text, spot });
-                            None
+                            *key = KeyState::Of(Key { text: text.clone(), spot });
                         }
-                    },
+                        first_line.map(|first_line| Problem::DuplicateKey { key: text, first_line })
+                    }
                     Value::Broken => None,
                     Value::Nothing => Some(Problem::KeyIsNoText),
                     Value::Map(_) | Value::List(_) => {
@@ -328,7 +343,8 @@ fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, Problem) {
             let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             Spot { line, column: number(before + 1), length: number(found.chars().count()) }
         };
-        let value = text.split_once(": ").map_or_else(|| text.trim_start_matches([' ', '-']), |(_, v)| v.trim());
+        let value =
+            text.split_once(": ").map_or_else(|| text.trim_start_matches([' ', '-']), |(_, v)| v.trim());
         if value.starts_with("*/") || value.starts_with("* ") {
             return (place(value), Problem::Unquoted(Unquoted::Cron));
         }
@@ -352,7 +368,8 @@ fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, Problem) {
         | ErrorKind::TabAtBlockScalarStart => Problem::Tab,
         kind => {
             let lines = [Some(spot.line), above].into_iter().flatten();
-            let hint = lines.filter_map(|n| full_width(source.line(n))).next().or_else(|| hint(source, spot, kind));
+            let hint =
+                lines.filter_map(|n| full_width(source.line(n))).next().or_else(|| hint(source, spot, kind));
             Problem::Syntax { what: error.info().to_owned(), hint }
         }
     };
@@ -367,7 +384,11 @@ fn full_width(line: &str) -> Option<Hint> {
             (None, '"' | '\'') => quoted = Some(c),
             (Some(open), c) if c == open => quoted = None,
             (None, '#') => return None,
-            (None, '：' | '，' | '“' | '”' | '‘' | '’' | '［' | '］' | '｛' | '｝' | '【' | '】' | '\u{3000}' | '\u{a0}' | '－' | '＃') => {
+            (
+                None,
+                '：' | '，' | '“' | '”' | '‘' | '’' | '［' | '］' | '｛' | '｝' | '【' | '】' | '\u{3000}'
+                | '\u{a0}' | '－' | '＃',
+            ) => {
                 return Some(Hint::FullWidth(c));
             }
             _ => {}
@@ -396,7 +417,8 @@ fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::MappingKeyNotAllowed => {
             let line = source.line(spot.line);
-            let glued = line.split_once(':').is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(' '));
+            let glued =
+                line.split_once(':').is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(' '));
             Some(if glued { Hint::SpaceAfterColon } else { Hint::Indentation })
         }
         _ => None,

@@ -21,6 +21,12 @@ enum Kind {
     Hand { start: DateTime<Utc>, now: Arc<watch::Sender<DateTime<Utc>>> },
 }
 
+/// Holds the calling thread up, for the few places that wait before any task runs.
+#[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
+pub fn block(time: Duration) {
+    std::thread::sleep(time);
+}
+
 impl Clock {
     /// The machine's clock.
     #[must_use]

@@ -143,11 +143,17 @@ impl Account {
             Some(_) => 2,
         };
         let Some(index) = (0..self.free.len()).min_by_key(|&i| (rank(&self.free[i]), i)) else {
-            let refused = self.rejected_at.is_some() || self.refused_until.is_some();
-            return Err(if refused { NoGrant::Refused } else { NoGrant::None });
+            return Err(self.why_none());
         };
         self.out.push(delivery);
         Ok(self.free.remove(index))
+    }
+
+    /// Why an account without a grant has none.
+    #[must_use]
+    pub fn why_none(&self) -> NoGrant {
+        let refused = self.rejected_at.is_some() || self.refused_until.is_some();
+        if refused { NoGrant::Refused } else { NoGrant::None }
     }
 
     /// Books back a grant whose message never left. A dead one is voided.

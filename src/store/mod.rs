@@ -22,18 +22,20 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
 
 mod shapes;
+pub mod sled;
+
 pub use shapes::*;
 
 /// Most deliveries of one chunk.
 pub const CHUNK_DELIVERIES: usize = 64;
 /// Most bytes of one chunk when it is made, by [`slot_bytes`].
-pub const CHUNK_BYTES: usize = 3584;
+pub const CHUNK_BYTES: usize = 3968;
 /// Largest key and value together, in bytes; larger ones would leave the synced file.
 pub const MAX_ENTRY_BYTES: usize = 4096;
 /// Largest recipient record, in bytes.
 pub const MAX_RECIPIENT_BYTES: usize = 3072;
 /// Most occurrences in one [`Opening`].
-pub const MAX_OPENED: usize = 32;
+pub const MAX_OPENED: usize = 24;
 /// Most rows in one [`ImportPiece`].
 pub const MAX_IMPORT_ROWS: usize = 24;
 /// How long the id of a report is kept, in days.
@@ -42,7 +44,7 @@ pub const REPORT_DAYS: i64 = 180;
 /// What a delivery to `openid` may come to occupy in its chunk, in bytes.
 #[must_use]
 pub fn slot_bytes(openid: &OpenId) -> usize {
-    openid.as_str().len() + 36
+    openid.as_str().len() + 48
 }
 
 /// Place of a write among all writes of this process, from 1.
@@ -292,6 +294,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn occurrence(&self, number: u64) -> Result<Option<Occurrence>, Unavailable>;
+
+    /// Number of the newest occurrence.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn newest_occurrence(&self) -> Result<Option<u64>, Unavailable>;
 
     /// Occurrences after the number `after`, in the order they were opened; `rule` chooses one rule's.
     ///

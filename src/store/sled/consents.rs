@@ -1,0 +1,236 @@
+//! Decisions about recipients and their accounts: reports, grants by hand, imports.
+
+use super::Failed;
+use super::keys;
+use super::records::{self, RecipientV1, ReportV1};
+use super::state::{AccountId, State};
+use super::writer::Desk;
+use crate::domain::consent::{Grant, MAX_HELD, NotGranted};
+use crate::domain::delivery::State as DeliveryState;
+use crate::domain::id::{AppId, DeliveryId, OpenId};
+use crate::domain::recipient::{MAX_FIELDS, MAX_TAGS, Profile, Recipient};
+use crate::domain::template::TemplateKind;
+use crate::store::{
+    Additions, Choice, Granted, ImportPiece, ImportRow, MAX_RECIPIENT_BYTES, OperatorGrant, Put, Report,
+    ReportOutcome,
+};
+use chrono::{DateTime, Utc};
+
+/// Settled grants kept where they are in an account before older ones are folded.
+const KEPT_OUT: usize = 64;
+/// Grants given out at which folding begins: some beyond [`KEPT_OUT`], so that it is not done at each write.
+const FOLD_AT: usize = 96;
+
+/// Books a report.
+pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcome, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(report.app.as_str())?;
+    let key = keys::report(app, &report.openid, &report.id);
+    if let Some(bytes) = state.get(&key)? {
+        let seen: ReportV1 = records::decode(&bytes)?;
+        let same = seen.content == report.content;
+        return Ok(if same { ReportOutcome::Duplicate } else { ReportOutcome::Conflict });
+    }
+    let Some(recipient) = merged(state, app, &report.openid, report.adds, report.now)? else {
+        return Ok(ReportOutcome::TooLarge);
+    };
+    let mut not_granted = Vec::new();
+    for answer in report.answers {
+        let template = state.name(answer.template.as_str())?;
+        let id = AccountId { app, template, openid: report.openid.as_str().into() };
+        let booked = match answer.choice {
+            Choice::Accept(grant) => accept(state, &id, answer.kind, grant)?,
+            Choice::Reject(at) => {
+                state.account(&id, answer.kind)?.account.reject(at);
+                state.changed_account(id);
+                Ok(())
+            }
+        };
+        if let Err(why) = booked {
+            not_granted.push((answer.template, why));
+        }
+    }
+    if let Some(bytes) = recipient {
+        state.put(keys::recipient(app, report.openid.as_str()), bytes);
+    }
+    let day = u32::try_from(report.now.timestamp().div_euclid(86_400)).unwrap_or(0);
+    state.put(key, records::encode(&ReportV1 { content: report.content, day })?);
+    Ok(ReportOutcome::Booked(not_granted))
+}
+
+/// The recipient with what a report adds, encoded; `None` when it would be too large, an inner `None` when
+/// nothing changes.
+fn merged(
+    state: &State,
+    app: keys::Name,
+    openid: &OpenId,
+    adds: Additions,
+    now: DateTime<Utc>,
+) -> Result<Option<Option<Vec<u8>>>, Failed> {
+    let known = state.recipient(app, openid)?;
+    let (mut recipient, mut zone_since) =
+        known.clone().unwrap_or((Recipient { created_at: now, profile: Profile::default() }, None));
+    let profile = &mut recipient.profile;
+    if adds.unionid.is_some() {
+        profile.unionid = adds.unionid;
+    }
+    profile.tags.extend(adds.tags);
+    profile.fields.extend(adds.fields);
+    if adds.time_zone.is_some() && adds.time_zone != profile.time_zone {
+        profile.time_zone = adds.time_zone;
+        zone_since = Some(records::ms(now));
+    }
+    if known.as_ref().is_some_and(|(before, _)| *before == recipient) {
+        return Ok(Some(None));
+    }
+    if recipient.profile.tags.len() > MAX_TAGS || recipient.profile.fields.len() > MAX_FIELDS {
+        return Ok(None);
+    }
+    let bytes = records::encode(&RecipientV1::of(&recipient, zone_since))?;
+    Ok((bytes.len() <= MAX_RECIPIENT_BYTES).then_some(Some(bytes)))
+}
+
+/// Books one acceptance into an account.
+fn accept(
+    state: &mut State,
+    id: &AccountId,
+    kind: TemplateKind,
+    grant: Grant,
+) -> Result<Result<(), NotGranted>, Failed> {
+    let held = state.account(id, kind)?;
+    let booked = match kind {
+        TemplateKind::LongTerm => held.account.accept_standing(grant.accepted_at),
+        TemplateKind::OneTime => {
+            let mut n_out = held.account.out.len() as u64;
+            if held.account.free.len() as u64 + n_out >= MAX_HELD {
+                n_out = open_out(state, id, kind)?;
+            }
+            state.account(id, kind)?.account.accept(grant, n_out)
+        }
+    };
+    if booked.is_ok() {
+        state.account(id, kind)?.kind = kind;
+        fold(state, id, kind)?;
+        state.changed_account(id.clone());
+    }
+    Ok(booked)
+}
+
+/// How many of an account's grants that were given out are reserved or in doubt.
+fn open_out(state: &mut State, id: &AccountId, kind: TemplateKind) -> Result<u64, Failed> {
+    let out = state.account(id, kind)?.account.out.clone();
+    let mut n = 0;
+    for delivery in out {
+        let is_open = slot_state(state, delivery)?.is_some_and(|s| s.is_open() || s == DeliveryState::InDoubt);
+        n += u64::from(is_open);
+    }
+    Ok(n)
+}
+
+fn slot_state(state: &mut State, id: DeliveryId) -> Result<Option<DeliveryState>, Failed> {
+    let chunk = state.chunk(id.occurrence, id.chunk)?;
+    Ok(chunk.and_then(|held| held.chunk.slots.get(usize::from(id.slot))).map(|slot| slot.state))
+}
+
+/// Folds settled grants beyond the newest [`KEPT_OUT`] into the account's own count.
+pub(super) fn fold(state: &mut State, id: &AccountId, kind: TemplateKind) -> Result<(), Failed> {
+    let account = &state.account(id, kind)?.account;
+    if account.out.len() < FOLD_AT {
+        return Ok(());
+    }
+    let old = account.out.len() - KEPT_OUT;
+    let candidates: Vec<DeliveryId> = account.out.iter().take(old).copied().collect();
+    for delivery in candidates {
+        if slot_state(state, delivery)?.is_some_and(is_consumed) {
+            state.account(id, kind)?.account.fold(delivery);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a delivery in this state has used its grant up.
+pub(super) fn is_consumed(state: DeliveryState) -> bool {
+    matches!(state, DeliveryState::Sent | DeliveryState::Undelivered | DeliveryState::PresumedSent)
+}
+
+/// Replaces a recipient's profile.
+pub(super) fn put_recipient(
+    desk: &mut Desk<'_>,
+    app: &AppId,
+    openid: &OpenId,
+    profile: Profile,
+    now: DateTime<Utc>,
+) -> Result<Put, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(app.as_str())?;
+    let known = state.recipient(app, openid)?;
+    let old_ref = known.as_ref().and_then(|(recipient, _)| recipient.profile.reference.clone());
+    if let Some(reference) = &profile.reference
+        && let Some(owner) = state.get(&keys::reference(app, reference))?
+        && owner.as_ref() != openid.as_str().as_bytes()
+    {
+        return Ok(Put::RefTaken);
+    }
+    let (created_at, zone_before, zone_since) = match &known {
+        Some((recipient, since)) => (recipient.created_at, recipient.profile.time_zone, *since),
+        None => (now, None, None),
+    };
+    let zone_since = if profile.time_zone == zone_before { zone_since } else { Some(records::ms(now)) };
+    let new_ref = profile.reference.clone();
+    let bytes = records::encode(&RecipientV1::of(&Recipient { created_at, profile }, zone_since))?;
+    if bytes.len() > MAX_RECIPIENT_BYTES {
+        return Ok(Put::TooLarge);
+    }
+    if old_ref != new_ref {
+        if let Some(old) = old_ref {
+            state.remove(keys::reference(app, &old));
+        }
+        if let Some(new) = new_ref {
+            state.put(keys::reference(app, &new), openid.as_str().as_bytes().to_vec());
+        }
+    }
+    state.put(keys::recipient(app, openid.as_str()), bytes);
+    Ok(Put::Stored { created: known.is_none() })
+}
+
+/// Books grants by an operator's word; an unknown openid becomes a recipient.
+pub(super) fn grant(desk: &mut Desk<'_>, grant: &OperatorGrant) -> Result<Granted, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(grant.app.as_str())?;
+    let template = state.name(grant.template.as_str())?;
+    if let Some(Some(bytes)) = merged(state, app, &grant.openid, Additions::default(), grant.now)? {
+        state.put(keys::recipient(app, grant.openid.as_str()), bytes);
+    }
+    let id = AccountId { app, template, openid: grant.openid.as_str().into() };
+    let one = Grant { accepted_at: grant.now, source: grant.source, bound: None };
+    let mut granted = Granted { n: 0, rest: None };
+    while granted.n < grant.n && granted.rest.is_none() {
+        match accept(state, &id, grant.kind, one)? {
+            Ok(()) => granted.n += 1,
+            Err(why) => granted.rest = Some(why),
+        }
+    }
+    Ok(granted)
+}
+
+/// Books rows of an import and how far it came.
+pub(super) fn import(desk: &mut Desk<'_>, piece: ImportPiece) -> Result<u64, Failed> {
+    let key = keys::import(&piece.digest);
+    let done = desk.state.get(&key)?.map_or(Ok(0), |bytes| records::decode(&bytes))?;
+    if done != piece.first {
+        return Ok(done);
+    }
+    let done = done + piece.rows.len() as u64;
+    for row in piece.rows {
+        match row {
+            ImportRow::Grant(row) => {
+                grant(desk, &row)?;
+            }
+            ImportRow::Recipient(app, openid, profile) => {
+                put_recipient(desk, &app, &openid, *profile, piece.now)?;
+            }
+        }
+    }
+    desk.state.put(key, records::encode(&done)?);
+    Ok(done)
+}

@@ -1,0 +1,215 @@
+//! Decisions about deliveries: marks, settlements, ends, recovery, and an operator's word.
+//!
+//! Every change of state goes through the one table of the domain, and every step of a grant follows
+//! from the effect that the table names.
+
+use chrono::{DateTime, Utc};
+
+use super::Failed;
+use super::keys;
+use super::state::finish;
+use super::writer::Desk;
+use crate::domain::delivery::{Effect, Event, Past, State as DeliveryState, step};
+use crate::domain::id::DeliveryId;
+use crate::store::{Closing, Delivery, DoubtWord, End, Mark, Settlement};
+
+/// Keys that one change of one delivery may write: chunk and its index keys, occurrence, account.
+const CHANGE_KEYS: usize = 8;
+
+/// Changes one delivery; `None` when it is not there or the event cannot happen to it.
+///
+/// `note` writes down what the state alone does not say.
+fn change(
+    desk: &mut Desk<'_>,
+    id: DeliveryId,
+    event: Event,
+    now: DateTime<Utc>,
+    note: impl FnOnce(&mut Delivery),
+) -> Result<Option<Delivery>, Failed> {
+    desk.room(CHANGE_KEYS)?;
+    let state = &mut *desk.state;
+    let Some(held) = state.chunk(id.occurrence, id.chunk)? else { return Ok(None) };
+    let Some(slot) = held.chunk.slots.get_mut(usize::from(id.slot)) else { return Ok(None) };
+    let before = slot.state;
+    let Ok((after, effect)) = step(before, slot.past, event) else { return Ok(None) };
+    let started_before = slot.first_started_at;
+    slot.state = after;
+    slot.next_at = None;
+    slot.settled_at = (!after.is_open()).then_some(now);
+    note(slot);
+    if after != DeliveryState::Waiting && after != DeliveryState::Held {
+        slot.next_at = None;
+    }
+    let slot = slot.clone();
+    state.changed_chunk(id.occurrence, id.chunk);
+    if let Some(held) = state.occurrence(id.occurrence)? {
+        held.occurrence.counts.moved(before, after);
+        finish(&mut held.occurrence);
+    }
+    state.changed_occurrence(id.occurrence);
+    settle_account(desk, &slot, event, effect, started_before, now)?;
+    Ok(Some(slot))
+}
+
+/// What a step means for the account that pays.
+fn settle_account(
+    desk: &mut Desk<'_>,
+    slot: &Delivery,
+    event: Event,
+    effect: Effect,
+    started_before: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    let state = &mut *desk.state;
+    match effect {
+        Effect::Keep | Effect::Take => return Ok(()),
+        Effect::Consume if event != Event::Accept => return Ok(()),
+        Effect::Consume | Effect::Release | Effect::Void => {}
+    }
+    let Some((payer, kind)) = state.payer(slot.id, &slot.openid)? else {
+        return Err(Failed::Record("a delivery has no occurrence"));
+    };
+    let account = &mut state.account(&payer, kind)?.account;
+    match (effect, slot.grant) {
+        (Effect::Consume, _) => {
+            // `sent` writes the chunk alone, unless it clears a suspicion.
+            if !account.suspect {
+                return Ok(());
+            }
+            account.confirmed();
+        }
+        (Effect::Release, Some(grant)) => account.release(slot.id, grant),
+        (Effect::Void, Some(_)) => account.void(slot.id),
+        (Effect::Release, None) => return Ok(()),
+        (Effect::Void | Effect::Keep | Effect::Take, _) => {}
+    }
+    if event == Event::Refuse {
+        account.denied(slot.first_started_at.or(started_before).unwrap_or(now));
+    }
+    state.changed_account(payer);
+    Ok(())
+}
+
+/// Marks deliveries as attempting.
+pub(super) fn mark(desk: &mut Desk<'_>, ids: &[DeliveryId], now: DateTime<Utc>) -> Result<Vec<Option<Mark>>, Failed> {
+    let mut marks = Vec::with_capacity(ids.len());
+    for id in ids {
+        let slot = change(desk, *id, Event::Mark, now, |_| {})?;
+        marks.push(slot.map(|slot| Mark::new(*id, slot.grant.map(|grant| grant.accepted_at))));
+    }
+    Ok(marks)
+}
+
+/// Ends attempts.
+pub(super) fn settle(desk: &mut Desk<'_>, settlements: Vec<Settlement>) -> Result<Vec<DeliveryState>, Failed> {
+    let mut states = Vec::with_capacity(settlements.len());
+    for settlement in settlements {
+        let id = settlement.mark.id();
+        let end = settlement.end;
+        let event = match end {
+            End::NotStarted => Event::NotStarted,
+            End::Accepted { .. } => Event::Accept,
+            End::Refused => Event::Refuse,
+            End::Failed { .. } => Event::Fail,
+            End::Wait { .. } => Event::Wait,
+            End::Doubt => Event::Doubt,
+            End::GrantDied => Event::GrantDied,
+            End::Expired => Event::Expire,
+            End::Cancelled => Event::Cancel,
+        };
+        let note = |slot: &mut Delivery| {
+            if let Some(started_at) = settlement.started_at {
+                slot.attempts += 1;
+                slot.first_started_at.get_or_insert(started_at);
+            }
+            match end {
+                End::Accepted { msgid } => slot.msgid = msgid,
+                End::Refused => slot.errcode = Some(43101),
+                End::Failed { errcode } => slot.errcode = Some(errcode),
+                End::Wait { at, past } => {
+                    slot.next_at = Some(super::state::not_before(at));
+                    // What may have been processed stays so.
+                    if slot.past != Past::Busy {
+                        slot.past = past;
+                    }
+                }
+                End::NotStarted => slot.next_at = Some(settlement.now),
+                End::Doubt | End::GrantDied | End::Expired | End::Cancelled => {}
+            }
+        };
+        let slot = change(desk, id, event, settlement.now, note)?;
+        let state = match slot {
+            Some(slot) => slot.state,
+            None => return Err(Failed::Record("an attempt ended that was not under way")),
+        };
+        states.push(state);
+    }
+    Ok(states)
+}
+
+/// Ends deliveries that are not attempting.
+pub(super) fn close(
+    desk: &mut Desk<'_>,
+    ids: &[DeliveryId],
+    closing: Closing,
+    now: DateTime<Utc>,
+) -> Result<Vec<bool>, Failed> {
+    let event = match closing {
+        Closing::Expired => Event::Expire,
+        Closing::Cancelled => Event::Cancel,
+    };
+    let mut closed = Vec::with_capacity(ids.len());
+    for id in ids {
+        let attempting = desk
+            .state
+            .chunk(id.occurrence, id.chunk)?
+            .and_then(|held| held.chunk.slots.get(usize::from(id.slot)))
+            .is_some_and(|slot| slot.state == DeliveryState::Attempting);
+        closed.push(!attempting && change(desk, *id, event, now, |_| {})?.is_some());
+    }
+    Ok(closed)
+}
+
+/// Makes everything attempting in doubt.
+pub(super) fn recover(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
+    // Counts say where attempting deliveries are, so only those occurrences' chunks are read.
+    desk.barrier()?;
+    let mut n = 0;
+    for entry in desk.state.tree.scan_prefix([keys::UNFINISHED]) {
+        let (key, _) = entry?;
+        let Some(number) = keys::read_number(&key) else { continue };
+        let Some(held) = desk.state.occurrence(number)? else { continue };
+        if held.occurrence.counts.in_state(DeliveryState::Attempting) == 0 {
+            continue;
+        }
+        for chunk in 0..held.n_chunks {
+            let Some(held) = desk.state.chunk(number, chunk)? else { continue };
+            let attempting = held.chunk.slots.iter().filter(|slot| slot.state == DeliveryState::Attempting);
+            let ids: Vec<DeliveryId> = attempting.map(|slot| slot.id).collect();
+            for id in ids {
+                let note = |slot: &mut Delivery| slot.attempts += 1;
+                n += u64::from(change(desk, id, Event::Doubt, now, note)?.is_some());
+            }
+        }
+    }
+    Ok(n)
+}
+
+/// Settles a delivery in doubt by an operator's word.
+pub(super) fn settle_doubt(
+    desk: &mut Desk<'_>,
+    id: DeliveryId,
+    word: DoubtWord,
+    now: DateTime<Utc>,
+) -> Result<bool, Failed> {
+    let in_doubt = desk
+        .state
+        .chunk(id.occurrence, id.chunk)?
+        .and_then(|held| held.chunk.slots.get(usize::from(id.slot)))
+        .is_some_and(|slot| slot.state == DeliveryState::InDoubt);
+    let event = match word {
+        DoubtWord::Sent => Event::Arrived,
+        DoubtWord::Failed => Event::NeverLeft,
+    };
+    Ok(in_doubt && change(desk, id, event, now, |_| {})?.is_some())
+}

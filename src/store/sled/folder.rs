@@ -1,0 +1,75 @@
+//! The state folder: locked before anything else is touched, cleaned, and its names made durable.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::OpenError;
+
+/// How often a held lock is tried again.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ {
+    move |source| OpenError::Folder { path: path.to_owned(), source }
+}
+
+/// Takes the folder for this process; it is let go when the file is dropped or the process dies.
+pub(super) fn lock(path: &Path, wait: Duration) -> Result<File, OpenError> {
+    fs::create_dir_all(path).map_err(failed(path))?;
+    let name = path.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed(&name))?;
+    let mut tries = wait.as_millis() / TRY_EVERY.as_millis();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries == 0 => {
+                return Err(OpenError::HeldElsewhere { path: path.to_owned() });
+            }
+            Err(TryLockError::WouldBlock) => {
+                tries -= 1;
+                crate::clock::block(TRY_EVERY);
+            }
+            Err(TryLockError::Error(source)) => return Err(OpenError::Folder { path: name, source }),
+        }
+    }
+}
+
+/// Removes what a crash during an open left: a torn `snap.*.generating` would refuse every later open.
+pub(super) fn clean(path: &Path) -> Result<(), OpenError> {
+    let folder = path.join("sled");
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(OpenError::Folder { path: folder, source }),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed(&folder))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path()).map_err(failed(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names and small files of an opened store durable; answers the own handle of sled's file.
+///
+/// The handle is kept open: an error of a sync is reported once to each handle that is open then.
+pub(super) fn sync_names(path: &Path) -> Result<File, OpenError> {
+    let folder = path.join("sled");
+    let name = folder.join("db");
+    let db = File::options().read(true).write(true).open(&name).map_err(failed(&name))?;
+    db.sync_all().map_err(failed(&name))?;
+    let conf = folder.join("conf");
+    File::open(&conf).and_then(|file| file.sync_all()).map_err(failed(&conf))?;
+    for folder in [folder.join("blobs"), folder, path.to_owned()] {
+        match File::open(&folder) {
+            Ok(open) => open.sync_all().map_err(failed(&folder))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(OpenError::Folder { path: folder, source }),
+        }
+    }
+    Ok(db)
+}

@@ -1,0 +1,262 @@
+//! Proves the books by counting records, never by subtraction, while the writer stands still.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{PoisonError, RwLock};
+
+use super::Failed;
+use super::keys::{self, Name};
+use super::records::{self, AccountV1, ChunkV1, OccurrenceV1, RecipientV1, ReportV1};
+use super::state::{Names, is_unfinished};
+use crate::domain::delivery::State;
+use crate::domain::id::DeliveryId;
+use crate::domain::occurrence::Counts;
+use crate::store::{Fsck, MAX_ENTRY_BYTES, Occurrence};
+
+/// Violations that are told; more are only more of the same.
+const MAX_TOLD: usize = 1000;
+
+/// What one pass over the chunks found of an account's grants.
+#[derive(Default)]
+struct Outside {
+    /// Deliveries that hold or used a grant, and where they are.
+    grants: Vec<(DeliveryId, State)>,
+}
+
+struct Pass<'a> {
+    tree: &'a sled::Db,
+    names: &'a Names,
+    found: Fsck,
+    occurrences: HashMap<u64, (Occurrence, u32)>,
+    outside: HashMap<(Name, Name, String), Outside>,
+}
+
+/// Reads everything once; the caller sees to it that nothing is written meanwhile.
+pub(super) fn run(tree: &sled::Db, names: &RwLock<Names>) -> Result<Fsck, Failed> {
+    let names = names.read().unwrap_or_else(PoisonError::into_inner);
+    let mut pass = Pass { tree, names: &names, found: Fsck::default(), occurrences: HashMap::new(), outside: HashMap::new() };
+    pass.sizes()?;
+    pass.occurrences()?;
+    pass.chunks()?;
+    pass.accounts()?;
+    pass.others()?;
+    Ok(pass.found)
+}
+
+impl Pass<'_> {
+    fn tell(&mut self, code: &'static str, text: String) {
+        if self.found.violations.len() < MAX_TOLD {
+            self.found.violations.push((code, text));
+        }
+    }
+
+    fn sizes(&mut self) -> Result<(), Failed> {
+        for entry in self.tree.iter() {
+            let (key, value) = entry?;
+            if key.len() + value.len() > MAX_ENTRY_BYTES {
+                let prefix = char::from(key.first().copied().unwrap_or(b'?'));
+                self.tell("too_large", format!("a record `{prefix}` has {} bytes", key.len() + value.len()));
+            }
+        }
+        Ok(())
+    }
+
+    fn occurrences(&mut self) -> Result<(), Failed> {
+        for entry in self.tree.scan_prefix([keys::OCCURRENCE]) {
+            let (key, value) = entry?;
+            let number = keys::read_number(&key).unwrap_or(0);
+            match records::decode::<OccurrenceV1>(&value).and_then(|record| record.occurrence(number)) {
+                Ok((occurrence, n_chunks)) => {
+                    if !occurrence.counts.adds_up() {
+                        self.tell("audience", format!("occurrence {number} of rule {} does not add up", occurrence.rule));
+                    }
+                    self.occurrences.insert(number, (occurrence, n_chunks));
+                }
+                Err(failed) => self.tell("unreadable", format!("occurrence {number}: {failed}")),
+            }
+        }
+        let mut listed = HashSet::new();
+        for entry in self.tree.scan_prefix([keys::UNFINISHED]) {
+            let (key, _) = entry?;
+            listed.insert(keys::read_number(&key).unwrap_or(0));
+        }
+        let wrong: Vec<u64> = self
+            .occurrences
+            .iter()
+            .filter(|(number, (occurrence, _))| is_unfinished(occurrence) != listed.contains(*number))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in wrong {
+            self.tell("unfinished_index", format!("occurrence {number} is listed as unfinished wrongly, or not listed"));
+        }
+        let lost: Vec<u64> = listed.into_iter().filter(|number| !self.occurrences.contains_key(number)).collect();
+        for number in lost {
+            self.tell("unfinished_index", format!("occurrence {number} is listed as unfinished and is not there"));
+        }
+        Ok(())
+    }
+
+    fn chunks(&mut self) -> Result<(), Failed> {
+        let mut counted: BTreeMap<u64, Counts> = BTreeMap::new();
+        let mut times = HashSet::new();
+        let mut doubts = HashSet::new();
+        for entry in self.tree.scan_prefix([keys::CHUNK]) {
+            let (key, value) = entry?;
+            let Some((number, chunk_number)) = keys::read_chunk(&key) else {
+                self.tell("unreadable", "a chunk's key cannot be read".to_owned());
+                continue;
+            };
+            let chunk = match records::decode::<ChunkV1>(&value).and_then(|c| c.chunk(number, chunk_number)) {
+                Ok(chunk) => chunk,
+                Err(failed) => {
+                    self.tell("unreadable", format!("chunk {chunk_number} of occurrence {number}: {failed}"));
+                    continue;
+                }
+            };
+            times.extend(chunk.next_ms().map(|ms| keys::time(ms, number, chunk_number)));
+            doubts.extend(chunk.doubt_ms().map(|ms| keys::doubt(ms, number, chunk_number)));
+            let Some((occurrence, _)) = self.occurrences.get(&number) else {
+                self.tell("orphan", format!("chunk {chunk_number} belongs to occurrence {number}, which is not there"));
+                continue;
+            };
+            let names = (self.names.number(occurrence.app.as_str()), self.names.number(occurrence.template.as_str()));
+            let counts = counted.entry(number).or_default();
+            for slot in chunk.slots {
+                self.found.deliveries += 1;
+                match (slot.state, slot.skipped) {
+                    (State::Skipped, Some(reason)) => *counts.skipped.entry(reason).or_default() += 1,
+                    (state, _) => *counts.by_state.entry(state).or_default() += 1,
+                }
+                let has_grant = slot.grant.is_some() && holds_grant(slot.state);
+                if has_grant && let (Some(app), Some(template)) = names {
+                    let account = (app, template, slot.openid.as_str().to_owned());
+                    self.outside.entry(account).or_default().grants.push((slot.id, slot.state));
+                }
+            }
+        }
+        self.compare_counts(&counted);
+        self.compare_index(keys::TIME, "time_index", &times)?;
+        self.compare_index(keys::DOUBT, "doubt_index", &doubts)
+    }
+
+    /// Counts of an occurrence are those of its chunks, but for who is only counted: without consent, or passed too late.
+    fn compare_counts(&mut self, counted: &BTreeMap<u64, Counts>) {
+        let mut wrong = Vec::new();
+        let empty = Counts::default();
+        for (number, (occurrence, _)) in &self.occurrences {
+            let counts = counted.get(number).unwrap_or(&empty);
+            for state in State::ALL {
+                let (stated, found) = (occurrence.counts.in_state(state), counts.in_state(state));
+                let only_counted = state == State::Expired && stated > found;
+                if stated != found && !only_counted {
+                    wrong.push(format!(
+                        "occurrence {number} states {stated} {}, its chunks hold {found}",
+                        state.as_str()
+                    ));
+                }
+            }
+            for (reason, found) in &counts.skipped {
+                if occurrence.counts.skipped.get(reason).copied().unwrap_or(0) < *found {
+                    wrong.push(format!("occurrence {number} states fewer skipped ({}) than its chunks hold", reason.as_str()));
+                }
+            }
+        }
+        for text in wrong {
+            self.tell("counts", text);
+        }
+    }
+
+    fn compare_index(&mut self, prefix: u8, code: &'static str, wanted: &HashSet<Vec<u8>>) -> Result<(), Failed> {
+        let mut n = 0;
+        for entry in self.tree.scan_prefix([prefix]) {
+            let (key, _) = entry?;
+            n += 1;
+            if !wanted.contains(key.as_ref()) {
+                let at = keys::read_chunk(&key).unwrap_or((0, 0));
+                self.tell(code, format!("chunk {} of occurrence {} is listed without need", at.1, at.0));
+            }
+        }
+        if n < wanted.len() {
+            self.tell(code, format!("{} chunks are not listed", wanted.len() - n));
+        }
+        Ok(())
+    }
+
+    fn accounts(&mut self) -> Result<(), Failed> {
+        for entry in self.tree.scan_prefix([keys::ACCOUNT]) {
+            let (key, value) = entry?;
+            self.found.accounts += 1;
+            let n = self.found.accounts;
+            let Some((app, template, openid)) = keys::read_account(&key) else {
+                self.tell("unreadable", format!("the key of account {n} cannot be read"));
+                continue;
+            };
+            let account = match records::decode::<AccountV1>(&value).and_then(AccountV1::account) {
+                Ok((account, _)) => account,
+                Err(failed) => {
+                    self.tell("unreadable", format!("account {n}: {failed}"));
+                    continue;
+                }
+            };
+            let outside = self.outside.remove(&(app, template, openid.to_owned())).unwrap_or_default();
+            let there: HashSet<DeliveryId> = outside.grants.iter().map(|(id, _)| *id).collect();
+            let listed: HashSet<DeliveryId> = account.out.iter().copied().collect();
+            let counted = account.available() + account.out.len() as u64 + account.consumed + account.voided;
+            self.found.grants += counted;
+            if counted != account.granted {
+                self.tell("balance", format!("account {n} was granted {}, its buckets hold {counted}", account.granted));
+            }
+            if listed.len() != account.out.len() {
+                self.tell("out", format!("account {n} names a delivery twice"));
+            }
+            if let Some(id) = listed.difference(&there).min() {
+                self.tell("out", format!("account {n} names delivery {id}, which holds no grant of it"));
+            }
+            // A settled one may have been folded; an open one or one in doubt must be named.
+            let open = outside.grants.iter().find(|(id, state)| {
+                !listed.contains(id) && (state.is_open() || *state == State::InDoubt)
+            });
+            if let Some((id, _)) = open {
+                self.tell("out", format!("delivery {id} holds a grant that account {n} does not name"));
+            }
+            if !account.free.is_sorted_by_key(|grant| grant.accepted_at) {
+                self.tell("order", format!("grants of account {n} are out of order"));
+            }
+            if account.free.iter().any(|grant| account.is_dead(grant.accepted_at)) {
+                self.tell("dead", format!("account {n} offers a grant that a refusal made worthless"));
+            }
+        }
+        let orphans: usize = self.outside.values().map(|outside| outside.grants.len()).sum();
+        if orphans > 0 {
+            self.tell("orphan", format!("{orphans} deliveries hold grants of accounts that are not there"));
+        }
+        Ok(())
+    }
+
+    fn others(&mut self) -> Result<(), Failed> {
+        let mut unreadable = 0_u64;
+        for entry in self.tree.scan_prefix([keys::RECIPIENT]) {
+            unreadable += u64::from(records::decode::<RecipientV1>(&entry?.1).and_then(RecipientV1::recipient).is_err());
+        }
+        for entry in self.tree.scan_prefix([keys::REPORT]) {
+            unreadable += u64::from(records::decode::<ReportV1>(&entry?.1).is_err());
+        }
+        if unreadable > 0 {
+            self.tell("unreadable", format!("{unreadable} recipients or reports cannot be read"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a delivery in this state holds or used the grant it names.
+fn holds_grant(state: State) -> bool {
+    match state {
+        State::Reserved
+        | State::Attempting
+        | State::Waiting
+        | State::InDoubt
+        | State::Sent
+        | State::Undelivered
+        | State::PresumedSent => true,
+        State::Held | State::Refused | State::Failed | State::Expired | State::Cancelled | State::Skipped => false,
+    }
+}

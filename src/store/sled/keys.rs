@@ -1,0 +1,190 @@
+//! Key layouts, each with what its byte order is good for.
+//!
+//! One tree; a prefix byte, then fields. Numbers are big-endian, so byte order is their order. Text that
+//! something follows has its length before it, so two different keys are never equal. Apps and
+//! templates are 2-byte numbers of the name table.
+
+use crate::domain::id::{DeliveryId, OpenId, Ref, ReportId, RuleId};
+use chrono::{NaiveDateTime, Timelike};
+use sha2::{Digest, Sha256};
+
+/// Small named values.
+pub(super) const KEPT: u8 = b'm';
+/// Name table: number → text.
+pub(super) const NAME: u8 = b'n';
+/// Recipients by app and openid: a walk meets them in openid order.
+pub(super) const RECIPIENT: u8 = b'p';
+/// Recipients by `ref`.
+pub(super) const REF: u8 = b'f';
+/// Accounts by app, template, openid: a walk meets them beside the recipients.
+pub(super) const ACCOUNT: u8 = b'c';
+/// Reports by app, openid and a hash of their id.
+pub(super) const REPORT: u8 = b'r';
+/// Rules' cursors by app and id.
+pub(super) const RULE: u8 = b'u';
+/// Pieces of rule snapshots by hash.
+pub(super) const SNAPSHOT: u8 = b's';
+/// Occurrences by number: the order in which they were opened.
+pub(super) const OCCURRENCE: u8 = b'o';
+/// Occurrences that have work left, by number.
+pub(super) const UNFINISHED: u8 = b'q';
+/// What names an occurrence: app, rule, civil time, fold. The history of a rule, by civil time.
+pub(super) const IDENTITY: u8 = b'i';
+/// Chunks by occurrence and number: the order in which they were made.
+pub(super) const CHUNK: u8 = b'k';
+/// Chunks with held or waiting deliveries by their next instant: a scan meets the next one first.
+pub(super) const TIME: u8 = b't';
+/// Chunks with deliveries in doubt by the oldest of them.
+pub(super) const DOUBT: u8 = b'x';
+/// How far imports came, by digest.
+pub(super) const IMPORT: u8 = b'j';
+
+/// A number of the name table.
+pub(super) type Name = u16;
+
+fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(prefix);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// An instant as bytes that sort like it, also before 1970.
+fn instant(ms: i64) -> [u8; 8] {
+    (ms.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+fn length(text: &str) -> [u8; 1] {
+    // Identifiers are at most 64 bytes by their parsers.
+    [u8::try_from(text.len()).unwrap_or(u8::MAX)]
+}
+
+pub(super) fn kept(name: &str) -> Vec<u8> {
+    key(KEPT, &[name.as_bytes()])
+}
+
+pub(super) fn name(name: Name) -> Vec<u8> {
+    key(NAME, &[&name.to_be_bytes()])
+}
+
+pub(super) fn recipients(app: Name) -> Vec<u8> {
+    key(RECIPIENT, &[&app.to_be_bytes()])
+}
+
+pub(super) fn recipient(app: Name, openid: &str) -> Vec<u8> {
+    key(RECIPIENT, &[&app.to_be_bytes(), openid.as_bytes()])
+}
+
+pub(super) fn reference(app: Name, reference: &Ref) -> Vec<u8> {
+    key(REF, &[&app.to_be_bytes(), reference.as_str().as_bytes()])
+}
+
+pub(super) fn accounts(app: Name, template: Name) -> Vec<u8> {
+    key(ACCOUNT, &[&app.to_be_bytes(), &template.to_be_bytes()])
+}
+
+pub(super) fn account(app: Name, template: Name, openid: &str) -> Vec<u8> {
+    key(ACCOUNT, &[&app.to_be_bytes(), &template.to_be_bytes(), openid.as_bytes()])
+}
+
+/// App, template and openid of an account key.
+pub(super) fn read_account(key: &[u8]) -> Option<(Name, Name, &str)> {
+    let (app, rest) = key.get(1..)?.split_first_chunk::<2>()?;
+    let (template, openid) = rest.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*app), u16::from_be_bytes(*template), std::str::from_utf8(openid).ok()?))
+}
+
+pub(super) fn report(app: Name, openid: &OpenId, id: &ReportId) -> Vec<u8> {
+    let openid = openid.as_str();
+    let hash = Sha256::digest(id.as_str());
+    let hash = hash.first_chunk::<16>().copied().unwrap_or_default();
+    key(REPORT, &[&app.to_be_bytes(), &length(openid), openid.as_bytes(), &hash])
+}
+
+pub(super) fn rule(app: Name, rule: &RuleId) -> Vec<u8> {
+    key(RULE, &[&app.to_be_bytes(), rule.as_str().as_bytes()])
+}
+
+pub(super) fn snapshot(hash: &[u8; 32], piece: u8) -> Vec<u8> {
+    key(SNAPSHOT, &[hash, &[piece]])
+}
+
+pub(super) fn occurrence(number: u64) -> Vec<u8> {
+    key(OCCURRENCE, &[&number.to_be_bytes()])
+}
+
+pub(super) fn unfinished(number: u64) -> Vec<u8> {
+    key(UNFINISHED, &[&number.to_be_bytes()])
+}
+
+/// The number at the end of an occurrence's or unfinished key.
+pub(super) fn read_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+pub(super) fn identities(app: Name, rule: &RuleId) -> Vec<u8> {
+    key(IDENTITY, &[&app.to_be_bytes(), &length(rule.as_str()), rule.as_str().as_bytes()])
+}
+
+pub(super) fn identity(app: Name, rule: &RuleId, civil: NaiveDateTime, fold: u8) -> Vec<u8> {
+    let mut key = identities(app, rule);
+    let civil = civil.with_nanosecond(0).unwrap_or(civil);
+    key.extend_from_slice(&instant(civil.and_utc().timestamp()));
+    key.push(fold);
+    key
+}
+
+pub(super) fn chunks(occurrence: u64) -> Vec<u8> {
+    key(CHUNK, &[&occurrence.to_be_bytes()])
+}
+
+pub(super) fn chunk(occurrence: u64, chunk: u32) -> Vec<u8> {
+    key(CHUNK, &[&occurrence.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+/// Occurrence and number at the end of a chunk's, time or doubt key.
+pub(super) fn read_chunk(key: &[u8]) -> Option<(u64, u32)> {
+    let (rest, chunk) = key.split_last_chunk::<4>()?;
+    let occurrence = rest.last_chunk::<8>()?;
+    Some((u64::from_be_bytes(*occurrence), u32::from_be_bytes(*chunk)))
+}
+
+pub(super) fn time(ms: i64, occurrence: u64, chunk: u32) -> Vec<u8> {
+    key(TIME, &[&instant(ms), &occurrence.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+pub(super) fn doubt(since_ms: i64, occurrence: u64, chunk: u32) -> Vec<u8> {
+    key(DOUBT, &[&instant(since_ms), &occurrence.to_be_bytes(), &chunk.to_be_bytes()])
+}
+
+pub(super) fn import(digest: &[u8; 32]) -> Vec<u8> {
+    key(IMPORT, &[digest])
+}
+
+/// The chunk that a delivery lives in.
+pub(super) fn chunk_of(id: DeliveryId) -> Vec<u8> {
+    chunk(id.occurrence, id.chunk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_is_time_order() {
+        let instants = [i64::MIN, -1, 0, 1, 1_800_000_000_000, i64::MAX];
+        let keys: Vec<Vec<u8>> = instants.iter().map(|ms| time(*ms, 7, 9)).collect();
+        assert!(keys.is_sorted());
+        assert_eq!(read_chunk(&keys[2]), Some((7, 9)));
+    }
+
+    #[test]
+    fn a_longer_openid_does_not_run_into_what_follows() {
+        let id = ReportId::parse("r").expect("good");
+        let openid = |t: &str| OpenId::parse(t).expect("good");
+        let (a, b) = (report(1, &openid("o123456789"), &id), report(1, &openid("o1234567890"), &id));
+        assert_ne!(a.len(), b.len());
+    }
+}

@@ -1,0 +1,245 @@
+//! Decisions about rules and occurrences: cursors, openings, pieces of a fan-out.
+
+use chrono::{DateTime, Utc};
+
+use super::Failed;
+use super::keys;
+use super::records::{self, Chunk};
+use super::state::{AccountId, State, finish};
+use super::writer::Desk;
+use crate::domain::consent::NoGrant;
+use crate::domain::delivery::{Past, State as DeliveryState};
+use crate::domain::id::{AppId, DeliveryId, RuleId};
+use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
+use crate::domain::template::TemplateKind;
+use crate::store::{
+    CHUNK_DELIVERIES, Delivery, Occurrence, Opened, Opening, Piece, PieceOutcome, Reserved, Walk, Want,
+};
+
+/// Bytes of a snapshot in one record.
+pub(super) const SNAPSHOT_PIECE: usize = 3072;
+/// Most pieces of one snapshot.
+pub(super) const MAX_SNAPSHOT_PIECES: usize = 8;
+
+fn cursor(state: &State, app: keys::Name, rule: &RuleId) -> Result<Option<i64>, Failed> {
+    state.get(&keys::rule(app, rule))?.map(|bytes| records::decode(&bytes)).transpose()
+}
+
+/// Starts a rule's cursor.
+pub(super) fn start_rule(
+    desk: &mut Desk<'_>,
+    app: &AppId,
+    rule: &RuleId,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(app.as_str())?;
+    if let Some(ms) = cursor(state, app, rule)? {
+        return records::at(ms);
+    }
+    let ms = records::ms(now);
+    state.put(keys::rule(app, rule), records::encode(&ms)?);
+    records::at(ms)
+}
+
+/// Opens occurrences and moves the cursor past them.
+pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(opening.app.as_str())?;
+    let at = cursor(state, app, &opening.rule)?;
+    if at != Some(records::ms(opening.from)) {
+        return Ok(Opened::Stale(at.map(records::at).transpose()?));
+    }
+    if !opening.occurrences.is_empty() {
+        keep_snapshot(state, &opening)?;
+    }
+    let mut numbers = Vec::new();
+    for new in opening.occurrences {
+        let identity = keys::identity(app, &opening.rule, new.due.civil, new.due.fold);
+        if state.get(&identity)?.is_some() {
+            continue;
+        }
+        let number = state.next_occurrence;
+        state.next_occurrence += 1;
+        state.put(identity, number.to_be_bytes().to_vec());
+        let missed = new.missed.is_some();
+        state.new_occurrence(Occurrence {
+            number,
+            app: opening.app.clone(),
+            rule: opening.rule.clone(),
+            template: opening.template.clone(),
+            kind: opening.kind,
+            due_at: new.due.at,
+            civil: new.due.civil,
+            fold: new.due.fold,
+            zone: new.zone,
+            deadline: new.deadline,
+            state: if missed { OccurrenceState::Missed } else { OccurrenceState::Open },
+            reason: missed.then(|| "found later than its grace or policy allows".to_owned()),
+            n: new.missed.unwrap_or(1),
+            position: None,
+            walked: missed,
+            counts: Counts::default(),
+            snapshot: opening.snapshot,
+        });
+        numbers.push(number);
+    }
+    state.put(keys::rule(app, &opening.rule), records::encode(&records::ms(opening.to))?);
+    Ok(Opened::Moved(numbers))
+}
+
+fn keep_snapshot(state: &mut State, opening: &Opening) -> Result<(), Failed> {
+    if state.get(&keys::snapshot(&opening.snapshot, 0))?.is_some() {
+        return Ok(());
+    }
+    let pieces: Vec<&[u8]> = opening.snapshot_bytes.chunks(SNAPSHOT_PIECE).collect();
+    if pieces.is_empty() || pieces.len() > MAX_SNAPSHOT_PIECES {
+        return Err(Failed::Record("a rule's snapshot is empty or too large"));
+    }
+    for (index, piece) in (0_u8..).zip(pieces) {
+        state.put(keys::snapshot(&opening.snapshot, index), piece.to_vec());
+    }
+    Ok(())
+}
+
+/// Books one piece of a fan-out.
+pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, Failed> {
+    let state = &mut *desk.state;
+    let Some(held) = state.occurrence(piece.occurrence)? else { return Ok(PieceOutcome::Stale) };
+    let occurrence = &held.occurrence;
+    let is_next = occurrence.state == OccurrenceState::Open && !occurrence.walked && occurrence.position == piece.after;
+    if !is_next || piece.members.len() > CHUNK_DELIVERIES {
+        return Ok(PieceOutcome::Stale);
+    }
+    let number = held.n_chunks;
+    let kind = occurrence.kind;
+    let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
+    let (app, template) = (state.name(app.as_str())?, state.name(template.as_str())?);
+
+    let mut counts = Counts::default();
+    counts.audience = piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired;
+    counts.skipped = piece.without_consent;
+    if piece.expired > 0 {
+        counts.by_state.insert(DeliveryState::Expired, piece.expired);
+    }
+    let mut slots: Vec<Delivery> = Vec::with_capacity(piece.members.len());
+    let mut reserved = Vec::new();
+    for member in piece.members {
+        // At most CHUNK_DELIVERIES = 64 slots.
+        let slot = u8::try_from(slots.len()).unwrap_or(u8::MAX);
+        let id = DeliveryId { occurrence: piece.occurrence, chunk: number, slot };
+        let mut delivery = Delivery {
+            id,
+            openid: member.openid,
+            state: DeliveryState::Reserved,
+            next_at: None,
+            attempts: 0,
+            first_started_at: None,
+            past: Past::Untried,
+            grant: None,
+            msgid: None,
+            errcode: None,
+            skipped: None,
+            settled_at: None,
+        };
+        match member.want {
+            Want::Reserve => {
+                let payer = AccountId { app, template, openid: delivery.openid.as_str().into() };
+                match take(state, payer, kind, id)? {
+                    Ok(grant) => delivery.grant = grant,
+                    Err(reason) => {
+                        *counts.skipped.entry(reason).or_default() += 1;
+                        continue;
+                    }
+                }
+                reserved.push(Reserved { id, openid: delivery.openid.clone() });
+            }
+            Want::Hold(at) => {
+                delivery.state = DeliveryState::Held;
+                delivery.next_at = Some(super::state::not_before(at));
+            }
+            Want::Skip(reason) => {
+                delivery.state = DeliveryState::Skipped;
+                delivery.skipped = Some(reason);
+                delivery.settled_at = Some(piece.now);
+                *counts.skipped.entry(reason).or_default() += 1;
+            }
+        }
+        if delivery.state != DeliveryState::Skipped {
+            *counts.by_state.entry(delivery.state).or_default() += 1;
+        }
+        slots.push(delivery);
+    }
+    let has_chunk = !slots.is_empty();
+    if has_chunk {
+        state.new_chunk(piece.occurrence, number, Chunk { base_ms: records::ms(piece.now), slots });
+    }
+    if let Some(held) = state.occurrence(piece.occurrence)? {
+        held.n_chunks += u32::from(has_chunk);
+        let occurrence = &mut held.occurrence;
+        occurrence.position = piece.position;
+        occurrence.walked = piece.walk == Walk::Ends;
+        add(&mut occurrence.counts, counts);
+        finish(occurrence);
+    }
+    state.changed_occurrence(piece.occurrence);
+    Ok(PieceOutcome::Booked(reserved))
+}
+
+/// Takes one grant for a delivery; a standing acceptance gives none and suffices.
+fn take(
+    state: &mut State,
+    payer: AccountId,
+    kind: TemplateKind,
+    id: DeliveryId,
+) -> Result<Result<Option<crate::domain::consent::Grant>, SkipReason>, Failed> {
+    let account = &mut state.account(&payer, kind)?.account;
+    let reason = |none: NoGrant| match none {
+        NoGrant::None => SkipReason::NoConsent,
+        NoGrant::Refused => SkipReason::Refused,
+    };
+    match kind {
+        TemplateKind::LongTerm if account.standing.is_some() => Ok(Ok(None)),
+        TemplateKind::LongTerm => Ok(Err(reason(account.why_none()))),
+        TemplateKind::OneTime => match account.take(id, None) {
+            Ok(grant) => {
+                super::consents::fold(state, &payer, kind)?;
+                state.changed_account(payer);
+                Ok(Ok(Some(grant)))
+            }
+            Err(none) => Ok(Err(reason(none))),
+        },
+    }
+}
+
+fn add(counts: &mut Counts, more: Counts) {
+    counts.audience += more.audience;
+    for (state, n) in more.by_state {
+        *counts.by_state.entry(state).or_default() += n;
+    }
+    for (reason, n) in more.skipped {
+        *counts.skipped.entry(reason).or_default() += n;
+    }
+}
+
+/// Ends an occurrence's walk.
+pub(super) fn stop(
+    desk: &mut Desk<'_>,
+    number: u64,
+    to: OccurrenceState,
+    reason: Option<String>,
+) -> Result<(), Failed> {
+    if let Some(held) = desk.state.occurrence(number)? {
+        let occurrence = &mut held.occurrence;
+        match occurrence.state {
+            OccurrenceState::Open | OccurrenceState::Held => {
+                occurrence.state = to;
+                occurrence.reason = reason;
+                occurrence.walked |= to == OccurrenceState::Cancelled;
+                desk.state.changed_occurrence(number);
+            }
+            OccurrenceState::Done | OccurrenceState::Missed | OccurrenceState::Cancelled => {}
+        }
+    }
+    Ok(())
+}

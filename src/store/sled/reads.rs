@@ -1,0 +1,340 @@
+//! Reads, straight from the tree: every applied write is seen, durable or not.
+//!
+//! An iterator of sled yields errors without end after a failure, so each loop ends at the first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
+
+use super::keys::{self, Name};
+use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
+use super::{Failed, SledStore};
+use crate::domain::consent::{Account, NoGrant};
+use crate::domain::delivery::State as DeliveryState;
+use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::occurrence::SkipReason;
+use crate::domain::recipient::Recipient;
+use crate::domain::template::TemplateKind;
+use crate::store::{AccountKey, AccountView, Delivery, Figures, Hint, Occurrence, Walked};
+
+/// How often an account that changes while its grants are looked up is read again.
+const TRIES: usize = 4;
+
+impl SledStore {
+    fn name(&self, text: &str) -> Option<Name> {
+        // A poisoned lock holds a whole table: names are only ever added.
+        self.names.read().unwrap_or_else(PoisonError::into_inner).number(text)
+    }
+
+    fn text(&self, name: Name) -> Option<String> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).text(name).map(str::to_owned)
+    }
+
+    pub(super) fn read_kept(&self, name: &str) -> Result<Option<Vec<u8>>, Failed> {
+        Ok(self.tree.get(keys::kept(name))?.map(|value| value.to_vec()))
+    }
+
+    pub(super) fn read_recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(None) };
+        let bytes = self.tree.get(keys::recipient(app, openid.as_str()))?;
+        bytes.map(|bytes| records::decode::<RecipientV1>(&bytes)?.recipient()).transpose()
+    }
+
+    pub(super) fn read_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(None) };
+        self.tree.get(keys::reference(app, reference))?.map(|bytes| openid(&bytes)).transpose()
+    }
+
+    pub(super) fn read_walk(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(Vec::new()) };
+        let from = after.map_or("", OpenId::as_str);
+        let template = self.name(template.as_str());
+        let mut accounts = template.map(|template| {
+            let prefix = keys::accounts(app, template);
+            self.tree.range(keys::account(app, template, from)..).take_while(move |entry| {
+                entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
+            })
+        });
+        let mut account = accounts.as_mut().and_then(Iterator::next).transpose()?;
+        let prefix = keys::recipients(app);
+        let mut walked = Vec::with_capacity(limit.min(1024));
+        for entry in self.tree.range(keys::recipient(app, from)..) {
+            let (key, value) = entry?;
+            let Some(name) = key.strip_prefix(&*prefix) else { break };
+            if after.is_some_and(|after| after.as_str().as_bytes() == name) {
+                continue;
+            }
+            while account.as_ref().is_some_and(|(key, _)| &key[keys::accounts(0, 0).len()..] < name) {
+                account = accounts.as_mut().and_then(Iterator::next).transpose()?;
+            }
+            let beside = account.as_ref().filter(|(key, _)| &key[keys::accounts(0, 0).len()..] == name);
+            let hint = match beside {
+                Some((_, value)) => hint(&records::decode::<AccountV1>(value)?.account()?.0),
+                None => Hint::Nothing(SkipReason::NoConsent),
+            };
+            let recipient = records::decode::<RecipientV1>(&value)?.recipient()?;
+            walked.push(Walked { openid: openid(name)?, recipient, hint });
+            if walked.len() >= limit {
+                break;
+            }
+        }
+        Ok(walked)
+    }
+
+    fn stored_account(&self, key: &[u8]) -> Result<Option<(Account, TemplateKind)>, Failed> {
+        self.tree.get(key)?.map(|bytes| records::decode::<AccountV1>(&bytes)?.account()).transpose()
+    }
+
+    pub(super) fn read_bare_account(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Option<Account>, Failed> {
+        let (Some(app), Some(template)) = (self.name(app.as_str()), self.name(template.as_str())) else {
+            return Ok(None);
+        };
+        Ok(self.stored_account(&keys::account(app, template, openid.as_str()))?.map(|(account, _)| account))
+    }
+
+    pub(super) fn read_account(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Option<AccountView>, Failed> {
+        let (Some(app), Some(template)) = (self.name(app.as_str()), self.name(template.as_str())) else {
+            return Ok(None);
+        };
+        self.view(&keys::account(app, template, openid.as_str()))
+    }
+
+    /// An account with its grants looked up where they are; read again when it changed meanwhile.
+    fn view(&self, key: &[u8]) -> Result<Option<AccountView>, Failed> {
+        let mut tries = 0;
+        loop {
+            let Some((account, kind)) = self.stored_account(key)? else { return Ok(None) };
+            let mut view = AccountView { kind, reserved: 0, in_doubt: 0, consumed: account.consumed, account };
+            let mut chunks = HashMap::new();
+            let mut whole = true;
+            for id in &view.account.out {
+                let at = (id.occurrence, id.chunk);
+                let chunk = match chunks.entry(at) {
+                    std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(entry) => entry.insert(self.read_chunk(at.0, at.1)?),
+                };
+                let state = chunk.as_ref().and_then(|c| c.slots.get(usize::from(id.slot))).map(|slot| slot.state);
+                match state {
+                    Some(DeliveryState::Reserved | DeliveryState::Attempting | DeliveryState::Waiting) => {
+                        view.reserved += 1;
+                    }
+                    Some(DeliveryState::InDoubt) => view.in_doubt += 1,
+                    Some(DeliveryState::Sent | DeliveryState::Undelivered | DeliveryState::PresumedSent) => {
+                        view.consumed += 1;
+                    }
+                    Some(
+                        DeliveryState::Held
+                        | DeliveryState::Refused
+                        | DeliveryState::Failed
+                        | DeliveryState::Expired
+                        | DeliveryState::Cancelled
+                        | DeliveryState::Skipped,
+                    )
+                    | None => whole = false,
+                }
+            }
+            tries += 1;
+            let unchanged = self.stored_account(key)?.is_some_and(|(now, _)| now == view.account);
+            if (whole && unchanged) || tries >= TRIES {
+                return Ok(Some(view));
+            }
+        }
+    }
+
+    pub(super) fn read_accounts(
+        &self,
+        after: Option<&AccountKey>,
+        limit: usize,
+    ) -> Result<Vec<(AccountKey, AccountView)>, Failed> {
+        let from = match after {
+            None => vec![keys::ACCOUNT],
+            Some(after) => {
+                let (Some(app), Some(template)) = (self.name(after.app.as_str()), self.name(after.template.as_str()))
+                else {
+                    return Ok(Vec::new());
+                };
+                let mut key = keys::account(app, template, after.openid.as_str());
+                key.push(0);
+                key
+            }
+        };
+        let mut accounts = Vec::new();
+        for entry in self.tree.range(from..vec![keys::ACCOUNT + 1]).take(limit) {
+            let (key, _) = entry?;
+            let named = keys::read_account(&key).and_then(|(app, template, openid)| {
+                Some(AccountKey {
+                    app: AppId::parse(&self.text(app)?).ok()?,
+                    template: TemplateId::parse(&self.text(template)?).ok()?,
+                    openid: OpenId::parse(openid).ok()?,
+                })
+            });
+            let name = named.ok_or(Failed::Record("an account's key cannot be read"))?;
+            if let Some(view) = self.view(&key)? {
+                accounts.push((name, view));
+            }
+        }
+        Ok(accounts)
+    }
+
+    pub(super) fn read_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(None) };
+        let bytes = self.tree.get(keys::rule(app, rule))?;
+        bytes.map(|bytes| records::at(records::decode(&bytes)?)).transpose()
+    }
+
+    pub(super) fn read_occurrence(&self, number: u64) -> Result<Option<(Occurrence, u32)>, Failed> {
+        let bytes = self.tree.get(keys::occurrence(number))?;
+        bytes.map(|bytes| records::decode::<OccurrenceV1>(&bytes)?.occurrence(number)).transpose()
+    }
+
+    pub(super) fn read_occurrences(
+        &self,
+        rule: Option<&RuleId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Occurrence>, Failed> {
+        let from = keys::occurrence(after.map_or(0, |after| after.saturating_add(1)));
+        let mut occurrences = Vec::new();
+        for entry in self.tree.range(from..vec![keys::OCCURRENCE + 1]) {
+            let (key, value) = entry?;
+            let Some(number) = keys::read_number(&key) else { continue };
+            let (occurrence, _) = records::decode::<OccurrenceV1>(&value)?.occurrence(number)?;
+            if rule.is_none_or(|rule| *rule == occurrence.rule) {
+                occurrences.push(occurrence);
+            }
+            if occurrences.len() >= limit {
+                break;
+            }
+        }
+        Ok(occurrences)
+    }
+
+    pub(super) fn read_newest(&self) -> Result<Option<u64>, Failed> {
+        let last = self.tree.scan_prefix([keys::OCCURRENCE]).next_back().transpose()?;
+        Ok(last.and_then(|(key, _)| keys::read_number(&key)))
+    }
+
+    pub(super) fn read_unfinished(&self) -> Result<Vec<Occurrence>, Failed> {
+        let mut occurrences = Vec::new();
+        for entry in self.tree.scan_prefix([keys::UNFINISHED]) {
+            let (key, _) = entry?;
+            let number = keys::read_number(&key).ok_or(Failed::Record("an unfinished key cannot be read"))?;
+            occurrences.extend(self.read_occurrence(number)?.map(|(occurrence, _)| occurrence));
+        }
+        Ok(occurrences)
+    }
+
+    pub(super) fn read_snapshot(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, Failed> {
+        let mut bytes = Vec::new();
+        for entry in self.tree.range(keys::snapshot(hash, 0)..=keys::snapshot(hash, u8::MAX)) {
+            bytes.extend_from_slice(&entry?.1);
+        }
+        Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    pub(super) fn read_chunk(&self, occurrence: u64, number: u32) -> Result<Option<Chunk>, Failed> {
+        let bytes = self.tree.get(keys::chunk(occurrence, number))?;
+        bytes.map(|bytes| records::decode::<ChunkV1>(&bytes)?.chunk(occurrence, number)).transpose()
+    }
+
+    pub(super) fn read_deliveries(
+        &self,
+        occurrence: Option<u64>,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Failed> {
+        let first = occurrence.map_or_else(|| vec![keys::CHUNK], keys::chunks);
+        let from = after.map_or(first, keys::chunk_of);
+        let mut deliveries = Vec::new();
+        let mut n_chunks = 0;
+        for entry in self.tree.range(from..vec![keys::CHUNK + 1]) {
+            let (key, value) = entry?;
+            let (number, chunk) = keys::read_chunk(&key).ok_or(Failed::Record("a chunk's key cannot be read"))?;
+            if occurrence.is_some_and(|occurrence| occurrence != number) {
+                break;
+            }
+            let slots = records::decode::<ChunkV1>(&value)?.chunk(number, chunk)?.slots;
+            let before = deliveries.len();
+            deliveries.extend(slots.into_iter().filter(|slot| after.is_none_or(|after| slot.id > after)));
+            n_chunks += usize::from(deliveries.len() > before);
+            if n_chunks >= limit {
+                break;
+            }
+        }
+        Ok(deliveries)
+    }
+
+    pub(super) fn read_delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Failed> {
+        let chunk = self.read_chunk(id.occurrence, id.chunk)?;
+        Ok(chunk.and_then(|chunk| chunk.slots.into_iter().nth(usize::from(id.slot))))
+    }
+
+    pub(super) fn read_doubts(&self, limit: usize) -> Result<Vec<Delivery>, Failed> {
+        let mut doubts = Vec::new();
+        for entry in self.tree.scan_prefix([keys::DOUBT]).take(limit) {
+            let (key, _) = entry?;
+            let (occurrence, number) =
+                keys::read_chunk(&key).ok_or(Failed::Record("a doubt's key cannot be read"))?;
+            let slots = self.read_chunk(occurrence, number)?.map(|chunk| chunk.slots).unwrap_or_default();
+            doubts.extend(slots.into_iter().filter(|slot| slot.state == DeliveryState::InDoubt));
+        }
+        doubts.sort_by_key(|delivery| delivery.settled_at);
+        Ok(doubts)
+    }
+
+    pub(super) fn read_imported(&self, digest: &[u8; 32]) -> Result<u64, Failed> {
+        self.tree.get(keys::import(digest))?.map_or(Ok(0), |bytes| records::decode(&bytes))
+    }
+
+    pub(super) fn read_figures(&self) -> Result<Figures, Failed> {
+        let mut open: BTreeMap<DeliveryState, u64> = BTreeMap::new();
+        for occurrence in self.read_unfinished()? {
+            for (state, n) in occurrence.counts.by_state.iter().filter(|(state, _)| state.is_open()) {
+                *open.entry(*state).or_default() += n;
+            }
+        }
+        let in_doubt = self.read_doubts(usize::MAX)?.len() as u64;
+        if in_doubt > 0 {
+            open.insert(DeliveryState::InDoubt, in_doubt);
+        }
+        Ok(Figures {
+            open,
+            disk_bytes: self.tree.size_on_disk()?,
+            n_groups: self.shared.n_groups.load(Ordering::Relaxed),
+            last_sync_us: self.shared.last_sync_us.load(Ordering::Relaxed),
+        })
+    }
+}
+
+fn openid(bytes: &[u8]) -> Result<OpenId, Failed> {
+    let text = std::str::from_utf8(bytes).ok();
+    text.and_then(|text| OpenId::parse(text).ok()).ok_or(Failed::Record("a key holds an openid that cannot be"))
+}
+
+fn hint(account: &Account) -> Hint {
+    if account.available() > 0 {
+        return Hint::Consent;
+    }
+    Hint::Nothing(match account.why_none() {
+        NoGrant::None => SkipReason::NoConsent,
+        NoGrant::Refused => SkipReason::Refused,
+    })
+}

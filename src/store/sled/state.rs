@@ -1,0 +1,345 @@
+//! What the writer knows: the tree, the batch under way, and the records it touches, decoded.
+//!
+//! Decisions change decoded records; a batch encodes each changed record once, however often it was
+//! changed. Nothing outside sees a change before its batch is applied.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+
+use super::Failed;
+use super::keys::{self, Name};
+use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
+use crate::domain::consent::Account;
+use crate::domain::id::{DeliveryId, OpenId};
+use crate::domain::occurrence::OccurrenceState;
+use crate::domain::recipient::Recipient;
+use crate::domain::template::TemplateKind;
+use crate::store::{MAX_ENTRY_BYTES, Occurrence};
+
+/// Most keys in one batch; more would pin memory in sled.
+pub(super) const BATCH_KEYS: usize = 100;
+/// Most keys written between two syncs; beyond, a torn write can go unnoticed (storage figures, item 4).
+pub(super) const SYNC_KEYS: usize = 300;
+/// Most bytes of keys and values written between two syncs.
+pub(super) const SYNC_BYTES: usize = 32 * 1024;
+/// Decoded accounts kept between batches; open chunks' accounts are wanted again soon.
+const MAX_ACCOUNTS: usize = 16_384;
+/// Decoded chunks and occurrences kept between batches.
+const MAX_CHUNKS: usize = 2_048;
+
+/// Numbers of apps and templates; shared with readers, changed by the writer only.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    by_text: HashMap<Box<str>, Name>,
+    texts: Vec<Box<str>>,
+}
+
+impl Names {
+    pub(super) fn number(&self, text: &str) -> Option<Name> {
+        self.by_text.get(text).copied()
+    }
+
+    pub(super) fn text(&self, name: Name) -> Option<&str> {
+        self.texts.get(usize::from(name)).map(|text| &**text)
+    }
+
+    pub(super) fn push(&mut self, text: &str) -> Result<Name, Failed> {
+        let name = Name::try_from(self.texts.len()).map_err(|_full| Failed::Record("the name table is full"))?;
+        self.texts.push(text.into());
+        self.by_text.insert(text.into(), name);
+        Ok(name)
+    }
+}
+
+/// Names an account within the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct AccountId {
+    pub(super) app: Name,
+    pub(super) template: Name,
+    pub(super) openid: Box<str>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) account: Account,
+    pub(super) kind: TemplateKind,
+}
+
+/// A chunk and the index keys it has on disk.
+#[derive(Clone, Debug)]
+pub(super) struct HeldChunk {
+    pub(super) chunk: Chunk,
+    stored_next: Option<i64>,
+    stored_doubt: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct HeldOccurrence {
+    pub(super) occurrence: Occurrence,
+    pub(super) n_chunks: u32,
+    listed: bool,
+}
+
+/// The writer's state.
+pub(super) struct State {
+    pub(super) tree: sled::Db,
+    pub(super) names: Arc<RwLock<Names>>,
+    raw: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    accounts: HashMap<AccountId, Held>,
+    chunks: HashMap<(u64, u32), HeldChunk>,
+    occurrences: HashMap<u64, HeldOccurrence>,
+    dirty_accounts: BTreeSet<AccountId>,
+    dirty_chunks: BTreeSet<(u64, u32)>,
+    dirty_occurrences: BTreeSet<u64>,
+    pub(super) next_occurrence: u64,
+    /// Where the search for old reports goes on.
+    pub(super) retired_to: Option<Vec<u8>>,
+}
+
+/// A closed batch, ready to be applied.
+pub(super) struct Batch {
+    pub(super) batch: sled::Batch,
+    pub(super) keys: usize,
+    pub(super) bytes: usize,
+}
+
+impl State {
+    pub(super) fn new(tree: sled::Db, names: Arc<RwLock<Names>>) -> Result<Self, Failed> {
+        let last = tree.scan_prefix([keys::OCCURRENCE]).next_back().transpose()?;
+        let next_occurrence = last.and_then(|(key, _)| keys::read_number(&key)).map_or(1, |last| last + 1);
+        Ok(Self {
+            tree,
+            names,
+            raw: BTreeMap::new(),
+            accounts: HashMap::new(),
+            chunks: HashMap::new(),
+            occurrences: HashMap::new(),
+            dirty_accounts: BTreeSet::new(),
+            dirty_chunks: BTreeSet::new(),
+            dirty_occurrences: BTreeSet::new(),
+            next_occurrence,
+            retired_to: None,
+        })
+    }
+
+    // --- the batch ------------------------------------------------------------------------------
+
+    /// How many keys the batch under way has at most.
+    pub(super) fn n_keys(&self) -> usize {
+        self.raw.len() + self.dirty_accounts.len() + 5 * self.dirty_chunks.len() + 2 * self.dirty_occurrences.len()
+    }
+
+    /// Encodes what changed since the last call.
+    pub(super) fn close_batch(&mut self) -> Result<Option<Batch>, Failed> {
+        for id in std::mem::take(&mut self.dirty_accounts) {
+            if let Some(held) = self.accounts.get(&id) {
+                let value = records::encode(&AccountV1::of(&held.account, held.kind))?;
+                self.raw.insert(keys::account(id.app, id.template, &id.openid), Some(value));
+            }
+        }
+        for (occurrence, number) in std::mem::take(&mut self.dirty_chunks) {
+            let Some(held) = self.chunks.get_mut(&(occurrence, number)) else { continue };
+            let value = records::encode(&ChunkV1::of(&held.chunk))?;
+            self.raw.insert(keys::chunk(occurrence, number), Some(value));
+            let next = held.chunk.next_ms();
+            if next != held.stored_next {
+                let key = |ms| keys::time(ms, occurrence, number);
+                self.raw.extend(held.stored_next.map(|ms| (key(ms), None)));
+                self.raw.extend(next.map(|ms| (key(ms), Some(Vec::new()))));
+                held.stored_next = next;
+            }
+            let doubt = held.chunk.doubt_ms();
+            if doubt != held.stored_doubt {
+                let key = |ms| keys::doubt(ms, occurrence, number);
+                self.raw.extend(held.stored_doubt.map(|ms| (key(ms), None)));
+                self.raw.extend(doubt.map(|ms| (key(ms), Some(Vec::new()))));
+                held.stored_doubt = doubt;
+            }
+        }
+        for number in std::mem::take(&mut self.dirty_occurrences) {
+            let Some(held) = self.occurrences.get_mut(&number) else { continue };
+            let value = records::encode(&OccurrenceV1::of(&held.occurrence, held.n_chunks))?;
+            self.raw.insert(keys::occurrence(number), Some(value));
+            let listed = is_unfinished(&held.occurrence);
+            if listed != held.listed {
+                self.raw.insert(keys::unfinished(number), listed.then(Vec::new));
+                held.listed = listed;
+            }
+        }
+        if self.accounts.len() > MAX_ACCOUNTS {
+            self.accounts.clear();
+        }
+        if self.chunks.len() > MAX_CHUNKS {
+            self.chunks.clear();
+        }
+        if self.occurrences.len() > MAX_CHUNKS {
+            self.occurrences.clear();
+        }
+        let raw = std::mem::take(&mut self.raw);
+        if raw.is_empty() {
+            return Ok(None);
+        }
+        let mut closed = Batch { batch: sled::Batch::default(), keys: raw.len(), bytes: 0 };
+        for (key, value) in raw {
+            let size = key.len() + value.as_ref().map_or(0, Vec::len);
+            if size > MAX_ENTRY_BYTES {
+                return Err(Failed::Record("a record is larger than the store may hold"));
+            }
+            closed.bytes += size;
+            match value {
+                Some(value) => closed.batch.insert(key, value),
+                None => closed.batch.remove(key),
+            }
+        }
+        Ok(Some(closed))
+    }
+
+    // --- raw records ----------------------------------------------------------------------------
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, Failed> {
+        match self.raw.get(key) {
+            Some(value) => Ok(value.as_deref().map(sled::IVec::from)),
+            None => Ok(self.tree.get(key)?),
+        }
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.raw.insert(key, Some(value));
+    }
+
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.raw.insert(key, None);
+    }
+
+    /// The number of an app or template, given at its first use.
+    pub(super) fn name(&mut self, text: &str) -> Result<Name, Failed> {
+        // A poisoned lock holds a whole table: names are only ever added.
+        let known = self.names.read().unwrap_or_else(PoisonError::into_inner).number(text);
+        if let Some(name) = known {
+            return Ok(name);
+        }
+        let name = self.names.write().unwrap_or_else(PoisonError::into_inner).push(text)?;
+        self.put(keys::name(name), text.as_bytes().to_vec());
+        Ok(name)
+    }
+
+    // --- decoded records ------------------------------------------------------------------------
+
+    pub(super) fn recipient(&self, app: Name, openid: &OpenId) -> Result<Option<(Recipient, Option<i64>)>, Failed> {
+        let Some(bytes) = self.get(&keys::recipient(app, openid.as_str()))? else { return Ok(None) };
+        let record: RecipientV1 = records::decode(&bytes)?;
+        let zone_since = record.zone_since_ms();
+        Ok(Some((record.recipient()?, zone_since)))
+    }
+
+    /// The account, an empty one where nothing was booked yet.
+    pub(super) fn account(&mut self, id: &AccountId, kind: TemplateKind) -> Result<&mut Held, Failed> {
+        if !self.accounts.contains_key(id) {
+            let held = match self.tree.get(keys::account(id.app, id.template, &id.openid))? {
+                Some(bytes) => {
+                    let (account, kind) = records::decode::<AccountV1>(&bytes)?.account()?;
+                    Held { account, kind }
+                }
+                None => Held { account: Account::default(), kind },
+            };
+            self.accounts.insert(id.clone(), held);
+        }
+        self.accounts.get_mut(id).ok_or(Failed::Record("an account vanished from memory"))
+    }
+
+    pub(super) fn changed_account(&mut self, id: AccountId) {
+        self.dirty_accounts.insert(id);
+    }
+
+    pub(super) fn chunk(&mut self, occurrence: u64, number: u32) -> Result<Option<&mut HeldChunk>, Failed> {
+        if !self.chunks.contains_key(&(occurrence, number)) {
+            let Some(bytes) = self.tree.get(keys::chunk(occurrence, number))? else { return Ok(None) };
+            let chunk = records::decode::<ChunkV1>(&bytes)?.chunk(occurrence, number)?;
+            let (stored_next, stored_doubt) = (chunk.next_ms(), chunk.doubt_ms());
+            self.chunks.insert((occurrence, number), HeldChunk { chunk, stored_next, stored_doubt });
+        }
+        Ok(self.chunks.get_mut(&(occurrence, number)))
+    }
+
+    pub(super) fn new_chunk(&mut self, occurrence: u64, number: u32, chunk: Chunk) {
+        self.chunks.insert((occurrence, number), HeldChunk { chunk, stored_next: None, stored_doubt: None });
+        self.changed_chunk(occurrence, number);
+    }
+
+    pub(super) fn changed_chunk(&mut self, occurrence: u64, number: u32) {
+        self.dirty_chunks.insert((occurrence, number));
+    }
+
+    /// Takes a chunk out of the books, with its index keys.
+    pub(super) fn drop_chunk(&mut self, occurrence: u64, number: u32) -> Result<(), Failed> {
+        if let Some(held) = self.chunk(occurrence, number)? {
+            let (next, doubt) = (held.stored_next, held.stored_doubt);
+            self.raw.extend(next.map(|ms| (keys::time(ms, occurrence, number), None)));
+            self.raw.extend(doubt.map(|ms| (keys::doubt(ms, occurrence, number), None)));
+        }
+        self.chunks.remove(&(occurrence, number));
+        self.dirty_chunks.remove(&(occurrence, number));
+        self.remove(keys::chunk(occurrence, number));
+        Ok(())
+    }
+
+    pub(super) fn occurrence(&mut self, number: u64) -> Result<Option<&mut HeldOccurrence>, Failed> {
+        if !self.occurrences.contains_key(&number) {
+            let Some(bytes) = self.tree.get(keys::occurrence(number))? else { return Ok(None) };
+            let (occurrence, n_chunks) = records::decode::<OccurrenceV1>(&bytes)?.occurrence(number)?;
+            let listed = is_unfinished(&occurrence);
+            self.occurrences.insert(number, HeldOccurrence { occurrence, n_chunks, listed });
+        }
+        Ok(self.occurrences.get_mut(&number))
+    }
+
+    pub(super) fn new_occurrence(&mut self, occurrence: Occurrence) {
+        let number = occurrence.number;
+        self.occurrences.insert(number, HeldOccurrence { occurrence, n_chunks: 0, listed: false });
+        self.changed_occurrence(number);
+    }
+
+    pub(super) fn changed_occurrence(&mut self, number: u64) {
+        self.dirty_occurrences.insert(number);
+    }
+
+    pub(super) fn drop_occurrence(&mut self, number: u64) {
+        self.occurrences.remove(&number);
+        self.dirty_occurrences.remove(&number);
+        self.remove(keys::occurrence(number));
+        self.remove(keys::unfinished(number));
+    }
+
+    /// The account that pays for a delivery.
+    pub(super) fn payer(&mut self, id: DeliveryId, openid: &OpenId) -> Result<Option<(AccountId, TemplateKind)>, Failed> {
+        let Some(held) = self.occurrence(id.occurrence)? else { return Ok(None) };
+        let (app, template, kind) =
+            (held.occurrence.app.clone(), held.occurrence.template.clone(), held.occurrence.kind);
+        let (app, template) = (self.name(app.as_str())?, self.name(template.as_str())?);
+        Ok(Some((AccountId { app, template, openid: openid.as_str().into() }, kind)))
+    }
+}
+
+/// Whether there is work left: the walk, a release, or deliveries that are open.
+pub(super) fn is_unfinished(occurrence: &Occurrence) -> bool {
+    match occurrence.state {
+        OccurrenceState::Open | OccurrenceState::Held => true,
+        OccurrenceState::Cancelled => occurrence.counts.open() > 0,
+        OccurrenceState::Done | OccurrenceState::Missed => false,
+    }
+}
+
+/// Ends an open occurrence whose audience is walked and served.
+pub(super) fn finish(occurrence: &mut Occurrence) {
+    if occurrence.state == OccurrenceState::Open && occurrence.walked && occurrence.counts.open() == 0 {
+        occurrence.state = OccurrenceState::Done;
+    }
+}
+
+/// Milliseconds of an instant, rounded up: for what must not be looked at early.
+pub(super) fn not_before(at: DateTime<Utc>) -> DateTime<Utc> {
+    let floor = DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at);
+    if floor < at { floor + chrono::TimeDelta::milliseconds(1) } else { at }
+}

@@ -17,12 +17,12 @@ use crate::domain::id::FieldName;
 /// How much work one evaluation may do, in instructions.
 const FUEL: u64 = 10_000;
 
-/// Filters of MiniJinja that make sense on texts and numbers, and our `local`.
-const FILTERS: [&str; 19] = [
+/// Filters of MiniJinja that make sense on texts, numbers and tags, and our `local`.
+const FILTERS: [&str; 22] = [
     "abs",
     "capitalize",
-    "default",
     "d",
+    "default",
     "first",
     "float",
     "int",
@@ -35,12 +35,14 @@ const FILTERS: [&str; 19] = [
     "replace",
     "round",
     "sort",
+    "split",
     "string",
     "title",
     "trim",
+    "unique",
+    "upper",
 ];
-/// Filters besides, under names of their own.
-const MORE_FILTERS: [&str; 3] = ["upper", "split", "unique"];
+/// Tests of MiniJinja that make sense on them.
 const TESTS: [&str; 18] = [
     "defined",
     "undefined",
@@ -274,7 +276,7 @@ impl<'a> Walk<'a> {
             }
             ast::Expr::Filter(filter) => self.filter(filter),
             ast::Expr::Test(test) => {
-                self.known("test", test.name, &[&TESTS], test.span());
+                self.known("test", test.name, &TESTS, test.span());
                 if matches!(test.name, "defined" | "undefined") {
                     self.guard(&test.expr);
                 }
@@ -323,7 +325,7 @@ impl<'a> Walk<'a> {
     }
 
     fn filter(&mut self, filter: &ast::Spanned<ast::Filter<'_>>) {
-        self.known("filter", filter.name, &[&FILTERS, &MORE_FILTERS], filter.span());
+        self.known("filter", filter.name, &FILTERS, filter.span());
         if let (Some(inner), "default" | "d") = (&filter.expr, filter.name) {
             self.guard(inner);
         }
@@ -355,8 +357,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn known(&mut self, what: &str, name: &str, all: &[&[&'static str]], span: Span) {
-        let names = || all.iter().copied().flatten().copied();
+    fn known(&mut self, what: &str, name: &str, all: &[&'static str], span: Span) {
+        let names = || all.iter().copied();
         if names().any(|known| known == name) {
             return;
         }

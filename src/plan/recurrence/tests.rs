@@ -1,3 +1,6 @@
+//! Clock changes and calendars, case by case, and the properties that hold for all; the oracle is in
+//! `tests/it/recurrence.rs`.
+
 use std::str::FromStr;
 
 use chrono::{TimeDelta, TimeZone};

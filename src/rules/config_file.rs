@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::app_entry;
 use super::names::nearest;
 use super::problem::Problem;
+use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
@@ -157,7 +158,7 @@ fn keys(
         if map.get("id").is_none() {
             walk.missing(map.spot, "id", "a hook key", "id: backend");
         }
-        let secret = secret(map, "a hook key", folder, walk);
+        let secret = secret(map, map.spot, "a hook key", folder, walk);
         let its_apps = key_apps(map, top, apps, walk);
         if let (Some(id), Some(secret)) = (id, secret) {
             keys.push(HookKey { id, secret, apps: its_apps });
@@ -199,11 +200,17 @@ pub(super) fn unknown_app(name: &str, known: Vec<String>) -> Problem {
 }
 
 /// Where a secret is. A secret in the file itself is refused, and not repeated.
-pub(super) fn secret(map: Map<'_>, of: &str, folder: &Path, walk: &mut Walk<'_>) -> Option<SecretSource> {
+pub(super) fn secret(
+    map: Map<'_>,
+    owner: Spot,
+    of: &str,
+    folder: &Path,
+    walk: &mut Walk<'_>,
+) -> Option<SecretSource> {
     let example = "secret: { credential: clinic-secret }";
     let wanted = Wanted { of: "`secret`", example };
     let Some(node) = map.get("secret") else {
-        walk.missing(map.spot, "secret", of, example);
+        walk.missing(owner, "secret", of, example);
         return None;
     };
     if matches!(node.value, Value::Text(_)) {

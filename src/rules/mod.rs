@@ -15,6 +15,7 @@ mod rule_entry;
 mod schedule_file;
 pub mod snapshot;
 mod source;
+mod syntax;
 mod values;
 mod walk;
 mod when_entry;
@@ -211,9 +212,12 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
 /// The schedule files of a folder, in the order of their names.
 fn list_folder(folder: &Path, found: &mut Findings) -> Option<Vec<PathBuf>> {
     let name = folder.display().to_string();
-    let unreadable = |error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Problem::NoFolder,
-        _ => Problem::Unreadable { cause: error.to_string() },
+    let unreadable = |error: &std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Problem::NoFolder
+        } else {
+            Problem::Unreadable { cause: error.to_string() }
+        }
     };
     let entries = std::fs::read_dir(folder)
         .map_err(|error| found.add(Diagnostic::of_file(&name, &unreadable(&error))))

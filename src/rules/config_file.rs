@@ -32,18 +32,17 @@ const KEY: &[&str] = &["id", "secret", "apps"];
 const ADMIN: &[&str] = &["socket", "listen"];
 const SECRET: &[&str] = &["credential", "file", "env"];
 
-/// Reads the tree of a configuration file that stands in `folder`.
-pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Config {
+/// Reads the tree of a configuration file that stands in `folder`; `None` when it is no map.
+pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<Config> {
     let wanted = Wanted { of: "tixing.yaml", example: "apps:" };
-    // What could not be read was reported; the defaults let the schedule folder be looked at all the same.
-    let top = walk.map(root, wanted, TOP, "tixing.yaml").unwrap_or_else(Map::empty);
+    let top = walk.map(root, wanted, TOP, "tixing.yaml")?;
     let apps = app_entry::read_all(top, folder, walk);
     let zone = top.get("timezone").and_then(|node| default_zone(node, walk)).unwrap_or(Zone::SHANGHAI);
     let schedules = path(top, "schedules", "schedules", folder, walk);
     let store = store(top, folder, walk);
     let hook = hook(top, &apps, folder, walk);
     let admin = admin(top.get("admin"), folder, walk);
-    Config { apps, zone, schedules, store, hook, admin }
+    Some(Config { apps, zone, schedules, store, hook, admin })
 }
 
 /// A zone that is a default, and so cannot be each recipient's own.

@@ -151,7 +151,7 @@ fn read_config(path: &Path, found: &mut Findings) -> Option<Config> {
         return None;
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    Some(config_file::read(&root, folder, &mut Walk { source: &source, found }))
+    config_file::read(&root, folder, &mut Walk { source: &source, found })
 }
 
 /// Reads and checks one file; what is wrong with it as a file is reported.

@@ -281,7 +281,11 @@ impl Builder<'_> {
             Items::Map { entries, seen, key } => (entries, seen, key),
         };
         match std::mem::replace(key, KeyState::None) {
-            KeyState::Of(name) => entries.push((name, node)),
+            KeyState::Of(name) => {
+                // What is not there is shown where it is missed.
+                let spot = if matches!(node.value, Value::Nothing) { name.spot } else { node.spot };
+                entries.push((name, Node { spot, ..node }));
+            }
             KeyState::Dropped => {}
             KeyState::None => {
                 *key = KeyState::Dropped;

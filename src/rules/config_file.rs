@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::app_entry;
 use super::names::nearest;
 use super::problem::Problem;
+use super::schedule_file::Trust;
 use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
@@ -32,17 +33,20 @@ const KEY: &[&str] = &["id", "secret", "apps"];
 const ADMIN: &[&str] = &["socket", "listen"];
 const SECRET: &[&str] = &["credential", "file", "env"];
 
-/// Reads the tree of a configuration file that stands in `folder`; `None` when it is no map.
-pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<Config> {
+/// Reads the tree of a configuration file that stands in `folder`, and says whether its apps can be
+/// relied on; `None` when it is no map.
+pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<(Config, Trust)> {
     let wanted = Wanted { of: "tixing.yaml", example: "apps:" };
     let top = walk.map(root, wanted, TOP, "tixing.yaml")?;
     let apps = app_entry::read_all(top, folder, walk);
+    // Rules depend on the apps only; a mistake elsewhere makes none of their names doubtful.
+    let trust = if walk.found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
     let zone = top.get("timezone").and_then(|node| default_zone(node, walk)).unwrap_or(Zone::SHANGHAI);
     let schedules = path(top, "schedules", "schedules", folder, walk);
     let store = store(top, folder, walk);
     let hook = hook(top, &apps, folder, walk);
     let admin = admin(top.get("admin"), folder, walk);
-    Some(Config { apps, zone, schedules, store, hook, admin })
+    Some((Config { apps, zone, schedules, store, hook, admin }, trust))
 }
 
 /// A zone that is a default, and so cannot be each recipient's own.
@@ -225,6 +229,7 @@ pub(super) fn secret(
                 needs: "exactly one of `credential`, `file`, `env`",
                 found: "not one of them, or several",
                 example: example.to_owned(),
+                hint: None,
             };
             walk.report(node.spot, &problem);
         }

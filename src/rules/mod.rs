@@ -24,6 +24,8 @@ mod yaml;
 #[cfg(test)]
 mod broken;
 #[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
 mod tests_support;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ use walk::Walk;
 /// The most schedule files of one folder.
 pub const MAX_FILES: usize = 10_000;
 /// The most bytes of all schedule files.
-pub const MAX_FOLDER_BYTES: u64 = 8 << 20;
+pub const MAX_FOLDER_BYTES: usize = 8 << 20;
 
 /// Something that was loaded without errors.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +99,7 @@ impl Report {
 /// All diagnostics, at least one of them an error.
 pub fn load_config(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
     let mut found = Findings::default();
-    let config = read_config(path, &mut found);
+    let config = read_config(path, &mut found).map(|(config, _)| config);
     finish(config, found)
 }
 
@@ -116,8 +118,7 @@ pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
 #[must_use]
 pub fn check(path: &Path) -> Report {
     let mut found = Findings::default();
-    if let Some(config) = read_config(path, &mut found) {
-        let trust = if found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
+    if let Some((config, trust)) = read_config(path, &mut found) {
         read_folder(&config.schedules, &config, trust, &mut found);
     }
     Report { diagnostics: found.into_diagnostics() }
@@ -140,7 +141,7 @@ fn finish<T>(value: Option<T>, found: Findings) -> Result<Loaded<T>, Diagnostics
 }
 
 /// The configuration as far as it can be read; `None` when there is nothing to go on from.
-fn read_config(path: &Path, found: &mut Findings) -> Option<Config> {
+fn read_config(path: &Path, found: &mut Findings) -> Option<(Config, Trust)> {
     let name = path.display().to_string();
     let source = read_source(path, &name, found)?;
     let Some(root) = yaml::parse(&source, found) else {
@@ -174,18 +175,9 @@ fn read_source(path: &Path, name: &str, found: &mut Findings) -> Option<Source> 
 }
 
 fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Findings) -> Option<LoadedRules> {
-    let files = list_folder(folder, found)?;
     let mut gathered = Gathered::default();
-    let mut sources = Vec::with_capacity(files.len());
-    let mut n_bytes = 0_u64;
-    for file in files {
-        let name = file.display().to_string();
-        let Some(source) = read_source(&file, &name, found) else { continue };
-        n_bytes += u64::try_from(source.text().len()).unwrap_or(u64::MAX);
-        if n_bytes > MAX_FOLDER_BYTES {
-            found.add(Diagnostic::of_file(&name, &Problem::FolderTooLarge { max: MAX_FOLDER_BYTES }));
-            return None;
-        }
+    let mut sources = Vec::new();
+    for (short, source) in read_sources(folder, found)? {
         let n_errors = found.n_errors();
         match yaml::parse(&source, found) {
             Some(root) => {
@@ -198,7 +190,6 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
             }
             None => {}
         }
-        let short = file.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
         sources.push((short, source.into_text()));
     }
     let set = gathered.set;
@@ -207,6 +198,24 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
     }
     let digest = digest(&sources);
     Some(LoadedRules { set, sources, digest })
+}
+
+/// Reads the schedule files of a folder, each with its name within it; all of them, before any is parsed.
+fn read_sources(folder: &Path, found: &mut Findings) -> Option<Vec<(String, Source)>> {
+    let mut sources = Vec::new();
+    let mut n_bytes = 0;
+    for file in list_folder(folder, found)? {
+        let name = file.display().to_string();
+        let Some(source) = read_source(&file, &name, found) else { continue };
+        n_bytes += source.text().len();
+        if n_bytes > MAX_FOLDER_BYTES {
+            found.add(Diagnostic::of_file(&name, &Problem::FolderTooLarge { max: MAX_FOLDER_BYTES }));
+            return None;
+        }
+        let short = file.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
+        sources.push((short, source));
+    }
+    Some(sources)
 }
 
 /// The schedule files of a folder, in the order of their names.

@@ -29,7 +29,9 @@ pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, 
             | ErrorKind::TabAtBlockScalarStart
     );
     if tab {
-        return (spot, Problem::Tab);
+        // The parser stops at the end of the line before.
+        let below = [spot.line, spot.line + 1].into_iter().find_map(|line| from_line(source, line));
+        return below.unwrap_or((spot, Problem::Tab));
     }
     let typed = lines.into_iter().flatten().find_map(|line| full_width(source.line(line)));
     let hint = typed.or_else(|| hint(source, spot, kind));

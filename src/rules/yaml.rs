@@ -108,7 +108,7 @@ pub(super) fn parse(source: &Source, found: &mut Findings) -> Option<Node> {
             }
         },
     }
-    let mut builder = Builder { source, found, open: Vec::new(), root: None, n_documents: 0 };
+    let mut builder = Builder { source, found, open: Vec::new(), root: None, n_documents: 0, last: None };
     let mut options = granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -160,11 +160,18 @@ struct Builder<'a> {
     open: Vec<Open>,
     root: Option<Node>,
     n_documents: usize,
+    /// Place and code of what was reported last.
+    last: Option<(u32, u32, &'static str)>,
 }
 
 impl Builder<'_> {
+    /// Reports a problem, but not again what was said of the same place just before.
     fn report(&mut self, spot: Spot, problem: &Problem) {
-        self.found.add(Diagnostic::new(self.source, spot, problem));
+        let this = Some((spot.line, spot.column, problem.code()));
+        if self.last != this {
+            self.found.add(Diagnostic::new(self.source, spot, problem));
+        }
+        self.last = this;
     }
 
     /// Takes one event; `false` ends the reading.

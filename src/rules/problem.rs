@@ -77,6 +77,7 @@ pub(super) enum Problem {
     // Texts with expressions.
     BadExpression { of: String, message: String, help: String },
     DoesNotFit { key: String, message: String, help: String },
+    AlwaysCut { key: String, allowed: &'static str },
     BadPage { message: String, help: String },
 }
 
@@ -138,6 +139,7 @@ fn did_you_mean(meant: Option<&String>) -> String {
 /// Codes are pinned: scripts and editors branch on them.
 pub const CODES: &[(&str, &str)] = &[
     ("alias", "a YAML alias (`*name`)"),
+    ("always_cut", "a constant text that is longer than its field"),
     ("anchor", "a YAML anchor (`&name`)"),
     ("app_needed", "several apps, and none is named"),
     ("bad_cron", "a cron expression that cannot be read"),
@@ -206,6 +208,7 @@ impl Problem {
             Self::IgnoredFile { .. }
                 | Self::NoRules
                 | Self::NoEffect { .. }
+                | Self::AlwaysCut { .. }
                 | Self::UncheckedTemplate { .. }
                 | Self::UnknownFieldType { .. }
                 | Self::EmptyFile { needs: "" }
@@ -274,6 +277,7 @@ impl Problem {
             Self::NeverFires { .. } => "never_fires",
             Self::BadExpression { .. } => "bad_expression",
             Self::DoesNotFit { .. } => "does_not_fit",
+            Self::AlwaysCut { .. } => "always_cut",
             Self::BadPage { .. } => "bad_page",
         }
     }
@@ -377,12 +381,20 @@ impl Problem {
             Self::DoesNotFit { key, message, .. } => {
                 format!("the text of {} does not fit: {message}", seen(key))
             }
+            Self::AlwaysCut { key, .. } => {
+                format!("the text of {} is longer than its field and will be cut every time", seen(key))
+            }
             Self::BadPage { message, .. } => message.clone(),
         }
     }
 
-    /// What to do about it, in English.
+    /// What to do about it, in English; never empty.
     pub(super) fn help(&self) -> String {
+        let help = self.fix();
+        if help.is_empty() { "correct it here; the examples in schedules/ show how".to_owned() } else { help }
+    }
+
+    fn fix(&self) -> String {
         match self {
             Self::Unreadable { .. } => "check that it exists and that this user may read it".into(),
             Self::NoFolder => "make the folder, or correct `schedules` in tixing.yaml".into(),
@@ -484,6 +496,7 @@ impl Problem {
             Self::NeverFires { help, .. } => help.clone(),
             Self::BadExpression { help, .. } => help.clone(),
             Self::DoesNotFit { help, .. } => help.clone(),
+            Self::AlwaysCut { allowed, .. } => format!("shorten it; allowed: {allowed}"),
             Self::BadPage { help, .. } => help.clone(),
         }
     }

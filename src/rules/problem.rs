@@ -17,7 +17,7 @@ pub(super) enum Problem {
     NoFolder,
     TooManyFiles { max: usize },
     FileTooLarge { bytes: u64 },
-    FolderTooLarge { max: u64 },
+    FolderTooLarge { max: usize },
     TooManyRules { max: usize },
     TooManyFindings { more: usize, errors: usize },
     IgnoredFile { instead: String },
@@ -42,7 +42,7 @@ pub(super) enum Problem {
     // Keys and shapes.
     UnknownKey { key: String, of: &'static str, allowed: &'static [&'static str], meant: Option<String> },
     MissingKey { key: &'static str, of: String, example: &'static str },
-    WrongShape { of: String, needs: &'static str, found: &'static str, example: String },
+    WrongShape { of: String, needs: &'static str, found: &'static str, example: String, hint: Option<Hint> },
     NoValue { of: String, example: String },
     EmptyList { of: String },
     TooMany { of: String, max: usize },
@@ -77,10 +77,11 @@ pub(super) enum Problem {
     // Texts with expressions.
     BadExpression { of: String, message: String, help: String },
     DoesNotFit { key: String, message: String, help: String },
+    AlwaysCut { key: String, allowed: &'static str },
     BadPage { message: String, help: String },
 }
 
-/// What a syntax error probably is, from its line.
+/// What was probably meant, from the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
     /// A colon, comma, quote or space of the Chinese keyboard.
@@ -138,6 +139,7 @@ fn did_you_mean(meant: Option<&String>) -> String {
 /// Codes are pinned: scripts and editors branch on them.
 pub const CODES: &[(&str, &str)] = &[
     ("alias", "a YAML alias (`*name`)"),
+    ("always_cut", "a constant text that is longer than its field"),
     ("anchor", "a YAML anchor (`&name`)"),
     ("app_needed", "several apps, and none is named"),
     ("bad_cron", "a cron expression that cannot be read"),
@@ -206,6 +208,7 @@ impl Problem {
             Self::IgnoredFile { .. }
                 | Self::NoRules
                 | Self::NoEffect { .. }
+                | Self::AlwaysCut { .. }
                 | Self::UncheckedTemplate { .. }
                 | Self::UnknownFieldType { .. }
                 | Self::EmptyFile { needs: "" }
@@ -274,6 +277,7 @@ impl Problem {
             Self::NeverFires { .. } => "never_fires",
             Self::BadExpression { .. } => "bad_expression",
             Self::DoesNotFit { .. } => "does_not_fit",
+            Self::AlwaysCut { .. } => "always_cut",
             Self::BadPage { .. } => "bad_page",
         }
     }
@@ -377,12 +381,20 @@ impl Problem {
             Self::DoesNotFit { key, message, .. } => {
                 format!("the text of {} does not fit: {message}", seen(key))
             }
+            Self::AlwaysCut { key, .. } => {
+                format!("the text of {} is longer than its field and will be cut every time", seen(key))
+            }
             Self::BadPage { message, .. } => message.clone(),
         }
     }
 
-    /// What to do about it, in English.
+    /// What to do about it, in English; never empty.
     pub(super) fn help(&self) -> String {
+        let help = self.fix();
+        if help.is_empty() { "correct it here; the examples in schedules/ show how".to_owned() } else { help }
+    }
+
+    fn fix(&self) -> String {
         match self {
             Self::Unreadable { .. } => "check that it exists and that this user may read it".into(),
             Self::NoFolder => "make the folder, or correct `schedules` in tixing.yaml".into(),
@@ -402,19 +414,10 @@ impl Problem {
             Self::ControlCharacter { .. } => "delete it; retype the line if you cannot see it".into(),
             Self::EmptyFile { needs: "" } => "delete it, or write `rules:`".into(),
             Self::EmptyFile { needs } => format!("write {needs}"),
-            Self::Syntax { hint, .. } => match hint {
-                Some(Hint::FullWidth(c)) => {
-                    format!("there is a full-width `{c}` in this line; type `{}` instead", half_width(*c))
-                }
-                Some(Hint::SpaceAfterColon) => "put a space after the colon: `key: value`".into(),
-                Some(Hint::QuoteText) => "put the text in double quotes: `key: \"text\"`".into(),
-                Some(Hint::CloseQuote) => "a quote that is opened here, or above, is not closed".into(),
-                Some(Hint::CloseBracket) => "a bracket that is opened here, or above, is not closed".into(),
-                Some(Hint::Indentation) => {
-                    "begin the line in the same column as the keys beside it, with spaces".into()
-                }
-                None => "compare this line and the one above with the examples in schedules/".into(),
-            },
+            Self::Syntax { hint, .. } => hint.map_or_else(
+                || "compare this line and the one above with the examples in schedules/".into(),
+                advice,
+            ),
             Self::Tab => "replace it by spaces".into(),
             Self::Unquoted(Unquoted::Cron) => "write it like this: `cron: \"*/5 * * * *\"`".into(),
             Self::Unquoted(Unquoted::Expression) => {
@@ -434,7 +437,8 @@ impl Problem {
                 format!("{}allowed: {}", did_you_mean(meant.as_ref()), list(allowed))
             }
             Self::MissingKey { example, .. } => format!("write for example `{example}`"),
-            Self::WrongShape { example, .. } => format!("write for example `{example}`"),
+            Self::WrongShape { hint: Some(hint), .. } => advice(*hint),
+            Self::WrongShape { example, hint: None, .. } => format!("write for example `{example}`"),
             Self::NoValue { example, .. } => {
                 format!("write for example `{example}`, or delete the key")
             }
@@ -492,8 +496,22 @@ impl Problem {
             Self::NeverFires { help, .. } => help.clone(),
             Self::BadExpression { help, .. } => help.clone(),
             Self::DoesNotFit { help, .. } => help.clone(),
+            Self::AlwaysCut { allowed, .. } => format!("shorten it; allowed: {allowed}"),
             Self::BadPage { help, .. } => help.clone(),
         }
+    }
+}
+
+fn advice(hint: Hint) -> String {
+    match hint {
+        Hint::FullWidth(c) => {
+            format!("there is a full-width `{c}` in this line; type `{}` instead", half_width(c))
+        }
+        Hint::SpaceAfterColon => "put a space after the colon: `key: value`".into(),
+        Hint::QuoteText => "put the text in double quotes: `key: \"text\"`".into(),
+        Hint::CloseQuote => "a quote that is opened here, or above, is not closed".into(),
+        Hint::CloseBracket => "a bracket that is opened here, or above, is not closed".into(),
+        Hint::Indentation => "begin the line in the same column as the keys beside it, with spaces".into(),
     }
 }
 

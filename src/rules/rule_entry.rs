@@ -21,6 +21,7 @@ use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::When;
 use crate::domain::zone::Zone;
 use crate::plan::audience::Selector;
+use crate::plan::fields::{self, Misfit};
 use crate::plan::render::{Compiled, RenderError};
 
 /// The most occurrences that `missed: all` may send at once.
@@ -321,5 +322,17 @@ fn check_texts(rule: &Rule, map: Map<'_>, condition: Option<&Node>, walk: &mut W
     }
     if let Err(error) = Selector::new(&rule.audience) {
         report(error, text);
+    }
+    for (field, text) in &rule.data {
+        // A text with an expression may be short once it is filled in.
+        if let (false, Overflow::Cut, Err(Misfit::TooLong { allowed, .. }), Some(node)) = (
+            text.contains('{'),
+            rule.overflow_of(field),
+            fields::check(field.kind(), text.trim()),
+            place(field.as_str()),
+        ) {
+            let key = field.as_str().to_owned();
+            walk.report(node.spot, &Problem::AlwaysCut { key, allowed });
+        }
     }
 }

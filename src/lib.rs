@@ -23,4 +23,6 @@ pub mod wechat;
 
 pub mod flow;
 
+pub mod hook;
+
 pub mod sandbox;

@@ -1,0 +1,143 @@
+//! The documents that the door gives back, in the shapes that other programs rely on.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::domain::id::{ReportId, Tag, TemplateId};
+use crate::domain::recipient::FieldValue;
+use crate::domain::zone::Zone;
+use crate::flow::intake::{Me, ReportOut};
+
+/// An answer; all of them are small and made at once.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// `body` as JSON, never to be cached: what it says may change with the next report.
+pub(super) fn document(status: StatusCode, body: &impl Serialize) -> Answer {
+    let mut answer = Response::new(Full::from(json(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// `body` as bytes of JSON.
+pub(super) fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("text, numbers and maps with text keys are JSON")
+}
+
+/// An instant as JSON shows it: RFC 3339 in UTC with `Z`.
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// `GET /healthz`: the door works.
+pub(super) fn healthy() -> Answer {
+    #[derive(Serialize)]
+    struct Document {
+        status: &'static str,
+    }
+    document(StatusCode::OK, &Document { status: "ok" })
+}
+
+/// `POST /v1/login`.
+pub(super) fn login(session: &str, expires_at: DateTime<Utc>, ask: &[TemplateId]) -> Answer {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        session: &'a str,
+        expires_at: String,
+        ask: Vec<&'a str>,
+    }
+    let body = Document { session, expires_at: instant(expires_at), ask: texts(ask) };
+    document(StatusCode::OK, &body)
+}
+
+/// `POST /v1/consents`.
+pub(super) fn consents(report: &ReportId, out: &ReportOut) -> Answer {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        report: &'a str,
+        balances: BTreeMap<&'a str, u64>,
+        ask: Vec<&'a str>,
+        ignored: Vec<Ignored<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        duplicate: Option<bool>,
+    }
+    #[derive(Serialize)]
+    struct Ignored<'a> {
+        template: &'a str,
+        status: &'a str,
+        why: &'a str,
+    }
+    let ignored = out.ignored.iter();
+    let body = Document {
+        report: report.as_str(),
+        balances: balances(&out.balances),
+        ask: texts(&out.ask),
+        ignored: ignored.map(|i| Ignored { template: &i.template, status: &i.status, why: i.why }).collect(),
+        duplicate: out.duplicate.then_some(true),
+    };
+    document(StatusCode::OK, &body)
+}
+
+/// `GET /v1/me`: neither openid nor unionid.
+pub(super) fn me(me: &Me) -> Answer {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        tags: Vec<&'a str>,
+        fields: BTreeMap<&'a str, Field<'a>>,
+        time_zone: Option<&'static str>,
+        muted: bool,
+        balances: BTreeMap<&'a str, u64>,
+        upcoming: Vec<Upcoming<'a>>,
+    }
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Field<'a> {
+        Text(&'a str),
+        Whole(i64),
+        Real(f64),
+        Bool(bool),
+    }
+    #[derive(Serialize)]
+    struct Upcoming<'a> {
+        rule: &'a str,
+        template: &'a str,
+        due_at: String,
+    }
+    let field = |value| match value {
+        &FieldValue::Whole(whole) => Field::Whole(whole),
+        &FieldValue::Real(real) => Field::Real(real),
+        &FieldValue::Bool(bool) => Field::Bool(bool),
+        FieldValue::Text(text) => Field::Text(text),
+    };
+    let upcoming = me.upcoming.iter();
+    let body = Document {
+        tags: me.tags.iter().map(Tag::as_str).collect(),
+        fields: me.fields.iter().map(|(name, value)| (name.as_str(), field(value))).collect(),
+        time_zone: me.time_zone.map(Zone::name),
+        muted: me.muted,
+        balances: balances(&me.balances),
+        upcoming: upcoming
+            .map(|u| Upcoming {
+                rule: u.rule.as_str(),
+                template: u.template.as_str(),
+                due_at: instant(u.due_at),
+            })
+            .collect(),
+    };
+    document(StatusCode::OK, &body)
+}
+
+fn texts(ids: &[TemplateId]) -> Vec<&str> {
+    ids.iter().map(TemplateId::as_str).collect()
+}
+
+fn balances(balances: &BTreeMap<TemplateId, u64>) -> BTreeMap<&str, u64> {
+    balances.iter().map(|(template, n)| (template.as_str(), *n)).collect()
+}

@@ -1,0 +1,131 @@
+//! The public HTTP door: connections, proofs of identity, strict shapes, and the answers.
+//!
+//! It decides who speaks and whether what was said has its form; what that books is decided in
+//! `flow::intake`. It keeps nothing: sessions are sealed texts, limits are forgotten at a restart.
+
+mod address;
+mod answer;
+mod body;
+mod guard;
+mod identity;
+mod json;
+mod problem;
+mod rate;
+mod routes;
+mod server;
+mod session;
+mod shape;
+pub mod signature;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::net::TcpListener;
+
+pub use server::Limits;
+pub use session::SessionKey;
+pub use signature::{BadSecret, Key, Keys, Secret};
+
+use self::address::Proxies;
+use self::routes::Routes;
+use crate::clock::Clock;
+use crate::domain::config::IpNet;
+use crate::domain::id::{AppName, OpenId, TemplateId};
+use crate::flow::intake::{Intake, Me, ReportError, ReportIn, ReportOut, Speaker};
+use crate::flow::live::Live;
+use crate::store::Unavailable;
+use crate::wechat::LoginError;
+
+/// How the door is held open.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Sizes, times and numbers.
+    pub limits: Limits,
+    /// Peers whose `X-Forwarded-For` is believed, and who may hold any number of connections; `None`
+    /// is loopback on a loopback listener, else nobody.
+    pub trusted_proxies: Option<Vec<IpNet>>,
+}
+
+/// What is behind the door, and the keys to it.
+#[derive(Debug)]
+pub struct Door<B = Intake> {
+    /// Books what was said.
+    pub intake: B,
+    /// Keys of backends; a reload replaces them through its own clone.
+    pub keys: Keys,
+    /// Key of sessions.
+    pub session_key: SessionKey,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// What the door asks of the flow behind it; [`Intake`] in production.
+pub trait Books: Send + Sync + 'static {
+    /// The generation in force.
+    fn live(&self) -> Arc<Live>;
+
+    /// [`Intake::report`].
+    fn report(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        speaker: Speaker,
+        report: ReportIn,
+        arrived_at: DateTime<Utc>,
+    ) -> impl Future<Output = Result<ReportOut, ReportError>> + Send;
+
+    /// [`Intake::login`].
+    fn login(
+        &self,
+        app: &AppName,
+        code: &str,
+    ) -> impl Future<Output = Result<(OpenId, Vec<TemplateId>), LoginError>> + Send;
+
+    /// [`Intake::me`].
+    fn me(&self, app: &AppName, openid: &OpenId) -> impl Future<Output = Result<Me, Unavailable>> + Send;
+}
+
+impl Books for Intake {
+    fn live(&self) -> Arc<Live> {
+        self.current().get()
+    }
+
+    async fn report(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        speaker: Speaker,
+        report: ReportIn,
+        arrived_at: DateTime<Utc>,
+    ) -> Result<ReportOut, ReportError> {
+        Self::report(self, app, openid, speaker, report, arrived_at).await
+    }
+
+    async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
+        Self::login(self, app, code).await
+    }
+
+    async fn me(&self, app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
+        Self::me(self, app, openid).await
+    }
+}
+
+/// Answers requests on `listener` until `stop`, then ends those in flight, within [`Limits::stop`].
+pub async fn serve<B: Books>(
+    listener: TcpListener,
+    options: Options,
+    door: Door<B>,
+    stop: impl Future<Output = ()> + Send,
+) {
+    let limits = Arc::new(options.limits);
+    // A listener whose own address cannot be read is believed to be public.
+    let listen = listener.local_addr().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |at| at.ip());
+    let proxies = Proxies::new(options.trusted_proxies, listen);
+    let clock = door.clock.clone();
+    let routes = Arc::new(Routes::new(door, Arc::clone(&limits), proxies.clone()));
+    server::run(listener, limits, proxies, clock, routes, stop).await;
+}

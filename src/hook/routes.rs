@@ -1,0 +1,259 @@
+//! The routes: what each takes, who may use it, and what is written about it.
+//!
+//! One event per request, with method and route pattern; targets, headers and bodies are never
+//! written.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use hyper::body::Incoming;
+use hyper::{Method, Request};
+use tracing::{debug, info, warn};
+
+use super::address::{Proxies, counted};
+use super::answer::{self, Answer};
+use super::identity::{Asked, Checks, Identity};
+use super::problem::Problem;
+use super::rate::Buckets;
+use super::server::{Answers, Limits};
+use super::session::Session;
+use super::shape;
+use super::signature::Signed;
+use super::{Books, Door, body};
+use crate::domain::id::AppName;
+use crate::flow::intake::Speaker;
+use crate::flow::live::Live;
+use crate::wechat::LoginError;
+
+/// Logins of one address in a minute: a household or an office behind one address, not a crowd.
+const LOGINS_PER_MINUTE: u32 = 60;
+/// Logins of one app in a second, so that a flood leaves the platform's quota of the app alone.
+const LOGINS_PER_SECOND: u32 = 20;
+/// Reports of one session's person in a minute: more taps than that are no taps.
+const REPORTS_PER_MINUTE: u32 = 10;
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// A route of the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Health,
+    Login,
+    Consents,
+    Me,
+}
+
+impl Route {
+    const ALL: [Self; 4] = [Self::Health, Self::Login, Self::Consents, Self::Me];
+
+    fn pattern(self) -> &'static str {
+        match self {
+            Self::Health => "/healthz",
+            Self::Login => "/v1/login",
+            Self::Consents => "/v1/consents",
+            Self::Me => "/v1/me",
+        }
+    }
+
+    /// What it takes, as `Allow` says it.
+    fn allow(self) -> &'static str {
+        match self {
+            Self::Health | Self::Me => "GET, HEAD",
+            Self::Login | Self::Consents => "POST",
+        }
+    }
+
+    fn find(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|route| route.pattern() == path)
+    }
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(super) struct Routes<B> {
+    door: Door<B>,
+    limits: Arc<Limits>,
+    proxies: Proxies,
+    logins_by_address: Buckets,
+    logins_by_app: Buckets,
+    reports: Buckets,
+}
+
+/// A request, read whole.
+#[derive(Debug)]
+struct Read {
+    head: hyper::http::request::Parts,
+    body: hyper::body::Bytes,
+    peer: IpAddr,
+}
+
+impl Read {
+    fn signed(&self) -> Signed<'_> {
+        Signed {
+            method: self.head.method.as_str(),
+            target: self.head.uri.path_and_query().map_or("/", |target| target.as_str()),
+            body: &self.body,
+        }
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::read(self.head.uri.query())
+    }
+}
+
+impl<B: Books> Routes<B> {
+    pub(super) fn new(door: Door<B>, limits: Arc<Limits>, proxies: Proxies) -> Self {
+        Self {
+            door,
+            limits,
+            proxies,
+            logins_by_address: Buckets::new(LOGINS_PER_MINUTE, MINUTE),
+            logins_by_app: Buckets::new(LOGINS_PER_SECOND, Duration::from_secs(1)),
+            reports: Buckets::new(REPORTS_PER_MINUTE, MINUTE),
+        }
+    }
+
+    async fn route(
+        &self,
+        route: Option<Route>,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Problem> {
+        let route = route.ok_or_else(Problem::no_route)?;
+        let method = request.method().as_str();
+        if !route.allow().split(", ").any(|allowed| allowed == method) {
+            return Err(Problem::method(route.allow()));
+        }
+        let (head, body) = request.into_parts();
+        let clock = &self.door.clock;
+        let body = body::read(body, self.limits.body_bytes, self.limits.body, clock).await?;
+        let read = Read { head, body, peer };
+        let live = self.door.intake.live();
+        let answer = async {
+            match route {
+                Route::Health => Ok(answer::healthy()),
+                Route::Login => self.login(&live, &read).await,
+                Route::Consents => self.consents(&live, &read).await,
+                Route::Me => self.me(&live, &read).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = clock.sleep(self.limits.answer) => Err(Problem::no_answer()),
+        }
+    }
+
+    async fn login(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        if !live.config.hook.login {
+            return Err(Problem::no_route());
+        }
+        let origin = self.proxies.origin(read.peer, &read.head.headers);
+        self.allow(&self.logins_by_address, counted(origin))?;
+        let checks = self.checks(live);
+        let app = checks.open_app(&read.asked())?;
+        let code = shape::login(&read.body)?;
+        self.allow(&self.logins_by_app, &app.name)?;
+        let login = self.door.intake.login(&app.name, &code).await;
+        let (openid, ask) = login.inspect_err(|error| log_login(&app.name, error))?;
+        let lasts = TimeDelta::hours(live.config.hook.session_hours.into());
+        let session = Session::new(app.name.clone(), openid, self.door.clock.now(), lasts);
+        let text = session.seal(&app.appid, &self.door.session_key);
+        Ok(answer::login(&text, session.expires_at, &ask))
+    }
+
+    async fn consents(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        let checks = self.checks(live);
+        let identity = checks.identify(&read.head.headers, &read.signed())?;
+        let app = checks.app(&identity, &read.asked())?;
+        let now = checks.now;
+        let (openid, speaker, report, arrived_at) = match identity {
+            Identity::Session(session) => {
+                self.allow(&self.reports, (&app.name, &session.openid))?;
+                let report = shape::own_report(&read.body, &live.config.hook.session_fields)?;
+                (session.openid, Speaker::Session, report, now)
+            }
+            Identity::Backend(proof) => {
+                let (openid, report) = shape::named_report(&read.body)?;
+                (openid, Speaker::Backend, report, now.min(proof.signed_at))
+            }
+        };
+        let id = report.id.clone();
+        let out = self.door.intake.report(&app.name, &openid, speaker, report, arrived_at).await?;
+        Ok(answer::consents(&id, &out))
+    }
+
+    async fn me(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        let checks = self.checks(live);
+        let identity = checks.identify(&read.head.headers, &read.signed())?;
+        let app = checks.app(&identity, &read.asked())?;
+        match identity {
+            Identity::Session(session) => {
+                Ok(answer::me(&self.door.intake.me(&app.name, &session.openid).await?))
+            }
+            // A backend is nobody's self.
+            Identity::Backend(_) => Err(Problem::identity()),
+        }
+    }
+
+    fn checks<'a>(&'a self, live: &'a Live) -> Checks<'a> {
+        let Door { keys, session_key, clock, .. } = &self.door;
+        Checks { live, keys, session_key, now: clock.now() }
+    }
+
+    fn allow(&self, buckets: &Buckets, key: impl std::hash::Hash) -> Result<(), Problem> {
+        buckets.take(key, self.door.clock.elapsed()).map_err(|wait| {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+            Problem::rate(seconds.saturating_add(1))
+        })
+    }
+}
+
+impl<B: Books> Answers for Routes<B> {
+    async fn answer(self: &Arc<Self>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+        let began = self.door.clock.elapsed();
+        let route = Route::find(request.uri().path());
+        let pattern = route.map_or("(none)", Route::pattern);
+        let method = known(request.method());
+        let answer = self.route(route, peer, request).await.unwrap_or_else(|problem| problem.answer());
+        let status = answer.status();
+        let took_us = self.door.clock.elapsed().saturating_sub(began).as_micros();
+        if status.is_server_error() {
+            info!(
+                http.method = method,
+                http.route = pattern,
+                http.status = status.as_u16(),
+                took_us,
+                "{method} {pattern} answered {status}"
+            );
+        } else {
+            debug!(
+                http.method = method,
+                http.route = pattern,
+                http.status = status.as_u16(),
+                took_us,
+                "{method} {pattern} answered {status}"
+            );
+        }
+        answer
+    }
+}
+
+/// A method for the log: others than these are text that somebody made up.
+fn known(method: &Method) -> &'static str {
+    let all = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS];
+    let names = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS"];
+    all.iter().zip(names).find_map(|(known, name)| (known == method).then_some(name)).unwrap_or("(other)")
+}
+
+/// A login that fails by the person is his affair; one that fails by the app is the operator's.
+fn log_login(app: &AppName, error: &LoginError) {
+    match error {
+        LoginError::BadCode | LoginError::RiskyUser | LoginError::TooFrequent => {}
+        LoginError::Unavailable => info!(%app, "A login to {app} got no answer from the platform"),
+        LoginError::App { errcode } => {
+            warn!(%app, wechat.errcode = errcode, "The platform refuses logins to {app}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Sessions: what a person gets for a `wx.login` code, and shows with each request.
+//!
+//! A session is a text that only this daemon can make; nothing of it is kept. It names the app, the
+//! openid, and when it was made and ends, and it is bound to the appid, so that a name given to
+//! another mini program does not carry sessions over.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use secrecy::{ExposeSecret as _, SecretBox};
+use sha2::Sha256;
+
+use crate::domain::id::{AppId, AppName, OpenId};
+
+/// First byte of a session; another form would get another.
+const VERSION: u8 = 1;
+/// Bytes of an HMAC-SHA256.
+const MAC_BYTES: usize = 32;
+/// Longest text worth decoding: app and openid have at most 64 bytes each.
+const MAX_CHARS: usize = 256;
+
+/// The key that sessions are made with: random, made at first start, kept in the store.
+pub struct SessionKey(SecretBox<[u8; 32]>);
+
+impl SessionKey {
+    /// Takes 32 random bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(SecretBox::new(Box::new(bytes)))
+    }
+
+    fn mac(&self, payload: &[u8], appid: &AppId) -> Hmac<Sha256> {
+        let key = self.0.expose_secret();
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(payload);
+        mac.update(appid.as_str().as_bytes());
+        mac
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey(…)")
+    }
+}
+
+/// What a session says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    /// The app it speaks to.
+    pub(super) app: AppName,
+    /// Who speaks.
+    pub(super) openid: OpenId,
+    /// When it was made, to the second.
+    pub(super) issued_at: DateTime<Utc>,
+    /// When it ends, to the second.
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+impl Session {
+    /// A session from `now` on.
+    pub(super) fn new(app: AppName, openid: OpenId, now: DateTime<Utc>, lasts: TimeDelta) -> Self {
+        let whole = |at: DateTime<Utc>| DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at);
+        Self { app, openid, issued_at: whole(now), expires_at: whole(now + lasts) }
+    }
+
+    /// The text to show as `Authorization: Bearer`.
+    pub(super) fn seal(&self, appid: &AppId, key: &SessionKey) -> String {
+        let app = self.app.as_str().as_bytes();
+        let app_len = u8::try_from(app.len()).expect("an app name has at most 64 bytes");
+        let mut bytes = vec![VERSION];
+        bytes.extend(self.issued_at.timestamp().to_be_bytes());
+        bytes.extend(self.expires_at.timestamp().to_be_bytes());
+        bytes.push(app_len);
+        bytes.extend(app);
+        bytes.extend(self.openid.as_str().as_bytes());
+        let mac = key.mac(&bytes, appid).finalize().into_bytes();
+        bytes.extend(mac);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The session that `text` is at `now`, if it was made with `key` for an app that still has its
+    /// appid, and has not ended.
+    pub(super) fn open<'a>(
+        text: &str,
+        key: &SessionKey,
+        appid: impl FnOnce(&AppName) -> Option<&'a AppId>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        if text.len() > MAX_CHARS {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (payload, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC_BYTES)?)?;
+        let session = Self::parse(payload)?;
+        // The app only chooses what the text is checked against; until then it is believed nothing.
+        key.mac(payload, appid(&session.app)?).verify_slice(mac).ok()?;
+        (now < session.expires_at).then_some(session)
+    }
+
+    fn parse(payload: &[u8]) -> Option<Self> {
+        let (&[version], rest) = payload.split_first_chunk()?;
+        let (issued_at, rest) = rest.split_first_chunk()?;
+        let (expires_at, rest) = rest.split_first_chunk()?;
+        let (&[app_len], rest) = rest.split_first_chunk()?;
+        let (app, openid) = rest.split_at_checked(app_len.into())?;
+        let instant = |bytes: &[u8; 8]| DateTime::from_timestamp(i64::from_be_bytes(*bytes), 0);
+        (version == VERSION).then_some(())?;
+        Some(Self {
+            app: AppName::parse(str::from_utf8(app).ok()?).ok()?,
+            openid: OpenId::parse(str::from_utf8(openid).ok()?).ok()?,
+            issued_at: instant(issued_at)?,
+            expires_at: instant(expires_at)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Row<'a> = (&'a str, &'a SessionKey, Option<&'a AppId>, DateTime<Utc>, bool);
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn session() -> Session {
+        let (app, openid) = (AppName::parse("clinic").unwrap(), OpenId::parse("oSECRETSECRET").unwrap());
+        Session::new(app, openid, at(0), TimeDelta::hours(2))
+    }
+
+    #[test]
+    fn a_session_opens_until_it_ends_with_its_key_and_its_appid_only() {
+        let appid = AppId::parse("wx0123456789abcdef").unwrap();
+        let other = AppId::parse("wx0123456789abcdee").unwrap();
+        let (key, other_key) = (SessionKey::new([7; 32]), SessionKey::new([8; 32]));
+        let text = session().seal(&appid, &key);
+        let table: [Row<'_>; 7] = [
+            ("at once", &key, Some(&appid), at(0), true),
+            ("at its last second", &key, Some(&appid), at(7199), true),
+            ("at its end", &key, Some(&appid), at(7200), false),
+            ("later", &key, Some(&appid), at(1_000_000), false),
+            ("after the app is gone", &key, None, at(0), false),
+            ("after the name went to another app", &key, Some(&other), at(0), false),
+            ("under another key", &other_key, Some(&appid), at(0), false),
+        ];
+        for (what, key, appid, now, opens) in table {
+            let opened = Session::open(&text, key, |_| appid, now);
+            assert_eq!(opened, opens.then(session), "{what}");
+        }
+    }
+
+    #[test]
+    fn no_changed_character_and_no_cut_opens_a_session() {
+        let appid = AppId::parse("wx0123456789abcdef").unwrap();
+        let key = SessionKey::new([7; 32]);
+        let text = session().seal(&appid, &key);
+        let opens = |text: &str| Session::open(text, &key, |_| Some(&appid), at(0)).is_some();
+        assert!(opens(&text));
+        for place in 0..text.len() {
+            assert!(!opens(text.get(..place).unwrap()), "cut at {place}");
+            for other in (0x20..0x7F).map(char::from) {
+                let mut changed = text.clone();
+                changed.replace_range(place..=place, &other.to_string());
+                assert!(changed == text || !opens(&changed), "{other} at {place}");
+            }
+        }
+        for longer in [format!("{text}A"), format!("{text}="), format!("{text}AAAA"), format!(" {text}")] {
+            assert!(!opens(&longer), "{longer}");
+        }
+    }
+
+    #[test]
+    fn neither_key_nor_openid_shows() {
+        assert_eq!(format!("{:?}", SessionKey::new([7; 32])), "SessionKey(…)");
+        assert!(!format!("{:?}", session()).contains("SECRET"));
+    }
+}

@@ -1,0 +1,297 @@
+//! The door as its callers see it: real sockets, a clock moved by hand, a flow that only notes what it gets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::domain::config::{Admin, App, Config, Hook, RuleSet, SecretSource};
+use crate::domain::id::{AppId, FieldName, KeyName, RuleId, Tag};
+use crate::domain::recipient::FieldValue;
+use crate::domain::zone::Zone;
+use crate::flow::intake::{Ignored, Said, Upcoming};
+
+mod abuse;
+mod callers;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const OPENID: &str = "oSECRETSECRET";
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+}
+
+fn app(name: &str) -> App {
+    App {
+        name: AppName::parse(name).unwrap(),
+        appid: AppId::parse(&format!("wx0123456789{name}")).unwrap(),
+        secret: SecretSource::Env("NONE".into()),
+        state: "formal".into(),
+        lang: "zh_CN".into(),
+        in_flight: 1,
+        per_second: None,
+        templates: BTreeMap::new(),
+        base_url: String::new(),
+    }
+}
+
+fn live(apps: &[&str]) -> Live {
+    let config = Config {
+        apps: apps.iter().map(|name| (AppName::parse(name).unwrap(), app(name))).collect(),
+        zone: Zone::SHANGHAI,
+        schedules: "schedules".into(),
+        store: "store".into(),
+        hook: Hook {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            keys: Vec::new(),
+            session_fields: vec![FieldName::parse("city").unwrap()],
+            login: true,
+            session_hours: 2,
+            trusted_proxies: None,
+        },
+        admin: Admin { socket: "admin.sock".into() },
+    };
+    Live { generation: 1, at: start(), config, rules: RuleSet::default(), clients: BTreeMap::new() }
+}
+
+/// A flow that notes what it gets and answers what it is told.
+#[derive(Debug)]
+struct Flow {
+    live: Mutex<Arc<Live>>,
+    said: Mutex<Vec<String>>,
+    refuses: Mutex<Option<ReportError>>,
+    login: Mutex<Result<(), LoginError>>,
+    /// A report waits for one of these; closed, it waits for nothing.
+    gate: Semaphore,
+    n_waiting: Mutex<usize>,
+}
+
+impl Books for Arc<Flow> {
+    fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.lock().unwrap())
+    }
+
+    async fn report(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        speaker: Speaker,
+        report: ReportIn,
+        arrived_at: DateTime<Utc>,
+    ) -> Result<ReportOut, ReportError> {
+        *self.n_waiting.lock().unwrap() += 1;
+        let _turn = self.gate.acquire().await;
+        if let Some(error) = *self.refuses.lock().unwrap() {
+            return Err(error);
+        }
+        let age_s = (arrived_at - start()).num_seconds();
+        let Said::Results(results) = report.said else { panic!("only results are sent here") };
+        let said = format!("{app} {} {speaker:?} {} at {age_s}", openid.as_str(), report.id);
+        let duplicate = self.said.lock().unwrap().contains(&said);
+        self.said.lock().unwrap().push(said);
+        let ignored = results.iter().filter(|(_, status)| *status != "accept");
+        Ok(ReportOut {
+            balances: [(TemplateId::parse("T").unwrap(), 3)].into(),
+            ask: vec![TemplateId::parse("T2").unwrap()],
+            ignored: ignored
+                .map(|(t, s)| Ignored { template: t.clone(), status: s.clone(), why: "unknown_status" })
+                .collect(),
+            duplicate,
+        })
+    }
+
+    async fn login(&self, _app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
+        (*self.login.lock().unwrap())?;
+        assert_eq!(code, "CODESECRET");
+        Ok((OpenId::parse(OPENID).unwrap(), vec![TemplateId::parse("T").unwrap()]))
+    }
+
+    async fn me(&self, _app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
+        assert_eq!(openid.as_str(), OPENID);
+        let text = FieldValue::Text("京".into());
+        Ok(Me {
+            tags: vec![Tag::parse("vip").unwrap()],
+            fields: [(FieldName::parse("city").unwrap(), text)].into(),
+            time_zone: Some(Zone::SHANGHAI),
+            muted: false,
+            balances: [(TemplateId::parse("T").unwrap(), 1)].into(),
+            upcoming: vec![Upcoming {
+                rule: RuleId::parse("drink").unwrap(),
+                template: TemplateId::parse("T").unwrap(),
+                due_at: start(),
+            }],
+        })
+    }
+}
+
+/// A door that stands open, and the hands that move its world.
+struct World {
+    at: SocketAddr,
+    clock: Clock,
+    flow: Arc<Flow>,
+    keys: Keys,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinSet<()>,
+}
+
+/// A key of a backend of the app `clinic`.
+fn key() -> Key {
+    Key {
+        id: KeyName::parse("backend").unwrap(),
+        secret: Secret::parse(SECRET).unwrap(),
+        apps: vec![AppName::parse("clinic").unwrap()],
+    }
+}
+
+impl World {
+    fn new(apps: &[&str], options: Options) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // Small, so that an answer nobody reads is soon felt; accepted sockets inherit it.
+        socket.set_send_buffer_size(4096).unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self::on(socket.listen(1024).unwrap(), apps, options)
+    }
+
+    fn on(listener: TcpListener, apps: &[&str], options: Options) -> Self {
+        let flow = Arc::new(Flow {
+            live: Mutex::new(Arc::new(live(apps))),
+            said: Mutex::default(),
+            refuses: Mutex::default(),
+            login: Mutex::new(Ok(())),
+            gate: Semaphore::new(1),
+            n_waiting: Mutex::default(),
+        });
+        let clock = Clock::by_hand(start());
+        let keys = Keys::new(vec![key()]);
+        let door = Door {
+            intake: Arc::clone(&flow),
+            keys: keys.clone(),
+            session_key: SessionKey::new([7; 32]),
+            clock: clock.clone(),
+        };
+        let at = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let mut served = JoinSet::new();
+        served.spawn(serve(listener, options, door, async move {
+            let _stopped = stopped.await;
+        }));
+        Self { at, clock, flow, keys, stop: Some(stop), served }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        within(TcpStream::connect(self.at)).await.unwrap()
+    }
+
+    /// Sends a request on a connection of its own.
+    async fn ask(&self, head: &str, body: &str) -> Reply {
+        let mut stream = self.connect().await;
+        ask(&mut stream, head, body).await
+    }
+
+    /// Sends a request that `SECRET` signed `age_s` seconds ago.
+    async fn signed(&self, method: &str, target: &str, body: &str, age_s: i64) -> Reply {
+        let at = self.clock.now().timestamp() - age_s;
+        let signature = signature::sign(&key().secret, "m1", at, method, target, body.as_bytes());
+        let head = format!(
+            "{method} {target}\nwebhook-id: m1\nwebhook-timestamp: {at}\nwebhook-signature: {signature}"
+        );
+        self.ask(&head, body).await
+    }
+
+    /// A session for the app `clinic`.
+    async fn session(&self) -> String {
+        let reply = self.ask("POST /v1/login?app=clinic", r#"{"code":"CODESECRET"}"#).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["session"].as_str().unwrap().to_owned()
+    }
+
+    fn said(&self) -> Vec<String> {
+        self.flow.said.lock().unwrap().clone()
+    }
+}
+
+/// Waits for what must come.
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing came")
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The code of the problem document that this must be.
+    fn problem(&self) -> String {
+        let json = self.json();
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(json["status"], self.status, "{self:?}");
+        for key in ["type", "title", "detail"] {
+            assert!(json[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {self:?}");
+        }
+        assert!(!self.body.contains("SECRET") && !self.body.contains("whsec"), "{self:?}");
+        json["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Sends `METHOD target` and the header lines after it, with `body`, and reads the answer.
+async fn ask(stream: &mut TcpStream, head: &str, body: &str) -> Reply {
+    let (request, headers) = head.split_once('\n').unwrap_or((head, ""));
+    let mut text = format!("{request} HTTP/1.1\r\nhost: door\r\ncontent-length: {}\r\n", body.len());
+    for line in headers.lines() {
+        text += line;
+        text += "\r\n";
+    }
+    text += "\r\n";
+    text += body;
+    within(stream.write_all(text.as_bytes())).await.unwrap();
+    if request.starts_with("HEAD ") { reply(stream, 0).await } else { answer(stream).await }
+}
+
+async fn answer(stream: &mut TcpStream) -> Reply {
+    reply(stream, usize::MAX).await
+}
+
+async fn reply(stream: &mut TcpStream, most_body: usize) -> Reply {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(stream.read_u8()).await.expect("an answer"));
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut reply = Reply { status: head.get(9..12).unwrap().parse().unwrap(), head, body: String::new() };
+    let length: usize = reply.header("content-length").map_or(0, |n| n.parse().unwrap());
+    let mut body = vec![0; length.min(most_body)];
+    within(stream.read_exact(&mut body)).await.unwrap();
+    reply.body = String::from_utf8(body).unwrap();
+    reply
+}
+
+/// Waits for `done` by looking.
+async fn until(mut done: impl FnMut() -> bool) {
+    within(async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

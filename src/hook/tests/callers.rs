@@ -1,0 +1,265 @@
+//! Who may say what, and what comes back.
+
+use super::*;
+
+const REPORT: &str = r#"{"report":"r1","results":{"T":"accept","T9":"what","errMsg":"ok"}}"#;
+const BACKEND_REPORT: &str = r#"{"report":"r1","openid":"oSECRETSECRET","results":{"T":"accept"}}"#;
+
+#[tokio::test]
+async fn routes_and_methods_are_those_of_the_table() {
+    let world = World::new(&["clinic"], Options::default());
+    let table = [
+        ("GET /healthz", 200, None),
+        ("HEAD /healthz", 200, None),
+        ("GET /healthz?x=1", 200, None),
+        ("POST /healthz", 405, Some("GET, HEAD")),
+        ("GET /v1/login", 405, Some("POST")),
+        ("DELETE /v1/consents", 405, Some("POST")),
+        ("PROPFIND /v1/me", 405, Some("GET, HEAD")),
+        ("GET /v1/me", 401, None),
+        ("POST /v1/consents", 401, None),
+        ("GET /", 404, None),
+        ("GET /v1/me/", 404, None),
+        ("GET /V1/me", 404, None),
+        ("GET //v1/me", 404, None),
+        ("GET /metrics", 404, None),
+        ("GET /admin", 404, None),
+        ("OPTIONS *", 404, None),
+    ];
+    for (head, status, allow) in table {
+        let reply = world.ask(head, "").await;
+        assert_eq!((reply.status, reply.header("allow")), (status, allow), "{head}: {reply:?}");
+        if status == 200 {
+            assert_eq!(reply.header("content-type"), Some("application/json"), "{head}");
+        } else {
+            let code = reply.problem();
+            let codes = [(401, "identity"), (404, "not_found"), (405, "method_not_allowed")];
+            assert!(codes.contains(&(status, code.as_str())), "{head}: {code}");
+        }
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_logs_in_reports_and_reads_himself() {
+    let world = World::new(&["clinic"], Options::default());
+    let login = world.ask("POST /v1/login", r#"{"code":"CODESECRET"}"#).await;
+    let json = login.json();
+    assert_eq!(json["expires_at"], "2027-01-15T10:00:00Z");
+    assert_eq!(json["ask"], serde_json::json!(["T"]));
+    let bearer = format!("authorization: Bearer {}", json["session"].as_str().unwrap());
+
+    let first = world.ask(&format!("POST /v1/consents\n{bearer}"), REPORT).await;
+    let expected = serde_json::json!({
+        "report": "r1", "balances": {"T": 3}, "ask": ["T2"],
+        "ignored": [{"template": "T9", "status": "what", "why": "unknown_status"}],
+    });
+    assert_eq!((first.status, first.json()), (200, expected));
+    let again = world.ask(&format!("POST /v1/consents?app=clinic\n{bearer}"), REPORT).await;
+    assert_eq!(again.json()["duplicate"], true);
+    assert_eq!(world.said(), vec!["clinic oSECRETSECRET Session r1 at 0"; 2]);
+
+    let me = world.ask(&format!("GET /v1/me\n{bearer}"), "").await;
+    let expected = serde_json::json!({
+        "tags": ["vip"], "fields": {"city": "京"}, "time_zone": "Asia/Shanghai", "muted": false,
+        "balances": {"T": 1},
+        "upcoming": [{"rule": "drink", "template": "T", "due_at": "2027-01-15T08:00:00Z"}],
+    });
+    assert_eq!((me.status, me.json()), (200, expected));
+}
+
+#[tokio::test]
+async fn a_session_speaks_for_its_app_and_its_time_only() {
+    let world = World::new(&["clinic", "school"], Options::default());
+    let session = world.session().await;
+    let me = async |target: &str, value: &str| {
+        world.ask(&format!("GET {target}\nauthorization: {value}"), "").await.status
+    };
+    let good = format!("Bearer {session}");
+    let mut forged = good.clone();
+    forged.replace_range(40..41, if good.get(40..41) == Some("A") { "B" } else { "A" });
+    let table = [
+        ("/v1/me", good.as_str(), 200),
+        ("/v1/me?app=clinic", &good, 200),
+        ("/v1/me?app=school", &good, 401),
+        ("/v1/me?app=nobody", &good, 401),
+        ("/v1/me?app=clinic&app=clinic", &good, 401),
+        ("/v1/me", &format!("bearer {session}"), 200),
+        ("/v1/me", &format!("Basic {session}"), 401),
+        ("/v1/me", &session, 401),
+        ("/v1/me", "Bearer ", 401),
+        ("/v1/me", &forged, 401),
+        ("/v1/me", &format!("{good}\nauthorization: {good}"), 401),
+        ("/v1/me", &format!("{good}\nwebhook-id: m1"), 401),
+    ];
+    for (target, value, status) in table {
+        assert_eq!(me(target, value).await, status, "{target} {value}");
+    }
+    world.clock.advance(Duration::from_secs(7199));
+    assert_eq!(me("/v1/me", &good).await, 200, "to the last second");
+    world.clock.advance(Duration::from_secs(1));
+    assert_eq!(me("/v1/me", &good).await, 401, "over");
+    let fresh = format!("Bearer {}", world.session().await);
+    *world.flow.live.lock().unwrap() = Arc::new(live(&["school"]));
+    assert_eq!(me("/v1/me", &fresh).await, 401, "its app is gone");
+    assert!(world.said().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_session_may_not_set_is_refused_whole() {
+    let world = World::new(&["clinic"], Options::default());
+    let head = format!("POST /v1/consents\nauthorization: Bearer {}", world.session().await);
+    let table = [
+        (r#""openid":"oSECRETSECRET""#, 422, "not_for_sessions"),
+        (r#""fields":{"vip":true}"#, 422, "not_for_sessions"),
+        (r#""for":{"kind":"visit","id":"A17"}"#, 422, "unknown_appointment"),
+        (r#""time_zone":"CST""#, 422, "malformed"),
+    ];
+    for (more, status, code) in table {
+        let reply = world.ask(&head, &format!(r#"{{"report":"r1","results":{{}},{more}}}"#)).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (status, code), "{more}");
+    }
+    let reply = world.ask(&head, "{").await;
+    assert_eq!((reply.status, reply.problem().as_str()), (400, "not_json"));
+    assert!(world.said().is_empty());
+}
+
+#[tokio::test]
+async fn a_backend_speaks_for_the_apps_of_its_key() {
+    let world = World::new(&["clinic", "school"], Options::default());
+    let table = [
+        ("POST", "/v1/consents?app=clinic", 0, 200),
+        ("POST", "/v1/consents?x=1&app=clinic", 300, 200),
+        ("POST", "/v1/consents?app=clinic", -300, 200),
+        ("POST", "/v1/consents?app=clinic", 301, 401),
+        ("POST", "/v1/consents?app=clinic", -301, 401),
+        ("POST", "/v1/consents?app=school", 0, 401),
+        ("POST", "/v1/consents?app=nobody", 0, 401),
+        ("POST", "/v1/consents", 0, 422),
+        ("GET", "/v1/me?app=clinic", 0, 401),
+    ];
+    for (method, target, age_s, status) in table {
+        let body = if method == "POST" { BACKEND_REPORT } else { "" };
+        let reply = world.signed(method, target, body, age_s).await;
+        assert_eq!(reply.status, status, "{method} {target} {age_s}: {reply:?}");
+        if status != 200 {
+            reply.problem();
+        }
+    }
+    let at = |seconds: i64| format!("clinic oSECRETSECRET Backend r1 at {seconds}");
+    assert_eq!(world.said(), [at(0), at(-300), at(0)], "an earlier time of signing counts");
+    world.keys.replace(Vec::new());
+    assert_eq!(world.signed("POST", "/v1/consents?app=clinic", BACKEND_REPORT, 0).await.status, 401);
+}
+
+#[tokio::test]
+async fn who_proves_nothing_learns_nothing() {
+    let world = World::new(&["clinic"], Options::default());
+    let session = world.session().await;
+    let wrong = "webhook-id: m1\nwebhook-timestamp: 1800000000\nwebhook-signature: v1,AAAA";
+    let heads = [
+        "POST /v1/consents".to_owned(),
+        "POST /v1/consents\nx-wx-openid: oSECRETSECRET".to_owned(),
+        format!("POST /v1/consents\n{wrong}"),
+        format!("POST /v1/consents?app=nobody\n{wrong}"),
+        format!("POST /v1/consents\nauthorization: Bearer {session}x"),
+        format!("POST /v1/consents\nauthorization: Bearer {session}\n{wrong}"),
+    ];
+    let mut bodies = Vec::new();
+    for head in heads {
+        for body in [BACKEND_REPORT, "not even JSON"] {
+            let reply = world.ask(&head, body).await;
+            assert_eq!((reply.status, reply.problem().as_str()), (401, "identity"), "{head}");
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+            bodies.push(reply.body);
+        }
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "one answer for all");
+    assert!(world.said().is_empty());
+}
+
+#[tokio::test]
+async fn refusals_of_the_flow_have_their_status() {
+    let world = World::new(&["clinic"], Options::default());
+    let table = [
+        (ReportError::Conflict, 409, "conflict", None),
+        (ReportError::TooLarge, 422, "too_large", None),
+        (ReportError::Unavailable(Unavailable), 503, "unavailable", Some("2")),
+    ];
+    for (error, status, code, retry_after) in table {
+        *world.flow.refuses.lock().unwrap() = Some(error);
+        let reply = world.signed("POST", "/v1/consents", BACKEND_REPORT, 0).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (status, code));
+        assert_eq!(reply.header("retry-after"), retry_after, "{code}");
+    }
+    let table = [
+        (LoginError::BadCode, 401, "bad_code", None),
+        (LoginError::RiskyUser, 403, "risky_user", None),
+        (LoginError::TooFrequent, 429, "rate", Some("60")),
+        (LoginError::Unavailable, 503, "platform", Some("10")),
+        (LoginError::App { errcode: 40125 }, 503, "platform", Some("60")),
+    ];
+    for (error, status, code, retry_after) in table {
+        *world.flow.login.lock().unwrap() = Err(error);
+        let reply = world.ask("POST /v1/login", r#"{"code":"CODESECRET"}"#).await;
+        assert_eq!((reply.status, reply.problem().as_str()), (status, code));
+        assert_eq!(reply.header("retry-after"), retry_after, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_names_its_app_where_there_are_several() {
+    let world = World::new(&["clinic", "school"], Options::default());
+    for (target, status) in [("/v1/login?app=school", 200), ("/v1/login", 422), ("/v1/login?app=nobody", 422)]
+    {
+        let reply = world.ask(&format!("POST {target}"), r#"{"code":"CODESECRET"}"#).await;
+        assert_eq!(reply.status, status, "{target}");
+    }
+    let mut closed = live(&["clinic"]);
+    closed.config.hook.login = false;
+    *world.flow.live.lock().unwrap() = Arc::new(closed);
+    let reply = world.ask("POST /v1/login", r#"{"code":"CODESECRET"}"#).await;
+    assert_eq!((reply.status, reply.problem().as_str()), (404, "not_found"), "login: false");
+}
+
+#[tokio::test]
+async fn reports_of_one_person_are_ten_a_minute() {
+    let world = World::new(&["clinic"], Options::default());
+    let head = format!("POST /v1/consents\nauthorization: Bearer {}", world.session().await);
+    let second = format!("POST /v1/consents\nauthorization: Bearer {}", world.session().await);
+    for _ in 0..10 {
+        assert_eq!(world.ask(&head, REPORT).await.status, 200);
+    }
+    let reply = world.ask(&second, REPORT).await;
+    assert_eq!((reply.status, reply.problem().as_str()), (429, "rate"), "also with another session");
+    assert_eq!(reply.header("retry-after"), Some("7"));
+    assert_eq!(world.signed("POST", "/v1/consents", BACKEND_REPORT, 0).await.status, 200, "a backend");
+    world.clock.advance(Duration::from_secs(7));
+    assert_eq!(world.ask(&head, REPORT).await.status, 200);
+}
+
+#[tokio::test]
+async fn logins_of_one_address_are_sixty_a_minute_and_of_one_app_twenty_a_second() {
+    let world = World::new(&["clinic", "school"], Options::default());
+    let login = async |app: &str, address: &str| {
+        let head = format!("POST /v1/login?app={app}\nx-forwarded-for: 9.9.9.9, {address}");
+        world.ask(&head, r#"{"code":"CODESECRET"}"#).await
+    };
+    for n in 0..60 {
+        assert_eq!(login("clinic", "1.1.1.1").await.status, 200, "{n}");
+        world.clock.advance(Duration::from_millis(50));
+    }
+    // 3 s have given back three logins.
+    for _ in 0..3 {
+        assert_eq!(login("clinic", "1.1.1.1").await.status, 200);
+    }
+    assert_eq!(login("clinic", "1.1.1.1").await.problem(), "rate");
+    world.clock.advance(Duration::from_secs(1));
+    for n in 0..20 {
+        assert_eq!(login("clinic", &format!("2.2.2.{n}")).await.status, 200, "{n}");
+    }
+    let reply = login("clinic", "3.3.3.3").await;
+    assert_eq!((reply.problem().as_str(), reply.header("retry-after")), ("rate", Some("1")));
+    assert_eq!(login("school", "3.3.3.3").await.status, 200, "another app");
+}

@@ -1,1 +1,11 @@
-//! Pure decisions.
+//! Pure decisions: when a rule is due, who gets it, what it says, and what follows an answer.
+//!
+//! Nothing here reads a clock, a file or a socket, and nothing waits: `now` and all else comes in as
+//! values, so every late, early or repeated minute fits in a table test.
+
+pub mod audience;
+pub mod fields;
+pub mod missed;
+pub mod recurrence;
+pub mod render;
+pub mod retry;

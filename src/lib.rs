@@ -18,9 +18,19 @@ pub mod domain;
 pub mod clock;
 pub mod plan;
 
+pub mod rules;
+pub mod sandbox;
 pub mod store;
 pub mod wechat;
 
 pub mod flow;
 
-pub mod sandbox;
+pub mod admin;
+pub mod hook;
+
+pub mod daemon;
+pub mod settings;
+pub mod systemd;
+pub mod telemetry;
+
+pub mod cli;

@@ -3,19 +3,23 @@
 //! The doors have proved who speaks and parsed what was said; here it is decided what it books. An
 //! answer rests on durable state only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use sha2::{Digest, Sha256};
 
-use super::live::Current;
+use super::live::{Current, Live};
+use super::outlook::Outlook;
 use crate::clock::Clock;
+use crate::domain::config::App;
+use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
 use crate::domain::recipient::{FieldValue, Fields};
 use crate::domain::zone::Zone;
-use crate::store::{Store, Unavailable};
+use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
 
 /// Who proved to be speaking.
@@ -134,13 +138,14 @@ pub struct Intake {
     store: Arc<dyn Store>,
     current: Current,
     clock: Clock,
+    outlook: Arc<Outlook>,
 }
 
 impl Intake {
     /// Books into `store` what concerns the apps and rules in force.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, current: Current, clock: Clock) -> Self {
-        Self { store, current, clock }
+        Self { store, current, clock, outlook: Arc::default() }
     }
 
     /// The generation in force, for doors that look up an app.
@@ -163,17 +168,73 @@ impl Intake {
         report: ReportIn,
         arrived_at: DateTime<Utc>,
     ) -> Result<ReportOut, ReportError> {
-        let _ = (app, openid, speaker, report, arrived_at, &self.store, &self.clock);
-        Err(ReportError::Unavailable(Unavailable))
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let content = content_hash(&report);
+        let (answers, mut ignored) = answers(app, &report, speaker, arrived_at);
+        let statuses: BTreeMap<TemplateId, String> = match &report.said {
+            Said::Results(results) => answers
+                .iter()
+                .filter_map(|a| Some((a.template.clone(), results.get(a.template.as_str())?.clone())))
+                .collect(),
+            Said::Fail { .. } => BTreeMap::new(),
+        };
+        let pending = self.store.report(Report {
+            app: app.appid.clone(),
+            openid: openid.clone(),
+            id: report.id,
+            content,
+            now: self.clock.now(),
+            adds: Additions {
+                unionid: report.unionid,
+                tags: report.tags,
+                fields: report.fields,
+                time_zone: report.time_zone,
+            },
+            answers,
+        });
+        let decided = pending.await?;
+        let duplicate = match decided.value {
+            ReportOutcome::Booked(not_granted) => {
+                ignored.extend(not_granted.into_iter().map(|(template, why)| Ignored {
+                    status: statuses.get(&template).cloned().unwrap_or_default(),
+                    template: template.as_str().to_owned(),
+                    why: match why {
+                        NotGranted::Full => "full",
+                        NotGranted::RefusedSince => "refused_since",
+                    },
+                }));
+                false
+            }
+            ReportOutcome::Duplicate => true,
+            // Also "it is another one" rests on the first copy: it must be durable before it is said.
+            ReportOutcome::Conflict => {
+                self.store.wait(decided.number).await?;
+                return Err(ReportError::Conflict);
+            }
+            ReportOutcome::TooLarge => return Err(ReportError::TooLarge),
+        };
+        let seen = self.view(&live, app, openid).await?;
+        let ask = self.ask(&live, app, openid, &seen);
+        self.store.wait(seen.number.max(decided.number)).await?;
+        Ok(ReportOut { balances: seen.balances, ask, ignored, duplicate })
     }
 
     /// Exchanges a `wx.login` code for the openid it stands for, with what to ask that person next.
     ///
     /// # Errors
-    /// [`LoginError`] of the platform client.
+    /// [`LoginError`] of the platform client; a store that cannot answer counts as no answer.
     pub async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
-        let _ = (app, code);
-        Err(LoginError::Unavailable)
+        let live = self.current.get();
+        let (Some(app), Some(client)) = (live.config.apps.get(app), live.clients.get(app)) else {
+            return Err(LoginError::Unavailable);
+        };
+        let identity = client.code2session(code).await?;
+        let unavailable = |_: Unavailable| LoginError::Unavailable;
+        let seen = self.view(&live, app, &identity.openid).await.map_err(unavailable)?;
+        let ask = self.ask(&live, app, &identity.openid, &seen);
+        self.store.wait(seen.number).await.map_err(unavailable)?;
+        Ok((identity.openid, ask))
     }
 
     /// What a person may see of himself; somebody unknown has nothing.
@@ -181,7 +242,143 @@ impl Intake {
     /// # Errors
     /// [`Unavailable`].
     pub async fn me(&self, app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
-        let _ = (app, openid);
-        Err(Unavailable)
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let seen = self.view(&live, app, openid).await?;
+        let upcoming = self.outlook.upcoming(&live, app, openid, &seen.profile, self.clock.now());
+        self.store.wait(seen.number).await?;
+        Ok(Me {
+            tags: seen.profile.tags.into_iter().collect(),
+            fields: seen.profile.fields,
+            time_zone: seen.profile.time_zone,
+            muted: seen.profile.muted,
+            balances: seen.balances,
+            upcoming,
+        })
     }
+
+    /// Which templates to ask this person for next.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let seen = self.view(&live, app, openid).await?;
+        let ask = self.ask(&live, app, openid, &seen);
+        self.store.wait(seen.number).await?;
+        Ok(ask)
+    }
+
+    fn ask(&self, live: &Arc<Live>, app: &App, openid: &OpenId, seen: &Seen) -> Vec<TemplateId> {
+        self.outlook.ask(live, app, openid, &seen.profile, &seen.balances, self.clock.now())
+    }
+
+    /// Reads what concerns one person, and the number that an answer must wait for.
+    async fn view(&self, live: &Arc<Live>, app: &App, openid: &OpenId) -> Result<Seen, Unavailable> {
+        let (store, live) = (Arc::clone(&self.store), Arc::clone(live));
+        let (name, openid) = (app.name.clone(), openid.clone());
+        super::read(move || {
+            let app = live.config.apps.get(&name).ok_or(Unavailable)?;
+            let recipient = store.recipient(&app.appid, &openid)?;
+            let mut balances = BTreeMap::new();
+            for template in app.templates.values() {
+                let account = store.bare_account(&app.appid, &template.id, &openid)?;
+                balances.insert(template.id.clone(), account.map_or(0, |account| account.available()));
+            }
+            let profile = recipient.map(|recipient| recipient.profile).unwrap_or_default();
+            Ok(Seen { profile, balances, number: store.decided() })
+        })
+        .await
+    }
+}
+
+/// What was read of one person.
+struct Seen {
+    profile: Profile,
+    balances: BTreeMap<TemplateId, u64>,
+    number: Number,
+}
+
+/// What a report's statuses book, and what they do not.
+fn answers(app: &App, report: &ReportIn, speaker: Speaker, arrived_at: DateTime<Utc>) -> (Vec<Answer>, Vec<Ignored>) {
+    let accepted_at = arrived_at - TimeDelta::seconds(i64::from(report.age_s));
+    let grant = Grant {
+        accepted_at,
+        source: match speaker {
+            Speaker::Session => Source::Session,
+            Speaker::Backend => Source::Backend,
+        },
+        bound: report.bound_to.as_ref().map(|(kind, id)| bound_hash(kind, id)),
+    };
+    let mut answers = Vec::new();
+    let mut ignored = Vec::new();
+    let results = match &report.said {
+        Said::Results(results) => results,
+        Said::Fail { .. } => return (answers, ignored),
+    };
+    for (id, status) in results {
+        let known = app.templates.values().find(|template| template.id.as_str() == id);
+        let choice = match status.as_str() {
+            "accept" | "acceptWithAudio" | "acceptWithAlert" | "acceptWithForcePush" => Ok(Choice::Accept(grant)),
+            "reject" => Ok(Choice::Reject(accepted_at)),
+            "ban" | "filter" => Err("not_granted"),
+            _ => Err("unknown_status"),
+        };
+        match (known, choice) {
+            (Some(template), Ok(choice)) => {
+                answers.push(Answer { template: template.id.clone(), kind: template.kind, choice });
+            }
+            (None, _) => ignored.push(Ignored { template: id.clone(), status: status.clone(), why: "unknown_template" }),
+            (Some(_), Err(why)) => ignored.push(Ignored { template: id.clone(), status: status.clone(), why }),
+        }
+    }
+    (answers, ignored)
+}
+
+/// First 8 bytes of a hash of the appointment, as grants keep it.
+fn bound_hash(kind: &Kind, id: &AppointmentId) -> u64 {
+    let digest = Sha256::new().chain_update(kind.as_str()).chain_update([0]).chain_update(id.as_str()).finalize();
+    digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+}
+
+/// What "the same report" means: everything that was said but for its age.
+fn content_hash(report: &ReportIn) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut part = |text: &str| {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    };
+    match &report.said {
+        Said::Results(results) => {
+            part("results");
+            for (template, status) in results {
+                part(template);
+                part(status);
+            }
+        }
+        Said::Fail { code, message } => {
+            part("fail");
+            part(&code.to_string());
+            part(message);
+        }
+    }
+    if let Some((kind, id)) = &report.bound_to {
+        part("for");
+        part(kind.as_str());
+        part(id.as_str());
+    }
+    part("unionid");
+    part(report.unionid.as_ref().map_or("", UnionId::as_str));
+    part("tags");
+    let tags: BTreeSet<&str> = report.tags.iter().map(Tag::as_str).collect();
+    tags.into_iter().for_each(&mut part);
+    part("fields");
+    for (name, value) in &report.fields {
+        part(name.as_str());
+        part(&format!("{value:?}"));
+    }
+    part("time_zone");
+    part(report.time_zone.map_or("", Zone::name));
+    hash.finalize().into()
 }

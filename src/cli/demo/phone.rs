@@ -1,0 +1,206 @@
+//! The phone of the demo: what a person does in the mini program, and what he sees.
+//!
+//! A tap asks the sandbox as WeChat's consent panel would, and then reports to the daemon's hook over
+//! HTTP, as the mini program does. The picture of both is one document.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+use super::{APPID, TEMPLATE};
+use crate::clock::Clock;
+use crate::daemon::Shared;
+use crate::domain::id::{AppId, OpenId, RuleId};
+use crate::domain::occurrence::OccurrenceState;
+use crate::plan::recurrence::{self, Dst};
+use crate::sandbox::{Answer, Keep, Platform};
+use crate::store::{Occurrence, Unavailable};
+
+/// Largest answer of the hook that is read.
+const MAX_ANSWER_BYTES: usize = 65_536;
+/// Occurrences in the picture, the newest.
+const RECENT: usize = 8;
+/// Occurrences read at a time.
+const PAGE: usize = 500;
+
+/// The demo's phone and what is needed to draw it.
+#[derive(Clone, Debug)]
+pub(super) struct Phone {
+    pub(super) platform: Platform,
+    pub(super) daemon: Arc<Shared>,
+    pub(super) appid: AppId,
+    pub(super) person: OpenId,
+    pub(super) clock: Clock,
+}
+
+/// Phone and daemon as one document.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Picture {
+    cards: Vec<Card>,
+    balances: BTreeMap<String, u64>,
+    skipped: Vec<Skipped>,
+    next: Vec<Next>,
+    occurrences: Vec<Recent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Card {
+    title: String,
+    fields: BTreeMap<String, String>,
+    at: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Skipped {
+    rule: String,
+    reason: &'static str,
+    n: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Next {
+    rule: String,
+    due_at: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Recent {
+    rule: String,
+    due_at: String,
+    state: &'static str,
+    sent: u64,
+    in_doubt: u64,
+    skipped: BTreeMap<&'static str, u64>,
+    n: u64,
+}
+
+impl Phone {
+    /// The person answers the consent panel; the mini program reports it. On return it is in the books.
+    pub(super) async fn tap(&self, answer: Answer, keep: Keep) -> anyhow::Result<()> {
+        let person = self.person.as_str();
+        let status = self.platform.tap(APPID, person, TEMPLATE, answer, keep).context("the sandbox keeps no books")?;
+        let code = self.platform.login_code(APPID, person);
+        let login = self.call("/v1/login", None, &json!({ "code": code })).await?;
+        let session = login.get("session").and_then(|s| s.as_str()).context("the login gave no session")?;
+        let report = json!({
+            "report": format!("demo-{}", super::random_hex(10)?),
+            "results": { TEMPLATE: status },
+            "age_s": 0,
+        });
+        self.call("/v1/consents", Some(session), &report).await?;
+        Ok(())
+    }
+
+    /// One request to the daemon's hook, as the mini program makes it.
+    async fn call(
+        &self,
+        path: &str,
+        session: Option<&str>,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<serde_json::Value> {
+        let hook = self.daemon.hook_at().context("the hook does not listen")?;
+        let stream = TcpStream::connect(hook).await.context("cannot reach the hook")?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("host", hook.to_string())
+            .header("content-type", "application/json")
+            .header("connection", "close");
+        if let Some(session) = session {
+            request = request.header("authorization", format!("Bearer {session}"));
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_string())))?;
+        let exchange = async {
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| anyhow::anyhow!("the hook's answer broke off: {error}"))?.to_bytes();
+            anyhow::ensure!(status.is_success(), "the hook answered {status}");
+            Ok(serde_json::from_slice(&body)?)
+        };
+        let (answer, _closed) = tokio::join!(exchange, connection);
+        answer
+    }
+
+    /// What phone and daemon show now.
+    pub(super) async fn picture(&self) -> Result<Picture, Unavailable> {
+        let phone = self.clone();
+        crate::flow::read(move || phone.draw()).await
+    }
+
+    fn draw(&self) -> Result<Picture, Unavailable> {
+        let store = self.daemon.store();
+        let live = self.daemon.current().get();
+        let cards = self.platform.cards(self.person.as_str()).into_iter().map(|card| Card {
+            title: card.title,
+            fields: card.fields.into_iter().map(|(label, _key, value)| (label, value)).collect(),
+            at: rfc3339(card.at),
+        });
+        let mut balances = BTreeMap::new();
+        for template in live.config.apps.values().flat_map(|app| app.templates.values()) {
+            let account = store.bare_account(&self.appid, &template.id, &self.person)?;
+            balances.insert(template.id.as_str().to_owned(), account.map_or(0, |account| account.available()));
+        }
+        let recent = self.recent()?;
+        let mut last: BTreeMap<&RuleId, &Occurrence> = BTreeMap::new();
+        for occurrence in recent.iter().filter(|o| o.state != OccurrenceState::Missed && o.walked) {
+            last.insert(&occurrence.rule, occurrence);
+        }
+        let skipped = last.iter().flat_map(|(rule, occurrence)| {
+            occurrence.counts.skipped.iter().map(|(reason, n)| Skipped {
+                rule: rule.to_string(),
+                reason: reason.as_str(),
+                n: *n,
+            })
+        });
+        let now = self.clock.now();
+        let next = live.rules.rules.values().filter_map(|rule| {
+            let due = recurrence::next(&rule.when, rule.zone, Dst::Auto, now)?;
+            Some(Next { rule: rule.id.to_string(), due_at: rfc3339(due.at) })
+        });
+        Ok(Picture {
+            cards: cards.collect(),
+            balances,
+            skipped: skipped.collect(),
+            next: next.collect(),
+            occurrences: recent.iter().rev().map(Recent::of).collect(),
+        })
+    }
+
+    /// The newest occurrences, oldest first.
+    fn recent(&self) -> Result<Vec<Occurrence>, Unavailable> {
+        let store = self.daemon.store();
+        let newest = store.newest_occurrence()?.unwrap_or(0);
+        let after = newest.saturating_sub(RECENT as u64);
+        store.occurrences(None, Some(after), PAGE)
+    }
+}
+
+impl Recent {
+    fn of(occurrence: &Occurrence) -> Self {
+        use crate::domain::delivery::State;
+        let counts = &occurrence.counts;
+        Self {
+            rule: occurrence.rule.to_string(),
+            due_at: rfc3339(occurrence.due_at),
+            state: occurrence.state.as_str(),
+            sent: counts.in_state(State::Sent),
+            in_doubt: counts.in_state(State::InDoubt),
+            skipped: counts.skipped.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
+            n: occurrence.n,
+        }
+    }
+}
+
+fn rfc3339(at: chrono::DateTime<chrono::Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}

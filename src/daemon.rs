@@ -1,0 +1,388 @@
+//! Wires the rooms together, starts them in order, and stops them in order.
+//!
+//! The only place that decides what runs: every task is in one set and is awaited at stop. It reads
+//! no environment and prints nothing; secrets, readiness messages and signals come from outside.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::domain::config::{App, Config, RuleSet, SecretSource};
+use crate::domain::id::AppName;
+use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
+use crate::flow::fanout::Fanout;
+use crate::flow::housekeeping::{self, Housekeeping};
+use crate::flow::intake::Intake;
+use crate::flow::live::{Current, Live};
+use crate::flow::recovery;
+use crate::flow::scheduler::Scheduler;
+use crate::hook;
+use crate::rules::{self, Diagnostic, last_good};
+use crate::store::{Progress, Store, Unavailable};
+use crate::wechat;
+
+mod keys;
+mod reload;
+
+pub use reload::{Reload, Reloaded};
+
+/// What the daemon needs from the world around it.
+pub trait Outside: fmt::Debug + Send + Sync {
+    /// Resolves a secret.
+    ///
+    /// # Errors
+    /// A sentence that names the source and the fix, never the value.
+    fn secret(&self, source: &SecretSource) -> Result<SecretString, String>;
+}
+
+/// What a daemon is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// `tixing.yaml`.
+    pub config: PathBuf,
+    /// The world around.
+    pub outside: Arc<dyn Outside>,
+    /// The opened store.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Why a daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration cannot be used (78).
+    #[error("the configuration cannot be used")]
+    Config(Vec<Diagnostic>),
+    /// A secret is missing or malformed (78).
+    #[error("{0}")]
+    Secret(String),
+    /// A client cannot be made of it (78).
+    #[error("the platform client of app {app} cannot be made")]
+    Client {
+        /// Which app.
+        app: AppName,
+        /// Why.
+        source: wechat::BuildError,
+    },
+    /// An address is taken or not ours (75).
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store cannot promise (75).
+    #[error("the store failed; nothing more is promised or sent")]
+    Store(#[from] Unavailable),
+    /// A part ended that never should (70).
+    #[error("{0} ended unexpectedly")]
+    Ended(&'static str),
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct Daemon {
+    shared: Arc<Shared>,
+    hook_at: SocketAddr,
+    tasks: JoinSet<(&'static str, Result<(), Unavailable>)>,
+    senders: JoinSet<(&'static str, Result<(), Unavailable>)>,
+    doors: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    jobs: Option<tokio_cron_scheduler::JobScheduler>,
+}
+
+/// What doors and signals of a running daemon share.
+#[derive(Debug)]
+pub struct Shared {
+    setup: Setup,
+    current: Current,
+    keys: hook::Keys,
+    reloaded: Arc<Notify>,
+    last_reload: Mutex<Reloaded>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+    hook_at: Mutex<Option<SocketAddr>>,
+    started_at: DateTime<Utc>,
+}
+
+impl Daemon {
+    /// Starts everything: recovery is durable before the first task runs.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing runs then.
+    pub async fn start(setup: Setup) -> Result<Self, Failure> {
+        let loaded = rules::load_config(&setup.config).map_err(|found| Failure::Config(found.list))?;
+        for warning in &loaded.warnings {
+            warn!("{}", warning.brief());
+        }
+        let config = loaded.value;
+        let now = setup.clock.now();
+        let (set, first) = reload::first_rules(&config, now);
+        let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
+        let keys = hook::Keys::new(keys::hook_keys(&config, &*setup.outside)?);
+        let session_key = keys::kept_or_made(&*setup.store, "session_key").await?;
+        keys::kept_or_made(&*setup.store, "mask_key").await?;
+        keys::kept_or_made(&*setup.store, "erasure_key").await?;
+        let listener = TcpListener::bind(config.hook.listen)
+            .await
+            .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
+        let hook_at = listener
+            .local_addr()
+            .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
+        recovery::recover(&*setup.store, now).await?;
+
+        let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients });
+        let shared = Arc::new(Shared {
+            current: current.clone(),
+            keys: keys.clone(),
+            reloaded: Arc::new(Notify::new()),
+            last_reload: Mutex::new(first),
+            reloading: tokio::sync::Mutex::new(()),
+            hook_at: Mutex::new(Some(hook_at)),
+            started_at: now,
+            setup,
+        });
+        let mut daemon = Self {
+            shared,
+            hook_at,
+            tasks: JoinSet::new(),
+            senders: JoinSet::new(),
+            doors: JoinSet::new(),
+            stop: watch::Sender::new(false),
+            jobs: None,
+        };
+        daemon.start_flows(&current);
+        daemon.open_hook(listener, &current, session_key);
+        let housekeeping = Housekeeping {
+            store: Arc::clone(&daemon.shared.setup.store),
+            current,
+            clock: daemon.shared.setup.clock.clone(),
+        };
+        let at_start = housekeeping.clone();
+        daemon.doors.spawn(async move { at_start.all().await });
+        match housekeeping.start().await {
+            Ok(jobs) => daemon.jobs = Some(jobs),
+            Err(error) => warn!("Housekeeping does not run: {error}"),
+        }
+        info!(hook.address = %hook_at, "The hook listens on {hook_at}");
+        Ok(daemon)
+    }
+
+    fn start_flows(&mut self, current: &Current) {
+        let Setup { store, clock, .. } = &self.shared.setup;
+        let opened = Arc::new(Notify::new());
+        let live = current.get();
+        for app in live.config.apps.values() {
+            let (feed, fed) = mpsc::channel(FEED_QUEUE);
+            let fanout = Fanout {
+                app: app.appid.clone(),
+                store: Arc::clone(store),
+                clock: clock.clone(),
+                opened: Arc::clone(&opened),
+                feed,
+            };
+            self.tasks.spawn(async move { ("a fan-out", fanout.run().await) });
+            let dispatch = Dispatch::new(
+                app.name.clone(),
+                app.appid.clone(),
+                Arc::clone(store),
+                current.clone(),
+                clock.clone(),
+            );
+            let stop = self.stop.subscribe();
+            self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
+        }
+        let scheduler = Scheduler::new(
+            Arc::clone(store),
+            current.clone(),
+            clock.clone(),
+            Arc::clone(&self.shared.reloaded),
+            opened,
+        );
+        self.tasks.spawn(async move { ("the scheduler", scheduler.run().await) });
+    }
+
+    fn open_hook(&mut self, listener: TcpListener, current: &Current, session_key: [u8; 32]) {
+        let Setup { store, clock, .. } = &self.shared.setup;
+        let live = current.get();
+        let door = hook::Door {
+            intake: Intake::new(Arc::clone(store), current.clone(), clock.clone()),
+            keys: self.shared.keys.clone(),
+            session_key,
+            clock: clock.clone(),
+        };
+        let options = hook::Options::from_config(&live.config.hook, self.hook_at);
+        let stop = self.stop.subscribe();
+        self.doors.spawn(hook::serve(listener, options, door, stop));
+    }
+
+    /// What doors and signals share.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Adds a door that ends when the daemon stops: it is handed the stop signal.
+    pub fn add_door<F>(&mut self, door: impl FnOnce(watch::Receiver<bool>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let door = door(self.stop.subscribe());
+        self.doors.spawn(door);
+    }
+
+    /// Runs until `ended` resolves or a part fails, then stops: no new requests, those in flight end,
+    /// marked deliveries that never started are given back, hook answers finish.
+    ///
+    /// # Errors
+    /// [`Failure`]: why it ended without being asked to.
+    pub async fn run(mut self, ended: impl Future<Output = ()>) -> Result<(), Failure> {
+        let mut progress = self.shared.setup.store.progress();
+        let failure = tokio::select! {
+            () = ended => None,
+            failed = progress.wait_for(|progress| *progress == Progress::Failed) => {
+                drop(failed);
+                Some(Failure::Store(Unavailable))
+            }
+            Some(part) = self.tasks.join_next() => Some(failure_of(part)),
+            Some(part) = self.senders.join_next() => Some(failure_of(part)),
+        };
+        if let Some(failure) = &failure {
+            error!("The daemon ends: {failure}");
+        } else {
+            info!("The daemon stops");
+        }
+        self.stop.send_replace(true);
+        self.tasks.shutdown().await;
+        let mut failed = failure;
+        while let Some(part) = self.senders.join_next().await {
+            if let Ok((_, Err(unavailable))) = part {
+                failed.get_or_insert(Failure::Store(unavailable));
+            }
+        }
+        while self.doors.join_next().await.is_some() {}
+        if let Some(mut jobs) = self.jobs.take()
+            && let Err(error) = jobs.shutdown().await
+        {
+            warn!("Housekeeping did not stop cleanly: {error}");
+        }
+        let store = &self.shared.setup.store;
+        if failed.is_none() {
+            housekeeping::mark_clock(&**store, self.shared.setup.clock.now()).await?;
+            store.wait(store.decided()).await?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+impl Shared {
+    /// The generation in force.
+    #[must_use]
+    pub fn current(&self) -> &Current {
+        &self.current
+    }
+
+    /// The books.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.setup.store
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.setup.clock
+    }
+
+    /// Where the hook listens.
+    #[must_use]
+    pub fn hook_at(&self) -> Option<SocketAddr> {
+        *self.hook_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the daemon started.
+    #[must_use]
+    pub fn started_at(&self) -> DateTime<Utc> {
+        self.started_at
+    }
+
+    /// What became of the last reload, the load at start included.
+    #[must_use]
+    pub fn last_reload(&self) -> Reloaded {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn config_path(&self) -> &Path {
+        &self.setup.config
+    }
+}
+
+fn failure_of(part: Result<(&'static str, Result<(), Unavailable>), tokio::task::JoinError>) -> Failure {
+    match part {
+        Ok((_, Err(unavailable))) => Failure::Store(unavailable),
+        Ok((part, Ok(()))) => Failure::Ended(part),
+        Err(error) => {
+            error!("A part of the daemon panicked: {error}");
+            Failure::Ended("a part of the daemon")
+        }
+    }
+}
+
+/// A platform client for each app; one whose app did not change keeps its access token.
+fn clients(
+    config: &Config,
+    outside: &dyn Outside,
+    clock: &Clock,
+    old: Option<&Live>,
+) -> Result<BTreeMap<AppName, wechat::Client>, Failure> {
+    config
+        .apps
+        .values()
+        .map(|app| {
+            let client = client(app, outside, clock, old)?;
+            Ok((app.name.clone(), client))
+        })
+        .collect()
+}
+
+fn client(app: &App, outside: &dyn Outside, clock: &Clock, old: Option<&Live>) -> Result<wechat::Client, Failure> {
+    let secret = outside.secret(&app.secret).map_err(Failure::Secret)?;
+    let options = wechat::Options {
+        appid: app.appid.clone(),
+        secret,
+        base_url: app.base_url.clone(),
+        proxy: app.proxy.clone(),
+        state: app.state.clone(),
+        lang: app.lang.clone(),
+    };
+    let kept = old.and_then(|old| old.clients.get(&app.name)).filter(|client| client.is_for(&options));
+    match kept {
+        Some(client) => Ok(client.clone()),
+        None => wechat::Client::new(options, clock.clone())
+            .map_err(|source| Failure::Client { app: app.name.clone(), source }),
+    }
+}
+
+/// Keeps the source of a good set, so that a bad one never stops a later start (P8).
+fn keep_last_good(config: &Config, loaded: &rules::LoadedRules) {
+    let folder = config.store.join("last-good");
+    if let Err(error) = last_good::save(&folder, &loaded.sources) {
+        warn!("The good rules could not be kept in `{}`: {error}", folder.display());
+    }
+}
+
+fn empty() -> RuleSet {
+    RuleSet::default()
+}

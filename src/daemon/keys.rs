@@ -1,0 +1,40 @@
+//! Keys of the daemon: those of the hook's backends, and those it makes for itself at the first start.
+
+use secrecy::ExposeSecret;
+
+use super::{Failure, Outside};
+use crate::domain::config::Config;
+use crate::hook;
+use crate::store::{Store, Unavailable};
+
+/// The key of this name from the store, made at random and durable on return when it was not there.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed, or the system gave no random bytes.
+pub(super) async fn kept_or_made(store: &dyn Store, name: &'static str) -> Result<[u8; 32], Unavailable> {
+    if let Some(key) = store.kept(name)?.and_then(|bytes| bytes.try_into().ok()) {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|_no_randomness| Unavailable)?;
+    let decided = store.keep(name, key.to_vec()).await?;
+    store.wait(decided.number).await?;
+    Ok(key)
+}
+
+/// The keys of the hook's backends, their secrets resolved.
+///
+/// # Errors
+/// [`Failure::Secret`] names the key, the source and the fix.
+pub(super) fn hook_keys(config: &Config, outside: &dyn Outside) -> Result<Vec<hook::Key>, Failure> {
+    config
+        .hook
+        .keys
+        .iter()
+        .map(|key| {
+            let text = outside.secret(&key.secret).map_err(Failure::Secret)?;
+            hook::Key::parse(key.id.clone(), text.expose_secret(), key.apps.clone())
+                .map_err(|error| Failure::Secret(format!("hook key {}: {error}", key.id)))
+        })
+        .collect()
+}

@@ -1,0 +1,555 @@
+//! Sends what is reserved: marks it durably, asks the platform, and settles what it answered.
+//!
+//! One task per app owns every delivery that is in memory. At most `in_flight` requests run, at most
+//! [`App::mark_ahead`](crate::domain::config::App::mark_ahead) more are marked, one at a time per
+//! openid (43108), under the app's rate, and occurrences take turns. It never chooses recipients and
+//! never renders.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinSet;
+use tracing::{debug, info, warn};
+
+use super::live::Current;
+use super::scheduler::MAX_SLEEP;
+use crate::clock::Clock;
+use crate::domain::delivery::Past;
+use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
+use crate::domain::message::{Message, Reply};
+use crate::domain::template::TemplateKind;
+use crate::plan::retry::{self, Decision, Tried};
+use crate::store::{Closing, End, Mark, Settlement, Store, Unavailable};
+use crate::wechat::{Client, Ready, Sent};
+
+/// Batches on their way from the walks to the sender.
+pub const FEED_QUEUE: usize = 16;
+/// Places of one queue that are looked at for an openid whose lane is free.
+const MAX_LOOK: usize = 64;
+/// The longest pause of an app whose platform cannot be reached or refuses the app.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
+
+/// What a walk hands over.
+#[derive(Debug)]
+pub enum Feed {
+    /// Deliveries that have a grant.
+    Items(Vec<Item>),
+    /// An occurrence that was stopped: what is not attempting ends.
+    Cancel(u64),
+}
+
+/// A delivery in memory.
+#[derive(Debug)]
+pub struct Item {
+    /// Its name.
+    pub id: DeliveryId,
+    /// For logs.
+    pub rule: RuleId,
+    /// What is sent, rendered and checked.
+    pub message: Message,
+    /// Whether a grant or a standing acceptance carries it.
+    pub kind: TemplateKind,
+    /// Last instant at which its request may start.
+    pub deadline: DateTime<Utc>,
+    /// Attempts that began.
+    pub attempts: u32,
+    /// How many of them were answered −1.
+    pub n_busy: u32,
+    /// What it remembers of them.
+    pub past: Past,
+    /// Not before this, for a waiting one.
+    pub at: Option<DateTime<Utc>>,
+    /// Its place in memory; given back when it leaves.
+    pub seat: Option<OwnedSemaphorePermit>,
+}
+
+/// The sender of one app.
+#[derive(Debug)]
+pub struct Dispatch {
+    name: AppName,
+    app: AppId,
+    store: Arc<dyn Store>,
+    current: Current,
+    clock: Clock,
+    /// Deliveries that may be marked, by occurrence.
+    queues: BTreeMap<u64, VecDeque<Item>>,
+    /// The occurrence whose turn was last.
+    turn: u64,
+    /// Waiting ones, the next first.
+    waiting: BinaryHeap<Reverse<(DateTime<Utc>, DeliveryId)>>,
+    waiting_items: HashMap<DeliveryId, Item>,
+    /// Openids with a delivery between mark and settlement.
+    lanes: HashSet<OpenId>,
+    /// Marked and durable, to be started.
+    marked: VecDeque<(Item, Mark, Option<Ready>)>,
+    /// Given to the writer for marking.
+    n_marking: usize,
+    n_in_flight: usize,
+    /// Occurrences that were stopped.
+    cancelled: HashSet<u64>,
+    /// Starts within the last second, by the monotonic clock.
+    starts: VecDeque<Duration>,
+    pause: Option<Pause>,
+    jitter: u64,
+}
+
+/// Nothing starts before its end, and then one request alone tries.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: DateTime<Utc>,
+    n: u32,
+}
+
+/// What the tasks of a sender come back with.
+enum Done {
+    /// Marked and durable; the token that was got for them.
+    Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>, Ready),
+    /// No token, so nothing was marked.
+    NoToken(Vec<Item>, Reply),
+    Answered { item: Item, mark: Mark, started_at: DateTime<Utc>, sent: Sent },
+}
+
+impl Dispatch {
+    /// Sends for one app.
+    #[must_use]
+    pub fn new(name: AppName, app: AppId, store: Arc<dyn Store>, current: Current, clock: Clock) -> Self {
+        Self {
+            name,
+            app,
+            store,
+            current,
+            clock,
+            queues: BTreeMap::new(),
+            turn: 0,
+            waiting: BinaryHeap::new(),
+            waiting_items: HashMap::new(),
+            lanes: HashSet::new(),
+            marked: VecDeque::new(),
+            n_marking: 0,
+            n_in_flight: 0,
+            cancelled: HashSet::new(),
+            starts: VecDeque::new(),
+            pause: None,
+            jitter: 0x9E37_79B9_7F4A_7C15,
+        }
+    }
+
+    /// Runs until `stop` is set and everything under way has ended, or the store fails.
+    ///
+    /// At stop no new request starts: marked deliveries that never started are given back, requests
+    /// in flight end by themselves within their own time limit.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the store failed.
+    pub async fn run(
+        mut self,
+        mut feed: mpsc::Receiver<Feed>,
+        mut stop: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<(), Unavailable> {
+        let mut tasks: JoinSet<Done> = JoinSet::new();
+        loop {
+            let stopping = *stop.borrow_and_update();
+            if stopping {
+                self.give_back();
+                if tasks.is_empty() {
+                    return Ok(());
+                }
+            } else {
+                self.advance(&mut tasks)?;
+            }
+            let wait = self.wait();
+            tokio::select! {
+                Some(done) = tasks.join_next() => {
+                    self.take(done)?;
+                    let mut settlements = 1;
+                    while settlements < MAX_LOOK && let Some(done) = tasks.try_join_next() {
+                        self.take(done)?;
+                        settlements += 1;
+                    }
+                }
+                fed = feed.recv(), if !stopping => match fed {
+                    Some(Feed::Items(items)) => self.admit(items),
+                    Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
+                    None => return Ok(()),
+                },
+                () = self.clock.sleep(wait), if !stopping => {}
+                _ = stop.changed(), if !stopping => {}
+            }
+        }
+    }
+
+    /// Starts and marks whatever may be started and marked now.
+    fn advance(&mut self, tasks: &mut JoinSet<Done>) -> Result<(), Unavailable> {
+        let now = self.clock.now();
+        self.wake(now);
+        self.expire(now);
+        let live = self.current.get();
+        let (Some(app), Some(client)) = (live.config.apps.get(&self.name), live.clients.get(&self.name)) else {
+            return Ok(());
+        };
+        let slots = match self.pause {
+            Some(pause) if now < pause.until => 0,
+            Some(_) => 1,
+            None => app.in_flight,
+        };
+        self.start(slots, app.per_second, client, tasks)?;
+        let outstanding = self.n_marking + self.marked.len() + self.n_in_flight;
+        let room = match self.pause {
+            Some(_) => slots.saturating_sub(outstanding),
+            None => (app.in_flight + app.mark_ahead()).saturating_sub(outstanding),
+        };
+        if room > 0 && self.n_marking == 0 {
+            self.mark(room, client, now, tasks);
+        }
+        Ok(())
+    }
+
+    /// Marks at most `room` deliveries whose openid has no other one under way, the occurrences taking turns.
+    ///
+    /// The access token is there first: while there is none, nothing is marked.
+    fn mark(&mut self, room: usize, client: &Client, now: DateTime<Utc>, tasks: &mut JoinSet<Done>) {
+        let mut batch: Vec<Item> = Vec::new();
+        while batch.len() < room {
+            let Some(item) = self.next_item() else { break };
+            self.lanes.insert(item.message.to.clone());
+            batch.push(item);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        self.n_marking += batch.len();
+        let store = Arc::clone(&self.store);
+        let client = client.clone();
+        tasks.spawn(async move {
+            let ready = match client.ready().await {
+                Ok(ready) => ready,
+                Err(reply) => return Done::NoToken(batch, reply),
+            };
+            let marks = async {
+                let decided = store.mark(batch.iter().map(|item| item.id).collect(), now).await?;
+                store.wait(decided.number).await?;
+                Ok(decided.value)
+            };
+            Done::Marked(marks.await.map(|marks| batch.into_iter().zip(marks).collect()), ready)
+        });
+    }
+
+    fn next_item(&mut self) -> Option<Item> {
+        let after: Vec<u64> = self.queues.range(self.turn + 1..).map(|(o, _)| *o).collect();
+        let before: Vec<u64> = self.queues.range(..=self.turn).map(|(o, _)| *o).collect();
+        for occurrence in after.into_iter().chain(before) {
+            let Some(queue) = self.queues.get_mut(&occurrence) else { continue };
+            let free = queue.iter().take(MAX_LOOK).position(|item| !self.lanes.contains(&item.message.to));
+            let Some(item) = free.and_then(|index| queue.remove(index)) else { continue };
+            if queue.is_empty() {
+                self.queues.remove(&occurrence);
+            }
+            self.turn = occurrence;
+            return Some(item);
+        }
+        None
+    }
+
+    /// Starts requests of marked deliveries while there are slots and the rate allows.
+    fn start(
+        &mut self,
+        slots: usize,
+        per_second: Option<u32>,
+        client: &Client,
+        tasks: &mut JoinSet<Done>,
+    ) -> Result<(), Unavailable> {
+        while self.n_in_flight < slots && !self.marked.is_empty() && self.rate_allows(per_second) {
+            let Some((item, mark, ready)) = self.marked.pop_front() else { break };
+            let now = self.clock.now();
+            if let Some(end) = self.obstacle(&item, &mark, now)? {
+                self.settle(item, mark, None, end, now);
+                continue;
+            }
+            if per_second.is_some() {
+                self.starts.push_back(self.clock.elapsed());
+            }
+            self.n_in_flight += 1;
+            let client = client.clone();
+            tasks.spawn(async move {
+                let sent = match ready {
+                    Some(ready) => client.send_with(ready, &item.message).await,
+                    None => client.send(&item.message).await,
+                };
+                Done::Answered { item, mark, started_at: now, sent }
+            });
+        }
+        Ok(())
+    }
+
+    /// Why a marked delivery must not start: looked at right before its request.
+    fn obstacle(&self, item: &Item, mark: &Mark, now: DateTime<Utc>) -> Result<Option<End>, Unavailable> {
+        if self.cancelled.contains(&item.id.occurrence) {
+            return Ok(Some(End::Cancelled));
+        }
+        if now > item.deadline {
+            return Ok(Some(End::Expired));
+        }
+        let account = self.store.bare_account(&self.app, &item.message.template, &item.message.to)?;
+        let alive = account.is_some_and(|account| match (item.kind, mark.accepted_at()) {
+            (TemplateKind::OneTime, Some(accepted_at)) => !account.is_dead(accepted_at),
+            (TemplateKind::OneTime, None) => false,
+            (TemplateKind::LongTerm, _) => account.standing.is_some(),
+        });
+        Ok((!alive).then_some(End::GrantDied))
+    }
+
+    fn rate_allows(&mut self, per_second: Option<u32>) -> bool {
+        let Some(n) = per_second else { return true };
+        let now = self.clock.elapsed();
+        while self.starts.front().is_some_and(|start| now.saturating_sub(*start) >= Duration::from_secs(1)) {
+            self.starts.pop_front();
+        }
+        self.starts.len() < n as usize
+    }
+
+    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Unavailable> {
+        match done {
+            Ok(Done::NoToken(items, reply)) => {
+                self.n_marking = self.n_marking.saturating_sub(items.len());
+                for item in items.into_iter().rev() {
+                    self.lanes.remove(&item.message.to);
+                    self.queues.entry(item.id.occurrence).or_default().push_front(item);
+                }
+                let now = self.clock.now();
+                self.pause_for(&reply, None, now);
+                Ok(())
+            }
+            Ok(Done::Marked(marks, ready)) => {
+                let marks = marks?;
+                let mut ready = Some(ready);
+                self.n_marking = self.n_marking.saturating_sub(marks.len());
+                for (item, mark) in marks {
+                    match mark {
+                        Some(mark) => self.marked.push_back((item, mark, ready.take())),
+                        None => {
+                            // Somebody else ended it meanwhile, an operator or a restart's leftovers.
+                            debug!(delivery.id = %item.id, "Delivery {} is not open any more", item.id);
+                            self.lanes.remove(&item.message.to);
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Ok(Done::Answered { item, mark, started_at, sent }) => {
+                self.n_in_flight = self.n_in_flight.saturating_sub(1);
+                self.answered(item, mark, started_at, &sent);
+                Ok(())
+            }
+            Err(error) => {
+                warn!("A sending task ended abnormally: {error}");
+                Err(Unavailable)
+            }
+        }
+    }
+
+    fn answered(&mut self, mut item: Item, mark: Mark, started_at: DateTime<Utc>, sent: &Sent) {
+        let now = self.clock.now();
+        let tried = Tried {
+            n_attempts: item.attempts + 1,
+            n_busy: item.n_busy,
+            past: item.past,
+        };
+        self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let decision = retry::decide(&sent.reply, tried, now, item.deadline, self.jitter >> 16);
+        let stated = match decision {
+            Decision::Wait { at, .. } => Some(at),
+            Decision::Accept { .. } | Decision::Refuse | Decision::Fail { .. } | Decision::Doubt => None,
+        };
+        self.pause_for(&sent.reply, stated, now);
+        item.n_busy += u32::from(sent.reply == Reply::Busy);
+        let end = match decision {
+            Decision::Accept { msgid } => End::Accepted { msgid },
+            Decision::Refuse => End::Refused,
+            Decision::Fail { errcode } => End::Failed { errcode },
+            Decision::Wait { at, past } => End::Wait { at, past },
+            Decision::Doubt => End::Doubt,
+        };
+        // What never left the machine was no attempt.
+        let started = (!matches!(sent.reply, Reply::NoToken | Reply::NotConnected)).then_some(started_at);
+        info!(delivery.id = %item.id, rule.id = %item.rule, wechat.errcode = sent.errcode, wechat.rid = sent.rid,
+            "Delivery {} of rule {} answered: {}", item.id, item.rule, told(&end));
+        self.settle(item, mark, started, end, now);
+    }
+
+    /// Queues a settlement; the slot and the lane are free from here on.
+    fn settle(&mut self, mut item: Item, mark: Mark, started_at: Option<DateTime<Utc>>, end: End, now: DateTime<Utc>) {
+        self.lanes.remove(&item.message.to);
+        // Whether it is decided or the engine fails shows in the store's progress, which the daemon watches.
+        let _queued = self.store.settle(vec![Settlement { mark, started_at, end, now }]);
+        if started_at.is_some() {
+            item.attempts += 1;
+        }
+        match end {
+            End::Wait { at, past } => {
+                item.past = past;
+                self.await_time(item, at);
+            }
+            End::NotStarted
+            | End::Accepted { .. }
+            | End::Refused
+            | End::Failed { .. }
+            | End::Doubt
+            | End::GrantDied
+            | End::Expired
+            | End::Cancelled => {}
+        }
+    }
+
+    /// Slows the app down when the answer concerns all of it.
+    fn pause_for(&mut self, reply: &Reply, stated: Option<DateTime<Utc>>, now: DateTime<Utc>) {
+        let n = self.pause.map_or(0, |pause| pause.n);
+        match reply {
+            Reply::NotConnected | Reply::NoToken | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
+                let wait = (Duration::from_millis(500) * 2_u32.saturating_pow(n.min(7))).min(MAX_PAUSE);
+                let until = (now + wait).max(self.pause.map_or(now, |pause| pause.until));
+                if n == 0 {
+                    warn!(app = %self.name, "Sending for app {} pauses: {reply:?}", self.name);
+                }
+                // Requests that were in flight together count as one failure.
+                if self.pause.is_none_or(|pause| now >= pause.until) {
+                    self.pause = Some(Pause { until, n: n + 1 });
+                }
+            }
+            Reply::RateLimited { .. } | Reply::QuotaUsedUp => {
+                let until = stated.unwrap_or(now + MAX_PAUSE);
+                warn!(app = %self.name, until = %until, "The platform asks app {} to slow down", self.name);
+                self.pause = Some(Pause { until, n });
+            }
+            Reply::Accepted { .. }
+            | Reply::NoConsent
+            | Reply::Busy
+            | Reply::Concurrent
+            | Reply::RecipientBad { .. }
+            | Reply::MessageBad { .. }
+            | Reply::TemplateBad { .. }
+            | Reply::UnknownCode { .. } => {
+                if self.pause.is_some_and(|pause| now >= pause.until) {
+                    info!(app = %self.name, "Sending for app {} goes on", self.name);
+                    self.pause = None;
+                }
+            }
+            Reply::Unanswered => {}
+        }
+    }
+
+    fn admit(&mut self, items: Vec<Item>) {
+        for item in items {
+            if self.cancelled.contains(&item.id.occurrence) {
+                let _queued = self.store.close(vec![item.id], Closing::Cancelled, self.clock.now());
+                continue;
+            }
+            match item.at {
+                Some(at) => self.await_time(item, at),
+                None => self.queues.entry(item.id.occurrence).or_default().push_back(item),
+            }
+        }
+    }
+
+    fn await_time(&mut self, item: Item, at: DateTime<Utc>) {
+        self.waiting.push(Reverse((at, item.id)));
+        self.waiting_items.insert(item.id, item);
+    }
+
+    fn wake(&mut self, now: DateTime<Utc>) {
+        while let Some(Reverse((at, id))) = self.waiting.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.waiting.pop();
+            if let Some(item) = self.waiting_items.remove(&id) {
+                self.queues.entry(id.occurrence).or_default().push_front(item);
+            }
+        }
+    }
+
+    fn cancel(&mut self, occurrence: u64) {
+        self.cancelled.insert(occurrence);
+        let ids = self.withdraw(|item| item.id.occurrence == occurrence);
+        self.close(ids, Closing::Cancelled);
+    }
+
+    fn expire(&mut self, now: DateTime<Utc>) {
+        let queued = self.queues.values().any(|queue| queue.front().is_some_and(|item| now > item.deadline));
+        if queued || self.waiting_items.values().any(|item| now > item.deadline) {
+            let ids = self.withdraw(|item| now > item.deadline);
+            self.close(ids, Closing::Expired);
+        }
+    }
+
+    fn withdraw(&mut self, leaves: impl Fn(&Item) -> bool) -> Vec<DeliveryId> {
+        let mut ids = Vec::new();
+        for queue in self.queues.values_mut() {
+            queue.retain(|item| {
+                let leave = leaves(item);
+                if leave {
+                    ids.push(item.id);
+                }
+                !leave
+            });
+        }
+        self.queues.retain(|_, queue| !queue.is_empty());
+        self.waiting_items.retain(|id, item| {
+            let leave = leaves(item);
+            if leave {
+                ids.push(*id);
+            }
+            !leave
+        });
+        ids
+    }
+
+    fn close(&self, ids: Vec<DeliveryId>, closing: Closing) {
+        for ids in ids.chunks(crate::store::CHUNK_DELIVERIES / 2) {
+            let _queued = self.store.close(ids.to_vec(), closing, self.clock.now());
+        }
+    }
+
+    /// Gives marked deliveries that never started back, at stop.
+    fn give_back(&mut self) {
+        let now = self.clock.now();
+        while let Some((item, mark, _ready)) = self.marked.pop_front() {
+            self.lanes.remove(&item.message.to);
+            let _queued =
+                self.store.settle(vec![Settlement { mark, started_at: None, end: End::NotStarted, now }]);
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        let now = self.clock.now();
+        let waiting = self.waiting.peek().map(|Reverse((at, _))| *at);
+        let pause = self.pause.map(|pause| pause.until);
+        let until = waiting.into_iter().chain(pause).filter(|at| *at > now).min();
+        let until = until.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default());
+        let rate = match self.starts.front() {
+            Some(start) if !self.marked.is_empty() => {
+                (*start + Duration::from_secs(1)).saturating_sub(self.clock.elapsed()).max(Duration::from_millis(1))
+            }
+            Some(_) | None => MAX_SLEEP,
+        };
+        until.min(rate).min(MAX_SLEEP)
+    }
+}
+
+/// How an attempt ended, for the log.
+fn told(end: &End) -> String {
+    match end {
+        End::Accepted { .. } => "sent".to_owned(),
+        End::Refused => "refused: the platform knows no consent".to_owned(),
+        End::Failed { errcode } => format!("failed with errcode {errcode}"),
+        End::Wait { at, .. } => format!("to be tried again at {at}"),
+        End::Doubt => "in doubt: no definite answer".to_owned(),
+        End::NotStarted => "not started".to_owned(),
+        End::GrantDied => "cancelled: its grant died".to_owned(),
+        End::Expired => "expired".to_owned(),
+        End::Cancelled => "cancelled".to_owned(),
+    }
+}

@@ -1,0 +1,407 @@
+//! Walks the audience of open occurrences in openid order, and books it piece by piece.
+//!
+//! A message is rendered and checked before a grant is touched. The walk of an occurrence goes ahead
+//! of its sends by a stated number of seats, so memory has a bound and no walk waits for another's
+//! sends. It never sends.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::dispatch::{Feed, Item};
+use crate::clock::Clock;
+use crate::domain::delivery::{Past, State};
+use crate::domain::id::{AppId, DeliveryId, OpenId};
+use crate::domain::message::Message;
+use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
+use crate::domain::recipient::Profile;
+use crate::domain::rule::Rule;
+use crate::plan::audience::{self, Selector};
+use crate::plan::render::{Compiled, Input};
+use crate::rules::snapshot;
+use crate::store::{
+    CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, Member, Occurrence, Piece, PieceOutcome, Store, Unavailable,
+    Walk, Walked, Want, slot_bytes,
+};
+
+/// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
+pub const SEATS: usize = 256;
+/// Occurrences of one app that are walked at the same time; the rest wait their turn.
+pub const MAX_WALKS: usize = 64;
+/// Recipients read at a time.
+const PAGE: usize = 256;
+/// Recipients passed before a position is booked although nobody of them gets a record.
+const MAX_PASSED: u64 = 4096;
+
+/// The fan-out of one app.
+#[derive(Debug)]
+pub struct Fanout {
+    /// Whose occurrences.
+    pub app: AppId,
+    /// The books.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Clock,
+    /// Rung when something was opened or stopped.
+    pub opened: Arc<Notify>,
+    /// Where reserved deliveries go.
+    pub feed: mpsc::Sender<Feed>,
+}
+
+impl Fanout {
+    /// Runs until the store fails or nobody sends any more.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the store failed.
+    pub async fn run(self) -> Result<(), Unavailable> {
+        let mut walks: JoinSet<(u64, Result<(), Unavailable>)> = JoinSet::new();
+        let mut known: BTreeSet<u64> = BTreeSet::new();
+        let mut cancelled: BTreeSet<u64> = BTreeSet::new();
+        loop {
+            // Asked for before the look, so that nothing rung during it is lost.
+            let rung = self.opened.notified();
+            let store = Arc::clone(&self.store);
+            let unfinished = super::read(move || store.unfinished()).await?;
+            let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
+            let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
+            known.retain(|number| numbers.contains(number));
+            for occurrence in mine {
+                let stopped = occurrence.state == OccurrenceState::Cancelled;
+                if stopped && cancelled.insert(occurrence.number) {
+                    let told = self.feed.send(Feed::Cancel(occurrence.number)).await;
+                    if told.is_err() {
+                        return Ok(());
+                    }
+                }
+                if occurrence.state == OccurrenceState::Held
+                    || walks.len() >= MAX_WALKS
+                    || !known.insert(occurrence.number)
+                {
+                    continue;
+                }
+                let walker = Walker {
+                    store: Arc::clone(&self.store),
+                    clock: self.clock.clone(),
+                    feed: self.feed.clone(),
+                    seats: Arc::new(Semaphore::new(SEATS)),
+                };
+                walks.spawn(async move {
+                    let number = occurrence.number;
+                    (number, walker.run(occurrence).await)
+                });
+            }
+            tokio::select! {
+                () = rung => {}
+                Some(ended) = walks.join_next() => match ended {
+                    Ok((_, result)) => result?,
+                    Err(error) => {
+                        warn!("A walk ended abnormally: {error}");
+                        return Err(Unavailable);
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// One occurrence's walk.
+#[derive(Debug)]
+struct Walker {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    feed: mpsc::Sender<Feed>,
+    seats: Arc<Semaphore>,
+}
+
+/// The rule of an occurrence, ready for use.
+struct Ready {
+    rule: Rule,
+    compiled: Compiled,
+    selector: Selector,
+}
+
+impl Walker {
+    async fn run(self, occurrence: Occurrence) -> Result<(), Unavailable> {
+        let Some(ready) = self.ready(&occurrence).await? else {
+            warn!(rule.id = %occurrence.rule, "Snapshot of rule {} cannot be read; its occurrence is held", occurrence.rule);
+            let reason = Some("the snapshot of its rule cannot be read".to_owned());
+            self.store.stop_occurrence(occurrence.number, OccurrenceState::Held, reason).await?;
+            return Ok(());
+        };
+        self.resume(&occurrence, &ready).await?;
+        if occurrence.walked || occurrence.state == OccurrenceState::Cancelled {
+            return Ok(());
+        }
+        let mut position = occurrence.position.clone();
+        loop {
+            let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
+            let store = Arc::clone(&self.store);
+            let (app, template, from) = (occurrence.app.clone(), occurrence.template.clone(), position.clone());
+            let mut gathering = Gathering::default();
+            let mut after = from.clone();
+            let mut walk = Walk::GoesOn;
+            while !gathering.is_full() {
+                let (store, app, template, after_now) =
+                    (Arc::clone(&store), app.clone(), template.clone(), after.clone());
+                let page = super::read(move || store.walk(&app, &template, after_now.as_ref(), PAGE)).await?;
+                let last_page = page.len() < PAGE;
+                let now = self.clock.now();
+                let all = gathering.take(page, &occurrence, &ready, now, &mut after);
+                if last_page && all {
+                    walk = Walk::Ends;
+                    break;
+                }
+                if !all {
+                    break;
+                }
+            }
+            position.clone_from(&after);
+            let ended = walk == Walk::Ends;
+            match self.book(&occurrence, &ready.rule, gathering, (from, after), walk).await? {
+                None => return Ok(()),
+                Some(items) => {
+                    if self.hand_over(items, seats).await.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
+            if ended {
+                info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at,
+                    "Audience of rule {} at {} walked", occurrence.rule, occurrence.due_at);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn ready(&self, occurrence: &Occurrence) -> Result<Option<Ready>, Unavailable> {
+        let store = Arc::clone(&self.store);
+        let hash = occurrence.snapshot;
+        let bytes = super::read(move || store.snapshot(&hash)).await?;
+        let Some(rule) = bytes.and_then(|bytes| snapshot::decode(&bytes).ok()) else { return Ok(None) };
+        let (Ok(compiled), Ok(selector)) = (Compiled::new(&rule), Selector::new(&rule.audience)) else {
+            return Ok(None);
+        };
+        Ok(Some(Ready { rule, compiled, selector }))
+    }
+
+    /// Takes up again what was reserved or waiting before the start.
+    async fn resume(&self, occurrence: &Occurrence, ready: &Ready) -> Result<(), Unavailable> {
+        let mut after: Option<DeliveryId> = None;
+        loop {
+            let store = Arc::clone(&self.store);
+            let number = occurrence.number;
+            let page = super::read(move || store.deliveries(Some(number), after, 1)).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            let open: Vec<_> =
+                page.into_iter().filter(|d| matches!(d.state, State::Reserved | State::Waiting)).collect();
+            if open.is_empty() {
+                continue;
+            }
+            if occurrence.state == OccurrenceState::Cancelled {
+                let ids = open.iter().map(|d| d.id).collect();
+                self.store.close(ids, Closing::Cancelled, self.clock.now()).await?;
+                continue;
+            }
+            let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
+            let mut items = Vec::new();
+            let mut lost = Vec::new();
+            for delivery in open {
+                let (store, app, openid) =
+                    (Arc::clone(&self.store), occurrence.app.clone(), delivery.openid.clone());
+                let recipient = super::read(move || store.recipient(&app, &openid)).await?;
+                let profile = recipient.map(|r| r.profile).unwrap_or_default();
+                match ready.render(occurrence, &delivery.openid, &profile) {
+                    Ok(message) => items.push(Prepared {
+                        id: delivery.id,
+                        message,
+                        attempts: delivery.attempts,
+                        past: delivery.past,
+                        at: delivery.next_at,
+                    }),
+                    Err(_) => lost.push(delivery.id),
+                }
+            }
+            if !lost.is_empty() {
+                // What it showed is gone since the grant was taken: it cannot be sent, and the grant goes back.
+                self.store.close(lost, Closing::Cancelled, self.clock.now()).await?;
+            }
+            let items = items.into_iter().map(|p| p.into_item(occurrence)).collect();
+            if self.hand_over(items, seats).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn seats(&self, n: usize) -> Option<OwnedSemaphorePermit> {
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        Arc::clone(&self.seats).acquire_many_owned(n).await.ok()
+    }
+
+    /// Books what was gathered; `None` when the occurrence was stopped meanwhile.
+    async fn book(
+        &self,
+        occurrence: &Occurrence,
+        rule: &Rule,
+        gathering: Gathering,
+        (after, position): (Option<OpenId>, Option<OpenId>),
+        walk: Walk,
+    ) -> Result<Option<Vec<Item>>, Unavailable> {
+        let Gathering { members, mut messages, without_consent, expired, .. } = gathering;
+        let piece = Piece {
+            occurrence: occurrence.number,
+            after,
+            position,
+            walk,
+            members,
+            without_consent,
+            expired,
+            now: self.clock.now(),
+        };
+        match self.store.chunk(piece).await?.value {
+            PieceOutcome::Stale => {
+                info!(rule.id = %rule.id, "Walk of rule {} stopped: its occurrence is not open any more", rule.id);
+                Ok(None)
+            }
+            PieceOutcome::Booked(reserved) => {
+                let prepared = reserved.into_iter().filter_map(|reserved| {
+                    let message = messages.remove(&reserved.openid)?;
+                    let prepared =
+                        Prepared { id: reserved.id, message, attempts: 0, past: Past::Untried, at: None };
+                    Some(prepared.into_item(occurrence))
+                });
+                Ok(Some(prepared.collect()))
+            }
+        }
+    }
+
+    /// Hands deliveries over to those who send, each with its seat; `None` when nobody sends any more.
+    async fn hand_over(&self, mut items: Vec<Item>, mut seats: OwnedSemaphorePermit) -> Option<()> {
+        for item in &mut items {
+            item.seat = seats.split(1);
+        }
+        if items.is_empty() {
+            return Some(());
+        }
+        self.feed.send(Feed::Items(items)).await.ok()
+    }
+}
+
+impl Ready {
+    fn render(&self, occurrence: &Occurrence, openid: &OpenId, profile: &Profile) -> Result<Message, SkipReason> {
+        let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
+        self.compiled.render(&Input { openid, profile, due: &due })
+    }
+}
+
+struct Prepared {
+    id: DeliveryId,
+    message: Message,
+    attempts: u32,
+    past: Past,
+    at: Option<DateTime<Utc>>,
+}
+
+impl Prepared {
+    fn into_item(self, occurrence: &Occurrence) -> Item {
+        Item {
+            id: self.id,
+            rule: occurrence.rule.clone(),
+            message: self.message,
+            kind: occurrence.kind,
+            deadline: occurrence.deadline,
+            attempts: self.attempts,
+            // A restart forgets how often, not that it happened.
+            n_busy: u32::from(self.past == Past::Busy),
+            past: self.past,
+            at: self.at,
+            seat: None,
+        }
+    }
+}
+
+/// What a walk has gathered for its next piece.
+#[derive(Default)]
+struct Gathering {
+    members: Vec<Member>,
+    messages: HashMap<OpenId, Message>,
+    without_consent: BTreeMap<SkipReason, u64>,
+    expired: u64,
+    bytes: usize,
+    passed: u64,
+}
+
+impl Gathering {
+    fn is_full(&self) -> bool {
+        self.members.len() >= CHUNK_DELIVERIES || self.passed >= MAX_PASSED
+    }
+
+    fn has_room(&self, openid: &OpenId) -> bool {
+        self.members.len() < CHUNK_DELIVERIES && self.bytes + slot_bytes(openid) <= CHUNK_BYTES
+    }
+
+    /// Takes recipients in until the piece is full; says whether all were taken. `position` follows.
+    fn take(
+        &mut self,
+        page: Vec<Walked>,
+        occurrence: &Occurrence,
+        ready: &Ready,
+        now: DateTime<Utc>,
+        position: &mut Option<OpenId>,
+    ) -> bool {
+        for walked in page {
+            let Walked { openid, recipient, hint } = walked;
+            let selected = match ready.selector.selects(&openid, &recipient.profile) {
+                audience::Verdict::Yes => true,
+                audience::Verdict::No | audience::Verdict::Undefined => false,
+            };
+            if selected {
+                if !self.has_room(&openid) {
+                    return false;
+                }
+                self.admit(openid.clone(), &recipient.profile, hint, occurrence, ready, now);
+            }
+            self.passed += 1;
+            *position = Some(openid);
+        }
+        true
+    }
+
+    fn admit(
+        &mut self,
+        openid: OpenId,
+        profile: &Profile,
+        hint: Hint,
+        occurrence: &Occurrence,
+        ready: &Ready,
+        now: DateTime<Utc>,
+    ) {
+        if now > occurrence.deadline {
+            self.expired += 1;
+            return;
+        }
+        let want = if profile.muted {
+            Want::Skip(SkipReason::Muted)
+        } else {
+            match hint {
+                Hint::Nothing(reason) => {
+                    *self.without_consent.entry(reason).or_default() += 1;
+                    return;
+                }
+                Hint::Consent => match ready.render(occurrence, &openid, profile) {
+                    Ok(message) => {
+                        self.messages.insert(openid.clone(), message);
+                        Want::Reserve
+                    }
+                    Err(reason) => Want::Skip(reason),
+                },
+            }
+        };
+        self.bytes += slot_bytes(&openid);
+        self.members.push(Member { openid, want });
+    }
+}

@@ -1,0 +1,106 @@
+//! Upkeep that nobody waits for: each job is a function of `now`.
+//!
+//! tokio-cron-scheduler drives them in UTC; it never decides when a reminder is due. A job that comes
+//! late or not at all harms nothing: each is repeated, and runs at start as well.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tracing::{debug, warn};
+
+use super::live::Current;
+use crate::clock::Clock;
+use crate::store::{Store, Unavailable};
+
+/// Room in the scheduler's channels; its default of 200 loses jobs in a burst.
+const CHANNEL: usize = 1024;
+/// Pieces of old records that one run removes.
+const MAX_RETIRED: usize = 200;
+
+/// The jobs' collaborators.
+#[derive(Clone, Debug)]
+pub struct Housekeeping {
+    /// The books.
+    pub store: Arc<dyn Store>,
+    /// The generation in force.
+    pub current: Current,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Housekeeping {
+    /// Registers all jobs and starts them; they end with the returned scheduler's shutdown.
+    ///
+    /// # Errors
+    /// The scheduler's own, which means that the process cannot spawn.
+    pub async fn start(self) -> Result<JobScheduler, JobSchedulerError> {
+        let scheduler = JobScheduler::new_with_channel_size(CHANNEL).await?;
+        // Second, minute, hour, day, month, weekday, in UTC.
+        let minutely = self.clone();
+        scheduler
+            .add(Job::new_async("0 * * * * *", move |_, _| {
+                let jobs = minutely.clone();
+                Box::pin(async move { jobs.each_minute().await })
+            })?)
+            .await?;
+        let nightly = self;
+        scheduler
+            .add(Job::new_async("0 17 19 * * *", move |_, _| {
+                let jobs = nightly.clone();
+                Box::pin(async move { jobs.each_night().await })
+            })?)
+            .await?;
+        scheduler.start().await?;
+        Ok(scheduler)
+    }
+
+    /// Everything once, for the start.
+    pub async fn all(&self) {
+        self.each_minute().await;
+        self.each_night().await;
+    }
+
+    async fn each_minute(&self) {
+        let now = self.clock.now();
+        if mark_clock(&*self.store, now).await.is_err() {
+            warn!("The clock's high-water mark could not be kept: the store cannot promise");
+        }
+        for (name, client) in &self.current.get().clients {
+            if let Err(error) = client.warm().await {
+                warn!(app = %name, "No access token for app {name}: {error}");
+            }
+        }
+    }
+
+    async fn each_night(&self) {
+        match retire(&*self.store, self.clock.now()).await {
+            Ok(n) => debug!(n, "{n} old records removed"),
+            Err(Unavailable) => warn!("Old records could not be removed: the store cannot promise"),
+        }
+    }
+}
+
+/// Keeps `now` as the latest instant this daemon has seen.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub async fn mark_clock(store: &dyn Store, now: DateTime<Utc>) -> Result<(), Unavailable> {
+    store.keep("clock", now.timestamp_millis().to_be_bytes().to_vec()).await.map(|_| ())
+}
+
+/// Removes what is older than its time, in bounded pieces; answers how many records.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub async fn retire(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unavailable> {
+    let mut total = 0;
+    for _ in 0..MAX_RETIRED {
+        let n = store.retire(now).await?.value;
+        total += n;
+        if n == 0 {
+            break;
+        }
+    }
+    Ok(total)
+}

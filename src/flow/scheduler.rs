@@ -1,0 +1,271 @@
+//! Opens occurrences when they are due, and moves each rule's cursor past them in the same batch.
+//!
+//! It never sends and never chooses recipients. A wake-up says "look"; what to do follows from the
+//! rules in force and the cursors, so a restart and normal running are one path.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::live::{Current, Live};
+use crate::clock::Clock;
+use crate::domain::id::{AppId, RuleId};
+use crate::domain::occurrence::{Due, OccurrenceState};
+use crate::domain::rule::Rule;
+use crate::plan::missed::{self, Verdict};
+use crate::plan::recurrence::{self, Dst, Window};
+use crate::rules::snapshot;
+use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailable};
+
+/// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or
+/// a stepped clock is noticed.
+pub const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// The loop that opens what is due.
+#[derive(Debug)]
+pub struct Scheduler {
+    store: Arc<dyn Store>,
+    current: Current,
+    clock: Clock,
+    /// Rung when a reload put another generation in force.
+    reloaded: Arc<Notify>,
+    /// Rung when something was opened or stopped.
+    opened: Arc<Notify>,
+    generation: u64,
+    rules: BTreeMap<RuleId, Planned>,
+}
+
+/// What the loop remembers of a rule.
+#[derive(Debug)]
+struct Planned {
+    rule: Arc<Rule>,
+    app: AppId,
+    cursor: DateTime<Utc>,
+    next: Option<DateTime<Utc>>,
+    bytes: Vec<u8>,
+}
+
+impl Scheduler {
+    /// Opens into `store`; rings `opened` after each opening, looks again when `reloaded` rings.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        current: Current,
+        clock: Clock,
+        reloaded: Arc<Notify>,
+        opened: Arc<Notify>,
+    ) -> Self {
+        Self { store, current, clock, reloaded, opened, generation: 0, rules: BTreeMap::new() }
+    }
+
+    /// Runs until the store fails.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the store failed.
+    pub async fn run(mut self) -> Result<(), Unavailable> {
+        loop {
+            self.look().await?;
+            let wait = self.wait();
+            tokio::select! {
+                () = self.clock.sleep(wait) => {}
+                () = self.reloaded.notified() => {}
+            }
+        }
+    }
+
+    /// One look: takes over a new generation, opens everything that is due.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the store failed.
+    pub async fn look(&mut self) -> Result<(), Unavailable> {
+        let live = self.current.get();
+        if live.generation != self.generation {
+            self.take_over(&live).await?;
+        }
+        let now = self.clock.now();
+        let due: Vec<RuleId> = self
+            .rules
+            .iter()
+            .filter(|(_, planned)| planned.next.is_some_and(|next| next <= now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in due {
+            self.open(&id, now).await?;
+        }
+        Ok(())
+    }
+
+    fn wait(&self) -> Duration {
+        let next = self.rules.values().filter_map(|planned| planned.next).min();
+        let until = next.map_or(MAX_SLEEP, |next| (next - self.clock.now()).to_std().unwrap_or_default());
+        // Rounded up to the timer's millisecond: never early.
+        until.min(MAX_SLEEP)
+    }
+
+    /// Takes over another generation: new rules start at now, changed ones go on from now, and
+    /// what is open of removed or disabled ones is cancelled.
+    async fn take_over(&mut self, live: &Live) -> Result<(), Unavailable> {
+        let now = self.clock.now();
+        let mut rules = BTreeMap::new();
+        for (id, rule) in &live.rules.rules {
+            let Some(app) = live.config.apps.get(&rule.app) else { continue };
+            let started = self.store.start_rule(app.appid.clone(), id.clone(), now).await?;
+            let mut planned = Planned {
+                rule: Arc::clone(rule),
+                app: app.appid.clone(),
+                cursor: started.value,
+                next: None,
+                bytes: snapshot::encode(rule),
+            };
+            // A rule that changed while the daemon runs takes effect at the next due time, never for one that has passed.
+            let changed = self.rules.get(id).is_some_and(|old| old.rule.when != rule.when || old.rule.zone != rule.zone);
+            if changed && now > planned.cursor {
+                self.advance(&mut planned, now, Vec::new()).await?;
+            }
+            planned.next = next_due(&planned);
+            rules.insert(id.clone(), planned);
+        }
+        self.rules = rules;
+        self.generation = live.generation;
+        self.cancel_removed(live).await
+    }
+
+    async fn cancel_removed(&self, live: &Live) -> Result<(), Unavailable> {
+        let store = Arc::clone(&self.store);
+        for occurrence in super::read(move || store.unfinished()).await? {
+            let kept = live.rules.rules.get(&occurrence.rule).is_some_and(|rule| {
+                live.config.apps.get(&rule.app).is_some_and(|app| app.appid == occurrence.app)
+            });
+            if kept || occurrence.state == OccurrenceState::Cancelled {
+                continue;
+            }
+            info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at,
+                "Occurrence {} of rule {} cancelled: its rule was removed or disabled", occurrence.due_at, occurrence.rule);
+            let reason = Some("rule removed or disabled".to_owned());
+            self.store.stop_occurrence(occurrence.number, OccurrenceState::Cancelled, reason).await?;
+        }
+        self.opened.notify_waiters();
+        Ok(())
+    }
+
+    /// Opens what is due of one rule in (cursor, now].
+    async fn open(&mut self, id: &RuleId, now: DateTime<Utc>) -> Result<(), Unavailable> {
+        let Some(planned) = self.rules.get_mut(id) else { return Ok(()) };
+        let rule = Arc::clone(&planned.rule);
+        let occurrences = found(&rule, planned.cursor, now);
+        let store = Arc::clone(&self.store);
+        let opened = advance(&*store, planned, now, occurrences).await?;
+        planned.next = next_due(planned);
+        for number in &opened {
+            info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
+        }
+        if !opened.is_empty() {
+            self.opened.notify_waiters();
+        }
+        Ok(())
+    }
+
+    async fn advance(
+        &self,
+        planned: &mut Planned,
+        to: DateTime<Utc>,
+        occurrences: Vec<NewOccurrence>,
+    ) -> Result<Vec<u64>, Unavailable> {
+        advance(&*self.store, planned, to, occurrences).await
+    }
+}
+
+/// Moves a rule's cursor to `to`, over `occurrences`.
+async fn advance(
+    store: &dyn Store,
+    planned: &mut Planned,
+    to: DateTime<Utc>,
+    occurrences: Vec<NewOccurrence>,
+) -> Result<Vec<u64>, Unavailable> {
+    let decided = store
+        .open(Opening {
+            app: planned.app.clone(),
+            rule: planned.rule.id.clone(),
+            template: planned.rule.template.id.clone(),
+            kind: planned.rule.template.kind,
+            from: planned.cursor,
+            to,
+            occurrences,
+            snapshot: snapshot::hash(&planned.bytes),
+            snapshot_bytes: planned.bytes.clone(),
+        })
+        .await?;
+    match decided.value {
+        Opened::Moved(numbers) => {
+            planned.cursor = to;
+            Ok(numbers)
+        }
+        Opened::Stale(cursor) => {
+            warn!(rule.id = %planned.rule.id, "Cursor of rule {} was moved by somebody else", planned.rule.id);
+            planned.cursor = cursor.unwrap_or(to);
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// What is due of a rule in (cursor, now], as records: what opens stands alone, neighbours that were
+/// missed share one, named after the newest of them.
+fn found(rule: &Rule, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccurrence> {
+    let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
+    let mut records = Records { rule, grace, list: Vec::new() };
+    // What is beyond grace is missed under every policy and only counted, however much it is.
+    let horizon = now.checked_sub_signed(grace).map_or(cursor, |at| at - TimeDelta::milliseconds(1)).max(cursor);
+    for due in windows(rule, Window { after: cursor, until: horizon }) {
+        records.push(due, Verdict::Missed);
+    }
+    let dues: Vec<Due> = windows(rule, Window { after: horizon, until: now }).collect();
+    for (due, verdict) in missed::judge(&dues, rule.grace, rule.missed, now) {
+        records.push(due, verdict);
+    }
+    let surplus = records.list.len().saturating_sub(MAX_OPENED);
+    records.list.drain(..surplus);
+    records.list
+}
+
+/// All due times of a window, however many.
+fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
+    let mut after = Some(window.after);
+    std::iter::from_fn(move || {
+        let from = after.filter(|after| *after < window.until)?;
+        let dues = recurrence::occurrences(&rule.when, rule.zone, Dst::Auto, Window { after: from, ..window });
+        let full = dues.len() == recurrence::MAX_OCCURRENCES;
+        after = dues.last().filter(|_| full).map(|due| due.at);
+        Some(dues)
+    })
+    .flatten()
+}
+
+/// Records of one look, as they grow.
+struct Records<'a> {
+    rule: &'a Rule,
+    grace: TimeDelta,
+    list: Vec<NewOccurrence>,
+}
+
+impl Records<'_> {
+    fn push(&mut self, due: Due, verdict: Verdict) {
+        let missed = match verdict {
+            Verdict::Open => None,
+            Verdict::Missed => Some(1),
+        };
+        if let Some(last) = self.list.last_mut().filter(|last| missed.is_some() && last.missed.is_some()) {
+            last.due = due;
+            last.missed = last.missed.map(|n| n + 1);
+        } else {
+            self.list.push(NewOccurrence { due, zone: self.rule.zone, deadline: due.at + self.grace, missed });
+        }
+    }
+}
+
+fn next_due(planned: &Planned) -> Option<DateTime<Utc>> {
+    recurrence::next(&planned.rule.when, planned.rule.zone, Dst::Auto, planned.cursor).map(|due| due.at)
+}

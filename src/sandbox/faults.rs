@@ -1,0 +1,299 @@
+//! Faults on command: which request meets which misfortune.
+//!
+//! Deterministic: a share is drawn from a seed and the count of requests that matched, so the same run meets
+//! the same faults. Acting them out (closing, waiting) is the server's.
+
+use std::time::Duration;
+
+use super::tokens::mixed;
+
+/// Most rules at a time.
+pub(super) const MAX_FAULTS: usize = 256;
+
+/// One rule of misfortune. Rules are tried in order; the first that fires ends the search, but for
+/// [`What::Delay`], which adds up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// Which requests.
+    pub api: Api,
+    /// Which of them.
+    pub when: When,
+    /// Before the platform acts on the request, or after.
+    pub stage: Stage,
+    /// What happens.
+    pub what: What,
+}
+
+/// The platform's doors, as faults name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// `message/subscribe/send`.
+    Send,
+    /// Both token endpoints.
+    Token,
+    /// `jscode2session`.
+    Login,
+    /// `gettemplate`.
+    Templates,
+    /// `openapi/quota/get`.
+    Quota,
+}
+
+/// Which of the requests a rule meets. The default is all of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct When {
+    /// Only sends to this openid.
+    pub openid: Option<String>,
+    /// Only sends of this template.
+    pub template: Option<String>,
+    /// The first so many that match go free.
+    pub skip: u64,
+    /// Fires at most so often; `None` is without end.
+    pub at_most: Option<u64>,
+    /// The share of matching requests that is met, from 0 to 1.
+    pub share: f64,
+    /// Decides which ones the share meets.
+    pub seed: u64,
+}
+
+impl Default for When {
+    fn default() -> Self {
+        Self { openid: None, template: None, skip: 0, at_most: None, share: 1.0, seed: 0 }
+    }
+}
+
+/// Where in the handling of a request a fault strikes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Instead of the handling: nothing is booked.
+    #[default]
+    Before,
+    /// The request is handled and booked as ever; only its answer suffers. An accepted send then counts as
+    /// accepted but unanswered.
+    After,
+}
+
+/// A misfortune.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// HTTP 200 with this errcode.
+    Errcode {
+        /// The code.
+        code: i32,
+        /// Its text, without rid.
+        msg: String,
+    },
+    /// This HTTP status, with a body that is no JSON unless it is given as such.
+    Status {
+        /// The status.
+        code: u16,
+        /// The body.
+        body: String,
+    },
+    /// HTTP 200 with a body that is no JSON.
+    Garbage,
+    /// As ever, but later; time is the sandbox's clock.
+    Delay(Duration),
+    /// The connection is reset before anything is booked, whatever the stage.
+    DestroyBefore,
+    /// The connection is reset after the send was accepted and booked, whatever the stage.
+    DestroyAfter,
+    /// No answer ever; the connection stays open until the client leaves.
+    Hang,
+    /// Half of the answer, then the connection is closed.
+    Truncate,
+}
+
+impl Fault {
+    /// A rule that meets every request of `api` before it is handled.
+    #[must_use]
+    pub fn new(api: Api, what: What) -> Self {
+        Self { api, when: When::default(), stage: Stage::Before, what }
+    }
+
+    /// The same, striking after the request was handled and booked.
+    #[must_use]
+    pub fn after(mut self) -> Self {
+        self.stage = Stage::After;
+        self
+    }
+
+    /// The same, letting the first `n` that match go free.
+    #[must_use]
+    pub fn skip(mut self, n: u64) -> Self {
+        self.when.skip = n;
+        self
+    }
+
+    /// The same, firing at most `n` times.
+    #[must_use]
+    pub fn at_most(mut self, n: u64) -> Self {
+        self.when.at_most = Some(n);
+        self
+    }
+
+    /// The same, only for sends to `openid`.
+    #[must_use]
+    pub fn openid(mut self, openid: &str) -> Self {
+        self.when.openid = Some(openid.to_owned());
+        self
+    }
+
+    /// The same, only for sends of `template`.
+    #[must_use]
+    pub fn template(mut self, template: &str) -> Self {
+        self.when.template = Some(template.to_owned());
+        self
+    }
+
+    /// The same, for the share of requests (0 to 1) that `seed` picks.
+    #[must_use]
+    pub fn share(mut self, share: f64, seed: u64) -> Self {
+        (self.when.share, self.when.seed) = (share, seed);
+        self
+    }
+
+    /// Before or after, as the misfortune itself or the rule says.
+    fn strikes(&self) -> Stage {
+        match self.what {
+            What::DestroyBefore => Stage::Before,
+            What::DestroyAfter => Stage::After,
+            What::Errcode { .. }
+            | What::Status { .. }
+            | What::Garbage
+            | What::Delay(_)
+            | What::Hang
+            | What::Truncate => self.stage,
+        }
+    }
+}
+
+/// What one request is in for.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    pub(super) delay_before: Duration,
+    pub(super) delay_after: Duration,
+    pub(super) before: Option<What>,
+    pub(super) after: Option<What>,
+}
+
+/// The rules in force, and how often each was met.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Counted>);
+
+#[derive(Debug)]
+struct Counted {
+    fault: Fault,
+    matched: u64,
+    fired: u64,
+}
+
+impl Faults {
+    pub(super) fn set(&mut self, faults: Vec<Fault>) {
+        let counted = |fault| Counted { fault, matched: 0, fired: 0 };
+        self.0 = faults.into_iter().take(MAX_FAULTS).map(counted).collect();
+    }
+
+    /// Draws the fate of a request; `send` are the openid and template of a send.
+    pub(super) fn draw(&mut self, api: Api, send: Option<(&str, &str)>) -> Fate {
+        let mut fate = Fate::default();
+        for rule in &mut self.0 {
+            if !rule.meets(api, send) {
+                continue;
+            }
+            let stage = rule.fault.strikes();
+            match (&rule.fault.what, stage) {
+                (What::Delay(time), Stage::Before) => fate.delay_before += *time,
+                (What::Delay(time), Stage::After) => fate.delay_after += *time,
+                (what, Stage::Before) => fate.before = Some(what.clone()),
+                (what, Stage::After) => fate.after = Some(what.clone()),
+            }
+            if fate.before.is_some() || fate.after.is_some() {
+                break;
+            }
+        }
+        fate
+    }
+}
+
+impl Counted {
+    fn meets(&mut self, api: Api, send: Option<(&str, &str)>) -> bool {
+        let When { openid, template, skip, at_most, share, seed } = &self.fault.when;
+        let only = |wanted: &Option<String>, is: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
+        };
+        if self.fault.api != api
+            || !only(openid, send.map(|(openid, _)| openid))
+            || !only(template, send.map(|(_, template)| template))
+        {
+            return false;
+        }
+        self.matched += 1;
+        if self.matched <= *skip || at_most.is_some_and(|most| self.fired >= most) {
+            return false;
+        }
+        let drawn = mixed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.matched)) >> 32;
+        let drawn = f64::from(u32::try_from(drawn).unwrap_or(u32::MAX)) / f64::from(u32::MAX);
+        let fires = *share >= 1.0 || drawn < *share;
+        self.fired += u64::from(fires);
+        fires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which of 10 sends, alternating between two people, meet the rule.
+    fn met(fault: Fault) -> String {
+        let mut faults = Faults::default();
+        faults.set(vec![fault]);
+        let met = |n: u32| {
+            let openid = if n.is_multiple_of(2) { "even" } else { "odd" };
+            faults.draw(Api::Send, Some((openid, "T"))).before.is_some()
+        };
+        (0..10).map(met).map(|met| if met { 'x' } else { '.' }).collect()
+    }
+
+    #[test]
+    fn rules_meet_whom_they_name() {
+        let fault = Fault::new(Api::Send, What::Garbage);
+        let table = [
+            (fault.clone(), "xxxxxxxxxx"),
+            (fault.clone().skip(3).at_most(2), "...xx....."),
+            (fault.clone().openid("odd").skip(1), "...x.x.x.x"),
+            (fault.clone().template("U"), ".........."),
+            (fault.clone().share(0.0, 1), ".........."),
+            (Fault::new(Api::Token, What::Garbage), ".........."),
+            (fault.clone().after(), ".........."),
+        ];
+        for (fault, wanted) in table {
+            assert_eq!(met(fault.clone()), wanted, "{fault:?}");
+        }
+        assert_eq!(met(fault.clone().share(0.5, 7)), met(fault.share(0.5, 7)));
+    }
+
+    #[test]
+    fn a_share_is_about_its_size() {
+        let mut faults = Faults::default();
+        faults.set(vec![Fault::new(Api::Send, What::Hang).share(0.3, 42)]);
+        let met = (0..10_000).filter(|_| faults.draw(Api::Send, None).before.is_some()).count();
+        assert!((2_800..3_200).contains(&met), "{met}");
+    }
+
+    #[test]
+    fn delays_add_up_and_let_the_next_rule_speak() {
+        let mut faults = Faults::default();
+        let second = Duration::from_secs(1);
+        faults.set(vec![
+            Fault::new(Api::Send, What::Delay(second)),
+            Fault::new(Api::Send, What::Delay(second)).after(),
+            Fault::new(Api::Send, What::Delay(second)),
+            Fault::new(Api::Send, What::DestroyAfter),
+            Fault::new(Api::Send, What::Hang),
+        ]);
+        let fate = faults.draw(Api::Send, None);
+        assert_eq!((fate.delay_before, fate.delay_after), (second * 2, second));
+        assert_eq!((fate.before, fate.after), (None, Some(What::DestroyAfter)));
+    }
+}

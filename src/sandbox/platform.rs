@@ -1,0 +1,349 @@
+//! The handle on a running sandbox: a phone to tap on, its books, and orders to fail.
+//!
+//! Everything here takes effect at once and needs no socket. What happens on the wire is in `api`.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::books::{Answer, Books, Outcome, Pair, SendRecord, Totals};
+use super::faults::{Fault, Faults};
+use super::login::Codes;
+use super::tokens::{Acceptance, Mint, Tokens};
+use super::{App, Options, Template, TemplateKind};
+use crate::clock::Clock;
+
+/// The control of one sandbox; clones share it, and it works on after the server has stopped.
+#[derive(Clone, Debug)]
+pub struct Platform(pub(super) Arc<Inner>);
+
+/// Whether "always keep this choice" was ticked beside an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The panel shows again next time.
+    Once,
+    /// From now on every request is answered the same without a panel; each accept still adds one consent.
+    Always,
+}
+
+/// A message card as it stands in the service notifications of somebody's phone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// The template's title; its id when the template is no longer known.
+    pub title: String,
+    /// The template's id.
+    pub template: String,
+    /// Label, key and value of each field, in the template's order.
+    pub fields: Vec<(String, String, String)>,
+    /// The page that a tap opens.
+    pub page: Option<String>,
+    /// When the platform accepted it.
+    pub at: DateTime<Utc>,
+    /// The platform's number of the message.
+    pub msgid: u64,
+}
+
+impl Platform {
+    /// The code that `wx.login` gives on the phone of `openid`: good once, for 5 minutes.
+    pub fn login_code(&self, appid: &str, openid: &str) -> String {
+        let now = self.0.clock.now();
+        self.0.state().codes.make(appid, openid, now)
+    }
+
+    /// Answers one `wx.requestSubscribeMessage` for one template, and gives the status that the mini program
+    /// sees: `accept` or `reject`.
+    ///
+    /// An accept adds exactly one consent; for a long-term template it stands, and a reject ends it. A choice
+    /// that was kept earlier ([`Keep::Always`]) is given again, whatever `answer` says. A template that nobody
+    /// knows is counted too, and of no use.
+    ///
+    /// # Errors
+    /// Those of the books' file; then nothing was added.
+    pub fn tap(
+        &self,
+        appid: &str,
+        openid: &str,
+        template: &str,
+        answer: Answer,
+        keep: Keep,
+    ) -> io::Result<&'static str> {
+        let pair = Pair { appid, openid, template };
+        let status = {
+            let mut state = self.0.state();
+            let answer = state.books.kept(&pair).unwrap_or(answer);
+            let status = match (answer, self.0.kind(template)) {
+                (Answer::Accept, TemplateKind::OneTime | TemplateKind::LongTerm) => {
+                    state.books.grant(&pair, 1)?;
+                    "accept"
+                }
+                (Answer::Reject, TemplateKind::OneTime) => "reject",
+                (Answer::Reject, TemplateKind::LongTerm) => {
+                    state.books.revoke(&pair)?;
+                    "reject"
+                }
+            };
+            if keep == Keep::Always && state.books.kept(&pair) != Some(answer) {
+                state.books.keep(&pair, answer)?;
+            }
+            status
+        };
+        self.0.changed();
+        Ok(status)
+    }
+
+    /// Adds `n` consents at once, as `n` taps would.
+    ///
+    /// # Errors
+    /// Those of the books' file; then nothing was added.
+    pub fn grant_many(&self, appid: &str, openid: &str, template: &str, n: u64) -> io::Result<()> {
+        self.0.state().books.grant(&Pair { appid, openid, template }, n)?;
+        self.0.changed();
+        Ok(())
+    }
+
+    /// Turns a template off in the settings of the mini program: consents and the kept choice are gone.
+    ///
+    /// Whether the real platform keeps earlier consents is not documented; this one does not.
+    ///
+    /// # Errors
+    /// Those of the books' file; then nothing has changed.
+    pub fn revoke(&self, appid: &str, openid: &str, template: &str) -> io::Result<()> {
+        self.0.state().books.revoke(&Pair { appid, openid, template })?;
+        self.0.changed();
+        Ok(())
+    }
+
+    /// Consents left; 1 for a standing long-term acceptance.
+    pub fn remaining(&self, appid: &str, openid: &str, template: &str) -> u64 {
+        let pair = Pair { appid, openid, template };
+        self.0.state().books.remaining(&pair, self.0.kind(template))
+    }
+
+    /// The cards on the phone of `openid`, over all apps, oldest first.
+    ///
+    /// Looks through all sends; meant for a phone, not for a benchmark.
+    pub fn cards(&self, openid: &str) -> Vec<Card> {
+        let state = self.0.state();
+        state.books.accepted_by(openid).filter_map(|send| self.card(send)).collect()
+    }
+
+    fn card(&self, mut send: SendRecord) -> Option<Card> {
+        let Outcome::Accepted { msgid } = send.outcome else { return None };
+        let template = self.0.templates.get(&send.template);
+        let mut fields = Vec::new();
+        for field in template.map_or(&[][..], |template| &template.fields) {
+            if let Some((key, value)) = send.data.remove_entry(&field.key) {
+                fields.push((field.label.clone(), key, value));
+            }
+        }
+        fields.extend(send.data.into_iter().map(|(key, value)| (key.clone(), key, value)));
+        Some(Card {
+            title: template.map_or_else(|| send.template.clone(), |template| template.title.clone()),
+            template: send.template,
+            fields,
+            page: send.page,
+            at: send.at,
+            msgid,
+        })
+    }
+
+    /// Every send so far, in the order they were decided; refused ones only of this run.
+    pub fn sends(&self) -> Vec<SendRecord> {
+        self.sends_from(0)
+    }
+
+    /// The sends from number `from` on, counted from 0.
+    pub fn sends_from(&self, from: usize) -> Vec<SendRecord> {
+        self.0.state().books.sends(from).collect()
+    }
+
+    /// The sums of the books.
+    pub fn totals(&self) -> Totals {
+        let state = self.0.state();
+        Totals {
+            in_flight: self.in_flight(),
+            in_flight_max: self.0.in_flight_max.load(Ordering::Relaxed),
+            begun: self.0.begun.load(Ordering::Relaxed),
+            token_calls: self.0.token_calls.load(Ordering::Relaxed),
+            connections: self.0.connections.load(Ordering::Relaxed),
+            ..state.books.totals()
+        }
+    }
+
+    /// Sends whose body was read and which are not answered yet: one load, for the moment of a kill.
+    pub fn in_flight(&self) -> u64 {
+        self.0.in_flight.load(Ordering::Acquire)
+    }
+
+    /// A number that grows with every change of the books, the phone and the requests in flight.
+    ///
+    /// Wait for a state with [`watch::Receiver::wait_for`] or `changed`, looking at the books in between.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Puts these rules in force instead of the earlier ones; their counts begin at 0. Rules beyond 256 are
+    /// left out.
+    pub fn set_faults(&self, faults: Vec<Fault>) {
+        self.0.state().faults.set(faults);
+        self.0.changed();
+    }
+
+    /// Ends all faults. Requests that hang go on hanging.
+    pub fn clear_faults(&self) {
+        self.set_faults(Vec::new());
+    }
+
+    /// Makes every token that `appid` has answer 40001; the endpoints give new ones.
+    pub fn revoke_tokens(&self, appid: &str) {
+        self.0.state().tokens.revoke(appid);
+        self.0.changed();
+    }
+
+    /// Makes every token that `appid` has answer 42001; the endpoints give new ones.
+    pub fn expire_tokens(&self, appid: &str) {
+        let now = self.0.clock.now();
+        self.0.state().tokens.expire(appid, now);
+        self.0.changed();
+    }
+
+    /// Refuses every token of `appid` with 40001, old and new, or takes them again.
+    pub fn refuse_tokens(&self, appid: &str, acceptance: Acceptance) {
+        self.0.state().tokens.accept(appid, acceptance);
+        self.0.changed();
+    }
+}
+
+/// What handle and server share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) clock: Clock,
+    pub(super) apps: Vec<App>,
+    pub(super) listed: Vec<Template>,
+    pub(super) templates: HashMap<String, Template>,
+    pub(super) answer_after: Duration,
+    pub(super) token_calls: AtomicU64,
+    pub(super) connections: AtomicU64,
+    state: Mutex<State>,
+    in_flight: AtomicU64,
+    in_flight_max: AtomicU64,
+    begun: AtomicU64,
+    changes: watch::Sender<u64>,
+}
+
+/// What is changed under the one lock; nothing waits while holding it but for the books' file.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) books: Books,
+    pub(super) tokens: Tokens,
+    pub(super) faults: Faults,
+    pub(super) codes: Codes,
+    pub(super) mint: Mint,
+    lanes: HashMap<String, HashSet<Box<str>>>,
+}
+
+impl Inner {
+    pub(super) fn new(options: Options, clock: Clock) -> io::Result<Self> {
+        let seed = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let state = State {
+            books: Books::open(options.books.as_deref())?,
+            tokens: Tokens::new(seed),
+            faults: Faults::default(),
+            codes: Codes::new(!seed),
+            mint: Mint::new(seed.rotate_left(32)),
+            lanes: HashMap::new(),
+        };
+        let by_id = |template: &Template| (template.id.clone(), template.clone());
+        Ok(Self {
+            clock,
+            apps: options.apps,
+            templates: options.templates.iter().map(by_id).collect(),
+            listed: options.templates,
+            answer_after: options.answer_after,
+            token_calls: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            state: Mutex::new(state),
+            in_flight: AtomicU64::new(0),
+            in_flight_max: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// The state; a panic of another holder does not spoil it.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    fn kind(&self, template: &str) -> TemplateKind {
+        self.templates.get(template).map_or(TemplateKind::OneTime, |template| template.kind)
+    }
+
+    /// Counts a send whose body has been read.
+    pub(super) fn begin(self: &Arc<Self>) -> Flight {
+        let now = self.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
+        self.in_flight_max.fetch_max(now, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.changed();
+        Flight { inner: Arc::clone(self), lane: None, record: None }
+    }
+}
+
+impl State {
+    /// Takes the lane of an openid; false while another send to it is in flight.
+    pub(super) fn enter(&mut self, flight: &mut Flight, appid: &str, openid: &str) -> bool {
+        if !self.lanes.contains_key(appid) {
+            self.lanes.insert(appid.to_owned(), HashSet::new());
+        }
+        let entered = self.lanes.get_mut(appid).is_some_and(|lanes| lanes.insert(openid.into()));
+        if entered {
+            flight.lane = Some((appid.to_owned(), openid.into()));
+        }
+        entered
+    }
+}
+
+/// A send from its body to its answer; dropped early when the client leaves or the connection is cut.
+#[derive(Debug)]
+pub(super) struct Flight {
+    inner: Arc<Inner>,
+    lane: Option<(String, Box<str>)>,
+    /// Its place in the books, once it has one.
+    pub(super) record: Option<usize>,
+}
+
+impl Flight {
+    /// Ends the flight: the true answer goes out now.
+    pub(super) fn answered(self) {
+        if let Some(record) = self.record {
+            self.inner.state().books.answered(record);
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        {
+            let mut state = self.inner.state();
+            if let Some((appid, openid)) = self.lane.take()
+                && let Some(lanes) = state.lanes.get_mut(&appid)
+            {
+                lanes.remove(&openid);
+            }
+            if let Some(record) = self.record {
+                state.books.landed(record);
+            }
+            self.inner.in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.inner.changed();
+    }
+}

@@ -1,0 +1,515 @@
+//! What the client makes of a platform that behaves, misbehaves, or is not there.
+
+mod fake;
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use secrecy::SecretString;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::http::{Http, NoAnswer, Times};
+use super::{
+    CALL_TIMEOUT, CONNECT_TIMEOUT, Client, Identity, LoginError, Options, Sent, TokenError, TokenState,
+};
+use crate::clock::Clock;
+use crate::domain::id::{AppId, OpenId, TemplateId, UnionId};
+use crate::domain::message::{Message, Reply};
+use fake::{Act, Call, Fake};
+
+const TOKEN: &str = "stable_token";
+const SEND: &str = "subscribe/send";
+const SECRET: &str = "CANARYSECRET";
+const OPENID: &str = "oCANARYOPENID";
+const OK: &str = r#"{"errcode":0,"errmsg":"ok","msgid":1988810812324364291}"#;
+const REFUSED: &str = r#"{"errcode":40001,"errmsg":"invalid credential"}"#;
+const ACCEPTED: Reply = Reply::Accepted { msgid: Some(1_988_810_812_324_364_291) };
+const TOKEN_REFUSED: Reply = Reply::TokenRefused { errcode: 40001 };
+
+fn hand() -> Clock {
+    Clock::by_hand(DateTime::UNIX_EPOCH)
+}
+
+fn options(base_url: &str) -> Options {
+    Options {
+        appid: AppId::parse("wx0123456789abcdef").unwrap(),
+        secret: SecretString::from(SECRET),
+        base_url: base_url.to_owned(),
+        proxy: None,
+        state: "formal".to_owned(),
+        lang: "zh_CN".to_owned(),
+    }
+}
+
+fn client(fake: &Fake, clock: &Clock) -> Client {
+    Client::new(options(&fake.url()), clock.clone()).unwrap()
+}
+
+/// A client that loses patience soon, for platforms that never answer.
+fn hasty(fake: &Fake) -> Client {
+    let times = Times { connect: CONNECT_TIMEOUT, call: Duration::from_secs(1) };
+    Client::with_times(options(&fake.url()), hand(), times).unwrap()
+}
+
+fn message() -> Message {
+    Message {
+        to: OpenId::parse(OPENID).unwrap(),
+        template: TemplateId::parse("TEMPLATE").unwrap(),
+        page: Some("pages/visit/index?id=1".to_owned()),
+        data: vec![("thing1".to_owned(), "喝水\"时间".to_owned()), ("time2".to_owned(), "08:00".to_owned())],
+    }
+}
+
+fn token(nth: usize) -> Act {
+    Act::Json(format!(r#"{{"access_token":"CANARYTOKEN-{nth}","expires_in":7200}}"#))
+}
+
+/// A platform that gives tokens, and answers sends as told.
+async fn sending(act: impl Fn(&Call) -> Act + Send + Sync + 'static) -> Fake {
+    Fake::start(move |call| if call.path.contains(TOKEN) { token(call.nth) } else { act(call) }).await
+}
+
+/// `n` sends at the same time.
+async fn burst(client: &Client, n: usize) -> Vec<Sent> {
+    let mut tasks = JoinSet::new();
+    for _ in 0..n {
+        let client = client.clone();
+        tasks.spawn(async move { client.send(&message()).await });
+    }
+    tasks.join_all().await
+}
+
+#[tokio::test]
+async fn a_send_has_the_documented_shape() {
+    let fake = sending(|_| Act::json(OK)).await;
+    let sent = client(&fake, &hand()).send(&message()).await;
+    assert_eq!(sent, Sent { reply: ACCEPTED, errcode: Some(0), errmsg: None, rid: None });
+
+    let [asked] = <[Call; 1]>::try_from(fake.calls(TOKEN)).unwrap();
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/cgi-bin/stable_token"));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&asked.body).unwrap(),
+        serde_json::json!({"grant_type": "client_credential", "appid": "wx0123456789abcdef",
+            "secret": SECRET, "force_refresh": false})
+    );
+    let [call] = <[Call; 1]>::try_from(fake.calls(SEND)).unwrap();
+    assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/cgi-bin/message/subscribe/send"));
+    assert_eq!(call.query, "access_token=CANARYTOKEN-1");
+    assert_eq!(
+        call.body,
+        format!(
+            r#"{{"touser":"{OPENID}","template_id":"TEMPLATE","page":"pages/visit/index?id=1","miniprogram_state":"formal","lang":"zh_CN","data":{{"thing1":{{"value":"喝水\"时间"}},"time2":{{"value":"08:00"}}}}}}"#
+        )
+    );
+}
+
+#[tokio::test]
+async fn every_kind_of_answer_has_its_reply() {
+    let ok = |headers| Act::status("200 OK", headers, OK.as_bytes());
+    let accepted = |msgid| Reply::Accepted { msgid };
+    let large = format!("{{\"errcode\":0,\"errmsg\":\"{}\"}}", "x".repeat(70_000));
+    let table: Vec<(&str, Act, Reply)> = vec![
+        (
+            "msgid as text",
+            Act::json(r#"{"errcode":0,"msgid":"1316263177503703040"}"#),
+            accepted(Some(1_316_263_177_503_703_040)),
+        ),
+        ("no msgid", Act::json(r#"{"errcode":0,"errmsg":"ok"}"#), accepted(None)),
+        ("msgid 0", Act::json(r#"{"errcode":0,"msgid":0}"#), accepted(None)),
+        ("msgid of another type", Act::json(r#"{"errcode":0,"msgid":{"a":[1]},"errmsg":7}"#), accepted(None)),
+        ("errcode as text", Act::json(r#"{"errcode":"43101","errmsg":"user refuse"}"#), Reply::NoConsent),
+        ("errcode as float", Act::json(r#"{"errcode":43101.0}"#), Reply::NoConsent),
+        ("unknown fields", Act::json(r#"{"errcode":0,"new":{"a":1}}"#), accepted(None)),
+        ("byte order mark", Act::json("\u{feff}{\"errcode\":0}"), accepted(None)),
+        ("text type", ok("content-type: text/plain\r\n"), ACCEPTED),
+        ("no type", ok(""), ACCEPTED),
+        ("500 with errcode", Act::status("500 Oops", "", br#"{"errcode":-1}"#), Reply::Busy),
+        (
+            "no UTF-8 in errmsg",
+            Act::status("200 OK", "", b"{\"errcode\":43101,\"errmsg\":\"\xb2\xbb\"}"),
+            Reply::NoConsent,
+        ),
+        (
+            "chunked",
+            Act::Raw(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nd\r\n{\"errcode\":0}\r\n0\r\n\r\n"
+                    .to_vec(),
+            ),
+            accepted(None),
+        ),
+        (
+            "chunked, cut",
+            Act::Raw(
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nd\r\n{\"errcode\":0}\r\n".to_vec(),
+            ),
+            Reply::Unanswered,
+        ),
+        (
+            "cut",
+            Act::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"errcode\":0}".to_vec()),
+            Reply::Unanswered,
+        ),
+        ("cut head", Act::Raw(b"HTTP/1.1 200 O".to_vec()), Reply::Unanswered),
+        ("no HTTP", Act::Raw(b"\x00\x01\x02garbage\r\n\r\n".to_vec()), Reply::Unanswered),
+        ("closed", Act::Close, Reply::Unanswered),
+        ("hangs", Act::Hang, Reply::Unanswered),
+        ("empty", Act::json(""), Reply::Unanswered),
+        ("no JSON", Act::json("<html>busy</html>"), Reply::Unanswered),
+        ("half JSON", Act::json(r#"{"errcode":0"#), Reply::Unanswered),
+        ("list", Act::json(r#"[{"errcode":0}]"#), Reply::Unanswered),
+        ("no errcode", Act::json(r#"{"errmsg":"ok"}"#), Reply::Unanswered),
+        ("errcode null", Act::json(r#"{"errcode":null}"#), Reply::Unanswered),
+        ("502", Act::status("502 Bad Gateway", "", b"<html>bad gateway</html>"), Reply::Unanswered),
+        ("204", Act::status("204 No Content", "", b""), Reply::Unanswered),
+        ("302", Act::status("302 Found", "location: /elsewhere\r\n", b""), Reply::Unanswered),
+        ("307", Act::status("307 Temporary", "location: /elsewhere\r\n", b""), Reply::Unanswered),
+        ("503 with Retry-After", Act::status("503 Busy", "retry-after: 0\r\n", b"busy"), Reply::Unanswered),
+        ("408", Act::status("408 Request Timeout", "connection: close\r\n", b""), Reply::Unanswered),
+        ("too large", Act::Json(large), Reply::Unanswered),
+        ("deep JSON", Act::Json("[".repeat(10_000)), Reply::Unanswered),
+    ];
+    for (what, act, reply) in table {
+        let fake = sending(move |_| act.clone()).await;
+        let client = if what == "hangs" { hasty(&fake) } else { client(&fake, &hand()) };
+        assert_eq!(client.warm().await, Ok(()), "{what}");
+        assert_eq!(client.send(&message()).await.reply, reply, "{what}");
+        assert_eq!((fake.n(SEND), fake.n("elsewhere")), (1, 0), "{what}: one request, whatever came");
+    }
+}
+
+#[tokio::test]
+async fn errors_keep_what_people_need() {
+    let fake = sending(|_| {
+        Act::json(
+            r#"{"errcode":"47003","errmsg":"argument invalid! data.thing1.value is empty rid: 64e5a1b2-0badcafe-0123abcd"}"#,
+        )
+    })
+    .await;
+    let sent = client(&fake, &hand()).send(&message()).await;
+    assert_eq!(sent.reply, Reply::MessageBad { errcode: 47003, key: Some("thing1".to_owned()) });
+    assert_eq!(sent.errcode, Some(47003));
+    assert_eq!(sent.errmsg.as_deref(), Some("argument invalid! data.thing1.value is empty"));
+    assert_eq!(sent.rid.as_deref(), Some("64e5a1b2-0badcafe-0123abcd"));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_where_there_is_no_connection() {
+    let close = r#"{"access_token":"CANARYTOKEN","expires_in":7200}"#;
+    let fake = Fake::start(move |_| Act::status("200 OK", "connection: close\r\n", close.as_bytes())).await;
+    let (client, url) = (client(&fake, &hand()), fake.url());
+    let ready = client.ready().await.unwrap();
+    fake.stop().await;
+    let sent = client.send_with(ready, &message()).await;
+    assert_eq!(sent.reply, Reply::NotConnected);
+    assert!(sent.errmsg.unwrap().contains("refused"));
+
+    let cold = Client::new(options(&url), hand()).unwrap();
+    assert_eq!(cold.send(&message()).await.reply, Reply::NoToken);
+    assert!(matches!(cold.warm().await, Err(TokenError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_sends_nothing() {
+    let fake = sending(|_| Act::json(OK)).await;
+    let Options { appid, secret, .. } = options("");
+    // The fake takes the handshake for a request that never ends.
+    let times = Times { connect: Duration::from_millis(100), call: CALL_TIMEOUT };
+    let url = format!("https://{}", fake.address);
+    let http = Http::new(appid, secret, &url, None, times).unwrap();
+    assert!(matches!(http.stable_token().await, Err(NoAnswer::NotConnected(_))));
+    assert_eq!(fake.n(""), 0);
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_only_when_named() {
+    let proxy = sending(|_| Act::json(OK)).await;
+    let named = Options { proxy: Some(proxy.url()), ..options("http://127.0.0.1:9") };
+    assert_eq!(Client::new(named, hand()).unwrap().send(&message()).await.reply, ACCEPTED);
+    assert_eq!(proxy.n(SEND), 1);
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_doubles_nothing() {
+    let fake = sending(|_| Act::JsonThenClose(OK.to_owned())).await;
+    let client = client(&fake, &hand());
+    for n in 1..=20 {
+        let sent = client.send(&message()).await;
+        assert!(matches!(sent.reply, Reply::Accepted { .. } | Reply::Unanswered), "{sent:?}");
+        assert!(fake.n(SEND) <= n, "a request was repeated");
+    }
+}
+
+#[tokio::test]
+async fn two_hundred_cold_callers_share_one_fetch() {
+    let fake = sending(|_| Act::json(OK)).await;
+    let client = client(&fake, &hand());
+    let sent = burst(&client, 200).await;
+    assert!(sent.iter().all(|sent| sent.reply == ACCEPTED));
+    assert_eq!((fake.n(TOKEN), fake.n(SEND)), (1, 200));
+}
+
+#[tokio::test]
+async fn a_token_that_died_is_replaced_once_for_all() {
+    let fake = sending(|call| Act::json(if call.query.ends_with("-1") { REFUSED } else { OK })).await;
+    let client = client(&fake, &hand());
+    let sent = burst(&client, 200).await;
+    assert!(sent.iter().all(|sent| sent.reply == ACCEPTED));
+    assert_eq!(fake.n(TOKEN), 2);
+    assert!(fake.n(SEND) <= 400);
+}
+
+#[tokio::test]
+async fn each_of_the_three_codes_repeats_once() {
+    for errcode in [40001, 40014, 42001] {
+        let refused = format!(r#"{{"errcode":{errcode}}}"#);
+        let fake = sending(move |call| Act::json(if call.nth == 1 { &refused } else { OK })).await;
+        assert_eq!(client(&fake, &hand()).send(&message()).await.reply, ACCEPTED);
+        assert_eq!((fake.n(TOKEN), fake.n(SEND)), (2, 2));
+        assert_eq!(fake.calls(SEND)[1].query, "access_token=CANARYTOKEN-2");
+    }
+}
+
+#[tokio::test]
+async fn a_token_refused_for_ever_pauses_and_is_probed() {
+    let (refuse, refusing) = watch::channel(true);
+    let fake = sending(move |_| Act::json(if *refusing.borrow() { REFUSED } else { OK })).await;
+    let clock = hand();
+    let client = client(&fake, &clock);
+    for _ in 0..20 {
+        assert_eq!(client.send(&message()).await.reply, TOKEN_REFUSED);
+    }
+    assert_eq!((fake.n(TOKEN), fake.n(SEND)), (2, 2), "one message finds out, the others wait");
+    let state = TokenState::Failing {
+        error: TokenError::Refused { errcode: 40001 },
+        retry_in: Duration::from_mins(1),
+    };
+    assert_eq!(client.token_state(), state);
+    assert_eq!(client.warm().await, Err(TokenError::Refused { errcode: 40001 }));
+
+    for probe in 1..=3 {
+        clock.advance(Duration::from_mins(1));
+        let sent = burst(&client, 50).await;
+        assert!(sent.iter().all(|sent| sent.reply == TOKEN_REFUSED), "{sent:?}");
+        assert_eq!((fake.n(TOKEN), fake.n(SEND)), (2 + probe, 2 + probe), "one probe a minute");
+        assert!(matches!(client.token_state(), TokenState::Failing { .. }));
+    }
+
+    refuse.send(false).unwrap();
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(client.send(&message()).await.reply, ACCEPTED);
+    assert!(burst(&client, 50).await.iter().all(|sent| sent.reply == ACCEPTED));
+    assert_eq!(fake.n(TOKEN), 6);
+    assert!(matches!(client.token_state(), TokenState::Ready { .. }));
+}
+
+#[tokio::test]
+async fn a_probe_that_goes_away_lets_the_next_try() {
+    let fake = sending(|call| Act::json(if call.nth <= 2 { REFUSED } else { OK })).await;
+    let clock = hand();
+    let client = client(&fake, &clock);
+    assert_eq!(client.send(&message()).await.reply, TOKEN_REFUSED);
+    clock.advance(Duration::from_mins(1));
+    let ready = client.ready().await.unwrap();
+    assert_eq!(client.ready().await.unwrap_err(), TOKEN_REFUSED);
+    drop(ready);
+    assert_eq!(client.send(&message()).await.reply, ACCEPTED);
+}
+
+#[tokio::test]
+async fn refusals_now_and_then_cost_few_fetches() {
+    let fake = sending(|call| Act::json(if call.nth.is_multiple_of(3) { REFUSED } else { OK })).await;
+    let client = client(&fake, &hand());
+    for _ in 0..100 {
+        let reply = client.send(&message()).await.reply;
+        assert!(reply == ACCEPTED || reply == TOKEN_REFUSED);
+    }
+    assert!(fake.n(TOKEN) <= 4, "{} fetches", fake.n(TOKEN));
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_harms_nobody() {
+    let (open, gate) = watch::channel(false);
+    let fake = Fake::start(move |call| {
+        if call.path.contains(TOKEN) {
+            Act::Gate(gate.clone(), r#"{"access_token":"T","expires_in":7200}"#.to_owned())
+        } else {
+            Act::json(OK)
+        }
+    })
+    .await;
+    let client = client(&fake, &hand());
+    for _ in 0..3 {
+        let leader = tokio::time::timeout(Duration::ZERO, client.send(&message())).await;
+        assert!(leader.is_err());
+    }
+    let (sent, ()) = tokio::join!(burst(&client, 50), async {
+        tokio::task::yield_now().await;
+        open.send(true).unwrap();
+    });
+    assert!(sent.iter().all(|sent| sent.reply == ACCEPTED));
+    assert_eq!(fake.n(TOKEN), 1);
+}
+
+#[tokio::test]
+async fn no_send_leaves_without_a_token() {
+    let table = [
+        ("busy", r#"{"errcode":-1,"errmsg":"system error"}"#),
+        ("wrong secret", r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#),
+        ("address not listed", r#"{"errcode":"40164","errmsg":"invalid ip 1.2.3.4, not in whitelist"}"#),
+        ("no token", r#"{"expires_in":7200}"#),
+        ("empty token", r#"{"access_token":"","expires_in":7200}"#),
+        ("token with a line break", r#"{"access_token":"A\nB","expires_in":7200}"#),
+        ("no lifetime", r#"{"access_token":"T"}"#),
+        ("no life left", r#"{"access_token":"T","expires_in":0}"#),
+        ("no JSON", "busy"),
+    ];
+    for (what, answer) in table {
+        let fake = Fake::start(move |call| {
+            if !call.path.contains(TOKEN) || call.nth > 1 {
+                return if call.path.contains(TOKEN) { token(call.nth) } else { Act::json(OK) };
+            }
+            Act::json(answer)
+        })
+        .await;
+        let clock = hand();
+        let client = client(&fake, &clock);
+        for _ in 0..2 {
+            let sent = burst(&client, 100).await;
+            assert!(sent.iter().all(|sent| sent.reply == Reply::NoToken), "{what}");
+        }
+        assert_eq!((fake.n(TOKEN), fake.n(SEND)), (1, 0), "{what}: one fetch, and none in the pause");
+        assert!(matches!(client.token_state(), TokenState::Failing { .. }), "{what}");
+        clock.advance(Duration::from_mins(1));
+        assert_eq!(client.send(&message()).await.reply, ACCEPTED, "{what}: it goes on by itself");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_before_its_end_without_waiting() {
+    let fake = sending(|_| Act::json(OK)).await;
+    let clock = hand();
+    let client = client(&fake, &clock);
+    assert_eq!(client.warm().await, Ok(()));
+    clock.advance(Duration::from_secs(6_890));
+    assert_eq!(client.warm().await, Ok(()));
+    assert_eq!(fake.n(TOKEN), 1, "310 s before the end the platform would give the same one");
+    clock.advance(Duration::from_secs(80));
+    let sent = client.send(&message()).await;
+    assert_eq!(sent.reply, ACCEPTED);
+    assert_eq!(fake.calls(SEND)[0].query, "access_token=CANARYTOKEN-1", "nobody waits for the new one");
+    assert_eq!(client.warm().await, Ok(()));
+    assert_eq!(fake.n(TOKEN), 2);
+    client.send(&message()).await;
+    assert_eq!(fake.calls(SEND)[1].query, "access_token=CANARYTOKEN-2");
+    clock.advance(Duration::from_secs(7_190));
+    client.send(&message()).await;
+    assert_eq!(fake.calls(SEND)[2].query, "access_token=CANARYTOKEN-3", "a dying token is not used");
+}
+
+#[tokio::test]
+async fn a_token_given_again_with_little_left_makes_no_storm() {
+    let clock = hand();
+    let end = Duration::from_secs(345);
+    let platform = clock.clone();
+    let fake = Fake::start(move |call| {
+        if call.path.contains(SEND) {
+            return Act::json(OK);
+        }
+        let left = end.saturating_sub(platform.elapsed()).as_secs().max(1);
+        Act::Json(format!(r#"{{"access_token":"T","expires_in":"{left}"}}"#))
+    })
+    .await;
+    let client = client(&fake, &clock);
+    for _ in 0..330 {
+        assert_eq!(client.send(&message()).await.reply, ACCEPTED);
+        clock.advance(Duration::from_secs(1));
+    }
+    assert!(fake.n(TOKEN) <= 7, "{} fetches", fake.n(TOKEN));
+}
+
+#[tokio::test]
+async fn login_codes_have_their_outcomes() {
+    let openid = OpenId::parse(OPENID).unwrap();
+    let identity = |unionid: Option<&str>| {
+        Ok(Identity { openid: openid.clone(), unionid: unionid.map(|id| UnionId::parse(id).unwrap()) })
+    };
+    let app = |errcode| Err(LoginError::App { errcode });
+    let table: Vec<(&str, &str, Result<Identity, LoginError>)> = vec![
+        ("c", r#"{"openid":"oCANARYOPENID","session_key":"CANARYKEY"}"#, identity(None)),
+        (
+            "c",
+            r#"{"openid":"oCANARYOPENID","session_key":1,"unionid":"u1","errcode":0}"#,
+            identity(Some("u1")),
+        ),
+        ("c", r#"{"openid":"oCANARYOPENID","unionid":""}"#, identity(None)),
+        ("c", r#"{"errcode":40029}"#, Err(LoginError::BadCode)),
+        ("c", r#"{"errcode":"40163"}"#, Err(LoginError::BadCode)),
+        ("c", r#"{"errcode":41008}"#, Err(LoginError::BadCode)),
+        ("c", r#"{"errcode":40226}"#, Err(LoginError::RiskyUser)),
+        ("c", r#"{"errcode":45011}"#, Err(LoginError::TooFrequent)),
+        ("c", r#"{"errcode":-1}"#, Err(LoginError::Unavailable)),
+        ("c", r#"{"errcode":40013}"#, app(40013)),
+        ("c", r#"{"errcode":40125}"#, app(40125)),
+        ("c", r#"{"errcode":99999,"openid":"oCANARYOPENID"}"#, app(99999)),
+        ("c", r#"{"openid":"bad"}"#, Err(LoginError::Unavailable)),
+        ("c", "{}", Err(LoginError::Unavailable)),
+        ("c", "busy", Err(LoginError::Unavailable)),
+        ("", "{}", Err(LoginError::BadCode)),
+        ("a b", "{}", Err(LoginError::BadCode)),
+    ];
+    for (code, answer, outcome) in table {
+        let fake = Fake::start(move |_| Act::json(answer)).await;
+        assert_eq!(client(&fake, &hand()).code2session(code).await, outcome, "{answer}");
+        let asked = usize::from(outcome != Err(LoginError::BadCode) || !answer.starts_with("{}"));
+        assert_eq!((fake.n("/sns/jscode2session"), fake.n("")), (asked, asked), "{code}");
+    }
+    let fake = Fake::start(|_| Act::json("{}")).await;
+    client(&fake, &hand()).code2session("a&b=c").await.unwrap_err();
+    assert_eq!(
+        fake.calls("")[0].query,
+        "appid=wx0123456789abcdef&secret=CANARYSECRET&js_code=a%26b%3Dc&grant_type=authorization_code"
+    );
+    for act in [Act::Close, Act::Hang, Act::status("502 Bad", "", b"x")] {
+        let fake = Fake::start(move |_| act.clone()).await;
+        assert_eq!(hasty(&fake).code2session("c").await, Err(LoginError::Unavailable));
+    }
+}
+
+#[tokio::test]
+async fn no_canary_sings() {
+    // The platform repeats whatever it was told, in every text.
+    let echo = |call: &Call| {
+        let text = format!("{} {} rid: x", call.query, call.body).replace('"', "'");
+        Act::Json(format!(r#"{{"errcode":47003,"errmsg":"{text}","session_key":"CANARYKEY"}}"#))
+    };
+    let fake = sending(echo).await;
+    let client = client(&fake, &hand());
+    let mut seen = vec![
+        format!("{:?}", options("http://127.0.0.1:1")),
+        format!("{client:?}"),
+        format!("{:?}", client.ready().await),
+        format!("{:?}", client.send(&message()).await),
+        format!("{:?} {}", client.token_state(), client.token_state()),
+        format!("{:?}", client.code2session("CANARYCODE").await),
+    ];
+    for act in [Act::Close, Act::Hang, Act::Raw(b"garbage".to_vec())] {
+        let fake = sending(move |_| act.clone()).await;
+        let client = hasty(&fake);
+        let ready = client.ready().await.unwrap();
+        seen.push(format!("{:?}", client.send_with(ready, &message()).await));
+        seen.push(format!("{:?}", client.code2session("CANARYCODE").await));
+        fake.stop().await;
+        seen.push(format!("{:?}", client.send(&message()).await));
+        seen.push(format!("{:?}", client.code2session("CANARYCODE").await));
+    }
+    let denied = Fake::start(echo).await;
+    let client = hasty(&denied);
+    seen.push(format!("{:?}", client.warm().await));
+    seen.push(format!("{:?} {}", client.token_state(), client.token_state()));
+    let bad = Options { proxy: Some("CANARYSECRET@".to_owned()), ..options("http://CANARYSECRET") };
+    seen.push(format!("{:?}", Client::new(bad, hand())));
+    for text in seen {
+        assert!(!text.contains("CANARY"), "{text}");
+    }
+}

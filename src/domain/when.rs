@@ -297,7 +297,7 @@ impl Field {
                 let value = self.value(at, range)?;
                 if let Some((_, step)) = step {
                     let help = format!("write `{range}-{}/{step}`, or `{range}` alone", self.star_max);
-                    return Err(self.wrong(at, format!("`{item}` steps from a single value"), help));
+                    return Err(self.wrong(at, &format!("`{item}` steps from a single value"), help));
                 }
                 (value, value)
             }
@@ -308,11 +308,11 @@ impl Field {
             Some(n) if n <= to - from => Ok(self.span(from, to, n)),
             Some(_) => {
                 let help = format!("write `{from}` if that is meant, or a step up to {}", to - from);
-                Err(self.wrong(at, format!("the step `{step}` is larger than its range"), help))
+                Err(self.wrong(at, &format!("the step `{step}` is larger than its range"), help))
             }
             None => {
                 let help = "write a whole number from 1".to_owned();
-                Err(self.wrong(at, format!("the step `{step}` is no number above 0"), help))
+                Err(self.wrong(at, &format!("the step `{step}` is no number above 0"), help))
             }
         }
     }
@@ -325,7 +325,7 @@ impl Field {
         let digits = (1..=2).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
         match word.parse::<u32>() {
             Ok(value) if digits && (self.min..=self.max).contains(&value) => Ok(value),
-            Ok(_) | Err(_) => Err(self.wrong(at, format!("`{word}` is no {}", self.name), self.allowed())),
+            Ok(_) | Err(_) => Err(self.wrong(at, &format!("`{word}` is no {}", self.name), self.allowed())),
         }
     }
 
@@ -350,7 +350,7 @@ impl Field {
         let (last, first) = (edge(self.star_max), edge(self.min));
         let from_on = part(&from.to_ascii_uppercase(), &last);
         let help = format!("write `{from_on},{}`", part(&first, &to.to_ascii_uppercase()));
-        self.wrong(at, format!("the range `{range}` runs backwards"), help)
+        self.wrong(at, &format!("the range `{range}` runs backwards"), help)
     }
 
     /// Names what a later version will read.
@@ -384,7 +384,7 @@ impl Field {
         (from..=to).step_by(step as usize).fold(0, |mask, value| mask | 1 << value)
     }
 
-    fn wrong(&self, at: usize, message: String, help: String) -> CronError {
+    fn wrong(&self, at: usize, message: &str, help: String) -> CronError {
         CronError { code: CronCode::Syntax, message: format!("{}: {message}", self.name), at, help }
     }
 }

@@ -4,8 +4,11 @@
 //! values, so every late, early or repeated minute fits in a table test.
 
 pub mod audience;
+mod condition;
 pub mod fields;
 pub mod missed;
+pub mod nearest;
 pub mod recurrence;
 pub mod render;
 pub mod retry;
+mod script;

@@ -1,9 +1,36 @@
-//! skeleton
+//! A rule's texts made one message: MiniJinja, compiled and checked once, filled per recipient.
+//!
+//! What a text may use is decided in `script`, what fits a field in `fields`. Values of recipients are
+//! never templates: they are put in, not read. Whether a message may be sent is not asked here.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::io;
+use std::sync::Arc;
+
+use chrono::format::{Item, StrftimeItems};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use minijinja::value::{Object, ObjectRepr};
+use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
+
+use super::fields::{self, Misfit};
+use super::{recurrence, script};
 use crate::domain::id::OpenId;
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, SkipReason};
-use crate::domain::recipient::Profile;
-use crate::domain::rule::Rule;
+use crate::domain::recipient::{FieldValue, Profile};
+use crate::domain::rule::{Overflow, Rule};
+use crate::domain::template::{FieldKey, FieldType};
+
+/// The most bytes one text may put out.
+const MAX_OUTPUT_BYTES: usize = 4096;
+/// Name of the page's text; no data key can have it, for want of a number.
+const PAGE: &str = "page";
+/// How a due time looks that no `local` formats.
+const PLAIN_TIME: &str = "%Y-%m-%d %H:%M";
+/// How many due times constant texts are tried on: each day of a month, for a daily rule.
+const N_SAMPLES: usize = 31;
 
 /// Why a text of a rule cannot work, for an admin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +42,7 @@ pub struct RenderError {
     pub message: String,
     /// Byte offset in the source where it is wrong.
     pub offset: usize,
-    /// What to write instead.
+    /// What to write instead; may be empty.
     pub help: String,
 }
 
@@ -31,29 +58,295 @@ pub struct Input<'a> {
 }
 
 /// The texts of one rule, compiled.
+pub struct Compiled {
+    rule: Rule,
+    environment: Environment<'static>,
+    texts: Vec<Text>,
+}
+
+/// One data value.
+struct Text {
+    key: FieldKey,
+    overflow: Overflow,
+    /// Whether it is the same for all recipients.
+    constant: bool,
+}
+
+/// Why a value cannot be made.
 #[derive(Debug)]
-pub struct Compiled {}
+enum Fault {
+    /// Something it shows is missing, or nothing is left of it.
+    Missing,
+    /// It fails on these values, or is too large.
+    Failed(String),
+    /// It does not fit its field.
+    Misfit { value: String, misfit: Misfit },
+}
 
 impl Compiled {
-    /// Compiles all texts of a rule.
+    /// Compiles and checks all texts of a rule.
     ///
     /// # Errors
-    /// Every fault of every text.
-    pub fn new(_rule: &Rule) -> Result<Self, Vec<RenderError>> {
-        unimplemented!()
+    /// Every fault of every text, in key order, the page last.
+    pub fn new(rule: &Rule) -> Result<Self, Vec<RenderError>> {
+        let mut environment = script::environment();
+        environment.add_filter("local", local);
+        environment.set_formatter(format_value);
+        let mut texts = Vec::new();
+        let mut faults = Vec::new();
+        let mut add = |key: &str, source: &str, faults: &mut Vec<RenderError>| {
+            let uses = script::check_text(key, source).map_err(|found| faults.extend(found)).ok()?;
+            match environment.add_template_owned(key.to_owned(), source.to_owned()) {
+                Ok(()) => Some(uses),
+                Err(error) => {
+                    faults.push(script::syntax(key, source, &error));
+                    None
+                }
+            }
+        };
+        for (key, source) in &rule.data {
+            if let Some(uses) = add(key.as_str(), source, &mut faults) {
+                let default = if key.kind() == FieldType::Thing { Overflow::Cut } else { Overflow::Fail };
+                let overflow = rule.overflow.get(key).copied().unwrap_or(default);
+                texts.push(Text { key: key.clone(), overflow, constant: !uses.recipient });
+            }
+        }
+        if let Some(source) = &rule.page
+            && add(PAGE, source, &mut faults).is_some()
+        {
+            faults.extend(bad_path(source));
+        }
+        if faults.is_empty() { Ok(Self { rule: rule.clone(), environment, texts }) } else { Err(faults) }
     }
 
-    /// Values that no recipient can make fit.
+    /// Values that do not fit their fields whoever gets them, tried on due times of the rule.
+    ///
+    /// Only texts that take nothing from the recipient can be judged before there is one.
     #[must_use]
     pub fn constant_misfits(&self) -> Vec<RenderError> {
-        unimplemented!()
+        let dues = recurrence::next_dues(&self.rule, DateTime::UNIX_EPOCH, N_SAMPLES);
+        let nobody = Profile::default();
+        let misfit = |text: &Text| {
+            let fault = dues.iter().find_map(|due| self.value(text, &self.context(&nobody, due)).err())?;
+            let (message, help) = match fault {
+                Fault::Missing => ("it is empty".to_owned(), "the platform refuses empty values".to_owned()),
+                Fault::Failed(why) => (why, String::new()),
+                Fault::Misfit { value, misfit } => {
+                    (format!("`{value}` does not fit"), format!("allowed: {}", misfit.allowed()))
+                }
+            };
+            Some(RenderError { key: text.key.as_str().to_owned(), message, offset: 0, help })
+        };
+        self.texts.iter().filter(|text| text.constant).filter_map(misfit).collect()
     }
 
     /// The message for one recipient.
     ///
+    /// Control and bidi characters are removed, values trimmed; one that is too long is cut on a character
+    /// boundary where its rule or type says so. A template whose fields nobody listed is not checked.
+    ///
     /// # Errors
-    /// [`SkipReason::MissingField`], [`SkipReason::Overflow`].
-    pub fn render(&self, _input: &Input<'_>) -> Result<Message, SkipReason> {
-        unimplemented!()
+    /// - [`SkipReason::MissingField`]: a text shows something that this recipient lacks, or nothing.
+    /// - [`SkipReason::Overflow`]: a value does not fit its field, or its text fails on these values.
+    pub fn render(&self, input: &Input<'_>) -> Result<Message, SkipReason> {
+        let context = self.context(input.profile, input.due);
+        let skip = |fault: Fault| match fault {
+            Fault::Missing => SkipReason::MissingField,
+            Fault::Failed(_) | Fault::Misfit { .. } => SkipReason::Overflow,
+        };
+        let data = self.texts.iter().map(|text| {
+            let value = self.value(text, &context).map_err(skip)?;
+            Ok((text.key.as_str().to_owned(), value))
+        });
+        let data = data.collect::<Result<_, _>>()?;
+        let page = match self.rule.page {
+            Some(_) => Some(self.put_out(PAGE, &context).map_err(skip)?.trim_start_matches('/').to_owned()),
+            None => None,
+        };
+        Ok(Message { to: input.openid.clone(), template: self.rule.template.id.clone(), page, data })
+    }
+
+    fn value(&self, text: &Text, context: &Value) -> Result<String, Fault> {
+        let value = self.put_out(text.key.as_str(), context)?;
+        if value.is_empty() {
+            return Err(Fault::Missing);
+        }
+        if self.rule.template.fields.is_none() {
+            return Ok(value);
+        }
+        match (fields::check(text.key.kind(), &value), text.overflow) {
+            (Ok(()), _) => Ok(value),
+            (Err(Misfit::TooLong { max, .. }), Overflow::Cut) => {
+                let cut = value.chars().take(max).collect::<String>().trim_end().to_owned();
+                match fields::check(text.key.kind(), &cut) {
+                    Ok(()) => Ok(cut),
+                    Err(misfit) => Err(Fault::Misfit { value, misfit }),
+                }
+            }
+            (Err(misfit), Overflow::Cut | Overflow::Fail) => Err(Fault::Misfit { value, misfit }),
+        }
+    }
+
+    fn put_out(&self, name: &str, context: &Value) -> Result<String, Fault> {
+        let fault = |error: Error| {
+            let kind = error.kind();
+            if kind == ErrorKind::UndefinedError {
+                Fault::Missing
+            } else if kind == ErrorKind::OutOfFuel {
+                Fault::Failed("it takes too long".to_owned())
+            } else if kind == ErrorKind::WriteFailure {
+                Fault::Failed(format!("it is longer than {MAX_OUTPUT_BYTES} bytes"))
+            } else {
+                Fault::Failed(error.detail().map_or_else(|| kind.to_string(), str::to_owned))
+            }
+        };
+        let template = self.environment.get_template(name).map_err(fault)?;
+        let mut out = Capped(Vec::new());
+        template.render_captured_to(context.clone(), &mut out).map_err(fault)?;
+        Ok(clean(&String::from_utf8_lossy(&out.0)).trim().to_owned())
+    }
+
+    fn context(&self, profile: &Profile, due: &Due) -> Value {
+        let due = Instant { at: due.at, zone: self.rule.zone.tz() };
+        let mut known = BTreeMap::from([
+            ("due", Value::from_object(due)),
+            ("rule", Value::from_pairs([("id", self.rule.id.as_str())])),
+        ]);
+        known.extend(person(profile));
+        Value::from(known)
     }
 }
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compiled").field("rule", &self.rule.id).finish_non_exhaustive()
+    }
+}
+
+/// What scripts see of a recipient; `ref` is left out where there is none.
+pub(super) fn person(profile: &Profile) -> BTreeMap<&'static str, Value> {
+    let mut known = BTreeMap::from([
+        (
+            "fields",
+            Value::from_pairs(profile.fields.iter().map(|(name, value)| (name.as_str(), field(value)))),
+        ),
+        ("tags", profile.tags.iter().map(|tag| Value::from(tag.as_str())).collect::<Value>()),
+    ]);
+    if let Some(reference) = &profile.reference {
+        known.insert("ref", Value::from(reference.as_str()));
+    }
+    known
+}
+
+/// A field as scripts see it.
+pub(super) fn field(value: &FieldValue) -> Value {
+    match value {
+        FieldValue::Text(text) => Value::from(text.as_str()),
+        FieldValue::Whole(number) => Value::from(*number),
+        FieldValue::Real(number) => Value::from(*number),
+        FieldValue::Bool(yes) => Value::from(*yes),
+    }
+}
+
+/// Whether `local` can format with this.
+pub(super) fn is_time_format(format: &str) -> bool {
+    !format.is_empty() && !StrftimeItems::new(format).any(|item| item == Item::Error)
+}
+
+/// An instant in the zone of its rule, as scripts see it.
+#[derive(Debug)]
+struct Instant {
+    at: DateTime<Utc>,
+    zone: Tz,
+}
+
+impl Object for Instant {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.at.with_timezone(&self.zone).format(PLAIN_TIME))
+    }
+}
+
+fn local(value: &Value, format: &str) -> Result<String, Error> {
+    let cannot = |why| Error::new(ErrorKind::InvalidOperation, why);
+    let instant = value.downcast_object_ref::<Instant>().ok_or_else(|| cannot("`local` formats `due`"))?;
+    let mut text = String::new();
+    // Formatting reports a bad format as an error of the writer, and `to_string` would panic.
+    match write!(text, "{}", instant.at.with_timezone(&instant.zone).format(format)) {
+        Ok(()) => Ok(text),
+        Err(fmt::Error) => Err(cannot("this is no time format")),
+    }
+}
+
+/// Puts out one inserted value; in the page percent-encoded.
+fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if state.name() != PAGE {
+        return minijinja::escape_formatter(out, state, value);
+    }
+    let encoded = percent_encoded(&clean(&value.to_string()));
+    out.write_str(&encoded).map_err(|fmt::Error| Error::new(ErrorKind::WriteFailure, "the page is too long"))
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("a String takes all");
+        }
+    }
+    encoded
+}
+
+/// Without what a reader cannot see and the platform refuses: control, line and bidi characters.
+fn clean(text: &str) -> String {
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+                | '\u{feff}')
+    };
+    text.chars().filter(|c| !unseen(*c)).collect()
+}
+
+/// What is wrong with the path of a page, which must stand before the first value.
+fn bad_path(source: &str) -> Option<RenderError> {
+    let start = script::constant_start(source);
+    let (path, ended) = match start.split_once('?') {
+        Some((path, _)) => (path, true),
+        None => (start.as_str(), start.trim_end() == source.trim_end()),
+    };
+    let path = path.trim().trim_start_matches('/');
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+    let message = match (ended, path.chars().find(|c| !good(*c))) {
+        (true, None) if !path.is_empty() => return None,
+        (true, None) => "the path is empty".to_owned(),
+        (_, Some(c)) => format!("`{}` cannot be in a path", c.escape_default()),
+        (false, None) => "a value stands in the path".to_owned(),
+    };
+    let help = "write a constant path, values after `?`: pages/visit/index?id={{ fields.id }}".to_owned();
+    Some(RenderError { key: PAGE.to_owned(), message, offset: 0, help })
+}
+
+/// Takes up to [`MAX_OUTPUT_BYTES`].
+struct Capped(Vec<u8>);
+
+impl io::Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT_BYTES {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,11 +12,11 @@ fn at(seconds: i64) -> DateTime<Utc> {
 }
 
 fn text<'a>(record: &'a Value, key: &str) -> &'a str {
-    record[key].as_str().unwrap_or_else(|| panic!("{key} of {record}"))
+    record[key].as_str().expect(key)
 }
 
 fn number(record: &Value, key: &str) -> i64 {
-    record[key].as_i64().unwrap_or_else(|| panic!("{key} of {record}"))
+    record[key].as_i64().expect(key)
 }
 
 /// Our policies for which the record holds.
@@ -79,5 +79,5 @@ fn every_record_of_the_oracle_comes_out() {
         }
     }
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults[..faults.len().min(10)].join("\n"));
-    assert!(n_checked > 8000 && n_later < 600, "{n_checked} checked, {n_later} of the wider dialect");
+    assert!(n_checked > 7700 && n_later < 600, "{n_checked} checked, {n_later} of the wider dialect");
 }

@@ -87,7 +87,7 @@ fn read(
             appid
         }
     };
-    let secret = secret(Map { spot: key.spot, ..map }, &of, folder, walk);
+    let secret = secret(map, key.spot, &of, folder, walk);
     if let Some((key, _)) = map.entry("push") {
         let instead = "delete it: this version takes consents from `POST /v1/consents` only";
         walk.not_yet(key.spot, "push", instead);

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use super::app_entry;
 use super::names::nearest;
 use super::problem::Problem;
+use super::schedule_file::Trust;
+use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
@@ -31,18 +33,20 @@ const KEY: &[&str] = &["id", "secret", "apps"];
 const ADMIN: &[&str] = &["socket", "listen"];
 const SECRET: &[&str] = &["credential", "file", "env"];
 
-/// Reads the tree of a configuration file that stands in `folder`.
-pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Config {
+/// Reads the tree of a configuration file that stands in `folder`, and says whether its apps can be
+/// relied on; `None` when it is no map.
+pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<(Config, Trust)> {
     let wanted = Wanted { of: "tixing.yaml", example: "apps:" };
-    // What could not be read was reported; the defaults let the schedule folder be looked at all the same.
-    let top = walk.map(root, wanted, TOP, "tixing.yaml").unwrap_or_else(Map::empty);
+    let top = walk.map(root, wanted, TOP, "tixing.yaml")?;
     let apps = app_entry::read_all(top, folder, walk);
+    // Rules depend on the apps only; a mistake elsewhere makes none of their names doubtful.
+    let trust = if walk.found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
     let zone = top.get("timezone").and_then(|node| default_zone(node, walk)).unwrap_or(Zone::SHANGHAI);
     let schedules = path(top, "schedules", "schedules", folder, walk);
     let store = store(top, folder, walk);
     let hook = hook(top, &apps, folder, walk);
     let admin = admin(top.get("admin"), folder, walk);
-    Config { apps, zone, schedules, store, hook, admin }
+    Some((Config { apps, zone, schedules, store, hook, admin }, trust))
 }
 
 /// A zone that is a default, and so cannot be each recipient's own.
@@ -157,7 +161,7 @@ fn keys(
         if map.get("id").is_none() {
             walk.missing(map.spot, "id", "a hook key", "id: backend");
         }
-        let secret = secret(map, "a hook key", folder, walk);
+        let secret = secret(map, map.spot, "a hook key", folder, walk);
         let its_apps = key_apps(map, top, apps, walk);
         if let (Some(id), Some(secret)) = (id, secret) {
             keys.push(HookKey { id, secret, apps: its_apps });
@@ -199,11 +203,17 @@ pub(super) fn unknown_app(name: &str, known: Vec<String>) -> Problem {
 }
 
 /// Where a secret is. A secret in the file itself is refused, and not repeated.
-pub(super) fn secret(map: Map<'_>, of: &str, folder: &Path, walk: &mut Walk<'_>) -> Option<SecretSource> {
+pub(super) fn secret(
+    map: Map<'_>,
+    owner: Spot,
+    of: &str,
+    folder: &Path,
+    walk: &mut Walk<'_>,
+) -> Option<SecretSource> {
     let example = "secret: { credential: clinic-secret }";
     let wanted = Wanted { of: "`secret`", example };
     let Some(node) = map.get("secret") else {
-        walk.missing(map.spot, "secret", of, example);
+        walk.missing(owner, "secret", of, example);
         return None;
     };
     if matches!(node.value, Value::Text(_)) {
@@ -219,6 +229,7 @@ pub(super) fn secret(map: Map<'_>, of: &str, folder: &Path, walk: &mut Walk<'_>)
                 needs: "exactly one of `credential`, `file`, `env`",
                 found: "not one of them, or several",
                 example: example.to_owned(),
+                hint: None,
             };
             walk.report(node.spot, &problem);
         }

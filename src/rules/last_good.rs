@@ -32,7 +32,7 @@ const CONFIG: &str = "tixing.yaml";
 /// Those of the file system; what was kept before is then still there, or the new set is.
 pub fn save(dir: &Path, config: &str, sources: &[(String, String)]) -> io::Result<()> {
     let name = folder_name(config, sources);
-    if current(dir).is_some_and(|kept| kept == name) {
+    if current(dir).is_some_and(|kept| kept == name) && is_whole(&dir.join(&name), config, sources) {
         return Ok(());
     }
     fs::create_dir_all(dir)?;
@@ -41,7 +41,7 @@ pub fn save(dir: &Path, config: &str, sources: &[(String, String)]) -> io::Resul
     }
     let folder = dir.join(&name);
     if folder.exists() {
-        // Left by a kill before the link was moved; it may be cut off anywhere.
+        // Left by a kill before the link was moved, cut off anywhere; or damaged since.
         fs::remove_dir_all(&folder)?;
     }
     let schedules = folder.join(SCHEDULES);
@@ -88,6 +88,13 @@ pub fn load(dir: &Path, config: &Config) -> Result<Option<Loaded<LoadedRules>>, 
         let shown = folder.display().to_string();
         Err(Diagnostics(vec![Diagnostic::of_file(&shown, &Problem::KeptCopyDamaged)]))
     }
+}
+
+/// Whether `folder` holds these texts.
+fn is_whole(folder: &Path, config: &str, sources: &[(String, String)]) -> bool {
+    let holds = |path: PathBuf, text: &str| fs::read(path).is_ok_and(|kept| kept == text.as_bytes());
+    let schedules = folder.join(SCHEDULES);
+    holds(folder.join(CONFIG), config) && sources.iter().all(|(name, text)| holds(schedules.join(name), text))
 }
 
 /// Name of the folder that counts.
@@ -192,7 +199,8 @@ mod tests {
             result.expect_err("bad").0.iter().map(|found| found.code).collect()
         };
         assert_eq!(codes(load(&dir, &config)), ["kept_copy_damaged"]);
-        fs::write(&file, rule_text("one")).expect("written back");
+        save(&dir, CONFIG_TEXT, &sources("one")).expect("kept anew");
+        assert_eq!(ids(&dir, &config), ["one"]);
         let mut other = config;
         other.apps.clear();
         assert_eq!(codes(load(&dir, &other)), ["app_needed"]);

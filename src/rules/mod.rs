@@ -15,6 +15,7 @@ mod rule_entry;
 mod schedule_file;
 pub mod snapshot;
 mod source;
+mod syntax;
 mod values;
 mod walk;
 mod when_entry;
@@ -22,6 +23,8 @@ mod yaml;
 
 #[cfg(test)]
 mod broken;
+#[cfg(test)]
+mod folder_tests;
 #[cfg(test)]
 mod tests_support;
 
@@ -46,7 +49,7 @@ use walk::Walk;
 /// The most schedule files of one folder.
 pub const MAX_FILES: usize = 10_000;
 /// The most bytes of all schedule files.
-pub const MAX_FOLDER_BYTES: u64 = 8 << 20;
+pub const MAX_FOLDER_BYTES: usize = 8 << 20;
 
 /// Something that was loaded without errors.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +99,7 @@ impl Report {
 /// All diagnostics, at least one of them an error.
 pub fn load_config(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
     let mut found = Findings::default();
-    let config = read_config(path, &mut found);
+    let config = read_config(path, &mut found).map(|(config, _)| config);
     finish(config, found)
 }
 
@@ -115,8 +118,7 @@ pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
 #[must_use]
 pub fn check(path: &Path) -> Report {
     let mut found = Findings::default();
-    if let Some(config) = read_config(path, &mut found) {
-        let trust = if found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
+    if let Some((config, trust)) = read_config(path, &mut found) {
         read_folder(&config.schedules, &config, trust, &mut found);
     }
     Report { diagnostics: found.into_diagnostics() }
@@ -139,7 +141,7 @@ fn finish<T>(value: Option<T>, found: Findings) -> Result<Loaded<T>, Diagnostics
 }
 
 /// The configuration as far as it can be read; `None` when there is nothing to go on from.
-fn read_config(path: &Path, found: &mut Findings) -> Option<Config> {
+fn read_config(path: &Path, found: &mut Findings) -> Option<(Config, Trust)> {
     let name = path.display().to_string();
     let source = read_source(path, &name, found)?;
     let Some(root) = yaml::parse(&source, found) else {
@@ -150,7 +152,7 @@ fn read_config(path: &Path, found: &mut Findings) -> Option<Config> {
         return None;
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    Some(config_file::read(&root, folder, &mut Walk { source: &source, found }))
+    config_file::read(&root, folder, &mut Walk { source: &source, found })
 }
 
 /// Reads and checks one file; what is wrong with it as a file is reported.
@@ -173,18 +175,9 @@ fn read_source(path: &Path, name: &str, found: &mut Findings) -> Option<Source> 
 }
 
 fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Findings) -> Option<LoadedRules> {
-    let files = list_folder(folder, found)?;
     let mut gathered = Gathered::default();
-    let mut sources = Vec::with_capacity(files.len());
-    let mut n_bytes = 0_u64;
-    for file in files {
-        let name = file.display().to_string();
-        let Some(source) = read_source(&file, &name, found) else { continue };
-        n_bytes += u64::try_from(source.text().len()).unwrap_or(u64::MAX);
-        if n_bytes > MAX_FOLDER_BYTES {
-            found.add(Diagnostic::of_file(&name, &Problem::FolderTooLarge { max: MAX_FOLDER_BYTES }));
-            return None;
-        }
+    let mut sources = Vec::new();
+    for (short, source) in read_sources(folder, found)? {
         let n_errors = found.n_errors();
         match yaml::parse(&source, found) {
             Some(root) => {
@@ -197,7 +190,6 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
             }
             None => {}
         }
-        let short = file.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
         sources.push((short, source.into_text()));
     }
     let set = gathered.set;
@@ -208,12 +200,33 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
     Some(LoadedRules { set, sources, digest })
 }
 
+/// Reads the schedule files of a folder, each with its name within it; all of them, before any is parsed.
+fn read_sources(folder: &Path, found: &mut Findings) -> Option<Vec<(String, Source)>> {
+    let mut sources = Vec::new();
+    let mut n_bytes = 0;
+    for file in list_folder(folder, found)? {
+        let name = file.display().to_string();
+        let Some(source) = read_source(&file, &name, found) else { continue };
+        n_bytes += source.text().len();
+        if n_bytes > MAX_FOLDER_BYTES {
+            found.add(Diagnostic::of_file(&name, &Problem::FolderTooLarge { max: MAX_FOLDER_BYTES }));
+            return None;
+        }
+        let short = file.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
+        sources.push((short, source));
+    }
+    Some(sources)
+}
+
 /// The schedule files of a folder, in the order of their names.
 fn list_folder(folder: &Path, found: &mut Findings) -> Option<Vec<PathBuf>> {
     let name = folder.display().to_string();
-    let unreadable = |error: &std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => Problem::NoFolder,
-        _ => Problem::Unreadable { cause: error.to_string() },
+    let unreadable = |error: &std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Problem::NoFolder
+        } else {
+            Problem::Unreadable { cause: error.to_string() }
+        }
     };
     let entries = std::fs::read_dir(folder)
         .map_err(|error| found.add(Diagnostic::of_file(&name, &unreadable(&error))))

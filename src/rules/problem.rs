@@ -17,7 +17,7 @@ pub(super) enum Problem {
     NoFolder,
     TooManyFiles { max: usize },
     FileTooLarge { bytes: u64 },
-    FolderTooLarge { max: u64 },
+    FolderTooLarge { max: usize },
     TooManyRules { max: usize },
     TooManyFindings { more: usize, errors: usize },
     IgnoredFile { instead: String },
@@ -42,7 +42,7 @@ pub(super) enum Problem {
     // Keys and shapes.
     UnknownKey { key: String, of: &'static str, allowed: &'static [&'static str], meant: Option<String> },
     MissingKey { key: &'static str, of: String, example: &'static str },
-    WrongShape { of: String, needs: &'static str, found: &'static str, example: String },
+    WrongShape { of: String, needs: &'static str, found: &'static str, example: String, hint: Option<Hint> },
     NoValue { of: String, example: String },
     EmptyList { of: String },
     TooMany { of: String, max: usize },
@@ -80,7 +80,7 @@ pub(super) enum Problem {
     BadPage { message: String, help: String },
 }
 
-/// What a syntax error probably is, from its line.
+/// What was probably meant, from the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
     /// A colon, comma, quote or space of the Chinese keyboard.
@@ -402,19 +402,10 @@ impl Problem {
             Self::ControlCharacter { .. } => "delete it; retype the line if you cannot see it".into(),
             Self::EmptyFile { needs: "" } => "delete it, or write `rules:`".into(),
             Self::EmptyFile { needs } => format!("write {needs}"),
-            Self::Syntax { hint, .. } => match hint {
-                Some(Hint::FullWidth(c)) => {
-                    format!("there is a full-width `{c}` in this line; type `{}` instead", half_width(*c))
-                }
-                Some(Hint::SpaceAfterColon) => "put a space after the colon: `key: value`".into(),
-                Some(Hint::QuoteText) => "put the text in double quotes: `key: \"text\"`".into(),
-                Some(Hint::CloseQuote) => "a quote that is opened here, or above, is not closed".into(),
-                Some(Hint::CloseBracket) => "a bracket that is opened here, or above, is not closed".into(),
-                Some(Hint::Indentation) => {
-                    "begin the line in the same column as the keys beside it, with spaces".into()
-                }
-                None => "compare this line and the one above with the examples in schedules/".into(),
-            },
+            Self::Syntax { hint, .. } => hint.map_or_else(
+                || "compare this line and the one above with the examples in schedules/".into(),
+                advice,
+            ),
             Self::Tab => "replace it by spaces".into(),
             Self::Unquoted(Unquoted::Cron) => "write it like this: `cron: \"*/5 * * * *\"`".into(),
             Self::Unquoted(Unquoted::Expression) => {
@@ -434,7 +425,8 @@ impl Problem {
                 format!("{}allowed: {}", did_you_mean(meant.as_ref()), list(allowed))
             }
             Self::MissingKey { example, .. } => format!("write for example `{example}`"),
-            Self::WrongShape { example, .. } => format!("write for example `{example}`"),
+            Self::WrongShape { hint: Some(hint), .. } => advice(*hint),
+            Self::WrongShape { example, hint: None, .. } => format!("write for example `{example}`"),
             Self::NoValue { example, .. } => {
                 format!("write for example `{example}`, or delete the key")
             }
@@ -494,6 +486,19 @@ impl Problem {
             Self::DoesNotFit { help, .. } => help.clone(),
             Self::BadPage { help, .. } => help.clone(),
         }
+    }
+}
+
+fn advice(hint: Hint) -> String {
+    match hint {
+        Hint::FullWidth(c) => {
+            format!("there is a full-width `{c}` in this line; type `{}` instead", half_width(c))
+        }
+        Hint::SpaceAfterColon => "put a space after the colon: `key: value`".into(),
+        Hint::QuoteText => "put the text in double quotes: `key: \"text\"`".into(),
+        Hint::CloseQuote => "a quote that is opened here, or above, is not closed".into(),
+        Hint::CloseBracket => "a bracket that is opened here, or above, is not closed".into(),
+        Hint::Indentation => "begin the line in the same column as the keys beside it, with spaces".into(),
     }
 }
 

@@ -278,21 +278,16 @@ mod tests {
         let tag = |text| Tag::parse(text).expect("a tag");
         let field = |text| FieldKey::parse(text).expect("a field");
         let time = |text| NaiveDateTime::parse_from_str(text, CIVIL).expect("a time");
-        let table: [(&str, fn(&mut Rule)); 4] = [
-            ("as it is", |_rule| {}),
-            ("no fields, no page", |rule| {
-                rule.template.fields = None;
-                rule.page = None;
-            }),
-            ("long term, skip", |rule| {
-                rule.template.kind = TemplateKind::LongTerm;
-                rule.missed = MissedPolicy::Skip;
-            }),
-            ("all", |rule| rule.missed = MissedPolicy::All { max: 7 }),
+        let template = rule().template;
+        let table = [
+            ("as it is", rule()),
+            ("no page", Rule { page: None, ..rule() }),
+            ("no fields", Rule { template: Template { fields: None, ..template.clone() }, ..rule() }),
+            ("long term", Rule { template: Template { kind: TemplateKind::LongTerm, ..template }, ..rule() }),
+            ("skip", Rule { missed: MissedPolicy::Skip, ..rule() }),
+            ("all", Rule { missed: MissedPolicy::All { max: 7 }, ..rule() }),
         ];
-        for (what, change) in table {
-            let mut rule = rule();
-            change(&mut rule);
+        for (what, rule) in table {
             assert_eq!(decode(&encode(&rule)).expect(what), rule, "{what}");
         }
         let mut full = rule();

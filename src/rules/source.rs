@@ -3,6 +3,7 @@
 //! An error must never print a secret or an openid (promise P9), also not when an admin wrote one where it
 //! does not belong; so a line is shown only when nothing around it speaks of such things.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -14,8 +15,6 @@ use super::problem::Problem;
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How much of a line is shown, in characters.
 const MAX_SHOWN: usize = 120;
-/// How far up a line's parents are looked for; beyond it the line is not shown.
-const MAX_PARENT_LINES: usize = 300;
 /// Words of lines that are not shown, nor what is indented under them.
 const HIDDEN_WORDS: [&str; 7] = ["secret", "token", "aes_key", "openid", "whsec_", "password", "proxy"];
 
@@ -40,6 +39,8 @@ pub(super) struct Source {
     text: String,
     /// Byte offset of the beginning of each line.
     lines: Vec<usize>,
+    /// Which lines must not be shown; most files are never asked.
+    hidden: OnceCell<Vec<bool>>,
 }
 
 impl Source {
@@ -58,7 +59,7 @@ impl Source {
                 lines.push(at + 1);
             }
         }
-        Self { name: name.to_owned(), text, lines }
+        Self { name: name.to_owned(), text, lines, hidden: OnceCell::new() }
     }
 
     /// Checks bytes that came from a file called `name`.
@@ -138,32 +139,38 @@ impl Source {
 
     /// Whether the line, or one that it is indented under, speaks of secrets or openids.
     fn is_hidden(&self, number: u32) -> bool {
-        let speaks = |line: &str| {
-            let line = line.to_ascii_lowercase();
-            HIDDEN_WORDS.iter().any(|word| line.contains(word))
-        };
-        let mut indent = depth(self.line(number));
-        if speaks(self.line(number)) {
-            return true;
-        }
-        for (steps, above) in (1..number).rev().enumerate() {
-            let line = self.line(above);
-            if indent == 0 {
-                return false;
-            }
-            if steps >= MAX_PARENT_LINES {
-                return true;
-            }
-            if line.trim().is_empty() || line.trim_start().starts_with('#') || depth(line) >= indent {
-                continue;
-            }
-            if speaks(line) {
-                return true;
-            }
-            indent = depth(line);
-        }
-        false
+        let hidden = self.hidden.get_or_init(|| hidden_lines(self));
+        let n = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+        hidden.get(n).copied().unwrap_or(true)
     }
+}
+
+/// For each line, whether it must not be shown.
+fn hidden_lines(source: &Source) -> Vec<bool> {
+    let speaks = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        // A URL with a user has a password in it.
+        HIDDEN_WORDS.iter().any(|word| line.contains(word)) || line.contains("://") && line.contains('@')
+    };
+    // Depth and answer of the lines that the current one is indented under.
+    let mut parents: Vec<(usize, bool)> = Vec::new();
+    let numbers = 1..=u32::try_from(source.lines.len()).unwrap_or(u32::MAX);
+    numbers
+        .map(|number| {
+            let line = source.line(number);
+            let empty = line.trim().is_empty() || line.trim_start().starts_with('#');
+            if !empty {
+                while parents.last().is_some_and(|(above, _)| *above >= depth(line)) {
+                    parents.pop();
+                }
+            }
+            let hidden = speaks(line) || parents.last().is_some_and(|(_, hidden)| *hidden);
+            if !empty {
+                parents.push((depth(line), hidden));
+            }
+            hidden
+        })
+        .collect()
 }
 
 /// How deep a line is indented; an item of a list is below a key that stands in the same column.

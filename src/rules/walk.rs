@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::diagnostic::{Diagnostic, Findings};
 use super::names::nearest;
-use super::problem::Problem;
+use super::problem::{Hint, Problem};
 use super::source::{Source, Spot};
 use super::yaml::{Key, Node, Value};
 use crate::domain::id::BadId;
@@ -120,7 +120,14 @@ impl Walk<'_> {
             Value::Broken => return,
         };
         let (of, example) = (wanted.of.to_owned(), wanted.example.to_owned());
-        self.report(node.spot, &Problem::WrongShape { of, needs, found, example });
+        // `key：value` and `key:value` are texts to YAML, where a map was meant.
+        let text = node.as_text().filter(|_| needs.starts_with("a map")).unwrap_or_default();
+        let hint = if text.contains('：') {
+            Some(Hint::FullWidth('：'))
+        } else {
+            text.contains(':').then_some(Hint::SpaceAfterColon)
+        };
+        self.report(node.spot, &Problem::WrongShape { of, needs, found, example, hint });
     }
 
     /// `true` or `false`; the other words that YAML once had for them are refused.

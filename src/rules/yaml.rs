@@ -8,11 +8,12 @@
 use std::collections::HashMap;
 
 use serde_saphyr::budget::{BudgetBreach, EnforcingPolicy, check_yaml_budget};
-use serde_saphyr::granit_parser::{self, ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError};
+use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::diagnostic::{Diagnostic, Findings};
-use super::problem::{Hint, Problem, Unquoted};
+use super::problem::{Problem, Unquoted};
 use super::source::{Source, Spot};
+use super::syntax::explain;
 
 /// How deep values may be nested; the deepest that a key allows is 8.
 pub const MAX_DEPTH: usize = 32;
@@ -107,7 +108,7 @@ pub(super) fn parse(source: &Source, found: &mut Findings) -> Option<Node> {
             }
         },
     }
-    let mut builder = Builder { source, found, open: Vec::new(), root: None, n_documents: 0 };
+    let mut builder = Builder { source, found, open: Vec::new(), root: None, n_documents: 0, last: None };
     let mut options = granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -159,11 +160,18 @@ struct Builder<'a> {
     open: Vec<Open>,
     root: Option<Node>,
     n_documents: usize,
+    /// Place and code of what was reported last.
+    last: Option<(u32, u32, &'static str)>,
 }
 
 impl Builder<'_> {
+    /// Reports a problem, but not again what was said of the same place just before.
     fn report(&mut self, spot: Spot, problem: &Problem) {
-        self.found.add(Diagnostic::new(self.source, spot, problem));
+        let this = Some((spot.line, spot.column, problem.code()));
+        if self.last != this {
+            self.found.add(Diagnostic::new(self.source, spot, problem));
+        }
+        self.last = this;
     }
 
     /// Takes one event; `false` ends the reading.
@@ -280,7 +288,11 @@ impl Builder<'_> {
             Items::Map { entries, seen, key } => (entries, seen, key),
         };
         match std::mem::replace(key, KeyState::None) {
-            KeyState::Of(name) => entries.push((name, node)),
+            KeyState::Of(name) => {
+                // What is not there is shown where it is missed.
+                let spot = if matches!(node.value, Value::Nothing) { name.spot } else { node.spot };
+                entries.push((name, Node { spot, ..node }));
+            }
             KeyState::Dropped => {}
             KeyState::None => {
                 *key = KeyState::Dropped;
@@ -320,8 +332,7 @@ impl Builder<'_> {
 
     fn scan_error(&mut self, error: &ScanError) {
         let at = *error.marker();
-        let spot = spot_between(at, at);
-        let (spot, problem) = explain(self.source, spot, error);
+        let (spot, problem) = explain(self.source, spot_between(at, at), error);
         self.report(spot, &problem);
     }
 }
@@ -330,97 +341,4 @@ fn spot_between(start: Marker, end: Marker) -> Spot {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let length = if start.line() == end.line() { end.col().saturating_sub(start.col()) } else { 1 };
     Spot { line: number(start.line()).max(1), column: number(start.col() + 1), length: number(length).max(1) }
-}
-
-/// What a mistake in the grammar probably is, from the line that it was found in and the one above.
-fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, Problem) {
-    let above = (1..spot.line).rev().find(|n| !source.line(*n).trim().is_empty());
-    for line in [Some(spot.line), above].into_iter().flatten() {
-        let text = source.line(line);
-        let place = |found: &str| {
-            let at = text.find(found).unwrap_or(0);
-            let before = text.get(..at).map_or(0, |before| before.chars().count());
-            let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            Spot { line, column: number(before + 1), length: number(found.chars().count()) }
-        };
-        let value =
-            text.split_once(": ").map_or_else(|| text.trim_start_matches([' ', '-']), |(_, v)| v.trim());
-        if value.starts_with("*/") || value.starts_with("* ") {
-            return (place(value), Problem::Unquoted(Unquoted::Cron));
-        }
-        if value.starts_with("{{") || value.starts_with("{%") {
-            return (place(value), Problem::Unquoted(Unquoted::Expression));
-        }
-        if let Some(mark) = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%')) {
-            return (place(value), Problem::Unquoted(Unquoted::Mark(mark)));
-        }
-        let lead: String = text.chars().take_while(|c| c.is_whitespace()).collect();
-        if lead.contains('\t') {
-            return (place("\t"), Problem::Tab);
-        }
-    }
-    let problem = match error.kind() {
-        ErrorKind::RecursionLimitExceeded => Problem::TooDeep { max: MAX_DEPTH },
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar
-        | ErrorKind::TabAtBlockScalarStart => Problem::Tab,
-        kind => {
-            let lines = [Some(spot.line), above].into_iter().flatten();
-            let hint =
-                lines.filter_map(|n| full_width(source.line(n))).next().or_else(|| hint(source, spot, kind));
-            Problem::Syntax { what: error.info().to_owned(), hint }
-        }
-    };
-    (spot, problem)
-}
-
-/// The first character of the Chinese keyboard that stands where YAML has a sign of its own.
-fn full_width(line: &str) -> Option<Hint> {
-    let mut quoted = None;
-    for c in line.chars() {
-        match (quoted, c) {
-            (None, '"' | '\'') => quoted = Some(c),
-            (Some(open), c) if c == open => quoted = None,
-            (None, '#') => return None,
-            (
-                None,
-                '：' | '，' | '“' | '”' | '‘' | '’' | '［' | '］' | '｛' | '｝' | '【' | '】' | '\u{3000}'
-                | '\u{a0}' | '－' | '＃',
-            ) => {
-                return Some(Hint::FullWidth(c));
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
-    match kind {
-        ErrorKind::UnclosedQuotedScalar
-        | ErrorKind::InvalidTrailingDoubleQuotedScalar
-        | ErrorKind::InvalidTrailingSingleQuotedScalar
-        | ErrorKind::DocumentIndicatorInQuotedScalar => Some(Hint::CloseQuote),
-        ErrorKind::UnclosedFlowCollection { .. }
-        | ErrorKind::MisplacedFlowCollectionEnd
-        | ErrorKind::MismatchedFlowCollectionEnd { .. }
-        | ErrorKind::UnexpectedEofFlowMapping
-        | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::ExpectedFlowMappingSeparator
-        | ErrorKind::ExpectedFlowSequenceSeparator => Some(Hint::CloseBracket),
-        ErrorKind::MappingValueNotAllowed => Some(Hint::QuoteText),
-        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => Some(Hint::SpaceAfterColon),
-        ErrorKind::InvalidIndentation
-        | ErrorKind::ExpectedBlockMappingKey
-        | ErrorKind::ExpectedBlockSequenceEntry
-        | ErrorKind::MappingKeyNotAllowed => {
-            let line = source.line(spot.line);
-            let glued =
-                line.split_once(':').is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(' '));
-            Some(if glued { Hint::SpaceAfterColon } else { Hint::Indentation })
-        }
-        _ => None,
-    }
 }

@@ -17,8 +17,11 @@ const DEFAULT_CONFIGS: [&str; 2] = ["./tixing.yaml", "/etc/tixing/tixing.yaml"];
 /// Largest secret file that is read, in bytes: a longer one is the wrong file.
 const MAX_SECRET_BYTES: u64 = 16 * 1024;
 
+/// Gives the value of a variable.
+type Lookup = Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+
 /// A set of environment variables: the process's, or one that a test states.
-pub struct Environment(Box<dyn Fn(&str) -> Option<OsString> + Send + Sync>);
+pub struct Environment(Lookup);
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,12 +107,12 @@ impl Environment {
                 };
                 let fix = format!("add `LoadCredential={name}:PATH` to the unit (systemctl edit tixing)");
                 // systemd made the folder for this service alone, so who may read it needs no check.
-                Ok(Secret { value: secret_file(&Path::new(&folder).join(name), what, fix)?, warning: None })
+                Ok(Secret { value: secret_file(&Path::new(&folder).join(name), &what, &fix)?, warning: None })
             }
             SecretSource::File(path) => {
                 let what = format!("secret file `{}`", path.display());
-                let fix = "write the secret into it, readable by the daemon's user (chmod 600)".to_owned();
-                let value = secret_file(path, what.clone(), fix)?;
+                let fix = "write the secret into it, readable by the daemon's user (chmod 600)";
+                let value = secret_file(path, &what, fix)?;
                 let open = path.metadata().is_ok_and(|file| file.mode() & 0o004 != 0);
                 let warning = open.then(|| format!("{what} can be read by every user; chmod o-rwx"));
                 Ok(Secret { value, warning })
@@ -180,13 +183,13 @@ impl Environment {
 }
 
 /// The text of a secret file without one trailing newline.
-fn secret_file(path: &Path, what: String, fix: String) -> Result<SecretString, SecretError> {
-    let error = |fix: String, cause| SecretError { what: what.clone(), fix, cause };
-    let n_bytes = path.metadata().map_err(|cause| error(fix.clone(), Some(cause)))?.len();
+fn secret_file(path: &Path, what: &str, fix: &str) -> Result<SecretString, SecretError> {
+    let error = |fix: String, cause| SecretError { what: what.to_owned(), fix, cause };
+    let n_bytes = path.metadata().map_err(|cause| error(fix.to_owned(), Some(cause)))?.len();
     if n_bytes > MAX_SECRET_BYTES {
         return Err(error(format!("{n_bytes} bytes are no secret; is it the right file?"), None));
     }
-    let mut bytes = std::fs::read(path).map_err(|cause| error(fix.clone(), Some(cause)))?;
+    let mut bytes = std::fs::read(path).map_err(|cause| error(fix.to_owned(), Some(cause)))?;
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
@@ -240,7 +243,7 @@ mod tests {
             SecretSource::File(folder.path().join("none")),
             SecretSource::File(file("empty", b"\n", 0o600)),
             SecretSource::File(file("binary", b"SECRET\xff", 0o600)),
-            SecretSource::File(file("huge", &[b'S'; 20_000], 0o600)),
+            SecretSource::File(file("huge", &"S".repeat(20_000).into_bytes(), 0o600)),
             SecretSource::Env("EMPTY".into()),
         ];
         for source in bad {
@@ -259,7 +262,8 @@ mod tests {
 
     #[test]
     fn the_rest_of_the_environment() {
-        let table: [(&[(&str, &str)], Option<&str>, bool, Language); 5] = [
+        type Case = (&'static [(&'static str, &'static str)], Option<&'static str>, bool, Language);
+        let table: [Case; 5] = [
             (&[], None, false, Language::English),
             (
                 &[("HOME", "/h"), ("NO_COLOR", "1")],

@@ -93,21 +93,22 @@ mod tests {
         }
     }
 
+    #[derive(Clone)]
+    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn the_subscriber_writes_an_event_in_one_call() {
         let out = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let shared = std::sync::Arc::clone(&out);
-        #[derive(Clone)]
-        struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-        impl Write for Shared {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let writer = PlainLines(move || Shared(std::sync::Arc::clone(&shared)));
         let subscriber =
             tracing_subscriber::fmt().with_writer(writer).with_ansi(false).without_time().finish();

@@ -204,7 +204,8 @@ pub fn digest(what: ImportKind, app: &App) -> Sha256 {
 /// The digest as it goes over the socket.
 #[must_use]
 pub fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let nibble = |n: u8| char::from_digit(u32::from(n), 16).expect("4 bits are a hex digit");
+    digest.finalize().iter().flat_map(|byte| [nibble(byte >> 4), nibble(byte & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Result<[u8; 32], Failure> {

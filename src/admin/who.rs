@@ -102,6 +102,9 @@ impl Desk {
 }
 
 /// The app that a command means: the named one, or the only one.
+///
+/// # Errors
+/// 65 for an unknown name, 64 when there are several and none is named, 78 when there is none.
 pub fn app<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a App, Failure> {
     let names = || config.apps.keys().map(AppName::as_str).collect::<Vec<_>>().join(", ");
     match name {
@@ -117,6 +120,9 @@ pub fn app<'a>(config: &'a Config, name: Option<&str>) -> Result<&'a App, Failur
 }
 
 /// The template of `app` that `text` names, by its name or by the platform's id.
+///
+/// # Errors
+/// 65, with the names that there are.
 pub fn template<'a>(app: &'a App, text: &str) -> Result<&'a Template, Failure> {
     let named = app.templates.values().find(|t| t.name.as_str() == text);
     named.or_else(|| app.templates.values().find(|t| t.id.as_str() == text)).ok_or_else(|| {

@@ -41,7 +41,6 @@ pub(super) fn run(text: &str, args: &Next, printer: &mut Printer) -> Result<Exit
     let when = When::Cron(cron);
     let mut print = |due: Due| {
         let row = DueRow { due_at: utc(due.at), local: local(due.at, zone), remark: remark(&due, zone) };
-        after = due.at;
         let line = serde_json::to_string(&row).expect("texts become JSON");
         broken_pipe(printer.line(&line))
     };
@@ -54,12 +53,14 @@ pub(super) fn run(text: &str, args: &Next, printer: &mut Printer) -> Result<Exit
             }
             for due in dues {
                 print(due)?;
+                after = due.at;
             }
         }
     }
     for _ in 0..args.count.unwrap_or(0) {
         let Some(due) = next(&when, zone, dst, after) else { break };
         print(due)?;
+        after = due.at;
     }
     broken_pipe(printer.end())?;
     Ok(Exit::Done)

@@ -115,9 +115,9 @@ fn check(what: ImportKind, app: &App, file: &Path) -> Result<Checked, Failure> {
 }
 
 fn open(file: &Path) -> Result<BufReader<File>, Failure> {
-    let opened = File::open(file).and_then(|opened| match opened.metadata()?.is_dir() {
-        true => Err(io::ErrorKind::IsADirectory.into()),
-        false => Ok(opened),
+    let opened = File::open(file).and_then(|opened| {
+        let folder = opened.metadata()?.is_dir();
+        if folder { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(opened) }
     });
     let opened =
         opened.map_err(|error| Failure::data(format!("cannot read `{}`: {error}", file.display())))?;
@@ -154,7 +154,7 @@ fn changed(file: &Path) -> Failure {
 }
 
 /// Reads an answer of one object: a figure of it, and `granted`.
-async fn figure(mut reply: Reply<'_>, key: &str) -> Result<(u64, u64), Failure> {
+async fn figure(mut reply: Reply, key: &str) -> Result<(u64, u64), Failure> {
     let mut found = (0, 0);
     while let Some(frame) = reply.next().await {
         match frame {

@@ -58,14 +58,14 @@ fn number(value: &Value, key: &str) -> u64 {
 
 fn import(value: &Value) -> String {
     let (rows, before) = (number(value, "rows"), number(value, "before"));
-    let mut text = format!("{} of {rows} rows imported now", rows.saturating_sub(before));
+    let mut parts = vec![format!("{} of {rows} rows imported now", rows.saturating_sub(before))];
     if before > 0 {
-        text += &format!(", {before} were there already");
+        parts.push(format!("{before} were there already"));
     }
     if let Some(asked) = value["asked"].as_u64().filter(|asked| *asked > 0) {
-        text += &format!("; {} granted of {asked} asked for", number(value, "granted"));
+        parts.push(format!("{} granted of {asked} asked for", number(value, "granted")));
     }
-    text
+    parts.join(", ")
 }
 
 fn fsck(value: &Value) -> String {
@@ -172,7 +172,7 @@ mod tests {
         let value = serde_json::json!({"rows": 100, "before": 40, "asked": 300, "granted": 299});
         assert_eq!(
             import(&value),
-            "60 of 100 rows imported now, 40 were there already; 299 granted of 300 asked for"
+            "60 of 100 rows imported now, 40 were there already, 299 granted of 300 asked for"
         );
         let value = serde_json::json!({"ok": false, "accounts": 1, "grants": 2, "deliveries": 3,
             "violations": [{"code": "unbalanced", "text": "one more"}]});

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
     match run(cli, &environment) {
         Ok(exit) => ExitCode::from(exit.code()),
         // The reader of the result has gone, and with it whoever would read an error.
-        Err(Failure { exit: Exit::Done, .. }) => ExitCode::SUCCESS,
+        Err(Failure { exit: Exit::Done, message: _ }) => ExitCode::SUCCESS,
         Err(failure) => {
             print::error(&failure.message);
             ExitCode::from(failure.exit.code())
@@ -72,14 +72,14 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, Failure> {
                 args.files.into_iter().filter(|file| Some(file) != among.as_ref()).collect();
             check::run(among.as_deref().unwrap_or(&path), &files, args.output.json)
         }
-        Command::Next(args) => match &args.cron {
-            Some(text) => cron::run(text, &args, &mut printer(args.output, looks::DUES, no_color)),
-            None => {
-                let span_s = span(&args.span)?;
-                let request = Request::Next { rule: args.rule, span_s, at: args.at };
-                ask(request, args.output, looks::NEXT, Without::StoreAndRules)
+        Command::Next(args) => {
+            if let Some(text) = &args.cron {
+                return cron::run(text, &args, &mut printer(args.output, looks::DUES, no_color));
             }
-        },
+            let span_s = span(&args.span)?;
+            let request = Request::Next { rule: args.rule, span_s, at: args.at };
+            ask(request, args.output, looks::NEXT, Without::StoreAndRules)
+        }
         Command::Reload(output) => match load(&path) {
             // The daemon would refuse the same file, and the way to it is in that file.
             Err(failure) => refused_reload(&path, output, failure),
@@ -186,9 +186,11 @@ fn refused_reload(path: &Path, output: Output, failure: Failure) -> Result<Exit,
 
 /// A reader that went away ends the command well; any other failure to print is one.
 fn broken_pipe(printed: io::Result<()>) -> Result<(), Failure> {
-    printed.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::new(Exit::Done, String::new()),
-        _ => Failure::new(Exit::Internal, format!("cannot print the result: {error}")),
+    printed.map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure::new(Exit::Done, String::new());
+        }
+        Failure::new(Exit::Internal, format!("cannot print the result: {error}"))
     })
 }
 

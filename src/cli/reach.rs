@@ -63,9 +63,9 @@ pub(super) struct Connection {
 
 /// An answer under way.
 #[derive(Debug)]
-pub(super) enum Reply<'a> {
+pub(super) enum Reply {
     /// From the daemon; what has come of an unfinished line.
-    Daemon(Incoming, Vec<u8>, std::marker::PhantomData<&'a ()>),
+    Daemon(Incoming, Vec<u8>),
     /// From the desk.
     Desk(Answer),
 }
@@ -82,20 +82,18 @@ impl Reach {
         let shown = socket.display();
         match connected {
             Ok(Ok(stream)) => return Connection::over(stream).await.map(Self::Daemon),
-            Ok(Err(error)) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {}
-                io::ErrorKind::PermissionDenied => {
-                    return Err(Failure::new(
-                        Exit::NotPermitted,
-                        format!(
-                            "the admin socket `{shown}` is not open to this user; try `sudo -u tixing tixing …`, or join the socket's group"
-                        ),
-                    ));
-                }
-                _ => {
-                    return Err(Failure::new(Exit::NoDaemon, format!("the admin socket `{shown}`: {error}")));
-                }
-            },
+            Ok(Err(error)) if is_absent(&error) => {}
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(Failure::new(
+                    Exit::NotPermitted,
+                    format!(
+                        "the admin socket `{shown}` is not open to this user; try `sudo -u tixing tixing …`, or join the socket's group"
+                    ),
+                ));
+            }
+            Ok(Err(error)) => {
+                return Err(Failure::new(Exit::NoDaemon, format!("the admin socket `{shown}`: {error}")));
+            }
             Err(_late) => {
                 return Err(Failure::new(
                     Exit::NoDaemon,
@@ -129,12 +127,12 @@ impl Reach {
     ///
     /// # Errors
     /// The daemon refused it or went away.
-    pub(super) async fn ask(&mut self, request: Request) -> Result<Reply<'_>, Failure> {
+    pub(super) async fn ask(&mut self, request: Request) -> Result<Reply, Failure> {
         match self {
             Self::Desk(desk) => Ok(Reply::Desk(desk.run(request))),
             Self::Daemon(connection) => {
                 let body = connection.ask(&request).await?;
-                Ok(Reply::Daemon(body, Vec::new(), std::marker::PhantomData))
+                Ok(Reply::Daemon(body, Vec::new()))
             }
         }
     }
@@ -183,12 +181,12 @@ fn gone(error: &hyper::Error) -> Failure {
     )
 }
 
-impl Reply<'_> {
+impl Reply {
     /// The next piece of the answer; the last is always [`Frame::End`], then `None`.
     pub(super) async fn next(&mut self) -> Option<Frame> {
         match self {
             Self::Desk(answer) => answer.next().await,
-            Self::Daemon(body, rest, _) => loop {
+            Self::Daemon(body, rest) => loop {
                 if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = rest.drain(..=end).collect();
                     return Some(Frame::from_wire(&String::from_utf8_lossy(&line)));
@@ -209,6 +207,11 @@ impl Reply<'_> {
             },
         }
     }
+}
+
+/// Nobody listens there.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Refuses a store folder that belongs to somebody else. One that is missing is made by whoever comes first.

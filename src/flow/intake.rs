@@ -17,7 +17,7 @@ use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
-use crate::domain::recipient::{FieldValue, Fields};
+use crate::domain::recipient::{FieldValue, Fields, Profile};
 use crate::domain::zone::Zone;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;

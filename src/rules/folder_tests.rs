@@ -221,9 +221,7 @@ fn sizes_have_their_bounds() {
 
 #[test]
 fn the_number_of_rules_has_its_bound() {
-    let many = |name: &str, n: usize| {
-        format!("rules:\n{}", lines(n, |n| format!("  {name}{n}: {{}}")))
-    };
+    let many = |name: &str, n: usize| format!("rules:\n{}", lines(n, |n| format!("  {name}{n}: {{}}")));
     let (a, b) = (many("a", MAX_RULES - 1), many("b", 2));
     let report = check_folder(&[
         ("tixing.yaml", CONFIG_TEXT.as_bytes()),

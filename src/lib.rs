@@ -26,9 +26,7 @@ pub mod wechat;
 pub mod flow;
 
 pub mod admin;
-pub mod hook;
 
-pub mod daemon;
 pub mod settings;
 pub mod systemd;
 pub mod telemetry;

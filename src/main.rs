@@ -1,3 +1,7 @@
 //! The `tixing` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tixing::cli::main()
+}

@@ -110,7 +110,12 @@ enum Done {
     Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>, Ready),
     /// No token, so nothing was marked.
     NoToken(Vec<Item>, Reply),
-    Answered { item: Item, mark: Mark, started_at: DateTime<Utc>, sent: Sent },
+    Answered {
+        item: Item,
+        mark: Mark,
+        started_at: DateTime<Utc>,
+        sent: Sent,
+    },
 }
 
 impl Dispatch {
@@ -188,7 +193,8 @@ impl Dispatch {
         self.wake(now);
         self.expire(now);
         let live = self.current.get();
-        let (Some(app), Some(client)) = (live.config.apps.get(&self.name), live.clients.get(&self.name)) else {
+        let (Some(app), Some(client)) = (live.config.apps.get(&self.name), live.clients.get(&self.name))
+        else {
             return Ok(());
         };
         let slots = match self.pause {
@@ -353,12 +359,9 @@ impl Dispatch {
 
     fn answered(&mut self, mut item: Item, mark: Mark, started_at: DateTime<Utc>, sent: &Sent) {
         let now = self.clock.now();
-        let tried = Tried {
-            n_attempts: item.attempts + 1,
-            n_busy: item.n_busy,
-            past: item.past,
-        };
-        self.jitter = self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let tried = Tried { n_attempts: item.attempts + 1, n_busy: item.n_busy, past: item.past };
+        self.jitter =
+            self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let decision = retry::decide(&sent.reply, tried, now, item.deadline, self.jitter >> 16);
         let stated = match decision {
             Decision::Wait { at, .. } => Some(at),
@@ -381,7 +384,14 @@ impl Dispatch {
     }
 
     /// Queues a settlement; the slot and the lane are free from here on.
-    fn settle(&mut self, mut item: Item, mark: Mark, started_at: Option<DateTime<Utc>>, end: End, now: DateTime<Utc>) {
+    fn settle(
+        &mut self,
+        mut item: Item,
+        mark: Mark,
+        started_at: Option<DateTime<Utc>>,
+        end: End,
+        now: DateTime<Utc>,
+    ) {
         self.lanes.remove(&item.message.to);
         // Whether it is decided or the engine fails shows in the store's progress, which the daemon watches.
         let _queued = self.store.settle(vec![Settlement { mark, started_at, end, now }]);
@@ -530,9 +540,9 @@ impl Dispatch {
         let until = waiting.into_iter().chain(pause).filter(|at| *at > now).min();
         let until = until.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default());
         let rate = match self.starts.front() {
-            Some(start) if !self.marked.is_empty() => {
-                (*start + Duration::from_secs(1)).saturating_sub(self.clock.elapsed()).max(Duration::from_millis(1))
-            }
+            Some(start) if !self.marked.is_empty() => (*start + Duration::from_secs(1))
+                .saturating_sub(self.clock.elapsed())
+                .max(Duration::from_millis(1)),
             Some(_) | None => MAX_SLEEP,
         };
         until.min(rate).min(MAX_SLEEP)

@@ -24,8 +24,8 @@ use crate::plan::audience::{self, Selector};
 use crate::plan::render::{Compiled, Input};
 use crate::rules::snapshot;
 use crate::store::{
-    CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, Member, Occurrence, Piece, PieceOutcome, Store, Unavailable,
-    Walk, Walked, Want, slot_bytes,
+    CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, Member, Occurrence, Piece, PieceOutcome, Store,
+    Unavailable, Walk, Walked, Want, slot_bytes,
 };
 
 /// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
@@ -140,7 +140,8 @@ impl Walker {
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
             let store = Arc::clone(&self.store);
-            let (app, template, from) = (occurrence.app.clone(), occurrence.template.clone(), position.clone());
+            let (app, template, from) =
+                (occurrence.app.clone(), occurrence.template.clone(), position.clone());
             let mut gathering = Gathering::default();
             let mut after = from.clone();
             let mut walk = Walk::GoesOn;
@@ -292,7 +293,12 @@ impl Walker {
 }
 
 impl Ready {
-    fn render(&self, occurrence: &Occurrence, openid: &OpenId, profile: &Profile) -> Result<Message, SkipReason> {
+    fn render(
+        &self,
+        occurrence: &Occurrence,
+        openid: &OpenId,
+        profile: &Profile,
+    ) -> Result<Message, SkipReason> {
         let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
         self.compiled.render(&Input { openid, profile, due: &due })
     }

@@ -17,7 +17,7 @@ use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
-use crate::domain::recipient::{FieldValue, Fields};
+use crate::domain::recipient::{FieldValue, Fields, Profile};
 use crate::domain::zone::Zone;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
@@ -301,7 +301,12 @@ struct Seen {
 }
 
 /// What a report's statuses book, and what they do not.
-fn answers(app: &App, report: &ReportIn, speaker: Speaker, arrived_at: DateTime<Utc>) -> (Vec<Answer>, Vec<Ignored>) {
+fn answers(
+    app: &App,
+    report: &ReportIn,
+    speaker: Speaker,
+    arrived_at: DateTime<Utc>,
+) -> (Vec<Answer>, Vec<Ignored>) {
     let accepted_at = arrived_at - TimeDelta::seconds(i64::from(report.age_s));
     let grant = Grant {
         accepted_at,
@@ -320,7 +325,9 @@ fn answers(app: &App, report: &ReportIn, speaker: Speaker, arrived_at: DateTime<
     for (id, status) in results {
         let known = app.templates.values().find(|template| template.id.as_str() == id);
         let choice = match status.as_str() {
-            "accept" | "acceptWithAudio" | "acceptWithAlert" | "acceptWithForcePush" => Ok(Choice::Accept(grant)),
+            "accept" | "acceptWithAudio" | "acceptWithAlert" | "acceptWithForcePush" => {
+                Ok(Choice::Accept(grant))
+            }
             "reject" => Ok(Choice::Reject(accepted_at)),
             "ban" | "filter" => Err("not_granted"),
             _ => Err("unknown_status"),
@@ -329,8 +336,14 @@ fn answers(app: &App, report: &ReportIn, speaker: Speaker, arrived_at: DateTime<
             (Some(template), Ok(choice)) => {
                 answers.push(Answer { template: template.id.clone(), kind: template.kind, choice });
             }
-            (None, _) => ignored.push(Ignored { template: id.clone(), status: status.clone(), why: "unknown_template" }),
-            (Some(_), Err(why)) => ignored.push(Ignored { template: id.clone(), status: status.clone(), why }),
+            (None, _) => ignored.push(Ignored {
+                template: id.clone(),
+                status: status.clone(),
+                why: "unknown_template",
+            }),
+            (Some(_), Err(why)) => {
+                ignored.push(Ignored { template: id.clone(), status: status.clone(), why })
+            }
         }
     }
     (answers, ignored)
@@ -338,7 +351,8 @@ fn answers(app: &App, report: &ReportIn, speaker: Speaker, arrived_at: DateTime<
 
 /// First 8 bytes of a hash of the appointment, as grants keep it.
 fn bound_hash(kind: &Kind, id: &AppointmentId) -> u64 {
-    let digest = Sha256::new().chain_update(kind.as_str()).chain_update([0]).chain_update(id.as_str()).finalize();
+    let digest =
+        Sha256::new().chain_update(kind.as_str()).chain_update([0]).chain_update(id.as_str()).finalize();
     digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 

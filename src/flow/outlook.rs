@@ -70,7 +70,8 @@ impl Outlook {
                 dues.sort_unstable();
                 let covered = balances.get(template).copied().unwrap_or(0);
                 // A standing acceptance covers every due time.
-                let standing = rule.template.kind == crate::domain::template::TemplateKind::LongTerm && covered > 0;
+                let standing =
+                    rule.template.kind == crate::domain::template::TemplateKind::LongTerm && covered > 0;
                 let first = dues.get(usize::try_from(covered).unwrap_or(usize::MAX)).copied();
                 first.filter(|_| !standing).map(|due| (due, rule))
             })

@@ -16,7 +16,10 @@ pub async fn recover(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unava
     let decided = store.recover(now).await?;
     store.wait(decided.number).await?;
     if decided.value > 0 {
-        warn!(n = decided.value, "{} deliveries were under way when the last run ended; they are in doubt", decided.value);
+        warn!(
+            n = decided.value,
+            "{} deliveries were under way when the last run ended; they are in doubt", decided.value
+        );
     }
     Ok(decided.value)
 }

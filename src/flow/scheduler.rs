@@ -122,7 +122,10 @@ impl Scheduler {
                 bytes: snapshot::encode(rule),
             };
             // A rule that changed while the daemon runs takes effect at the next due time, never for one that has passed.
-            let changed = self.rules.get(id).is_some_and(|old| old.rule.when != rule.when || old.rule.zone != rule.zone);
+            let changed = self
+                .rules
+                .get(id)
+                .is_some_and(|old| old.rule.when != rule.when || old.rule.zone != rule.zone);
             if changed && now > planned.cursor {
                 self.advance(&mut planned, now, Vec::new()).await?;
             }
@@ -218,7 +221,8 @@ fn found(rule: &Rule, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccur
     let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
     let mut records = Records { rule, grace, list: Vec::new() };
     // What is beyond grace is missed under every policy and only counted, however much it is.
-    let horizon = now.checked_sub_signed(grace).map_or(cursor, |at| at - TimeDelta::milliseconds(1)).max(cursor);
+    let horizon =
+        now.checked_sub_signed(grace).map_or(cursor, |at| at - TimeDelta::milliseconds(1)).max(cursor);
     for due in windows(rule, Window { after: cursor, until: horizon }) {
         records.push(due, Verdict::Missed);
     }
@@ -236,7 +240,8 @@ fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
     let mut after = Some(window.after);
     std::iter::from_fn(move || {
         let from = after.filter(|after| *after < window.until)?;
-        let dues = recurrence::occurrences(&rule.when, rule.zone, Dst::Auto, Window { after: from, ..window });
+        let dues =
+            recurrence::occurrences(&rule.when, rule.zone, Dst::Auto, Window { after: from, ..window });
         let full = dues.len() == recurrence::MAX_OCCURRENCES;
         after = dues.last().filter(|_| full).map(|due| due.at);
         Some(dues)
@@ -261,7 +266,12 @@ impl Records<'_> {
             last.due = due;
             last.missed = last.missed.map(|n| n + 1);
         } else {
-            self.list.push(NewOccurrence { due, zone: self.rule.zone, deadline: due.at + self.grace, missed });
+            self.list.push(NewOccurrence {
+                due,
+                zone: self.rule.zone,
+                deadline: due.at + self.grace,
+                missed,
+            });
         }
     }
 }

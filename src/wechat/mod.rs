@@ -59,8 +59,14 @@ pub struct Options {
 impl Options {
     fn digest(&self) -> [u8; 32] {
         let proxy = self.proxy.as_deref().unwrap_or_default();
-        let parts =
-            [self.appid.as_str(), self.secret.expose_secret(), &self.base_url, proxy, &self.state, &self.lang];
+        let parts = [
+            self.appid.as_str(),
+            self.secret.expose_secret(),
+            &self.base_url,
+            proxy,
+            &self.state,
+            &self.lang,
+        ];
         let mut hash = Sha256::new();
         for part in parts {
             hash.update((part.len() as u64).to_be_bytes());

@@ -33,7 +33,8 @@ fn wrong_imports(room: &str, text: &str) -> Vec<String> {
             let sideways = other == own && named != room;
             let foreign = room == "sandbox" && named != "sandbox" && named != "clock";
             if other > own || sideways || foreign {
-                wrong.push(format!("line {}: {room} (floor {own}) names {named} (floor {other})", number + 1));
+                wrong
+                    .push(format!("line {}: {room} (floor {own}) names {named} (floor {other})", number + 1));
             }
         }
         if code.contains("super::super::super") {

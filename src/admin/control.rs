@@ -1,0 +1,87 @@
+//! What the desk needs of a running daemon; without one there is no [`Control`].
+//!
+//! The daemon implements it; the desk only puts what it says into the shapes that operators rely on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::id::{AppName, RuleId};
+use crate::rules::Diagnostic;
+
+/// A running daemon, as far as operators steer it.
+pub trait Control: fmt::Debug + Send + Sync + 'static {
+    /// Reads the files and takes them over, or refuses them; one at a time, a second call waits.
+    ///
+    /// When it returns with `ok`, the new set is live.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>>;
+
+    /// How the daemon is now. Cheap; called by `status`, `/readyz` and `/metrics`.
+    fn status(&self) -> StatusParts;
+}
+
+/// How a reload went.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// Whether the new set is live; else the old one stays.
+    pub ok: bool,
+    /// What was found, errors and warnings.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Rules that are new.
+    pub added: Vec<RuleId>,
+    /// Rules that are different.
+    pub changed: Vec<RuleId>,
+    /// Rules that are gone or disabled.
+    pub removed: Vec<RuleId>,
+    /// Settings that changed and need a restart, each a key of `tixing.yaml`.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// What only the daemon knows of itself.
+#[derive(Clone, Debug)]
+pub struct StatusParts {
+    /// Reports are taken and reminders are sent.
+    pub ready: bool,
+    /// Why nothing is sent, when an operator or a restore holds everything.
+    pub hold: Option<String>,
+    /// Sentences on what needs a person.
+    pub needs_attention: Vec<String>,
+    /// Each app's state.
+    pub apps: BTreeMap<AppName, AppState>,
+    /// Rules that are held, and why.
+    pub held_rules: Vec<(RuleId, String)>,
+    /// Whether the wall clock can be believed.
+    pub clock: ClockState,
+    /// Which zone data decides, such as `2026a (/usr/share/zoneinfo)`.
+    pub zone_data: String,
+    /// The last reload, or the start.
+    pub reload: Reloaded,
+    /// Counts reloads from 1.
+    pub generation: u64,
+    /// Where the hook listens.
+    pub hook: Option<SocketAddr>,
+}
+
+/// How an app is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppState {
+    /// Messages are sent.
+    Sending,
+    /// Nothing is sent, for this reason; it is probed, and goes on by itself.
+    Paused(String),
+}
+
+/// Whether the wall clock can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockState {
+    /// It can.
+    Ok,
+    /// It is before the build date or the high-water mark, or has jumped.
+    Behind,
+}

@@ -1,0 +1,312 @@
+//! The desk: every operation of operators, written once, for the socket and for a command that opens
+//! the store itself.
+//!
+//! Lists rest on durable state, like the answers of the hook: after each page the desk waits until what
+//! it read is synced. It starts no tasks of its own; an answer works while it is read.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::answer::{Answer, Exit, Failure, Lines};
+use super::control::{AppState, ClockState, Control, Reloaded, StatusParts};
+use super::instant::utc;
+use super::mask::Masks;
+use super::request::{DoubtVerdict, Request};
+use super::who;
+use crate::clock::Clock;
+use crate::domain::id::{DeliveryId, RuleId};
+use crate::flow::live::{Current, Live};
+use crate::rules::Diagnostic;
+use crate::store::{DoubtWord, Store};
+
+/// The operators' operations. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Desk(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    store: Arc<dyn Store>,
+    current: Current,
+    clock: Clock,
+    control: Option<Arc<dyn Control>>,
+    masks: OnceCell<Masks>,
+}
+
+impl Desk {
+    /// A desk over `store`, for the apps and rules in force; without `control`, no daemon runs.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        current: Current,
+        clock: Clock,
+        control: Option<Arc<dyn Control>>,
+    ) -> Self {
+        Self(Arc::new(Parts { store, current, clock, control, masks: OnceCell::new() }))
+    }
+
+    /// Answers `request`; nothing happens before the answer is read.
+    #[must_use]
+    pub fn run(&self, request: Request) -> Answer {
+        let desk = self.clone();
+        Answer::of(|lines| async move { desk.answer(request, &lines).await })
+    }
+
+    async fn answer(&self, request: Request, lines: &Lines) -> Result<Exit, Failure> {
+        match request {
+            Request::ConsentsShow { app, who, reveal } => {
+                self.consents_show(app.as_deref(), who.as_deref(), reveal, lines).await
+            }
+            Request::ConsentsGrant { app, who, template, n, reveal } => {
+                self.consents_grant(app.as_deref(), &who, &template, n, reveal, lines).await
+            }
+            Request::Imported { digest } => self.imported(&digest, lines).await,
+            Request::Import { what, app, digest, first, rows } => {
+                self.import(what, app.as_deref(), &digest, first, &rows, lines).await
+            }
+            Request::OccurrencesList { rule } => self.occurrences_list(rule.as_deref(), lines).await,
+            Request::DeliveriesList { rule, reveal } => {
+                self.deliveries_list(rule.as_deref(), reveal, lines).await
+            }
+            Request::DoubtList { reveal } => self.doubt_list(reveal, lines).await,
+            Request::DoubtSettle { id, verdict } => self.doubt_settle(&id, verdict, lines).await,
+            Request::Next { rule, span_s, at } => {
+                self.next(rule.as_deref(), span_s, at.as_deref(), lines).await
+            }
+            Request::Fsck => self.fsck(lines).await,
+            Request::Status => self.status(lines).await,
+            Request::Reload => self.reload(lines).await,
+        }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    pub(super) fn live(&self) -> Arc<Live> {
+        self.0.current.get()
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.0.clock.now()
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub(super) fn control(&self) -> Option<&dyn Control> {
+        self.0.control.as_deref()
+    }
+
+    pub(super) async fn masks(&self) -> Result<Masks, Failure> {
+        let masks = self.0.masks.get_or_try_init(|| Masks::of_store(self.store())).await?;
+        Ok(masks.clone())
+    }
+
+    /// Waits until everything that was read so far is durable.
+    pub(super) async fn synced(&self) -> Result<(), Failure> {
+        Ok(self.store().wait(self.store().decided()).await?)
+    }
+
+    async fn doubt_settle(&self, id: &str, verdict: DoubtVerdict, lines: &Lines) -> Result<Exit, Failure> {
+        let id =
+            DeliveryId::parse(id).map_err(|bad| Failure::data(format!("`{}`: {bad}", who::short(id))))?;
+        let word = match verdict {
+            DoubtVerdict::Sent => DoubtWord::Sent,
+            DoubtVerdict::Failed => DoubtWord::Failed,
+        };
+        let settled = self.store().settle_doubt(id, word, self.now()).await?;
+        self.store().wait(settled.number).await?;
+        let state = self.store().delivery(id)?.map(|delivery| delivery.state.as_str());
+        if !settled.value {
+            return Err(Failure::data(match state {
+                Some(state) => format!("delivery {id} is not in doubt, it is {state}"),
+                None => format!("there is no delivery {id}"),
+            }));
+        }
+        tracing::info!(delivery.id = %id, "Delivery {id} in doubt settled by an operator as {}", state.unwrap_or("gone"));
+        lines.row(&serde_json::json!({ "id": id.to_string(), "state": state })).await?;
+        Ok(Exit::Done)
+    }
+
+    async fn fsck(&self, lines: &Lines) -> Result<Exit, Failure> {
+        #[derive(Serialize)]
+        struct Violation {
+            code: &'static str,
+            text: String,
+        }
+        #[derive(Serialize)]
+        struct Shape {
+            ok: bool,
+            accounts: u64,
+            grants: u64,
+            deliveries: u64,
+            violations: Vec<Violation>,
+        }
+        let found = self.store().fsck().await?.value;
+        let ok = found.violations.is_empty();
+        let violations = found.violations.into_iter().map(|(code, text)| Violation { code, text }).collect();
+        let (accounts, grants, deliveries) = (found.accounts, found.grants, found.deliveries);
+        lines.row(&Shape { ok, accounts, grants, deliveries, violations }).await?;
+        Ok(if ok { Exit::Done } else { Exit::NotInOrder })
+    }
+
+    async fn reload(&self, lines: &Lines) -> Result<Exit, Failure> {
+        let Some(control) = self.control() else { return Err(no_daemon()) };
+        let reloaded = control.reload().await;
+        lines.row(&ReloadShape::of(&reloaded)).await?;
+        Ok(if reloaded.ok { Exit::Done } else { Exit::NotInOrder })
+    }
+
+    async fn status(&self, lines: &Lines) -> Result<Exit, Failure> {
+        let Some(control) = self.control() else { return Err(no_daemon()) };
+        let parts = control.status();
+        let figures = self.store().figures()?;
+        let live = self.live();
+        let in_order = parts.in_order();
+        let open: BTreeMap<&str, u64> = figures.open.iter().map(|(state, n)| (state.as_str(), *n)).collect();
+        let shape = StatusShape {
+            ready: parts.ready,
+            version: env!("CARGO_PKG_VERSION"),
+            hold: parts.hold,
+            needs_attention: parts.needs_attention,
+            apps: parts
+                .apps
+                .into_iter()
+                .map(|(name, state)| (name.to_string(), AppShape::of(state)))
+                .collect(),
+            rules: RulesShape {
+                loaded: live.rules.rules.len(),
+                held: parts
+                    .held_rules
+                    .into_iter()
+                    .map(|(rule, reason)| HeldShape { rule: rule.to_string(), reason })
+                    .collect(),
+            },
+            clock: match parts.clock {
+                ClockState::Ok => "ok",
+                ClockState::Behind => "behind",
+            },
+            open,
+            store: StoreShape {
+                disk_bytes: figures.disk_bytes,
+                n_groups: figures.n_groups,
+                last_sync_us: figures.last_sync_us,
+            },
+            zone_data: parts.zone_data,
+            reload: ReloadShape::of(&parts.reload),
+            generation: parts.generation,
+            hook: parts.hook.map(|address| address.to_string()),
+        };
+        lines.row(&shape).await?;
+        Ok(if in_order { Exit::Done } else { Exit::NotInOrder })
+    }
+}
+
+impl StatusParts {
+    /// Whether nothing here needs a person.
+    #[must_use]
+    pub fn in_order(&self) -> bool {
+        self.ready
+            && self.hold.is_none()
+            && self.needs_attention.is_empty()
+            && self.held_rules.is_empty()
+            && self.reload.ok
+            && self.clock == ClockState::Ok
+            && self.apps.values().all(|state| *state == AppState::Sending)
+    }
+}
+
+fn no_daemon() -> Failure {
+    Failure::new(
+        Exit::NoDaemon,
+        "no daemon runs here; start it with `tixing run` or `systemctl start tixing`",
+    )
+}
+
+/// Parses a rule id that was typed.
+pub(super) fn rule_id(text: &str) -> Result<RuleId, Failure> {
+    RuleId::parse(text).map_err(|bad| Failure::data(format!("`{}`: {bad}", who::short(text))))
+}
+
+#[derive(Serialize)]
+struct StatusShape {
+    ready: bool,
+    version: &'static str,
+    hold: Option<String>,
+    needs_attention: Vec<String>,
+    apps: BTreeMap<String, AppShape>,
+    rules: RulesShape,
+    clock: &'static str,
+    open: BTreeMap<&'static str, u64>,
+    store: StoreShape,
+    zone_data: String,
+    reload: ReloadShape,
+    generation: u64,
+    hook: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AppShape {
+    state: &'static str,
+    reason: Option<String>,
+}
+
+impl AppShape {
+    fn of(state: AppState) -> Self {
+        match state {
+            AppState::Sending => Self { state: "ok", reason: None },
+            AppState::Paused(reason) => Self { state: "paused", reason: Some(reason) },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RulesShape {
+    loaded: usize,
+    held: Vec<HeldShape>,
+}
+
+#[derive(Serialize)]
+struct HeldShape {
+    rule: String,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct StoreShape {
+    disk_bytes: u64,
+    n_groups: u64,
+    last_sync_us: u64,
+}
+
+#[derive(Serialize)]
+struct ReloadShape {
+    at: String,
+    ok: bool,
+    diagnostics: Vec<Value>,
+    added: Vec<String>,
+    changed: Vec<String>,
+    removed: Vec<String>,
+    needs_restart: Vec<&'static str>,
+}
+
+impl ReloadShape {
+    fn of(reloaded: &Reloaded) -> Self {
+        let names = |rules: &[RuleId]| rules.iter().map(RuleId::to_string).collect();
+        Self {
+            at: utc(reloaded.at),
+            ok: reloaded.ok,
+            diagnostics: reloaded.diagnostics.iter().map(Diagnostic::to_json).collect(),
+            added: names(&reloaded.added),
+            changed: names(&reloaded.changed),
+            removed: names(&reloaded.removed),
+            needs_restart: reloaded.needs_restart.clone(),
+        }
+    }
+}

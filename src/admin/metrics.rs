@@ -1,0 +1,65 @@
+//! Figures for Prometheus, in its text format: few, with fixed names and labels.
+//!
+//! No label comes from data: states and versions only, so the number of series has a bound.
+
+use std::fmt::Write as _;
+
+use super::desk::Desk;
+use crate::domain::delivery::State;
+use crate::store::Unavailable;
+
+impl Desk {
+    /// The text of `GET /metrics`.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the store failed.
+    pub fn metrics(&self) -> Result<String, Unavailable> {
+        let figures = self.store().figures()?;
+        let count = |state: State| figures.open.get(&state).copied().unwrap_or(0);
+        let status = self.control().map(super::control::Control::status);
+        let mut text = String::new();
+        let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
+            // Writing to a String cannot fail.
+            let _ok = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+            for (labels, value) in samples {
+                let _ok = writeln!(text, "{name}{labels} {value}");
+            }
+        };
+        let open: Vec<(String, u64)> = State::ALL
+            .into_iter()
+            .filter(|state| state.is_open())
+            .map(|state| (format!("{{state=\"{}\"}}", state.as_str()), count(state)))
+            .collect();
+        let plain = |value: u64| [(String::new(), value)];
+        gauge("tixing_deliveries_open", "Deliveries that are being worked on.", &open);
+        gauge(
+            "tixing_deliveries_in_doubt",
+            "Sends whose outcome nobody knows.",
+            &plain(count(State::InDoubt)),
+        );
+        gauge("tixing_rules", "Rules in force.", &plain(self.live().rules.rules.len() as u64));
+        gauge("tixing_store_disk_bytes", "Bytes of the store on disk.", &plain(figures.disk_bytes));
+        gauge("tixing_store_groups", "Durable groups since the start.", &plain(figures.n_groups));
+        gauge("tixing_store_last_sync_us", "Microseconds of the last sync.", &plain(figures.last_sync_us));
+        if let Some(status) = status {
+            gauge(
+                "tixing_ready",
+                "1 while reports are taken and reminders are sent.",
+                &plain(u64::from(status.ready)),
+            );
+            gauge(
+                "tixing_needs_attention",
+                "Things that need a person.",
+                &plain(status.needs_attention.len() as u64),
+            );
+            gauge(
+                "tixing_last_reload_ok",
+                "1 when the last reload was taken over.",
+                &plain(u64::from(status.reload.ok)),
+            );
+        }
+        let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+        gauge("tixing_build_info", "Always 1.", &[(version, 1)]);
+        Ok(text)
+    }
+}

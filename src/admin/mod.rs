@@ -1,0 +1,17 @@
+//! The operators' door: what they ask, and the answers, the same through the socket and without a daemon.
+//!
+//! [`desk::Desk`] holds the operations; [`server`] puts them behind a unix socket, the command line
+//! calls them directly when no daemon runs. Nothing here prints, and nothing decides about deliveries.
+
+pub mod answer;
+pub mod control;
+pub mod desk;
+mod forecast;
+pub mod import;
+pub mod instant;
+mod lists;
+pub mod mask;
+mod metrics;
+pub mod request;
+pub mod server;
+pub mod who;

@@ -1,0 +1,174 @@
+//! What an operator can ask for, as it goes over the socket.
+//!
+//! Texts arrive as they were typed and are parsed by the desk, so that the command line and the
+//! socket refuse the same things with the same words.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One request to the desk.
+///
+/// `who` is an openid, a `ref`, or a mask (`~` and 10 characters) as lists show it; `app` is a name of
+/// `tixing.yaml`, needed only where several are configured; instants are RFC 3339.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Accounts of consents; one person's, or all.
+    ConsentsShow {
+        /// One app's only.
+        app: Option<String>,
+        /// One person's only.
+        who: Option<String>,
+        /// Show openids in clear.
+        reveal: bool,
+    },
+    /// Grants by the operator's word.
+    ConsentsGrant {
+        /// Whose mini program.
+        app: Option<String>,
+        /// For whom; an unknown openid becomes a recipient.
+        who: String,
+        /// Name or id of the template.
+        template: String,
+        /// How many, 1–100.
+        n: u32,
+        /// Show the openid in clear.
+        reveal: bool,
+    },
+    /// How far the import with this digest came.
+    Imported {
+        /// 64 hex digits.
+        digest: String,
+    },
+    /// The next piece of an import.
+    Import {
+        /// What its rows are.
+        what: ImportKind,
+        /// Whose mini program.
+        app: Option<String>,
+        /// Digest of the whole file and of what it is imported as, 64 hex digits.
+        digest: String,
+        /// Index of the first row here.
+        first: u64,
+        /// The lines of the file, at most [`crate::store::MAX_IMPORT_ROWS`].
+        rows: Vec<String>,
+    },
+    /// Occurrences in the order they were opened.
+    OccurrencesList {
+        /// One rule's only.
+        rule: Option<String>,
+    },
+    /// Deliveries, occurrence by occurrence.
+    DeliveriesList {
+        /// One rule's only.
+        rule: Option<String>,
+        /// Show openids in clear.
+        reveal: bool,
+    },
+    /// Deliveries in doubt, the longest first.
+    DoubtList {
+        /// Show openids in clear.
+        reveal: bool,
+    },
+    /// An operator's word on a delivery in doubt.
+    DoubtSettle {
+        /// Its id.
+        id: String,
+        /// What is known of it.
+        verdict: DoubtVerdict,
+    },
+    /// What is due next, and who would get it.
+    Next {
+        /// One rule's only.
+        rule: Option<String>,
+        /// How far to look, in seconds.
+        span_s: u64,
+        /// As if it were this instant.
+        at: Option<String>,
+    },
+    /// Proves the books.
+    Fsck,
+    /// How the daemon is.
+    Status,
+    /// Takes over the files as they are now.
+    Reload,
+}
+
+/// What the rows of an import are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportKind {
+    /// `{"openid","template","n"}`.
+    Consents,
+    /// The body of `PUT /v1/recipients/{openid}` plus `openid`.
+    People,
+}
+
+/// An operator's word on a delivery in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DoubtVerdict {
+    /// It arrived.
+    Sent,
+    /// Nothing left.
+    Failed,
+}
+
+impl Request {
+    /// What it is called in logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConsentsShow { .. } => "consents show",
+            Self::ConsentsGrant { .. } => "consents grant",
+            Self::Imported { .. } => "imported",
+            Self::Import { .. } => "import",
+            Self::OccurrencesList { .. } => "occurrences list",
+            Self::DeliveriesList { .. } => "deliveries list",
+            Self::DoubtList { .. } => "doubt list",
+            Self::DoubtSettle { .. } => "doubt settle",
+            Self::Next { .. } => "next",
+            Self::Fsck => "fsck",
+            Self::Status => "status",
+            Self::Reload => "reload",
+        }
+    }
+
+    /// Whether it changes anything: such requests are told in the log with who asked.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::ConsentsGrant { .. } | Self::Import { .. } | Self::DoubtSettle { .. } | Self::Reload => {
+                true
+            }
+            Self::ConsentsShow { .. }
+            | Self::Imported { .. }
+            | Self::OccurrencesList { .. }
+            | Self::DeliveriesList { .. }
+            | Self::DoubtList { .. }
+            | Self::Next { .. }
+            | Self::Fsck
+            | Self::Status => false,
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name()) // its texts can be openids
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_does_not_print_whom_it_is_about() {
+        let request = Request::ConsentsShow { app: None, who: Some("oSECRETSECRET".into()), reveal: true };
+        assert_eq!(format!("{request:?}"), "consents show");
+        let wire = serde_json::to_string(&request).expect("JSON");
+        assert_eq!(wire, r#"{"do":"consents_show","app":null,"who":"oSECRETSECRET","reveal":true}"#);
+    }
+}

@@ -1,0 +1,311 @@
+//! The command line's words, as clap reads them. What they do is elsewhere.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+/// Sends WeChat mini-program subscription messages at their due times.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tixing",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 a checked thing is not in order, 64 usage, 65 bad data, 69 no daemon,\n\
+                  75 store held by another process or failing, 77 not permitted, 78 bad configuration."
+)]
+pub(super) struct Cli {
+    /// The configuration [default: ./tixing.yaml, else /etc/tixing/tixing.yaml]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the daemon
+    Run,
+    /// Run the daemon against a fake platform, with a page to try it; needs no account
+    Demo(Demo),
+    /// Check the configuration and all schedule files
+    Check(Check),
+    /// Show what is due next, and who would get it; or try a cron expression
+    Next(Next),
+    /// Make the running daemon take over the files as they are now
+    Reload(Output),
+    /// Show how the daemon is; exit 1 when something needs a person
+    Status(Output),
+    /// Accounts of consents
+    #[command(subcommand)]
+    Consents(Consents),
+    /// Recipients
+    #[command(subcommand)]
+    People(People),
+    /// Rules at their due times
+    #[command(subcommand)]
+    Occurrences(Occurrences),
+    /// Messages to recipients
+    #[command(subcommand)]
+    Deliveries(Deliveries),
+    /// Deliveries whose outcome nobody knows
+    #[command(subcommand)]
+    Doubt(Doubt),
+    /// Prove that the books balance; exit 1 when they do not
+    Fsck(Output),
+}
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Output {
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// How people are shown.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Reveal {
+    /// Show openids in clear
+    #[arg(long)]
+    pub(super) reveal: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where daemon and sandbox keep their books [default: under the user's state folder]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Where the page listens
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Tell only of these files
+    #[arg(value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("limit").args(["until", "count"])))]
+pub(super) struct Next {
+    /// One rule only
+    #[arg(long, value_name = "ID")]
+    pub(super) rule: Option<String>,
+    /// How far to look: 30m, 12h, 7d, 2w
+    #[arg(long = "for", value_name = "TIME", default_value = "7d")]
+    pub(super) span: String,
+    /// As if it were this instant, such as 2026-03-01T09:00:00+08:00
+    #[arg(long, value_name = "INSTANT")]
+    pub(super) at: Option<String>,
+    /// Try this expression: five fields, or six with seconds first
+    #[arg(long, value_name = "EXPR", requires_all = ["zone", "from", "limit"], conflicts_with_all = ["rule", "at", "span"])]
+    pub(super) cron: Option<String>,
+    /// The expression's time zone, such as Asia/Shanghai
+    #[arg(long, value_name = "ZONE", requires = "cron")]
+    pub(super) zone: Option<String>,
+    /// What becomes of times that a clock change skips or repeats
+    #[arg(long, value_enum, requires = "cron")]
+    pub(super) dst: Option<DstWord>,
+    /// Due times after this instant
+    #[arg(long, value_name = "INSTANT", requires = "cron")]
+    pub(super) from: Option<String>,
+    /// Due times up to this instant, itself included
+    #[arg(long, value_name = "INSTANT", requires = "cron")]
+    pub(super) until: Option<String>,
+    /// So many due times
+    #[arg(long, value_name = "N", requires = "cron")]
+    pub(super) count: Option<u32>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum DstWord {
+    /// As cron does: wild rules by the wall clock, others once
+    Auto,
+    /// Nothing for a skipped time, once for a repeated one
+    Skip,
+    /// Nothing for a skipped time, twice for a repeated one
+    Wall,
+    /// Later by the gap for a skipped time, once for a repeated one
+    Shift,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Consents {
+    /// Show accounts
+    Show {
+        /// One person's: an openid, a ref, or a mask as lists show it
+        #[arg(long, value_name = "WHO")]
+        openid: Option<String>,
+        /// One app's
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Grant by your word, for somebody who accepted elsewhere
+    Grant {
+        /// For whom: an openid, a ref, or a mask as lists show it
+        #[arg(long, value_name = "WHO")]
+        openid: String,
+        /// Name or id of the template
+        #[arg(long, value_name = "NAME|ID")]
+        template: String,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+        n: u32,
+        /// The app, where there are several
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Grant from a file of {"openid","template","n"}, one a line
+    Import(Import),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum People {
+    /// Put recipients from a file of {"openid","ref","tags","fields",…}, one a line
+    Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// The file; the same file again counts nothing
+    #[arg(value_name = "FILE.jsonl")]
+    pub(super) file: PathBuf,
+    /// The app, where there are several
+    #[arg(long, value_name = "NAME")]
+    pub(super) app: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Occurrences {
+    /// List them in the order they were opened
+    List {
+        /// One rule's
+        #[arg(long, value_name = "ID")]
+        rule: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Deliveries {
+    /// List them, occurrence by occurrence
+    List {
+        /// One rule's
+        #[arg(long, value_name = "ID")]
+        rule: Option<String>,
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Doubt {
+    /// List them, the longest in doubt first
+    List {
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Settle one by what you know of it
+    Settle {
+        /// Its id, as `doubt list` shows it
+        id: String,
+        /// What became of it
+        #[arg(long = "as", value_enum, value_name = "WORD")]
+        verdict: Verdict,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Verdict {
+    /// It arrived: its grant is used up
+    Sent,
+    /// Nothing left: its grant goes back
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_words_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_taken_and_what_is_usage() {
+        let good = [
+            "run --config x.yaml",
+            "--config x.yaml run",
+            "demo --state /tmp/x",
+            "check --json a.yaml b.yaml",
+            "next --rule a --for 7d --json",
+            "next --at 2026-03-01T09:00:00Z",
+            "next --cron 0_9_*_*_* --zone Asia/Shanghai --from 2026-03-01T00:00:00Z --count 3",
+            "next --cron 0_9_*_*_* --zone UTC --dst wall --from a --until b",
+            "reload --json",
+            "status",
+            "consents show --openid o123456789 --app a --reveal",
+            "consents grant --openid o123456789 --template t --n 100",
+            "consents import x.jsonl --app a --config y",
+            "people import x.jsonl",
+            "occurrences list --rule r --json",
+            "deliveries list --reveal",
+            "doubt list",
+            "doubt settle d1-2-3 --as sent",
+            "fsck --json",
+        ];
+        let parse = |line: &str| {
+            let words = line.split(' ').map(|word| word.replace('_', " "));
+            Cli::try_parse_from(std::iter::once("tixing".to_owned()).chain(words))
+        };
+        for line in good {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).expect_err("bad"));
+        }
+        let bad = [
+            "",
+            "rum",
+            "run --frobnicate",
+            "next --cron x --zone UTC --from a",
+            "next --cron x --from a --count 1",
+            "next --cron x --zone UTC --from a --count 1 --until b",
+            "next --cron x --zone UTC --from a --count 1 --rule r",
+            "next --zone UTC",
+            "consents grant --template t",
+            "consents grant --openid o --template t --n 0",
+            "consents grant --openid o --template t --n 101",
+            "doubt settle d1-2-3",
+            "doubt settle d1-2-3 --as lost",
+            "consents",
+        ];
+        for line in bad {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

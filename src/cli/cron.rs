@@ -1,0 +1,67 @@
+//! `next --cron`: what an expression means in a zone, without rules, store or daemon.
+
+use serde::Serialize;
+
+use super::args::{DstWord, Next};
+use super::broken_pipe;
+use super::print::Printer;
+use crate::admin::answer::{Exit, Failure};
+use crate::admin::instant::{local, parse, remark, utc};
+use crate::domain::occurrence::Due;
+use crate::domain::when::{Cron, When};
+use crate::domain::zone::Zone;
+use crate::plan::recurrence::{Dst, Window, next, occurrences};
+
+#[derive(Serialize)]
+struct DueRow {
+    due_at: String,
+    local: String,
+    remark: Option<String>,
+}
+
+/// Prints the due times of `text`, as many as asked for.
+///
+/// # Errors
+/// 64: expression, zone or instants cannot be read.
+pub(super) fn run(text: &str, args: &Next, printer: &mut Printer) -> Result<Exit, Failure> {
+    let usage = |what: &str, why: String| Failure::new(Exit::Usage, format!("{what}: {why}"));
+    let cron = Cron::parse(text)
+        .map_err(|bad| usage("--cron", format!("{bad} (at character {}); {}", bad.at + 1, bad.help)))?;
+    let zone = args.zone.as_deref().unwrap_or_default();
+    let zone = Zone::parse(zone)
+        .map_err(|bad| usage("--zone", format!("`{zone}`: {bad}; such as Asia/Shanghai")))?;
+    let instant = |what: &str, text: &str| parse(text).map_err(|bad| usage(what, bad));
+    let mut after = instant("--from", args.from.as_deref().unwrap_or_default())?;
+    let dst = match args.dst {
+        None | Some(DstWord::Auto) => Dst::Auto,
+        Some(DstWord::Skip) => Dst::Skip,
+        Some(DstWord::Wall) => Dst::Wall,
+        Some(DstWord::Shift) => Dst::Shift,
+    };
+    let when = When::Cron(cron);
+    let mut print = |due: Due| {
+        let row = DueRow { due_at: utc(due.at), local: local(due.at, zone), remark: remark(&due, zone) };
+        let line = serde_json::to_string(&row).expect("texts become JSON");
+        broken_pipe(printer.line(&line))
+    };
+    if let Some(until) = &args.until {
+        let until = instant("--until", until)?;
+        loop {
+            let dues = occurrences(&when, zone, dst, Window { after, until });
+            if dues.is_empty() {
+                break;
+            }
+            for due in dues {
+                print(due)?;
+                after = due.at;
+            }
+        }
+    }
+    for _ in 0..args.count.unwrap_or(0) {
+        let Some(due) = next(&when, zone, dst, after) else { break };
+        print(due)?;
+        after = due.at;
+    }
+    broken_pipe(printer.end())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,184 @@
+//! How results look to people: which columns a table has, and single objects as text.
+
+use serde_json::Value;
+
+use super::print::Look;
+
+pub(super) const CONSENTS: Look = Look::Table(&[
+    "app",
+    "openid",
+    "template",
+    "kind",
+    "granted",
+    "available",
+    "reserved",
+    "in_doubt",
+    "consumed",
+    "voided",
+    "suspect",
+]);
+pub(super) const GRANT: Look =
+    Look::Table(&["app", "openid", "template", "n", "granted", "available", "reserved", "in_doubt"]);
+pub(super) const OCCURRENCES: Look = Look::Table(&[
+    "rule",
+    "local",
+    "zone",
+    "state",
+    "reason",
+    "n",
+    "audience",
+    "sent",
+    "undelivered",
+    "presumed_sent",
+    "refused",
+    "failed",
+    "expired",
+    "cancelled",
+    "in_doubt",
+    "open",
+    "skipped",
+]);
+pub(super) const DELIVERIES: Look =
+    Look::Table(&["id", "rule", "due_at", "openid", "state", "reason", "attempts", "msgid", "settled_at"]);
+pub(super) const SETTLED: Look = Look::Table(&["id", "state"]);
+pub(super) const NEXT: Look = Look::Table(&["rule", "local", "zone", "would_send", "would_skip", "remark"]);
+pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
+pub(super) const IMPORT: Look = Look::Text(import);
+pub(super) const FSCK: Look = Look::Text(fsck);
+pub(super) const STATUS: Look = Look::Text(status);
+pub(super) const RELOAD: Look = Look::Text(reload);
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("-")
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key].as_u64().unwrap_or_default()
+}
+
+fn import(value: &Value) -> String {
+    let (rows, before) = (number(value, "rows"), number(value, "before"));
+    let mut parts = vec![format!("{} of {rows} rows imported now", rows.saturating_sub(before))];
+    if before > 0 {
+        parts.push(format!("{before} were there already"));
+    }
+    if let Some(asked) = value["asked"].as_u64().filter(|asked| *asked > 0) {
+        parts.push(format!("{} granted of {asked} asked for", number(value, "granted")));
+    }
+    parts.join(", ")
+}
+
+fn fsck(value: &Value) -> String {
+    let counted = format!(
+        "{} accounts, {} grants, {} deliveries counted",
+        number(value, "accounts"),
+        number(value, "grants"),
+        number(value, "deliveries")
+    );
+    if value["ok"] == true {
+        return format!("the books balance: {counted}");
+    }
+    let violations = value["violations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut lines = vec![format!("the books do not balance, {} violations: {counted}", violations.len())];
+    lines
+        .extend(violations.iter().map(|found| format!("  {}: {}", text(found, "code"), text(found, "text"))));
+    lines.join("\n")
+}
+
+fn reload(value: &Value) -> String {
+    let mut lines = diagnostics(value);
+    if value["ok"] == true {
+        let n = |key: &str| value[key].as_array().map_or(0, Vec::len);
+        lines.push(format!(
+            "the files are in force: {} rules added, {} changed, {} removed",
+            n("added"),
+            n("changed"),
+            n("removed")
+        ));
+    } else {
+        lines.push("the files were refused; what was in force stays in force".to_owned());
+    }
+    let restart = value["needs_restart"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.extend(restart.iter().map(|key| format!("needs restart: {}", key.as_str().unwrap_or_default())));
+    lines.join("\n")
+}
+
+fn diagnostics(value: &Value) -> Vec<String> {
+    let found = value["diagnostics"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let line = |found: &Value| {
+        format!(
+            "{}:{}:{}: {}[{}]: {}\n  help: {}",
+            text(found, "file"),
+            number(found, "line"),
+            number(found, "column"),
+            text(found, "severity"),
+            text(found, "code"),
+            text(found, "message"),
+            text(found, "help")
+        )
+    };
+    found.iter().map(line).collect()
+}
+
+fn status(value: &Value) -> String {
+    let mut lines = Vec::new();
+    let ready = if value["ready"] == true { "ready" } else { "not ready" };
+    lines.push(format!("tixing {} is {ready}, hook at {}", text(value, "version"), text(value, "hook")));
+    if let Some(hold) = value["hold"].as_str() {
+        lines.push(format!("everything is on hold: {hold}"));
+    }
+    if let Some(apps) = value["apps"].as_object() {
+        for (name, app) in apps {
+            let reason = app["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
+            lines.push(format!("app {name}: {}{reason}", text(app, "state")));
+        }
+    }
+    lines.push(format!("rules: {} loaded", number(&value["rules"], "loaded")));
+    for held in value["rules"]["held"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        lines.push(format!("  held: {}: {}", text(held, "rule"), text(held, "reason")));
+    }
+    let open: Vec<String> = value["open"]
+        .as_object()
+        .map(|open| open.iter().map(|(state, n)| format!("{n} {state}")).collect())
+        .unwrap_or_default();
+    lines.push(format!(
+        "open deliveries: {}",
+        if open.is_empty() { "none".to_owned() } else { open.join(", ") }
+    ));
+    lines.push(format!("clock: {}, zone data: {}", text(value, "clock"), text(value, "zone_data")));
+    let store = &value["store"];
+    lines.push(format!(
+        "store: {} KiB, {} groups since the start, last sync {} µs",
+        number(store, "disk_bytes") / 1024,
+        number(store, "n_groups"),
+        number(store, "last_sync_us")
+    ));
+    let reload = &value["reload"];
+    let ok = if reload["ok"] == true { "in force" } else { "refused" };
+    lines.push(format!("files as of {}: {ok}", text(reload, "at")));
+    lines.extend(diagnostics(reload));
+    for need in value["needs_attention"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        lines.push(format!("needs attention: {}", need.as_str().unwrap_or_default()));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_objects_read_as_sentences() {
+        let value = serde_json::json!({"rows": 100, "before": 40, "asked": 300, "granted": 299});
+        assert_eq!(
+            import(&value),
+            "60 of 100 rows imported now, 40 were there already, 299 granted of 300 asked for"
+        );
+        let value = serde_json::json!({"ok": false, "accounts": 1, "grants": 2, "deliveries": 3,
+            "violations": [{"code": "unbalanced", "text": "one more"}]});
+        assert_eq!(
+            fsck(&value),
+            "the books do not balance, 1 violations: 1 accounts, 2 grants, 3 deliveries counted\n  unbalanced: one more"
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! The command line: words in, requests to the desk, results and exit codes out.
+//!
+//! It decides nothing about consents or deliveries; what a request does is the same whether the daemon
+//! answers it or a desk that this command opens itself.
+
+mod args;
+mod check;
+mod cron;
+mod import;
+mod looks;
+mod print;
+mod reach;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use self::args::{Cli, Command, Consents, Deliveries, Doubt, Occurrences, Output, People, Verdict};
+use self::print::{Look, Printer};
+use self::reach::{Reach, Without};
+use crate::admin::answer::{Exit, Failure, Frame};
+use crate::admin::request::{DoubtVerdict, ImportKind, Request};
+use crate::domain::config::Config;
+use crate::rules;
+use crate::settings::Environment;
+use crate::telemetry;
+
+/// Runs the program with the arguments of this process; answers its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; clap prints them to stdout, mistakes to stderr.
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _closed = error.print();
+            return ExitCode::from(if asked { Exit::Done.code() } else { Exit::Usage.code() });
+        }
+    };
+    let environment = Environment::process();
+    match run(cli, &environment) {
+        Ok(exit) => ExitCode::from(exit.code()),
+        // The reader of the result has gone, and with it whoever would read an error.
+        Err(Failure { exit: Exit::Done, message: _ }) => ExitCode::SUCCESS,
+        Err(failure) => {
+            print::error(&failure.message);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn run(cli: Cli, environment: &Environment) -> Result<Exit, Failure> {
+    let Cli { config: named, command } = cli;
+    let path = named.clone().unwrap_or_else(|| environment.default_config());
+    let no_color = environment.no_color();
+    let ask = |request, output, look, without| ask(&path, request, printer(output, look, no_color), without);
+    match command {
+        Command::Run => {
+            telemetry::init(environment);
+            run_daemon(&path)
+        }
+        Command::Demo(args) => {
+            telemetry::init(environment);
+            run_demo(args, environment)
+        }
+        Command::Check(args) => {
+            let among = if named.is_none() { check::config_among(&args.files).cloned() } else { None };
+            let files: Vec<PathBuf> =
+                args.files.into_iter().filter(|file| Some(file) != among.as_ref()).collect();
+            check::run(among.as_deref().unwrap_or(&path), &files, args.output.json)
+        }
+        Command::Next(args) => {
+            if let Some(text) = &args.cron {
+                return cron::run(text, &args, &mut printer(args.output, looks::DUES, no_color));
+            }
+            let span_s = span(&args.span)?;
+            let request = Request::Next { rule: args.rule, span_s, at: args.at };
+            ask(request, args.output, looks::NEXT, Without::StoreAndRules)
+        }
+        Command::Reload(output) => match load(&path) {
+            // The daemon would refuse the same file, and the way to it is in that file.
+            Err(failure) => refused_reload(&path, output, failure),
+            Ok(_) => ask(Request::Reload, output, looks::RELOAD, Without::Nothing),
+        },
+        Command::Status(output) => ask(Request::Status, output, looks::STATUS, Without::Nothing),
+        Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
+        Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
+            let request = Request::ConsentsShow { app, who, reveal: reveal.reveal };
+            ask(request, output, looks::CONSENTS, Without::Store)
+        }
+        Command::Consents(Consents::Grant { openid: who, template, n, app, reveal, output }) => {
+            let request = Request::ConsentsGrant { app, who, template, n, reveal: reveal.reveal };
+            ask(request, output, looks::GRANT, Without::Store)
+        }
+        Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, no_color),
+        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, no_color),
+        Command::Occurrences(Occurrences::List { rule, output }) => {
+            ask(Request::OccurrencesList { rule }, output, looks::OCCURRENCES, Without::Store)
+        }
+        Command::Deliveries(Deliveries::List { rule, reveal, output }) => {
+            let request = Request::DeliveriesList { rule, reveal: reveal.reveal };
+            ask(request, output, looks::DELIVERIES, Without::Store)
+        }
+        Command::Doubt(Doubt::List { reveal, output }) => {
+            ask(Request::DoubtList { reveal: reveal.reveal }, output, looks::DELIVERIES, Without::Store)
+        }
+        Command::Doubt(Doubt::Settle { id, verdict, output }) => {
+            let verdict = match verdict {
+                Verdict::Sent => DoubtVerdict::Sent,
+                Verdict::Failed => DoubtVerdict::Failed,
+            };
+            ask(Request::DoubtSettle { id, verdict }, output, looks::SETTLED, Without::Store)
+        }
+    }
+}
+
+/// CALL SITE of the daemon: `tixing run`.
+fn run_daemon(_config: &Path) -> Result<Exit, Failure> {
+    Err(Failure::new(Exit::Internal, "`run` is not linked"))
+}
+
+/// CALL SITE of the demo: `tixing demo`.
+fn run_demo(_args: args::Demo, _environment: &Environment) -> Result<Exit, Failure> {
+    Err(Failure::new(Exit::Internal, "`demo` is not linked"))
+}
+
+fn printer(output: Output, look: Look, no_color: bool) -> Printer {
+    if output.json { Printer::json() } else { Printer::people(look, no_color) }
+}
+
+/// A runtime for one command: it waits for one thing at a time.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))
+}
+
+/// The configuration that a command works with.
+fn load(path: &Path) -> Result<Config, Failure> {
+    match rules::load_config(path) {
+        Ok(loaded) => Ok(loaded.value),
+        Err(found) => Err(Failure::new(Exit::Config, found.to_string())),
+    }
+}
+
+/// Sends one request and prints its answer.
+fn ask(path: &Path, request: Request, mut printer: Printer, without: Without) -> Result<Exit, Failure> {
+    let config = load(path)?;
+    runtime()?.block_on(async {
+        let mut reach = Reach::find(config, without).await?;
+        let mut reply = reach.ask(request).await?;
+        while let Some(frame) = reply.next().await {
+            match frame {
+                Frame::Line(line) => broken_pipe(printer.line(&line))?,
+                Frame::Note(note) => print::note(&note),
+                Frame::End(end) => {
+                    broken_pipe(printer.end())?;
+                    return match end.message {
+                        Some(message) => Err(Failure::new(end.exit, message)),
+                        None => Ok(end.exit),
+                    };
+                }
+            }
+        }
+        Err(Failure::new(Exit::Store, "the daemon stopped in the middle of the answer; try again"))
+    })
+}
+
+fn import(path: &Path, what: ImportKind, args: args::Import, no_color: bool) -> Result<Exit, Failure> {
+    let config = load(path)?;
+    let mut printer = printer(args.output, looks::IMPORT, no_color);
+    runtime()?.block_on(import::run(config, what, args.app, &args.file, &mut printer, no_color))
+}
+
+fn refused_reload(path: &Path, output: Output, failure: Failure) -> Result<Exit, Failure> {
+    if !output.json {
+        return Err(Failure::new(Exit::NotInOrder, failure.message));
+    }
+    let report = rules::check(path).to_json();
+    let refused = serde_json::json!({ "at": null, "ok": false, "diagnostics": report["diagnostics"] });
+    broken_pipe(print::say(&refused.to_string()))?;
+    Ok(Exit::NotInOrder)
+}
+
+/// A reader that went away ends the command well; any other failure to print is one.
+fn broken_pipe(printed: io::Result<()>) -> Result<(), Failure> {
+    printed.map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure::new(Exit::Done, String::new());
+        }
+        Failure::new(Exit::Internal, format!("cannot print the result: {error}"))
+    })
+}
+
+/// Seconds of a time such as `30m`, `12h`, `7d`, `2w`.
+fn span(text: &str) -> Result<u64, Failure> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400)];
+    let parsed = units.into_iter().find_map(|(unit, seconds)| {
+        let n: u64 = text.trim().strip_suffix(unit)?.trim_end().parse().ok()?;
+        n.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    });
+    parsed.ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("--for `{text}`: write a time such as 30m, 12h, 7d or 2w"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_a_unit() {
+        for (text, seconds) in
+            [("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)]
+        {
+            assert_eq!(span(text).expect(text), seconds);
+        }
+        for text in ["", "7", "d", "-7d", "0d", "7 days", "99999999999999999999w"] {
+            assert_eq!(span(text).expect_err(text).exit, Exit::Usage);
+        }
+    }
+}

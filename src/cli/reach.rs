@@ -1,0 +1,247 @@
+//! Where a command's request goes: to the running daemon, or to a desk of its own over the store.
+//!
+//! The store is opened here only when no daemon answers and the store's folder belongs to this user: a
+//! file that root left in it would keep the daemon from starting.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Request as HttpRequest, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+
+use crate::admin::answer::{Answer, End, Exit, Failure, Frame};
+use crate::admin::desk::Desk;
+use crate::admin::request::Request;
+use crate::clock::Clock;
+use crate::domain::config::{Config, RuleSet};
+use crate::flow::live::{Current, Live};
+use crate::rules;
+use crate::store::Store;
+
+/// Longest line of an answer, in bytes: the diagnostics of a reload are the longest.
+const MAX_LINE_BYTES: usize = 64 << 20;
+/// How long a daemon may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether a request makes sense without a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Without {
+    /// It is about the books, and the store can be opened here.
+    Store,
+    /// The same, and it asks for the rules as the files have them now.
+    StoreAndRules,
+    /// It is about the daemon.
+    Nothing,
+}
+
+/// Who answers.
+#[derive(Debug)]
+pub(super) enum Reach {
+    /// The running daemon.
+    Daemon(Connection),
+    /// A desk over the store that this command opened.
+    Desk(Desk),
+}
+
+/// A connection to the admin socket.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// Drives the connection as long as it is wanted.
+    _driver: JoinSet<()>,
+}
+
+/// An answer under way.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// From the daemon; what has come of an unfinished line.
+    Daemon(Incoming, Vec<u8>),
+    /// From the desk.
+    Desk(Answer),
+}
+
+impl Reach {
+    /// Finds who answers for `config`.
+    ///
+    /// # Errors
+    /// 69 without a daemon where one is needed, 75 when the store is held or fails, 77 when socket or store
+    /// are somebody else's, 78 when the rules are needed and are bad.
+    pub(super) async fn find(config: Config, without: Without) -> Result<Self, Failure> {
+        let socket = &config.admin.socket;
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(socket)).await;
+        let shown = socket.display();
+        match connected {
+            Ok(Ok(stream)) => return Connection::over(stream).await.map(Self::Daemon),
+            Ok(Err(error)) if is_absent(&error) => {}
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(Failure::new(
+                    Exit::NotPermitted,
+                    format!(
+                        "the admin socket `{shown}` is not open to this user; try `sudo -u tixing tixing …`, or join the socket's group"
+                    ),
+                ));
+            }
+            Ok(Err(error)) => {
+                return Err(Failure::new(Exit::NoDaemon, format!("the admin socket `{shown}`: {error}")));
+            }
+            Err(_late) => {
+                return Err(Failure::new(
+                    Exit::NoDaemon,
+                    format!("the daemon behind `{shown}` does not answer"),
+                ));
+            }
+        }
+        if without == Without::Nothing {
+            return Err(Failure::new(
+                Exit::NoDaemon,
+                format!(
+                    "no daemon answers at `{shown}`; start it with `tixing run` or `systemctl start tixing`"
+                ),
+            ));
+        }
+        let rules = match without {
+            Without::StoreAndRules => {
+                let loaded = rules::load_rules(&config);
+                loaded.map_err(|found| Failure::new(Exit::Config, found.to_string()))?.value.set
+            }
+            Without::Store | Without::Nothing => RuleSet::default(),
+        };
+        own(&config.store)?;
+        let store = open(&config.store)?;
+        let clock = Clock::system();
+        let live = Live { generation: 0, at: clock.now(), config, rules, clients: BTreeMap::new() };
+        Ok(Self::Desk(Desk::new(store, Current::new(live), clock, None)))
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The daemon refused it or went away.
+    pub(super) async fn ask(&mut self, request: Request) -> Result<Reply, Failure> {
+        match self {
+            Self::Desk(desk) => Ok(Reply::Desk(desk.run(request))),
+            Self::Daemon(connection) => {
+                let body = connection.ask(&request).await?;
+                Ok(Reply::Daemon(body, Vec::new()))
+            }
+        }
+    }
+}
+
+impl Connection {
+    async fn over(stream: UnixStream) -> Result<Self, Failure> {
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|e| gone(&e))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // What breaks the connection shows in the answer that is cut off.
+            let _broken = connection.await;
+        });
+        Ok(Self { sender, _driver: driver })
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Incoming, Failure> {
+        let body = serde_json::to_vec(request).expect("texts and numbers become JSON");
+        let request = HttpRequest::post("/v1/run")
+            .header(HOST, "tixing")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .expect("a constant head is a valid one");
+        self.sender.ready().await.map_err(|e| gone(&e))?;
+        let reply = self.sender.send_request(request).await.map_err(|e| gone(&e))?;
+        let status = reply.status();
+        if status == StatusCode::OK {
+            return Ok(reply.into_body());
+        }
+        let text = reply.into_body().collect().await.map_err(|e| gone(&e))?.to_bytes();
+        let text = String::from_utf8_lossy(&text);
+        Err(Failure::new(
+            Exit::Internal,
+            format!(
+                "the daemon refuses the request ({status}): {}; is it the same version?",
+                text.trim_end()
+            ),
+        ))
+    }
+}
+
+fn gone(error: &hyper::Error) -> Failure {
+    Failure::new(
+        Exit::Store,
+        format!("the daemon went away in the middle of the answer ({error}); try again"),
+    )
+}
+
+impl Reply {
+    /// The next piece of the answer; the last is always [`Frame::End`], then `None`.
+    pub(super) async fn next(&mut self) -> Option<Frame> {
+        match self {
+            Self::Desk(answer) => answer.next().await,
+            Self::Daemon(body, rest) => loop {
+                if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    return Some(Frame::from_wire(&String::from_utf8_lossy(&line)));
+                }
+                match body.frame().await {
+                    Some(Ok(frame)) if rest.len() <= MAX_LINE_BYTES => {
+                        rest.extend_from_slice(&frame.into_data().unwrap_or_default());
+                    }
+                    Some(Ok(_)) => {
+                        return Some(Frame::End(End::from(Failure::new(
+                            Exit::Internal,
+                            "the daemon sends a line without end",
+                        ))));
+                    }
+                    Some(Err(error)) => return Some(Frame::End(End::from(gone(&error)))),
+                    None => return None,
+                }
+            },
+        }
+    }
+}
+
+/// Nobody listens there.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Refuses a store folder that belongs to somebody else. One that is missing is made by whoever comes first.
+fn own(folder: &Path) -> Result<(), Failure> {
+    let refused = |why: String| Failure::new(Exit::NotPermitted, why);
+    let owner = match folder.metadata() {
+        Ok(metadata) => metadata.uid(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(refused(format!("the store `{}` cannot be looked at: {error}", folder.display())));
+        }
+    };
+    // /proc/self belongs to the effective user of this process.
+    let me =
+        Path::new("/proc/self").metadata().map_err(|error| refused(format!("/proc/self: {error}")))?.uid();
+    if owner == me {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "no daemon runs, and the store `{}` belongs to uid {owner}, not to {me}; run this as that user: sudo -u '#{owner}' tixing …",
+        folder.display()
+    )))
+}
+
+/// Opens the store; waits up to 10 s for another process to let go of it.
+///
+/// The one place where the command line chooses an engine.
+///
+/// # Errors
+/// 75: it is held or cannot be opened.
+pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, Failure> {
+    Err(Failure::new(Exit::Store, format!("the store `{}` cannot be opened: not linked", folder.display())))
+}

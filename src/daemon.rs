@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -16,10 +17,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts};
 use crate::clock::Clock;
-use crate::domain::config::{App, Config, RuleSet, SecretSource};
+use crate::domain::config::{App, Config, SecretSource};
 use crate::domain::id::AppName;
-use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
+use crate::flow::dispatch::{Dispatch, FEED_QUEUE, Pauses};
 use crate::flow::fanout::Fanout;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
@@ -27,14 +29,12 @@ use crate::flow::live::{Current, Live};
 use crate::flow::recovery;
 use crate::flow::scheduler::Scheduler;
 use crate::hook;
-use crate::rules::{self, Diagnostic, last_good};
+use crate::rules::{self, Diagnostics, last_good};
 use crate::store::{Progress, Store, Unavailable};
 use crate::wechat;
 
 mod keys;
 mod reload;
-
-pub use reload::{Reload, Reloaded};
 
 /// What the daemon needs from the world around it.
 pub trait Outside: fmt::Debug + Send + Sync {
@@ -62,8 +62,8 @@ pub struct Setup {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The configuration cannot be used (78).
-    #[error("the configuration cannot be used")]
-    Config(Vec<Diagnostic>),
+    #[error("the configuration cannot be used:\n{0}")]
+    Config(Diagnostics),
     /// A secret is missing or malformed (78).
     #[error("{0}")]
     Secret(String),
@@ -92,7 +92,6 @@ pub enum Failure {
 }
 
 /// A daemon that runs.
-#[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
     hook_at: SocketAddr,
@@ -103,6 +102,12 @@ pub struct Daemon {
     jobs: Option<tokio_cron_scheduler::JobScheduler>,
 }
 
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Daemon").field("hook_at", &self.hook_at).finish_non_exhaustive()
+    }
+}
+
 /// What doors and signals of a running daemon share.
 #[derive(Debug)]
 pub struct Shared {
@@ -111,6 +116,8 @@ pub struct Shared {
     keys: hook::Keys,
     reloaded: Arc<Notify>,
     last_reload: Mutex<Reloaded>,
+    /// Why apps do not send, by the senders themselves.
+    pauses: BTreeMap<AppName, Pauses>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     hook_at: Mutex<Option<SocketAddr>>,
@@ -123,13 +130,13 @@ impl Daemon {
     /// # Errors
     /// [`Failure`]; nothing runs then.
     pub async fn start(setup: Setup) -> Result<Self, Failure> {
-        let loaded = rules::load_config(&setup.config).map_err(|found| Failure::Config(found.list))?;
+        let loaded = rules::load_config(&setup.config).map_err(Failure::Config)?;
         for warning in &loaded.warnings {
-            warn!("{}", warning.brief());
+            warn!("{warning}");
         }
         let config = loaded.value;
         let now = setup.clock.now();
-        let (set, first) = reload::first_rules(&config, now);
+        let (set, first) = reload::first_rules(&config, &setup.config, now);
         let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
         let keys = hook::Keys::new(keys::hook_keys(&config, &*setup.outside)?);
         let session_key = keys::kept_or_made(&*setup.store, "session_key").await?;
@@ -143,12 +150,14 @@ impl Daemon {
             .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
         recovery::recover(&*setup.store, now).await?;
 
+        let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
         let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients });
         let shared = Arc::new(Shared {
             current: current.clone(),
             keys: keys.clone(),
             reloaded: Arc::new(Notify::new()),
             last_reload: Mutex::new(first),
+            pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
             started_at: now,
@@ -200,6 +209,7 @@ impl Daemon {
                 Arc::clone(store),
                 current.clone(),
                 clock.clone(),
+                self.shared.pauses.get(&app.name).cloned().unwrap_or_default(),
             );
             let stop = self.stop.subscribe();
             self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
@@ -220,12 +230,19 @@ impl Daemon {
         let door = hook::Door {
             intake: Intake::new(Arc::clone(store), current.clone(), clock.clone()),
             keys: self.shared.keys.clone(),
-            session_key,
+            session_key: hook::SessionKey::new(session_key),
             clock: clock.clone(),
         };
-        let options = hook::Options::from_config(&live.config.hook, self.hook_at);
-        let stop = self.stop.subscribe();
-        self.doors.spawn(hook::serve(listener, options, door, stop));
+        let options = hook::Options {
+            trusted_proxies: live.config.hook.trusted_proxies.clone(),
+            ..hook::Options::default()
+        };
+        let mut stop = self.stop.subscribe();
+        let stopped = async move {
+            // A dropped sender is a daemon that is gone: the door closes as well.
+            let _stopped = stop.wait_for(|stop| *stop).await;
+        };
+        self.doors.spawn(hook::serve(listener, options, door, stopped));
     }
 
     /// What doors and signals share.
@@ -329,6 +346,49 @@ impl Shared {
     }
 }
 
+impl Control for Shared {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
+        Box::pin(self.reload())
+    }
+
+    fn status(&self) -> StatusParts {
+        let live = self.current.get();
+        let reload = self.last_reload();
+        let apps: BTreeMap<AppName, AppState> = live
+            .config
+            .apps
+            .keys()
+            .map(|name| {
+                let reason = self.pauses.get(name).and_then(Pauses::reason);
+                (name.clone(), reason.map_or(AppState::Sending, AppState::Paused))
+            })
+            .collect();
+        let mut needs_attention = Vec::new();
+        for (name, state) in &apps {
+            if let AppState::Paused(reason) = state {
+                needs_attention.push(format!("app {name} does not send: {reason}"));
+            }
+        }
+        if !reload.ok {
+            let n = reload.diagnostics.len();
+            needs_attention.push(format!("the files were refused with {n} findings; `tixing check` lists them"));
+        }
+        let ready = *self.setup.store.progress().borrow() != Progress::Failed;
+        StatusParts {
+            ready,
+            hold: None,
+            needs_attention,
+            apps,
+            held_rules: Vec::new(),
+            clock: ClockState::Ok,
+            zone_data: format!("{} (in the program)", chrono_tz::IANA_TZDB_VERSION),
+            reload,
+            generation: live.generation,
+            hook: self.hook_at(),
+        }
+    }
+}
+
 fn failure_of(part: Result<(&'static str, Result<(), Unavailable>), tokio::task::JoinError>) -> Failure {
     match part {
         Ok((_, Err(unavailable))) => Failure::Store(unavailable),
@@ -376,13 +436,11 @@ fn client(app: &App, outside: &dyn Outside, clock: &Clock, old: Option<&Live>) -
 }
 
 /// Keeps the source of a good set, so that a bad one never stops a later start (P8).
-fn keep_last_good(config: &Config, loaded: &rules::LoadedRules) {
+fn keep_last_good(config: &Config, source: &Path, loaded: &rules::LoadedRules) {
     let folder = config.store.join("last-good");
-    if let Err(error) = last_good::save(&folder, &loaded.sources) {
+    let kept = std::fs::read_to_string(source).and_then(|text| last_good::save(&folder, &text, &loaded.sources));
+    if let Err(error) = kept {
         warn!("The good rules could not be kept in `{}`: {error}", folder.display());
     }
 }
 
-fn empty() -> RuleSet {
-    RuleSet::default()
-}

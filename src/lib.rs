@@ -26,7 +26,9 @@ pub mod wechat;
 pub mod flow;
 
 pub mod admin;
+pub mod hook;
 
+pub mod daemon;
 pub mod settings;
 pub mod systemd;
 pub mod telemetry;

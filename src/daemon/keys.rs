@@ -33,8 +33,9 @@ pub(super) fn hook_keys(config: &Config, outside: &dyn Outside) -> Result<Vec<ho
         .iter()
         .map(|key| {
             let text = outside.secret(&key.secret).map_err(Failure::Secret)?;
-            hook::Key::parse(key.id.clone(), text.expose_secret(), key.apps.clone())
-                .map_err(|error| Failure::Secret(format!("hook key {}: {error}", key.id)))
+            let secret = hook::Secret::parse(text.expose_secret())
+                .map_err(|error| Failure::Secret(format!("hook key {}: {error}", key.id)))?;
+            Ok(hook::Key { id: key.id.clone(), secret, apps: key.apps.clone() })
         })
         .collect()
 }

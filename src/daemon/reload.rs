@@ -1,72 +1,59 @@
 //! Reload: another generation is taken over whole, or the old one stays.
 
-use chrono::{DateTime, Utc};
+use std::path::Path;
 use std::sync::PoisonError;
+
+use chrono::{DateTime, Utc};
 use tracing::{error, info, warn};
 
-use super::{Failure, Shared, clients, empty, keep_last_good, keys};
+use super::{Failure, Shared, clients, keep_last_good, keys};
+use crate::admin::control::Reloaded;
 use crate::domain::config::{Config, RuleSet};
-use crate::domain::id::RuleId;
 use crate::flow::live::Live;
-use crate::rules::{self, Diagnostic, last_good};
-
-/// What became of a reload.
-#[derive(Clone, Debug)]
-pub struct Reloaded {
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Whether the files are in force now.
-    pub ok: bool,
-    /// Errors and warnings that were found.
-    pub diagnostics: Vec<Diagnostic>,
-    /// What changed.
-    pub changes: Reload,
-}
-
-/// What a reload changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reload {
-    /// New rules.
-    pub added: Vec<RuleId>,
-    /// Rules that read differently.
-    pub changed: Vec<RuleId>,
-    /// Rules that are gone or disabled.
-    pub removed: Vec<RuleId>,
-    /// Parts of the configuration that changed and take effect at the next start.
-    pub needs_restart: Vec<&'static str>,
-}
+use crate::rules::{self, Diagnostic, Severity, last_good};
 
 /// The rules a daemon starts with: those in the folder, else the last good ones, else none.
-pub(super) fn first_rules(config: &Config, now: DateTime<Utc>) -> (RuleSet, Reloaded) {
+pub(super) fn first_rules(config: &Config, source: &Path, now: DateTime<Utc>) -> (RuleSet, Reloaded) {
     match rules::load_rules(config) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                warn!("{}", warning.brief());
+                warn!("{}", warning);
             }
-            keep_last_good(config, &loaded.value);
-            let first = Reloaded { at: now, ok: true, diagnostics: loaded.warnings, changes: Reload::default() };
-            (loaded.value.set, first)
+            keep_last_good(config, source, &loaded.value);
+            (loaded.value.set, reloaded(now, true, loaded.warnings))
         }
         Err(found) => {
-            for diagnostic in &found.list {
-                error!("{}", diagnostic.brief());
+            for diagnostic in &found.0 {
+                error!("{}", diagnostic);
             }
             let set = match last_good::load(&config.store.join("last-good"), config) {
                 Ok(Some(loaded)) => {
-                    error!(n = found.list.len(), "The schedule files cannot be used; the last good ones are in force");
+                    error!(n = found.0.len(), "The schedule files cannot be used; the last good ones are in force");
                     loaded.value.set
                 }
                 Ok(None) => {
-                    error!(n = found.list.len(), "The schedule files cannot be used; no rule is in force");
-                    empty()
+                    error!(n = found.0.len(), "The schedule files cannot be used; no rule is in force");
+                    RuleSet::default()
                 }
                 Err(_) => {
                     error!("The schedule files cannot be used, nor the last good ones with this configuration; no rule is in force");
-                    empty()
+                    RuleSet::default()
                 }
             };
-            (set, Reloaded { at: now, ok: false, diagnostics: found.list, changes: Reload::default() })
+            (set, reloaded(now, false, found.0))
         }
+    }
+}
+
+fn reloaded(at: DateTime<Utc>, ok: bool, diagnostics: Vec<Diagnostic>) -> Reloaded {
+    Reloaded {
+        at,
+        ok,
+        diagnostics,
+        added: Vec::new(),
+        changed: Vec::new(),
+        removed: Vec::new(),
+        needs_restart: Vec::new(),
     }
 }
 
@@ -74,30 +61,29 @@ impl Shared {
     /// Reads all files again and puts them in force, or keeps what is in force and says why.
     ///
     /// Apps' secrets, templates and limits, keys and rules take effect at once; the rest is named in
-    /// [`Reload::needs_restart`] and stays as it is until the next start.
+    /// [`Reloaded::needs_restart`] and stays as it is until the next start.
     pub async fn reload(&self) -> Reloaded {
         let _one = self.reloading.lock().await;
         let now = self.setup.clock.now();
-        let result = self.try_reload(now);
-        match &result {
-            Ok((_, changes)) => {
-                info!(added = changes.added.len(), changed = changes.changed.len(), removed = changes.removed.len(),
-                    "The files are in force: {} rules added, {} changed, {} removed",
-                    changes.added.len(), changes.changed.len(), changes.removed.len());
-                for part in &changes.needs_restart {
+        let reloaded = match self.try_reload(now) {
+            Ok(done) => {
+                let (added, changed, removed) = (done.added.len(), done.changed.len(), done.removed.len());
+                info!(
+                    added,
+                    changed, removed, "The files are in force: {added} rules added, {changed} changed, {removed} removed"
+                );
+                for part in &done.needs_restart {
                     warn!("`{part}` changed and needs a restart");
                 }
+                done
             }
             Err(found) => {
-                for diagnostic in found {
-                    error!("{}", diagnostic.brief());
+                for diagnostic in &found {
+                    error!("{diagnostic}");
                 }
                 error!(n = found.len(), "The files were refused; what was in force stays in force");
+                reloaded(now, false, found)
             }
-        }
-        let reloaded = match result {
-            Ok((warnings, changes)) => Reloaded { at: now, ok: true, diagnostics: warnings, changes },
-            Err(found) => Reloaded { at: now, ok: false, diagnostics: found, changes: Reload::default() },
         };
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = reloaded.clone();
         if reloaded.ok {
@@ -106,22 +92,32 @@ impl Shared {
         reloaded
     }
 
-    fn try_reload(&self, now: DateTime<Utc>) -> Result<(Vec<Diagnostic>, Reload), Vec<Diagnostic>> {
-        let loaded = rules::load_config(self.config_path()).map_err(|found| found.list)?;
+    fn try_reload(&self, now: DateTime<Utc>) -> Result<Reloaded, Vec<Diagnostic>> {
+        let loaded = rules::load_config(self.config_path()).map_err(|found| found.0)?;
         let mut warnings = loaded.warnings;
         let mut config = loaded.value;
-        let loaded = rules::load_rules(&config).map_err(|found| found.list)?;
+        let loaded = rules::load_rules(&config).map_err(|found| found.0)?;
         warnings.extend(loaded.warnings);
         let old = self.current.get();
         let needs_restart = keep_fixed(&mut config, &old.config);
         let refused = |failure: Failure| {
-            vec![Diagnostic::of_config(self.config_path(), "secret_unusable", &failure.to_string())]
+            vec![Diagnostic {
+                severity: Severity::Error,
+                code: "secret_unusable",
+                file: self.config_path().display().to_string(),
+                line: 1,
+                column: 1,
+                message: failure.to_string(),
+                help: "put the secret where the configuration names it, then reload".to_owned(),
+                source_line: None,
+            }]
         };
         let new_keys = keys::hook_keys(&config, &*self.setup.outside).map_err(refused)?;
         let clients = clients(&config, &*self.setup.outside, &self.setup.clock, Some(&old)).map_err(refused)?;
-        let mut changes = differences(&old.rules, &loaded.value.set);
-        changes.needs_restart = needs_restart;
-        keep_last_good(&config, &loaded.value);
+        let mut done = reloaded(now, true, warnings);
+        differences(&old.rules, &loaded.value.set, &mut done);
+        done.needs_restart = needs_restart;
+        keep_last_good(&config, self.config_path(), &loaded.value);
         self.keys.replace(new_keys);
         self.current.replace(Live {
             generation: old.generation + 1,
@@ -130,7 +126,7 @@ impl Shared {
             rules: loaded.value.set,
             clients,
         });
-        Ok((warnings, changes))
+        Ok(done)
     }
 }
 
@@ -162,15 +158,13 @@ fn keep_fixed(config: &mut Config, old: &Config) -> Vec<&'static str> {
     named
 }
 
-fn differences(old: &RuleSet, new: &RuleSet) -> Reload {
-    let mut changes = Reload::default();
+fn differences(old: &RuleSet, new: &RuleSet, done: &mut Reloaded) {
     for (id, rule) in &new.rules {
         match old.rules.get(id) {
-            None => changes.added.push(id.clone()),
-            Some(before) if before != rule => changes.changed.push(id.clone()),
+            None => done.added.push(id.clone()),
+            Some(before) if before != rule => done.changed.push(id.clone()),
             Some(_) => {}
         }
     }
-    changes.removed = old.rules.keys().filter(|id| !new.rules.contains_key(*id)).cloned().collect();
-    changes
+    done.removed = old.rules.keys().filter(|id| !new.rules.contains_key(*id)).cloned().collect();
 }

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -67,6 +67,22 @@ pub struct Item {
     pub seat: Option<OwnedSemaphorePermit>,
 }
 
+/// Why an app does not send, for those who ask; empty while it does.
+#[derive(Clone, Debug, Default)]
+pub struct Pauses(Arc<Mutex<Option<String>>>);
+
+impl Pauses {
+    /// Why it does not send.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, reason: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+}
+
 /// The sender of one app.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -94,6 +110,7 @@ pub struct Dispatch {
     /// Starts within the last second, by the monotonic clock.
     starts: VecDeque<Duration>,
     pause: Option<Pause>,
+    told: Pauses,
     jitter: u64,
 }
 
@@ -121,7 +138,14 @@ enum Done {
 impl Dispatch {
     /// Sends for one app.
     #[must_use]
-    pub fn new(name: AppName, app: AppId, store: Arc<dyn Store>, current: Current, clock: Clock) -> Self {
+    pub fn new(
+        name: AppName,
+        app: AppId,
+        store: Arc<dyn Store>,
+        current: Current,
+        clock: Clock,
+        told: Pauses,
+    ) -> Self {
         Self {
             name,
             app,
@@ -139,6 +163,7 @@ impl Dispatch {
             cancelled: HashSet::new(),
             starts: VecDeque::new(),
             pause: None,
+            told,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -421,8 +446,9 @@ impl Dispatch {
             Reply::NotConnected | Reply::NoToken | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
                 let wait = (Duration::from_millis(500) * 2_u32.saturating_pow(n.min(7))).min(MAX_PAUSE);
                 let until = (now + wait).max(self.pause.map_or(now, |pause| pause.until));
+                self.told.set(Some(why(reply)));
                 if n == 0 {
-                    warn!(app = %self.name, "Sending for app {} pauses: {reply:?}", self.name);
+                    warn!(app = %self.name, "Sending for app {} pauses: {}", self.name, why(reply));
                 }
                 // Requests that were in flight together count as one failure.
                 if self.pause.is_none_or(|pause| now >= pause.until) {
@@ -432,6 +458,7 @@ impl Dispatch {
             Reply::RateLimited { .. } | Reply::QuotaUsedUp => {
                 let until = stated.unwrap_or(now + MAX_PAUSE);
                 warn!(app = %self.name, until = %until, "The platform asks app {} to slow down", self.name);
+                self.told.set(Some(format!("the platform asks to slow down until {until}")));
                 self.pause = Some(Pause { until, n });
             }
             Reply::Accepted { .. }
@@ -445,6 +472,7 @@ impl Dispatch {
                 if self.pause.is_some_and(|pause| now >= pause.until) {
                     info!(app = %self.name, "Sending for app {} goes on", self.name);
                     self.pause = None;
+                    self.told.set(None);
                 }
             }
             Reply::Unanswered => {}
@@ -546,6 +574,27 @@ impl Dispatch {
             Some(_) | None => MAX_SLEEP,
         };
         until.min(rate).min(MAX_SLEEP)
+    }
+}
+
+/// Why an app pauses, for people.
+fn why(reply: &Reply) -> String {
+    match reply {
+        Reply::NotConnected => "the platform cannot be reached".to_owned(),
+        Reply::NoToken => "no access token can be had; see the log".to_owned(),
+        Reply::TokenRefused { errcode } => format!("its access token is refused (errcode {errcode})"),
+        Reply::AppBad { errcode } => format!("the platform refuses the app (errcode {errcode})"),
+        Reply::Accepted { .. }
+        | Reply::NoConsent
+        | Reply::Busy
+        | Reply::Concurrent
+        | Reply::RateLimited { .. }
+        | Reply::QuotaUsedUp
+        | Reply::RecipientBad { .. }
+        | Reply::MessageBad { .. }
+        | Reply::TemplateBad { .. }
+        | Reply::UnknownCode { .. }
+        | Reply::Unanswered => "the platform asks to wait".to_owned(),
     }
 }
 

@@ -18,4 +18,5 @@ pub mod domain;
 pub mod clock;
 pub mod plan;
 
+pub mod rules;
 pub mod sandbox;

@@ -53,8 +53,10 @@ pub struct App {
     pub per_second: Option<u32>,
     /// Its templates by name.
     pub templates: BTreeMap<TemplateName, Template>,
-    /// Scheme and authority of the platform.
+    /// Scheme and authority of the platform, without a slash at the end.
     pub base_url: String,
+    /// The proxy that requests go through; the environment names none.
+    pub proxy: Option<String>,
 }
 
 impl App {

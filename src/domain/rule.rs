@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::id::{AppName, OpenId, RuleId, Tag};
-use super::template::{FieldKey, Template};
+use super::template::{FieldKey, FieldType, Template};
 use super::when::When;
 use super::zone::Zone;
 
@@ -43,6 +43,16 @@ pub struct Rule {
     pub missed: MissedPolicy,
     /// What becomes of values that are too long for their field; without an entry the default of the field's type.
     pub overflow: BTreeMap<FieldKey, Overflow>,
+}
+
+impl Rule {
+    /// What becomes of a value that is too long for `field`: as the rule says, else cut for a `thing` and
+    /// a failure for every other type, whose values mean something else when they are cut.
+    #[must_use]
+    pub fn overflow_of(&self, field: &FieldKey) -> Overflow {
+        let default = if field.kind() == FieldType::Thing { Overflow::Cut } else { Overflow::Fail };
+        self.overflow.get(field).copied().unwrap_or(default)
+    }
 }
 
 /// Who gets a rule; several conditions are "and", an empty one does not choose.

@@ -1,0 +1,238 @@
+//! One entry under `apps` of `tixing.yaml`: a mini program with its limits and templates.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::config_file::secret;
+use super::problem::Problem;
+use super::values;
+use super::walk::{Map, Walk, Wanted};
+use super::yaml::{Key, Node, Value};
+use crate::domain::config::{App, DEFAULT_IN_FLIGHT, PLATFORM_URL};
+use crate::domain::id::{AppId, AppName, TemplateId, TemplateName};
+use crate::domain::template::{FieldKey, FieldType, Template, TemplateKind};
+
+/// The most apps of one daemon, and templates of one app.
+const MAX_APPS: usize = 1000;
+const MAX_TEMPLATES: usize = 1000;
+/// The most fields of one template; the platform's own have at most 5 today.
+const MAX_FIELDS: usize = 32;
+/// The most requests in flight that may be asked for.
+const MAX_IN_FLIGHT: u32 = 1024;
+/// The most requests in a second that may be asked for.
+const MAX_PER_SECOND: u32 = 100_000;
+
+const APP: &[&str] = &[
+    "appid",
+    "secret",
+    "state",
+    "lang",
+    "consents_from",
+    "limits",
+    "push",
+    "templates",
+    "base_url",
+    "proxy",
+];
+const LIMITS: &[&str] = &["in_flight", "per_second"];
+const TEMPLATE: &[&str] = &["id", "kind", "fields"];
+
+const EXAMPLE: &str =
+    "clinic: { appid: wx0123456789abcdef, secret: { credential: clinic-secret }, templates: … }";
+
+/// All apps of the configuration.
+pub(super) fn read_all(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> BTreeMap<AppName, App> {
+    let mut apps: BTreeMap<AppName, App> = BTreeMap::new();
+    let Some(node) = top.get("apps") else {
+        walk.missing(top.spot, "apps", "tixing.yaml", "apps:");
+        return apps;
+    };
+    let Some(map) = walk.names(node, Wanted { of: "`apps`", example: EXAMPLE }) else { return apps };
+    if map.entries().is_empty() {
+        walk.report(node.spot, &Problem::EmptyList { of: "`apps`".to_owned() });
+    }
+    if map.entries().len() > MAX_APPS {
+        walk.report(node.spot, &Problem::TooMany { of: "`apps`".to_owned(), max: MAX_APPS });
+        return apps;
+    }
+    for (key, node) in map.entries() {
+        if let Some(app) = read(key, node, folder, &apps, walk) {
+            apps.insert(app.name.clone(), app);
+        }
+    }
+    apps
+}
+
+fn read(
+    key: &Key,
+    node: &Node,
+    folder: &Path,
+    before: &BTreeMap<AppName, App>,
+    walk: &mut Walk<'_>,
+) -> Option<App> {
+    let name = walk.name(&key.text, key.spot, AppName::parse);
+    let of = format!("the app `{}`", key.text);
+    let map = walk.map(node, Wanted { of: &of, example: EXAMPLE }, APP, "an app")?;
+    let appid = match map.entry("appid") {
+        None => {
+            walk.missing(key.spot, "appid", &of, "appid: wx0123456789abcdef");
+            None
+        }
+        Some((_, node)) => {
+            let wanted = Wanted { of: "`appid`", example: "appid: wx0123456789abcdef" };
+            let appid = walk.parsed(node, wanted, AppId::parse);
+            if let Some(first) = appid.as_ref().and_then(|id| before.values().find(|app| app.appid == *id)) {
+                walk.report(node.spot, &Problem::DuplicateAppid { first: first.name.to_string() });
+            }
+            appid
+        }
+    };
+    let secret = secret(map, key.spot, &of, folder, walk);
+    if let Some((key, _)) = map.entry("push") {
+        let instead = "delete it: this version takes consents from `POST /v1/consents` only";
+        walk.not_yet(key.spot, "push", instead);
+    }
+    if let Some(node) = map.get("consents_from") {
+        let words = [("reports", Consents::Reports), ("events", Consents::Events)];
+        if let Some(Consents::Events) = walk.one_of(node, "consents_from", &words) {
+            walk.not_yet(node.spot, "consents_from: events", "write `consents_from: reports`, the default");
+        }
+    }
+    let states = [("formal", "formal"), ("trial", "trial"), ("developer", "developer")];
+    let langs = [("zh_CN", "zh_CN"), ("en_US", "en_US"), ("zh_HK", "zh_HK"), ("zh_TW", "zh_TW")];
+    let state = map.get("state").and_then(|node| walk.one_of(node, "state", &states)).unwrap_or("formal");
+    let lang = map.get("lang").and_then(|node| walk.one_of(node, "lang", &langs)).unwrap_or("zh_CN");
+    let (in_flight, per_second) = limits(map.get("limits"), walk);
+    let base_url = map.get("base_url").and_then(|node| {
+        let wanted = Wanted { of: "`base_url`", example: "base_url: https://api.weixin.qq.com" };
+        url(node, "base_url", wanted, values::base_url, walk)
+    });
+    let proxy = map.get("proxy").and_then(|node| {
+        let wanted = Wanted { of: "`proxy`", example: "proxy: http://10.0.0.1:3128" };
+        url(node, "proxy", wanted, values::proxy, walk)
+    });
+    let templates = templates(map, key, walk);
+    Some(App {
+        name: name?,
+        appid: appid?,
+        secret: secret?,
+        state: state.to_owned(),
+        lang: lang.to_owned(),
+        in_flight,
+        per_second,
+        templates,
+        base_url: base_url.unwrap_or_else(|| PLATFORM_URL.to_owned()),
+        proxy,
+    })
+}
+
+/// Which source of acceptances grants.
+#[derive(Clone, Copy)]
+enum Consents {
+    Reports,
+    Events,
+}
+
+fn limits(node: Option<&Node>, walk: &mut Walk<'_>) -> (usize, Option<u32>) {
+    let wanted = Wanted { of: "`limits`", example: "limits: { in_flight: 64 }" };
+    let map = node.and_then(|node| walk.map(node, wanted, LIMITS, "`limits`")).unwrap_or_else(Map::empty);
+    let in_flight = map.get("in_flight").and_then(|node| walk.whole(node, "in_flight", 1..=MAX_IN_FLIGHT));
+    let per_second =
+        map.get("per_second").and_then(|node| walk.whole(node, "per_second", 1..=MAX_PER_SECOND));
+    (in_flight.and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_IN_FLIGHT), per_second)
+}
+
+fn url(
+    node: &Node,
+    key: &str,
+    wanted: Wanted<'_>,
+    parse: fn(&str) -> Result<String, &'static str>,
+    walk: &mut Walk<'_>,
+) -> Option<String> {
+    let text = walk.text(node, wanted)?;
+    match parse(text) {
+        Ok(url) => Some(url),
+        Err(why) => {
+            // A password may be in it, so it is not repeated.
+            let allowed = format!("an address such as `{}`, but {why} here", wanted.example);
+            walk.bad_value(node.spot, key, "this address", &allowed, None);
+            None
+        }
+    }
+}
+
+fn templates(app: Map<'_>, key: &Key, walk: &mut Walk<'_>) -> BTreeMap<TemplateName, Template> {
+    let example = "templates: { visit: { id: TEMPLATE_ID, kind: one_time, fields: [thing1, time2] } }";
+    let mut templates: BTreeMap<TemplateName, Template> = BTreeMap::new();
+    let Some(node) = app.get("templates") else {
+        walk.missing(key.spot, "templates", &format!("the app `{}`", key.text), example);
+        return templates;
+    };
+    let wanted = Wanted { of: "`templates`", example };
+    let Some(map) = walk.names(node, wanted) else { return templates };
+    if map.entries().len() > MAX_TEMPLATES {
+        walk.report(node.spot, &Problem::TooMany { of: "`templates`".to_owned(), max: MAX_TEMPLATES });
+        return templates;
+    }
+    for (key, node) in map.entries() {
+        if let Some(template) = template(key, node, &templates, walk) {
+            templates.insert(template.name.clone(), template);
+        }
+    }
+    templates
+}
+
+fn template(
+    key: &Key,
+    node: &Node,
+    before: &BTreeMap<TemplateName, Template>,
+    walk: &mut Walk<'_>,
+) -> Option<Template> {
+    let name = walk.name(&key.text, key.spot, TemplateName::parse);
+    let of = format!("the template `{}`", key.text);
+    let example = "visit: { id: TEMPLATE_ID, kind: one_time, fields: [thing1, time2] }";
+    let map = walk.map(node, Wanted { of: &of, example }, TEMPLATE, "a template")?;
+    let id = match map.get("id") {
+        None => {
+            walk.missing(key.spot, "id", &of, "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc");
+            None
+        }
+        Some(node) => {
+            let wanted = Wanted { of: "`id`", example: "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc" };
+            let id = walk.parsed(node, wanted, TemplateId::parse);
+            if let Some(first) = id.as_ref().and_then(|id| before.values().find(|other| other.id == *id)) {
+                walk.report(node.spot, &Problem::DuplicateTemplateId { first: first.name.to_string() });
+            }
+            id
+        }
+    };
+    let kinds = [("one_time", TemplateKind::OneTime), ("long_term", TemplateKind::LongTerm)];
+    let kind = match map.get("kind") {
+        None => Some(TemplateKind::OneTime),
+        Some(node) => walk.one_of(node, "kind", &kinds),
+    };
+    let fields = match map.get("fields") {
+        None => {
+            walk.report(key.spot, &Problem::UncheckedTemplate { name: key.text.clone() });
+            None
+        }
+        Some(node) => fields(node, walk),
+    };
+    Some(Template { name: name?, id: id?, kind: kind?, fields })
+}
+
+/// The fields of a template; `None` when they cannot be relied on, then nothing is checked against them.
+fn fields(node: &Node, walk: &mut Walk<'_>) -> Option<Vec<FieldKey>> {
+    let wanted = Wanted { of: "`fields`", example: "fields: [thing1, time2]" };
+    let fields = walk.parsed_list(node, wanted, MAX_FIELDS, FieldKey::parse);
+    let Value::List(list) = &node.value else { return None };
+    if list.is_empty() {
+        walk.report(node.spot, &Problem::EmptyList { of: wanted.of.to_owned() });
+    }
+    for (item, text) in list.iter().filter_map(|item| Some((item, item.as_text()?))) {
+        if FieldKey::parse(text).is_ok_and(|key| key.kind() == FieldType::Other) {
+            walk.report(item.spot, &Problem::UnknownFieldType { key: text.to_owned() });
+        }
+    }
+    (fields.len() == list.len() && !list.is_empty()).then_some(fields)
+}

@@ -1,0 +1,233 @@
+//! Folders, bounds and bombs: what a check says about files as a whole, and that it says it soon.
+
+use std::path::Path;
+
+use super::tests_support::{CONFIG_TEXT, check_texts, config_in, rule_text, write};
+use super::*;
+
+fn codes(diagnostics: &Diagnostics) -> Vec<&'static str> {
+    diagnostics.0.iter().map(|found| found.code).collect()
+}
+
+fn check_folder(files: &[(&str, &[u8])]) -> Report {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), files);
+    check(&folder.path().join("tixing.yaml"))
+}
+
+#[test]
+fn the_shipped_examples_pass_without_a_warning() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let report = check(&here.join("tixing.example.yaml"));
+    assert!(report.diagnostics.0.is_empty(), "{}", report.diagnostics);
+    let config = load_config(&here.join("tixing.example.yaml")).expect("good").value;
+    let rules = load_rules(&config).expect("good");
+    assert_eq!((rules.value.set.rules.len(), rules.value.set.disabled.len()), (3, 1));
+    assert_eq!(rules.value.sources.len(), 3);
+    for rule in rules.value.set.rules.values() {
+        assert_eq!(snapshot::decode(&snapshot::encode(rule)).expect("whole"), **rule);
+    }
+}
+
+#[test]
+fn a_folder_is_read_in_the_order_of_names_and_only_its_yaml() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config_in(folder.path());
+    let (one, two) = (rule_text("one"), rule_text("two"));
+    let files = [
+        ("schedules/b.yaml", one.as_bytes()),
+        ("schedules/a.yaml", two.as_bytes()),
+        ("schedules/.#a.yaml", b"not yaml: ["),
+        ("schedules/README.md", b"not yaml: ["),
+        ("schedules/c.yml", b"rules: {}"),
+    ];
+    write(folder.path(), &files);
+    let loaded = load_rules(&config).expect("good");
+    let names: Vec<&str> = loaded.value.sources.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a.yaml", "b.yaml"]);
+    assert_eq!(codes(&Diagnostics(loaded.warnings)), ["ignored_file"]);
+    assert_eq!(load_rules(&config).expect("good").value.digest, loaded.value.digest);
+    write(folder.path(), &[("schedules/b.yaml", rule_text("three").as_bytes())]);
+    assert_ne!(load_rules(&config).expect("good").value.digest, loaded.value.digest);
+}
+
+#[test]
+fn folders_and_files_that_are_not_there() {
+    let missing = check_folder(&[("tixing.yaml", CONFIG_TEXT.as_bytes())]).diagnostics;
+    assert_eq!(codes(&missing), ["no_folder"]);
+    assert!(missing.0[0].file.ends_with("schedules"), "it is named");
+    assert_eq!(codes(&check(Path::new("/nowhere/tixing.yaml")).diagnostics), ["unreadable"]);
+    let folder_as_file = check_folder(&[
+        ("tixing.yaml", CONFIG_TEXT.as_bytes()),
+        ("schedules/a.yaml/b", b"x"),
+        ("schedules/calendars/cn.yaml", b"weekly: MON-FRI"),
+    ]);
+    let mut found = codes(&folder_as_file.diagnostics);
+    found.sort_unstable();
+    assert_eq!(found, ["not_yet", "unreadable"]);
+    let empty = check_folder(&[("tixing.yaml", CONFIG_TEXT.as_bytes()), ("schedules/.keep", b"")]);
+    assert_eq!((codes(&empty.diagnostics), empty.ok()), (vec!["no_rules"], true));
+}
+
+#[test]
+fn two_rules_with_one_id_name_both_places() {
+    let (one, again) = (rule_text("one"), format!("# later\n{}", rule_text("one")));
+    let report = check_folder(&[
+        ("tixing.yaml", CONFIG_TEXT.as_bytes()),
+        ("schedules/a.yaml", one.as_bytes()),
+        ("schedules/b.yaml", again.as_bytes()),
+    ]);
+    let found = &report.diagnostics.0[0];
+    assert_eq!((found.code, found.line, found.column), ("duplicate_rule", 3, 3));
+    assert!(found.file.ends_with("b.yaml") && found.message.contains("a.yaml line 2"), "{found}");
+}
+
+#[test]
+fn an_app_must_be_named_where_there_are_several() {
+    let two = CONFIG_TEXT.replace(
+        "store:",
+        "  shop: { appid: wx1, secret: { env: A }, templates: { sale: { id: S, fields: [thing1] } } }\nstore:",
+    );
+    let report = check_texts(two.as_bytes(), rule_text("one").as_bytes());
+    assert_eq!(codes(&report.diagnostics), ["app_needed"]);
+    let named = format!("app: clinic\n{}", rule_text("one"));
+    assert!(check_texts(two.as_bytes(), named.as_bytes()).diagnostics.0.is_empty());
+}
+
+/// A mistake in the configuration hides none of the schedules, and makes none there.
+#[test]
+fn both_files_are_checked_in_one_go() {
+    let elsewhere = CONFIG_TEXT.replace("sled:store", "store");
+    let schedule = rule_text("one").replace("habit", "habbit");
+    let report = check_texts(elsewhere.as_bytes(), schedule.as_bytes());
+    assert_eq!(codes(&report.diagnostics), ["bad_value", "unknown_template"]);
+    let config = CONFIG_TEXT.replace("appid:", "appld:");
+    let schedule = rule_text("one").replace("0 10", "0 99");
+    assert_eq!(
+        codes(&check_texts(config.as_bytes(), schedule.as_bytes()).diagnostics),
+        ["missing_key", "unknown_key", "bad_cron"]
+    );
+}
+
+#[test]
+fn json_has_its_pinned_shape() {
+    let report = check_texts(CONFIG_TEXT.as_bytes(), b"rule: {}\nrules: {}\n");
+    let json = report.to_json();
+    assert_eq!(json["ok"], false);
+    let first = json["diagnostics"][0].as_object().expect("an object");
+    let mut keys: Vec<&str> = first.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["code", "column", "file", "help", "line", "message", "severity"]);
+    assert_eq!((&first["severity"], &first["code"]), (&"error".into(), &"unknown_key".into()));
+    assert_eq!((first["line"].as_u64(), first["column"].as_u64()), (Some(1), Some(1)));
+    assert!(first["help"].as_str().expect("a text").contains("did you mean `rules`"));
+}
+
+#[test]
+fn a_thousand_mistakes_are_listed() {
+    let rules = lines(1500, |n| format!("  r{n}: {{ tempalte: x, when: {{}}, data: {{}} }}"));
+    let schedule = format!("rules:\n{rules}");
+    let report = check_texts(CONFIG_TEXT.as_bytes(), schedule.as_bytes());
+    let n_keys = codes(&report.diagnostics).iter().filter(|code| **code == "unknown_key").count();
+    assert_eq!(n_keys, 1500);
+}
+
+/// Neither what an admin typed into the wrong place, nor openids, are in any part of what is printed.
+#[test]
+fn secrets_and_openids_are_not_repeated() {
+    let secret = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    let inline = [
+        format!("secret: {secret}"),
+        format!("secret: {{ credential: x, value: {secret} }}"),
+        format!("secret: {{ file: x, env: {secret} }}"),
+        "secret: [hunter2-hunter2]".to_owned(),
+        "secret: { env: hunter2-hunter2 }".to_owned(),
+        "secret:\n      value: hunter2-hunter2".to_owned(),
+        "secret: \"hunter2-hunter2".to_owned(),
+        "proxy: http://me:hunter2-hunter2@h".to_owned(),
+        "base_url: https://me:hunter2-hunter2@h".to_owned(),
+        format!("secert: {secret}"),
+        format!("lang: {secret}"),
+    ];
+    for line in inline {
+        let config = CONFIG_TEXT.replace("secret: { credential: clinic-secret }", &line);
+        let report = check_texts(config.as_bytes(), b"rules: {}\n");
+        let shown = format!("{}{}", report.diagnostics, report.to_json());
+        assert!(!report.ok(), "{line}");
+        assert!(!shown.contains("hunter2-hunter2") && !shown.contains("b2c3d4"), "{shown}");
+    }
+    let openids = [
+        "[oSECRETSECRET!]",
+        "[oSECRETSECRET, oSECRETSECRET]",
+        "\n      - oSECRETSECRET\n      - {}",
+        "oSECRETSECRET",
+    ];
+    for list in openids {
+        let schedule = format!("{}    to:\n      openids: {list}\n", rule_text("one"));
+        let report = check_texts(CONFIG_TEXT.as_bytes(), schedule.as_bytes());
+        let shown = format!("{}{}", report.diagnostics, report.to_json());
+        assert!(!report.ok() && !shown.contains("SECRET"), "{shown}");
+    }
+}
+
+/// `n` lines.
+fn lines(n: usize, line: impl Fn(usize) -> String) -> String {
+    (0..n).map(|n| line(n) + "\n").collect()
+}
+
+/// Each is refused at once: in a debug build, on a busy machine, far below what a person would notice.
+#[test]
+fn bombs_are_refused() {
+    let aliases = |n: usize| vec![format!("*a{}", n.saturating_sub(1)); 9].join(",");
+    let laughs = lines(10, |n| format!("a{n}: &a{n} [{}]", if n == 0 { "x".to_owned() } else { aliases(n) }));
+    let steps = lines(2000, |n| format!("{}a:", " ".repeat(n % 400)));
+    let merges = format!("a: &a {{x: 1}}\n{}", "b: {<<: *a}\n".repeat(10_000));
+    let bombs: Vec<(&str, String)> = vec![
+        ("too_deep", "[".repeat(200_000)),
+        ("too_deep", "{a: ".repeat(60_000)),
+        ("too_deep", steps),
+        ("too_deep", "- ".repeat(100_000)),
+        ("anchor", laughs),
+        ("anchor", merges),
+        ("too_many_values", format!("rules: [{}]", "a,".repeat(400_000))),
+        ("bad_value", format!("rules: {{ a: {{ enabled: \"{}\" }} }}", "x".repeat(900_000))),
+        ("wrong_shape", format!("rules: {}", "喝".repeat(300_000))),
+        ("unknown_key", "k".repeat(900) + ": 1"),
+    ];
+    for (code, text) in bombs {
+        let report = check_texts(CONFIG_TEXT.as_bytes(), text.as_bytes());
+        assert!(codes(&report.diagnostics).contains(&code), "{code}: {:?}", codes(&report.diagnostics));
+        for found in &report.diagnostics.0 {
+            assert!(found.to_string().len() < 2000, "a message stays short");
+        }
+    }
+}
+
+#[test]
+fn sizes_have_their_bounds() {
+    let full = |n: usize| vec![b'#'; n];
+    let max = usize::try_from(MAX_FILE_BYTES).expect("small");
+    let config = ("tixing.yaml", CONFIG_TEXT.as_bytes());
+    let codes_of = |text: &[u8]| codes(&check_folder(&[config, ("schedules/a.yaml", text)]).diagnostics);
+    assert_eq!(codes_of(&full(max + 1)), ["file_too_large"]);
+    assert_eq!(codes_of(&full(max)), ["empty_file", "no_rules"]);
+    assert_eq!(codes(&check_folder(&[("tixing.yaml", &full(max + 1))]).diagnostics), ["file_too_large"]);
+    let names: Vec<String> = (0..9).map(|n| format!("schedules/{n}.yaml")).collect();
+    let big = full(max);
+    let mut files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), big.as_slice())).collect();
+    files.push(config);
+    assert!(codes(&check_folder(&files).diagnostics).contains(&"folder_too_large"));
+}
+
+#[test]
+fn the_number_of_rules_has_its_bound() {
+    let many = |name: &str, n: usize| format!("rules:\n{}", lines(n, |n| format!("  {name}{n}: {{}}")));
+    let (a, b) = (many("a", MAX_RULES - 1), many("b", 2));
+    let report = check_folder(&[
+        ("tixing.yaml", CONFIG_TEXT.as_bytes()),
+        ("schedules/a.yaml", a.as_bytes()),
+        ("schedules/b.yaml", b.as_bytes()),
+    ]);
+    assert_eq!(report.diagnostics.0.len(), MAX_DIAGNOSTICS);
+    assert!(report.diagnostics.0.last().is_some_and(|last| last.code == "too_many_diagnostics"));
+}

@@ -1,0 +1,282 @@
+//! Files that admins edit: YAML → a checked [`Config`] and [`RuleSet`], or all diagnostics at once.
+//!
+//! A mistake never stops at the first: every one comes with its file, line, column, code and fix, so that an
+//! admin mends a folder in one round. Nothing here reads a secret, a clock or the environment, and nothing
+//! decides what happens with a bad set; `last_good` keeps the sources of a good one for a restart.
+
+mod app_entry;
+mod audience_entry;
+mod config_file;
+mod diagnostic;
+pub mod last_good;
+mod names;
+mod problem;
+mod rule_entry;
+mod schedule_file;
+pub mod snapshot;
+mod source;
+mod syntax;
+mod values;
+mod walk;
+mod when_entry;
+mod yaml;
+
+#[cfg(test)]
+mod broken;
+#[cfg(test)]
+mod folder_tests;
+#[cfg(test)]
+mod tests_support;
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::config::{Config, RuleSet};
+
+pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, SourceLine};
+pub use problem::CODES;
+pub use schedule_file::MAX_RULES;
+pub use source::MAX_FILE_BYTES;
+pub use yaml::{MAX_DEPTH, MAX_VALUES};
+
+use diagnostic::Findings;
+use problem::Problem;
+use schedule_file::{Gathered, Trust};
+use source::{Source, Spot};
+use walk::Walk;
+
+/// The most schedule files of one folder.
+pub const MAX_FILES: usize = 10_000;
+/// The most bytes of all schedule files.
+pub const MAX_FOLDER_BYTES: usize = 8 << 20;
+
+/// Something that was loaded without errors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded<T> {
+    /// What was loaded.
+    pub value: T,
+    /// What an admin should know all the same.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The rules of a folder and the text they came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoadedRules {
+    /// The rules.
+    pub set: RuleSet,
+    /// The files in the order they were read: name within the folder, and text.
+    pub sources: Vec<(String, String)>,
+    /// SHA-256 of the sources; the same files give the same digest.
+    pub digest: [u8; 32],
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Everything, file by file.
+    pub diagnostics: Diagnostics,
+}
+
+impl Report {
+    /// Whether the files can be used.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        !self.diagnostics.any_error()
+    }
+
+    /// The object of `check --json`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let list: Vec<serde_json::Value> = self.diagnostics.0.iter().map(Diagnostic::to_json).collect();
+        serde_json::json!({ "ok": self.ok(), "diagnostics": list })
+    }
+}
+
+/// Loads `tixing.yaml` at `path`. Secrets need not be there.
+///
+/// # Errors
+/// All diagnostics, at least one of them an error.
+pub fn load_config(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
+    let mut found = Findings::default();
+    let config = read_config(path, &mut found).map(|(config, _)| config);
+    finish(config, found)
+}
+
+/// Loads the schedule files of `config`, in the order of their names.
+///
+/// # Errors
+/// All diagnostics of all files, at least one of them an error; a missing folder is one.
+pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
+    load_folder(&config.schedules, config)
+}
+
+/// Checks the configuration at `path` and its schedule files, everything at once.
+///
+/// A configuration with mistakes does not keep the schedule files from being checked; they are then not
+/// blamed for names that it may have meant to define.
+#[must_use]
+pub fn check(path: &Path) -> Report {
+    let mut found = Findings::default();
+    if let Some((config, trust)) = read_config(path, &mut found) {
+        read_folder(&config.schedules, &config, trust, &mut found);
+    }
+    Report { diagnostics: found.into_diagnostics() }
+}
+
+/// Loads schedule files from a folder that need not be the configured one.
+fn load_folder(folder: &Path, config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
+    let mut found = Findings::default();
+    let rules = read_folder(folder, config, Trust::Whole, &mut found);
+    finish(rules, found)
+}
+
+fn finish<T>(value: Option<T>, found: Findings) -> Result<Loaded<T>, Diagnostics> {
+    let n_errors = found.n_errors();
+    let diagnostics = found.into_diagnostics();
+    match value {
+        Some(value) if n_errors == 0 => Ok(Loaded { value, warnings: diagnostics.0 }),
+        Some(_) | None => Err(diagnostics),
+    }
+}
+
+/// The configuration as far as it can be read; `None` when there is nothing to go on from.
+fn read_config(path: &Path, found: &mut Findings) -> Option<(Config, Trust)> {
+    let name = path.display().to_string();
+    let source = read_source(path, &name, found)?;
+    let Some(root) = yaml::parse(&source, found) else {
+        if found.n_errors() == 0 {
+            let needs = "at least `apps:`; tixing.example.yaml shows how";
+            found.add(Diagnostic::new(&source, Spot::START, &Problem::EmptyFile { needs }));
+        }
+        return None;
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    config_file::read(&root, folder, &mut Walk { source: &source, found })
+}
+
+/// Reads and checks one file; what is wrong with it as a file is reported.
+fn read_source(path: &Path, name: &str, found: &mut Findings) -> Option<Source> {
+    let bytes = match source::read(path) {
+        Ok(bytes) => bytes,
+        Err(problem) => {
+            found.add(Diagnostic::of_file(name, &problem));
+            return None;
+        }
+    };
+    match Source::from_bytes(name, bytes) {
+        Ok(source) => Some(source),
+        Err(bad) => {
+            let (source, spot, problem) = *bad;
+            found.add(Diagnostic::new(&source, spot, &problem));
+            None
+        }
+    }
+}
+
+fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Findings) -> Option<LoadedRules> {
+    let mut gathered = Gathered::default();
+    let mut sources = Vec::new();
+    for (short, source) in read_sources(folder, found)? {
+        let n_errors = found.n_errors();
+        match yaml::parse(&source, found) {
+            Some(root) => {
+                let mut walk = Walk { source: &source, found };
+                schedule_file::read(&root, config, trust, &mut gathered, &mut walk);
+            }
+            None if found.n_errors() == n_errors => {
+                let problem = Problem::EmptyFile { needs: "" };
+                found.add(Diagnostic::new(&source, Spot::START, &problem));
+            }
+            None => {}
+        }
+        sources.push((short, source.into_text()));
+    }
+    let set = gathered.set;
+    if set.rules.is_empty() && set.disabled.is_empty() && found.n_errors() == 0 {
+        found.add(Diagnostic::of_file(&folder.display().to_string(), &Problem::NoRules));
+    }
+    let digest = digest(&sources);
+    Some(LoadedRules { set, sources, digest })
+}
+
+/// Reads the schedule files of a folder, each with its name within it; all of them, before any is parsed.
+fn read_sources(folder: &Path, found: &mut Findings) -> Option<Vec<(String, Source)>> {
+    let mut sources = Vec::new();
+    let mut n_bytes = 0;
+    for file in list_folder(folder, found)? {
+        let name = file.display().to_string();
+        let Some(source) = read_source(&file, &name, found) else { continue };
+        n_bytes += source.text().len();
+        if n_bytes > MAX_FOLDER_BYTES {
+            found.add(Diagnostic::of_file(&name, &Problem::FolderTooLarge { max: MAX_FOLDER_BYTES }));
+            return None;
+        }
+        let short = file.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
+        sources.push((short, source));
+    }
+    Some(sources)
+}
+
+/// The schedule files of a folder, in the order of their names.
+fn list_folder(folder: &Path, found: &mut Findings) -> Option<Vec<PathBuf>> {
+    let name = folder.display().to_string();
+    let unreadable = |error: &std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            Problem::NoFolder
+        } else {
+            Problem::Unreadable { cause: error.to_string() }
+        }
+    };
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| found.add(Diagnostic::of_file(&name, &unreadable(&error))))
+        .ok()?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                found.add(Diagnostic::of_file(&name, &unreadable(&error)));
+                return None;
+            }
+        };
+        let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // What begins with a dot is an editor's.
+        if file_name.starts_with('.') {
+            continue;
+        }
+        let shown = path.display().to_string();
+        match file_name.rsplit_once('.') {
+            Some((_, "yaml")) => files.push(path),
+            Some((stem, "yml" | "YAML" | "YML")) => {
+                let instead = format!("{stem}.yaml");
+                found.add(Diagnostic::of_file(&shown, &Problem::IgnoredFile { instead }));
+            }
+            Some(_) | None => {
+                if file_name == "calendars" && path.is_dir() {
+                    let problem = Problem::NotYet {
+                        key: "calendars".to_owned(),
+                        instead: "move the folder away; list due times in `at` if holidays matter".to_owned(),
+                    };
+                    found.add(Diagnostic::of_file(&shown, &problem));
+                }
+            }
+        }
+        if files.len() > MAX_FILES {
+            found.add(Diagnostic::of_file(&name, &Problem::TooManyFiles { max: MAX_FILES }));
+            return None;
+        }
+    }
+    files.sort_unstable();
+    Some(files)
+}
+
+/// SHA-256 over names and texts, each with its length before it.
+fn digest(sources: &[(String, String)]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in sources.iter().flat_map(|(name, text)| [name, text]) {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().into()
+}

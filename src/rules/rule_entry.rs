@@ -1,0 +1,338 @@
+//! One entry under `rules`: what is sent, when, to whom.
+//!
+//! A mistake in one part does not hide those of the others: texts are compiled also when the template or
+//! the due times are wrong. Whether a rule makes sense over files is decided in `schedule_file`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::audience_entry;
+use super::names::nearest;
+use super::problem::Problem;
+use super::schedule_file::{Trust, named_app, zone};
+use super::values;
+use super::walk::{Map, Walk, Wanted};
+use super::when_entry;
+use super::yaml::{Key, Node, Value};
+use crate::domain::config::{App, Config};
+use crate::domain::id::{AppName, RuleId, TemplateId, TemplateName};
+use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
+use crate::domain::template::{FieldKey, Template, TemplateKind};
+use crate::domain::when::When;
+use crate::domain::zone::Zone;
+use crate::plan::audience::Selector;
+use crate::plan::fields::{self, Misfit};
+use crate::plan::render::{Compiled, RenderError};
+
+/// The most occurrences that `missed: all` may send at once.
+const MAX_MAX: u32 = 100;
+/// The longest text of a value or a page, in characters.
+const MAX_TEXT: usize = 4096;
+
+const RULE: &[&str] = &[
+    "template", "when", "data", "page", "to", "app", "timezone", "enabled", "grace", "missed", "max",
+    "overflow", "quiet", "spread", "priority", "if_late", "on_doubt", "canary", "was",
+];
+
+/// Keys whose effect comes with a later version, and what to do until then.
+const NOT_YET: &[(&str, &str)] = &[
+    ("quiet", "delete it, and choose due times outside the night"),
+    ("spread", "delete it; `limits` of the app hold the rate down"),
+    ("priority", "delete it; the earlier due time goes first"),
+    ("if_late", "delete it; it belongs to appointments, which come with it"),
+    ("on_doubt", "delete it; a send in doubt is held and never sent again"),
+    ("canary", "delete it; try the rule with `to: { openids: [ … ] }` first"),
+    ("was", "delete it, and keep the old id: a new id is a new rule"),
+];
+
+/// What a rule takes from its file and from the configuration.
+pub(super) struct Surroundings<'c> {
+    pub(super) config: &'c Config,
+    pub(super) trust: Trust,
+    pub(super) app: RuleApp<'c>,
+    pub(super) zone: Zone,
+}
+
+/// The app of a rule.
+#[derive(Clone, Copy)]
+pub(super) enum RuleApp<'c> {
+    /// This one.
+    Known(&'c App),
+    /// Nothing says which of several.
+    NotSaid,
+    /// A mistake that was reported.
+    Unknown,
+}
+
+/// A rule without mistakes.
+pub(super) struct Entry {
+    pub(super) rule: Rule,
+    pub(super) enabled: bool,
+}
+
+/// Reads one rule; `None` when it has a mistake that keeps it from being made.
+pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut Walk<'_>) -> Option<Entry> {
+    let id = walk.name(&key.text, key.spot, RuleId::parse);
+    let of = format!("the rule `{}`", key.text);
+    let example = "drink-water: { template: habit, when: { cron: \"0 10 * * *\" }, data: … }";
+    let map = walk.map(node, Wanted { of: &of, example }, RULE, "a rule")?;
+    for (name, instead) in NOT_YET {
+        if let Some((key, _)) = map.entry(name) {
+            walk.not_yet(key.spot, name, instead);
+        }
+    }
+    let app = match map.get("app") {
+        Some(node) => named_app(node, around.config, around.trust, walk),
+        None => around.app,
+    };
+    let zone = map.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(around.zone);
+    let template = template(map, key, app, around.trust, walk);
+    let when = map.get("when").and_then(|node| when_entry::read(node, walk));
+    if map.get("when").is_none() {
+        walk.missing(key.spot, "when", &of, "when: { cron: \"0 10 * * MON-FRI\" }");
+    }
+    let data = data(map, key, template, walk);
+    let page = map.get("page").and_then(|node| {
+        let wanted = Wanted { of: "`page`", example: "page: \"pages/index/index\"" };
+        walk.text(node, wanted).map(str::to_owned)
+    });
+    let (audience, condition) =
+        map.get("to").map_or_else(Default::default, |node| audience_entry::read(node, walk));
+    let grace = map.get("grace").and_then(|node| grace(node, walk)).unwrap_or(DEFAULT_GRACE);
+    let enabled = map.get("enabled").and_then(|node| walk.switch(node, "enabled")).unwrap_or(true);
+    let missed = missed(map, walk);
+    let overflow = map.get("overflow").map_or_else(BTreeMap::new, |node| overflow(node, &data, walk));
+
+    let n_errors = walk.found.n_errors();
+    let rule = Rule {
+        id: id.clone().unwrap_or_else(placeholder::rule_id),
+        app: match app {
+            RuleApp::Known(app) => app.name.clone(),
+            RuleApp::NotSaid | RuleApp::Unknown => placeholder::app_name(),
+        },
+        template: template.cloned().unwrap_or_else(placeholder::template),
+        zone,
+        when: when.clone().unwrap_or_else(|| When::At(Vec::new())),
+        audience,
+        data,
+        page,
+        grace,
+        missed,
+        overflow,
+    };
+    check_texts(&rule, map, condition, walk);
+    let whole = template.is_some() && when.is_some() && id.is_some() && walk.found.n_errors() == n_errors;
+    whole.then_some(Entry { rule, enabled })
+}
+
+/// Stand-ins for parts with a mistake, so that the texts can be checked all the same. No rule keeps them.
+mod placeholder {
+    use super::{AppName, RuleId, Template, TemplateId, TemplateKind, TemplateName};
+
+    const NAME: &str = "placeholder";
+
+    pub(super) fn rule_id() -> RuleId {
+        RuleId::parse(NAME).expect("the name is of the form")
+    }
+
+    pub(super) fn app_name() -> AppName {
+        AppName::parse(NAME).expect("the name is of the form")
+    }
+
+    pub(super) fn template() -> Template {
+        Template {
+            name: TemplateName::parse(NAME).expect("the name is of the form"),
+            id: TemplateId::parse(NAME).expect("the name is of the form"),
+            kind: TemplateKind::OneTime,
+            fields: None,
+        }
+    }
+}
+
+fn template<'c>(
+    map: Map<'_>,
+    key: &Key,
+    app: RuleApp<'c>,
+    trust: Trust,
+    walk: &mut Walk<'_>,
+) -> Option<&'c Template> {
+    let Some(node) = map.get("template") else {
+        walk.missing(key.spot, "template", &format!("the rule `{}`", key.text), "template: habit");
+        return None;
+    };
+    let text = walk.text(node, Wanted { of: "`template`", example: "template: habit" })?;
+    let RuleApp::Known(app) = app else { return None };
+    let named = TemplateName::parse(text).ok().and_then(|name| app.templates.get(&name));
+    if named.is_none() && trust == Trust::Whole {
+        let by_id = app.templates.values().find(|template| template.id.as_str() == text);
+        let known: Vec<String> = app.templates.keys().map(ToString::to_string).collect();
+        let meant = nearest(text, known.iter().map(String::as_str)).map(str::to_owned);
+        let problem = match by_id {
+            Some(template) => Problem::TemplateById { name: template.name.to_string() },
+            None => {
+                Problem::UnknownTemplate { name: text.to_owned(), app: app.name.to_string(), known, meant }
+            }
+        };
+        walk.report(node.spot, &problem);
+    }
+    named
+}
+
+fn data(
+    map: Map<'_>,
+    key: &Key,
+    template: Option<&Template>,
+    walk: &mut Walk<'_>,
+) -> BTreeMap<FieldKey, String> {
+    let wanted = Wanted { of: "`data`", example: "data: { thing1: \"喝水时间到\" }" };
+    let mut data = BTreeMap::new();
+    let Some((data_key, node)) = map.entry("data") else {
+        walk.missing(
+            key.spot,
+            "data",
+            &format!("the rule `{}`", key.text),
+            "data: { thing1: \"喝水时间到\" }",
+        );
+        return data;
+    };
+    let Some(texts) = walk.names(node, wanted) else { return data };
+    let fields = template.and_then(|template| Some((template.name.as_str(), template.fields.as_ref()?)));
+    for (key, node) in texts.entries() {
+        let of = format!("the text of `{}`", key.text);
+        let text = walk.text(node, Wanted { of: &of, example: "thing1: \"喝水时间到\"" });
+        let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else { continue };
+        if let Some((template, fields)) = fields.filter(|(_, fields)| !fields.contains(&field)) {
+            let fields: Vec<String> = fields.iter().map(|field| field.as_str().to_owned()).collect();
+            let meant = nearest(&key.text, fields.iter().map(String::as_str)).map(str::to_owned);
+            let (key_text, template) = (key.text.clone(), template.to_owned());
+            walk.report(key.spot, &Problem::UnknownField { key: key_text, template, fields, meant });
+        }
+        if let Some(text) = text.filter(|text| is_short(text, &of, node, walk)) {
+            data.insert(field, text.to_owned());
+        }
+    }
+    for (template, field) in
+        fields.into_iter().flat_map(|(name, fields)| fields.iter().map(move |f| (name, f)))
+    {
+        if texts.get(field.as_str()).is_none() {
+            let (key, template) = (field.as_str().to_owned(), template.to_owned());
+            walk.report(data_key.spot, &Problem::MissingField { key, template });
+        }
+    }
+    if texts.entries().is_empty() && fields.is_none() {
+        walk.report(node.spot, &Problem::EmptyList { of: "`data`".to_owned() });
+    }
+    data
+}
+
+fn is_short(text: &str, of: &str, node: &Node, walk: &mut Walk<'_>) -> bool {
+    let short = text.chars().count() <= MAX_TEXT;
+    if !short {
+        let allowed = format!("texts of at most {MAX_TEXT} characters");
+        let problem = Problem::BadValue { of: of.to_owned(), value: text.to_owned(), allowed, meant: None };
+        walk.report(node.spot, &problem);
+    }
+    short
+}
+
+fn grace(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
+    let text = walk.text(node, Wanted { of: "`grace`", example: "grace: 30m" })?.to_owned();
+    let problem = match values::duration(&text) {
+        Ok(grace) if grace >= MIN_GRACE => return Some(grace),
+        Ok(_) => Problem::GraceTooShort { text },
+        Err(why) => Problem::BadDuration { of: "`grace`".to_owned(), text, why },
+    };
+    walk.report(node.spot, &problem);
+    None
+}
+
+fn missed(map: Map<'_>, walk: &mut Walk<'_>) -> MissedPolicy {
+    let max = map.get("max").and_then(|node| walk.whole(node, "max", 1..=MAX_MAX));
+    let all = MissedPolicy::All { max: max.unwrap_or(DEFAULT_MAX) };
+    let words = [("latest", MissedPolicy::Latest), ("all", all), ("skip", MissedPolicy::Skip)];
+    let missed = map.get("missed").and_then(|node| walk.one_of(node, "missed", &words));
+    let missed = missed.unwrap_or(MissedPolicy::Latest);
+    if let (Some((key, _)), MissedPolicy::Latest | MissedPolicy::Skip) = (map.entry("max"), missed) {
+        let why = "it counts only with `missed: all`";
+        walk.report(key.spot, &Problem::NoEffect { key: "max", why });
+    }
+    missed
+}
+
+fn overflow(
+    node: &Node,
+    data: &BTreeMap<FieldKey, String>,
+    walk: &mut Walk<'_>,
+) -> BTreeMap<FieldKey, Overflow> {
+    let wanted = Wanted { of: "`overflow`", example: "overflow: { thing1: fail }" };
+    let mut overflow = BTreeMap::new();
+    let Some(map) = walk.names(node, wanted) else { return overflow };
+    let words = [("fail", Overflow::Fail), ("cut", Overflow::Cut)];
+    for (key, node) in map.entries() {
+        let choice = walk.one_of(node, &key.text, &words);
+        let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else { continue };
+        if !data.contains_key(&field) {
+            let fields: Vec<String> = data.keys().map(|field| field.as_str().to_owned()).collect();
+            let meant = nearest(&key.text, fields.iter().map(String::as_str)).map(str::to_owned);
+            let (of, value) = ("`overflow`".to_owned(), key.text.clone());
+            let allowed = format!("keys of `data`: {}", fields.join(", "));
+            walk.report(key.spot, &Problem::BadValue { of, value, allowed, meant });
+        }
+        if let Some(choice) = choice {
+            overflow.insert(field, choice);
+        }
+    }
+    overflow
+}
+
+/// Compiles all texts of the rule, and reports each fault where it stands.
+fn check_texts(rule: &Rule, map: Map<'_>, condition: Option<&Node>, walk: &mut Walk<'_>) {
+    let data = map.get("data").map(|node| &node.value);
+    let place = |key: &str| match (key, data) {
+        ("page", _) => map.get("page"),
+        ("where", _) => condition,
+        (key, Some(Value::Map(texts))) => {
+            texts.iter().find(|(name, _)| name.text == key).map(|(_, node)| node)
+        }
+        (_, _) => None,
+    };
+    let mut report = |error: RenderError, problem: fn(RenderError) -> Problem| {
+        let spot = place(&error.key).map_or(map.spot, |node| node.spot_in(error.offset));
+        walk.report(spot, &problem(error));
+    };
+    let text = |error: RenderError| match error.key.as_str() {
+        "page" => Problem::BadPage { message: error.message, help: error.help },
+        key => Problem::BadExpression {
+            of: if key == "where" { "`where`".to_owned() } else { format!("the text of `{key}`") },
+            message: error.message,
+            help: error.help,
+        },
+    };
+    match Compiled::new(rule) {
+        Ok(compiled) => {
+            for error in compiled.constant_misfits() {
+                report(error, |RenderError { key, message, help, .. }| Problem::DoesNotFit {
+                    key,
+                    message,
+                    help,
+                });
+            }
+        }
+        Err(errors) => errors.into_iter().for_each(|error| report(error, text)),
+    }
+    if let Err(error) = Selector::new(&rule.audience) {
+        report(error, text);
+    }
+    for (field, text) in &rule.data {
+        // A text with an expression may be short once it is filled in.
+        if let (false, Overflow::Cut, Err(Misfit::TooLong { allowed, .. }), Some(node)) = (
+            text.contains('{'),
+            rule.overflow_of(field),
+            fields::check(field.kind(), text.trim()),
+            place(field.as_str()),
+        ) {
+            let key = field.as_str().to_owned();
+            walk.report(node.spot, &Problem::AlwaysCut { key, allowed });
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One schedule file → its rules, added to the set of all files.
+//!
+//! What one rule says is read in `rule_entry`; here is what a file says for all its rules, and what must
+//! hold over all files: an id is there once, and the number of rules has a bound.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::config_file::unknown_app;
+use super::problem::Problem;
+use super::rule_entry::{self, RuleApp, Surroundings};
+use super::source::Spot;
+use super::values;
+use super::walk::{Map, Walk, Wanted};
+use super::yaml::{Node, Value};
+use crate::domain::config::{App, Config, RuleSet};
+use crate::domain::id::AppName;
+use crate::domain::zone::Zone;
+
+/// The most rules of all files.
+pub const MAX_RULES: usize = 10_000;
+
+const TOP: &[&str] = &["app", "timezone", "rules"];
+
+/// Whether the configuration that rules are checked against is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is: what it does not name does not exist.
+    Whole,
+    /// It has mistakes: what it does not name may exist once they are mended.
+    Partial,
+}
+
+/// The rules of the files read so far.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) set: RuleSet,
+    /// Where each id was first met, also of rules with mistakes.
+    first: HashMap<String, (String, u32)>,
+}
+
+/// Reads the tree of one schedule file into `gathered`.
+pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Gathered, walk: &mut Walk<'_>) {
+    let wanted = Wanted { of: "a schedule file", example: "rules:" };
+    let Some(top) = walk.map(root, wanted, TOP, "a schedule file") else { return };
+    let app = match top.get("app") {
+        Some(node) => named_app(node, config, trust, walk),
+        None => only_app(config, trust),
+    };
+    let zone = top.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(config.zone);
+    let mut around = Surroundings { config, trust, app, zone };
+    let Some(node) = top.get("rules") else {
+        return walk.missing(Spot::START, "rules", "a schedule file", "rules:");
+    };
+    if matches!(node.value, Value::Nothing) {
+        return;
+    }
+    let Some(rules) = walk.names(node, Wanted { of: "`rules`", example: "rules:" }) else { return };
+    read_rules(rules, &mut around, gathered, walk);
+}
+
+fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gathered, walk: &mut Walk<'_>) {
+    for (key, node) in rules.entries() {
+        if gathered.first.len() >= MAX_RULES {
+            return walk.report(key.spot, &Problem::TooManyRules { max: MAX_RULES });
+        }
+        let here = (walk.source.name().to_owned(), key.spot.line);
+        let first = gathered.first.entry(key.text.clone()).or_insert_with(|| here.clone()).clone();
+        if first != here {
+            let (first, first_line) = first;
+            walk.report(key.spot, &Problem::DuplicateRule { id: key.text.clone(), first, first_line });
+        }
+        if let RuleApp::NotSaid = around.app
+            && !says_app(node)
+        {
+            let known = around.config.apps.keys().map(ToString::to_string).collect();
+            walk.report(key.spot, &Problem::AppNeeded { known });
+            // Once for a file is enough.
+            around.app = RuleApp::Unknown;
+        }
+        if let Some(entry) = rule_entry::read(key, node, around, walk) {
+            if entry.enabled {
+                gathered.set.rules.insert(entry.rule.id.clone(), Arc::new(entry.rule));
+            } else {
+                gathered.set.disabled.push(entry.rule.id);
+            }
+        }
+    }
+}
+
+fn says_app(rule: &Node) -> bool {
+    match &rule.value {
+        Value::Map(entries) => entries.iter().any(|(key, _)| key.text == "app"),
+        Value::List(_) | Value::Text(_) | Value::Nothing | Value::Broken => true,
+    }
+}
+
+fn only_app(config: &Config, trust: Trust) -> RuleApp<'_> {
+    let mut apps = config.apps.values();
+    match (trust, apps.next(), apps.next()) {
+        (Trust::Whole, Some(only), None) => RuleApp::Known(only),
+        (Trust::Whole, _, _) => RuleApp::NotSaid,
+        (Trust::Partial, _, _) => RuleApp::Unknown,
+    }
+}
+
+/// The app that a file or a rule names.
+pub(super) fn named_app<'c>(
+    node: &Node,
+    config: &'c Config,
+    trust: Trust,
+    walk: &mut Walk<'_>,
+) -> RuleApp<'c> {
+    let Some(text) = walk.text(node, Wanted { of: "`app`", example: "app: clinic" }) else {
+        return RuleApp::Unknown;
+    };
+    let app: Option<&App> = AppName::parse(text).ok().and_then(|name| config.apps.get(&name));
+    match (app, trust) {
+        (Some(app), _) => RuleApp::Known(app),
+        (None, Trust::Whole) => {
+            let known = config.apps.keys().map(ToString::to_string).collect();
+            walk.report(node.spot, &unknown_app(text, known));
+            RuleApp::Unknown
+        }
+        (None, Trust::Partial) => RuleApp::Unknown,
+    }
+}
+
+/// The zone that a file or a rule names.
+pub(super) fn zone(node: &Node, walk: &mut Walk<'_>) -> Option<Zone> {
+    let text = walk.text(node, Wanted { of: "`timezone`", example: "timezone: Asia/Shanghai" })?;
+    if text == "recipient" {
+        walk.not_yet(node.spot, "timezone: recipient", "name one zone, such as `Asia/Shanghai`");
+        return None;
+    }
+    match values::zone(text) {
+        Ok(zone) => Some(zone),
+        Err(meant) => {
+            walk.report(node.spot, &Problem::UnknownZone { name: text.to_owned(), meant });
+            None
+        }
+    }
+}

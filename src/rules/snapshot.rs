@@ -1,0 +1,341 @@
+//! A rule as text, for the occurrence that keeps it: fan-out, retries and rendering use the rule as it was.
+//!
+//! Versioned JSON with shapes of its own, so that a rename in the domain changes nothing that is stored. The
+//! store keeps the bytes as they are and knows nothing of them. It is no file format for admins.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::NaiveDateTime;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::domain::id::{AppName, BadId, OpenId, RuleId, Tag, TemplateId, TemplateName};
+use crate::domain::rule::{Audience, MissedPolicy, Overflow, Rule};
+use crate::domain::template::{FieldKey, Template, TemplateKind};
+use crate::domain::when::{Cron, When};
+use crate::domain::zone::Zone;
+
+/// Version of the text; a reader refuses those it does not know.
+const VERSION: u32 = 1;
+
+/// Why stored bytes are no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// Not the JSON of this version.
+    #[error("the snapshot of a rule is not of its form")]
+    Form(#[from] serde_json::Error),
+    /// Written by another release.
+    #[error("the snapshot of a rule has version {0}, this release reads version {VERSION}")]
+    Version(u32),
+    /// A value that its type does not take.
+    #[error("the snapshot of a rule holds a bad {0}")]
+    Value(&'static str),
+}
+
+impl From<BadId> for SnapshotError {
+    fn from(bad: BadId) -> Self {
+        Self::Value(bad.what)
+    }
+}
+
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    version: u32,
+    id: String,
+    app: String,
+    template: StoredTemplate,
+    zone: String,
+    when: StoredWhen,
+    audience: StoredAudience,
+    data: BTreeMap<String, String>,
+    page: Option<String>,
+    grace_ms: u64,
+    missed: StoredMissed,
+    overflow: BTreeMap<String, StoredOverflow>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredTemplate {
+    name: String,
+    id: String,
+    kind: StoredKind,
+    fields: Option<Vec<String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredKind {
+    OneTime,
+    LongTerm,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredWhen {
+    Cron(String),
+    At(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredAudience {
+    tags: Vec<String>,
+    all_tags: Vec<String>,
+    openids: Vec<String>,
+    condition: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredMissed {
+    Latest,
+    All { max: u32 },
+    Skip,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredOverflow {
+    Fail,
+    Cut,
+}
+
+/// Civil times in a snapshot, to the second.
+const CIVIL: &str = "%Y-%m-%dT%H:%M:%S";
+
+/// `rule` as bytes; the same rule gives the same bytes.
+#[must_use]
+pub fn encode(rule: &Rule) -> Vec<u8> {
+    let texts = |tags: &[Tag]| tags.iter().map(ToString::to_string).collect();
+    let stored = Stored {
+        version: VERSION,
+        id: rule.id.to_string(),
+        app: rule.app.to_string(),
+        template: StoredTemplate {
+            name: rule.template.name.to_string(),
+            id: rule.template.id.to_string(),
+            kind: match rule.template.kind {
+                TemplateKind::OneTime => StoredKind::OneTime,
+                TemplateKind::LongTerm => StoredKind::LongTerm,
+            },
+            fields: rule.template.fields.as_ref().map(|fields| fields.iter().map(key).collect()),
+        },
+        zone: rule.zone.name().to_owned(),
+        when: match &rule.when {
+            When::Cron(cron) => StoredWhen::Cron(cron.as_str().to_owned()),
+            When::At(times) => {
+                StoredWhen::At(times.iter().map(|time| time.format(CIVIL).to_string()).collect())
+            }
+        },
+        audience: StoredAudience {
+            tags: texts(&rule.audience.tags),
+            all_tags: texts(&rule.audience.all_tags),
+            openids: rule.audience.openids.iter().map(|openid| openid.as_str().to_owned()).collect(),
+            condition: rule.audience.condition.clone(),
+        },
+        data: rule.data.iter().map(|(field, text)| (key(field), text.clone())).collect(),
+        page: rule.page.clone(),
+        grace_ms: u64::try_from(rule.grace.as_millis()).unwrap_or(u64::MAX),
+        missed: match rule.missed {
+            MissedPolicy::Latest => StoredMissed::Latest,
+            MissedPolicy::All { max } => StoredMissed::All { max },
+            MissedPolicy::Skip => StoredMissed::Skip,
+        },
+        overflow: rule.overflow.iter().map(|(field, choice)| (key(field), overflow(*choice))).collect(),
+    };
+    serde_json::to_vec(&stored).expect("maps with text keys, and no writer that can fail")
+}
+
+fn key(field: &FieldKey) -> String {
+    field.as_str().to_owned()
+}
+
+fn overflow(choice: Overflow) -> StoredOverflow {
+    match choice {
+        Overflow::Fail => StoredOverflow::Fail,
+        Overflow::Cut => StoredOverflow::Cut,
+    }
+}
+
+/// The rule that [`encode`] made bytes of.
+///
+/// # Errors
+/// [`SnapshotError`]: damaged, or of another release; the occurrence cannot go on and is to be held.
+pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
+    let Head { version } = serde_json::from_slice(bytes)?;
+    if version != VERSION {
+        return Err(SnapshotError::Version(version));
+    }
+    let stored: Stored = serde_json::from_slice(bytes)?;
+    let field = |text: &str| FieldKey::parse(text).map_err(SnapshotError::from);
+    let tags =
+        |tags: Vec<String>| tags.iter().map(|tag| Ok(Tag::parse(tag)?)).collect::<Result<_, SnapshotError>>();
+    let fields = match stored.template.fields {
+        Some(fields) => Some(fields.iter().map(|text| field(text)).collect::<Result<_, _>>()?),
+        None => None,
+    };
+    let when = match stored.when {
+        StoredWhen::Cron(text) => {
+            When::Cron(Cron::parse(&text).map_err(|_of_another_release| SnapshotError::Value("cron text"))?)
+        }
+        StoredWhen::At(times) => {
+            let time = |text: &String| NaiveDateTime::parse_from_str(text, CIVIL);
+            let times = times.iter().map(time).collect::<Result<_, _>>();
+            When::At(times.map_err(|_not_a_time| SnapshotError::Value("civil time"))?)
+        }
+    };
+    let openids = stored.audience.openids.iter().map(|openid| Ok(OpenId::parse(openid)?));
+    Ok(Rule {
+        id: RuleId::parse(&stored.id)?,
+        app: AppName::parse(&stored.app)?,
+        template: Template {
+            name: TemplateName::parse(&stored.template.name)?,
+            id: TemplateId::parse(&stored.template.id)?,
+            kind: match stored.template.kind {
+                StoredKind::OneTime => TemplateKind::OneTime,
+                StoredKind::LongTerm => TemplateKind::LongTerm,
+            },
+            fields,
+        },
+        zone: Zone::parse(&stored.zone).map_err(|_unknown| SnapshotError::Value("time zone"))?,
+        when,
+        audience: Audience {
+            tags: tags(stored.audience.tags)?,
+            all_tags: tags(stored.audience.all_tags)?,
+            openids: openids.collect::<Result<_, SnapshotError>>()?,
+            condition: stored.audience.condition,
+        },
+        data: stored
+            .data
+            .into_iter()
+            .map(|(key, text)| Ok((field(&key)?, text)))
+            .collect::<Result<_, SnapshotError>>()?,
+        page: stored.page,
+        grace: Duration::from_millis(stored.grace_ms),
+        missed: match stored.missed {
+            StoredMissed::Latest => MissedPolicy::Latest,
+            StoredMissed::All { max } => MissedPolicy::All { max },
+            StoredMissed::Skip => MissedPolicy::Skip,
+        },
+        overflow: stored
+            .overflow
+            .into_iter()
+            .map(|(key, choice)| {
+                let choice = match choice {
+                    StoredOverflow::Fail => Overflow::Fail,
+                    StoredOverflow::Cut => Overflow::Cut,
+                };
+                Ok((field(&key)?, choice))
+            })
+            .collect::<Result<_, SnapshotError>>()?,
+    })
+}
+
+/// SHA-256 of a snapshot, which names it in the store.
+#[must_use]
+pub fn hash(snapshot: &[u8]) -> [u8; 32] {
+    Sha256::digest(snapshot).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rule() -> Rule {
+        let field = |text| FieldKey::parse(text).expect("a field");
+        Rule {
+            id: RuleId::parse("drink-water").expect("an id"),
+            app: AppName::parse("clinic").expect("a name"),
+            template: Template {
+                name: TemplateName::parse("habit").expect("a name"),
+                id: TemplateId::parse("VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc").expect("an id"),
+                kind: TemplateKind::OneTime,
+                fields: Some(vec![field("thing1"), field("character_string12")]),
+            },
+            zone: Zone::SHANGHAI,
+            when: When::Cron(Cron::parse("0 10,15 * * MON-FRI").expect("a cron text")),
+            audience: Audience::default(),
+            data: [(field("thing1"), "喝水 \"{{ ref }}\"\u{1f4a7}".to_owned())].into(),
+            page: Some("pages/index/index?id={{ ref }}".to_owned()),
+            grace: Duration::from_mins(30),
+            missed: MissedPolicy::Latest,
+            overflow: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn every_part_comes_back() {
+        let tag = |text| Tag::parse(text).expect("a tag");
+        let field = |text| FieldKey::parse(text).expect("a field");
+        let time = |text| NaiveDateTime::parse_from_str(text, CIVIL).expect("a time");
+        let template = rule().template;
+        let table = [
+            ("as it is", rule()),
+            ("no page", Rule { page: None, ..rule() }),
+            ("no fields", Rule { template: Template { fields: None, ..template.clone() }, ..rule() }),
+            ("long term", Rule { template: Template { kind: TemplateKind::LongTerm, ..template }, ..rule() }),
+            ("skip", Rule { missed: MissedPolicy::Skip, ..rule() }),
+            ("all", Rule { missed: MissedPolicy::All { max: 7 }, ..rule() }),
+        ];
+        for (what, rule) in table {
+            assert_eq!(decode(&encode(&rule)).expect(what), rule, "{what}");
+        }
+        let mut full = rule();
+        full.when = When::At(vec![time("2027-01-31T09:00:00"), time("2027-02-28T23:59:59")]);
+        full.audience = Audience {
+            tags: vec![tag("习惯"), tag("b c")],
+            all_tags: vec![tag("x")],
+            openids: vec![OpenId::parse("o123456789_-A").expect("an openid")],
+            condition: Some("fields.city == 'Shanghai'".to_owned()),
+        };
+        full.overflow = [(field("thing1"), Overflow::Fail), (field("thing2"), Overflow::Cut)].into();
+        assert_eq!(decode(&encode(&full)).expect("full"), full);
+        assert_eq!(hash(&encode(&full)), hash(&encode(&full.clone())));
+        assert_ne!(hash(&encode(&full)), hash(&encode(&rule())));
+    }
+
+    #[test]
+    fn what_is_stored_stays_readable() {
+        let stored = r#"{"version":1,"id":"r","app":"a","template":{"name":"t","id":"T1","kind":"one_time","fields":["thing1"]},"zone":"Asia/Shanghai","when":{"at":["2027-01-31T09:00:00"]},"audience":{"tags":[],"all_tags":[],"openids":[],"condition":null},"data":{"thing1":"x"},"page":null,"grace_ms":1800000,"missed":{"all":{"max":3}},"overflow":{"thing1":"cut"}}"#;
+        let rule = decode(stored.as_bytes()).expect("the form of version 1, which stays");
+        assert_eq!(String::from_utf8(encode(&rule)).expect("JSON"), stored);
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let newer = br#"{"version":2}"#;
+        assert!(matches!(decode(newer), Err(SnapshotError::Version(2))));
+        for bad in [&b""[..], b"{}", b"\xff", br#"{"version":1}"#] {
+            assert!(matches!(decode(bad), Err(SnapshotError::Form(_))));
+        }
+        let text = String::from_utf8(encode(&rule())).expect("JSON");
+        let bad_zone = text.replace("Asia/Shanghai", "Asia/Beijing");
+        assert!(matches!(decode(bad_zone.as_bytes()), Err(SnapshotError::Value("time zone"))));
+        let added = text.replacen('{', "{\"new\":1,", 1);
+        assert!(decode(added.as_bytes()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_text_comes_back(text in ".{0,40}", page in proptest::option::of(".{0,40}"), grace in 0_u64..1 << 40, max in 1_u32..100) {
+            let mut rule = rule();
+            rule.data.values_mut().for_each(|value| value.clone_from(&text));
+            rule.page = page;
+            rule.audience.condition = Some(text);
+            rule.grace = Duration::from_millis(grace);
+            rule.missed = MissedPolicy::All { max };
+            prop_assert_eq!(decode(&encode(&rule)).expect("what was encoded"), rule);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Values of one line: durations, addresses, URLs. Each says why it is none.
+//!
+//! Pure functions of the text; where a value stands and how it is reported is decided by the reader.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use chrono_tz::TZ_VARIANTS;
+
+use super::names::nearest;
+use crate::domain::config::IpNet;
+use crate::domain::zone::Zone;
+
+/// The longest elapsed time that may be stated: 31 days.
+pub(super) const MAX_DURATION: Duration = Duration::from_hours(31 * 24);
+
+/// An elapsed time: `90s`, `30m`, `24h`, `1d`, `2 weeks`; a day is 24 hours.
+///
+/// # Errors
+/// Why it is none, for a message.
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or_default();
+    if text.starts_with('-') {
+        return Err("it is negative");
+    }
+    if number.is_empty() {
+        return Err("it does not begin with a number");
+    }
+    let unit_seconds = match unit.strip_prefix(' ').unwrap_or(unit) {
+        "s" | "second" | "seconds" => 1,
+        "m" | "min" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 24 * 3600,
+        "w" | "week" | "weeks" => 7 * 24 * 3600,
+        "" => return Err("it has no unit"),
+        _ => return Err("its unit is not one of s, m, h, d, w"),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit_seconds));
+    match seconds.map(Duration::from_secs) {
+        Some(Duration::ZERO) => Err("it is zero"),
+        Some(time) if time <= MAX_DURATION => Ok(time),
+        Some(_) | None => Err("it is longer than 31 days"),
+    }
+}
+
+/// A zone by its name.
+///
+/// # Errors
+/// The name that was probably meant.
+pub(super) fn zone(text: &str) -> Result<Zone, Option<String>> {
+    Zone::parse(text).map_err(|unknown| {
+        let near = || nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
+        unknown.hint.or_else(near).map(str::to_owned)
+    })
+}
+
+/// An address with a port.
+///
+/// # Errors
+/// The address that was probably meant.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, Option<String>> {
+    text.parse().map_err(|_not_one| {
+        let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok())?;
+        Some(format!("127.0.0.1:{port}"))
+    })
+}
+
+/// An address, or a range of them (`10.0.0.0/8`).
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
+    let addr: IpAddr = addr.parse().ok()?;
+    let most = if addr.is_ipv4() { 32 } else { 128 };
+    let prefix = prefix.map_or(Some(most), |prefix| prefix.parse().ok())?;
+    (prefix <= most).then_some(IpNet { addr, prefix })
+}
+
+/// Scheme and authority of a server: https, or http to this machine. Without a slash at the end.
+///
+/// # Errors
+/// Why it is none, for a message.
+pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
+    let (scheme, host) = authority(text)?;
+    match scheme {
+        "https" => {}
+        "http" if is_loopback(host) => {}
+        "http" => return Err("http is allowed to this machine only (127.0.0.1, [::1], localhost)"),
+        _ => return Err("it begins neither with https:// nor with http://"),
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A proxy: http or https, without a password.
+///
+/// # Errors
+/// Why it is none, for a message.
+pub(super) fn proxy(text: &str) -> Result<String, &'static str> {
+    match authority(text)?.0 {
+        "http" | "https" => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("it begins neither with http:// nor with https://"),
+    }
+}
+
+/// Scheme and host with port.
+fn authority(text: &str) -> Result<(&str, &str), &'static str> {
+    let (scheme, rest) = text.split_once("://").ok_or("it has no scheme such as https://")?;
+    let host = rest.strip_suffix('/').unwrap_or(rest);
+    if host.contains('@') {
+        return Err("it holds a user name or password");
+    }
+    let form = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    if host.is_empty() || !host.chars().all(form) {
+        return Err("it holds more than a host and a port");
+    }
+    let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map(|(_, port)| port);
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err("its port is no number up to 65535");
+    }
+    Ok((scheme, host))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|addr| addr.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let table = [
+            ("30m", Some(1800)),
+            ("24h", Some(86_400)),
+            ("90s", Some(90)),
+            ("1d", Some(86_400)),
+            ("1 day", Some(86_400)),
+            ("2 weeks", Some(1_209_600)),
+            ("0m", None),
+            ("-5m", None),
+            ("5", None),
+            ("m", None),
+            ("", None),
+            ("1.5h", None),
+            ("1h30m", None),
+            ("５m", None),
+            ("32d", None),
+            ("99999999999999999999999s", None),
+            ("184467440737095517w", None),
+        ];
+        for (text, seconds) in table {
+            assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        let good =
+            ["https://api.weixin.qq.com", "http://127.0.0.1:8080/", "http://[::1]:9", "http://localhost:1"];
+        for text in good {
+            assert_eq!(base_url(text).as_deref(), Ok(text.trim_end_matches('/')));
+        }
+        let bad = [
+            "http://api.weixin.qq.com",
+            "http://127.0.0.1.evil.example",
+            "https://a@b",
+            "https://h/path",
+            "https://",
+            "api.weixin.qq.com",
+            "ftp://127.0.0.1",
+            "https://h:99999",
+            "https://h?x=1",
+        ];
+        for text in bad {
+            assert!(base_url(text).is_err(), "{text}");
+        }
+        assert!(proxy("http://10.0.0.1:3128").is_ok());
+        assert!(proxy("socks5://10.0.0.1:3128").is_err());
+    }
+
+    #[test]
+    fn addresses_and_zones() {
+        assert_eq!(listen(":8080"), Err(Some("127.0.0.1:8080".to_owned())));
+        assert_eq!(listen("nowhere"), Err(None));
+        assert!(listen("[::]:0").is_ok());
+        assert_eq!(network("10.0.0.0/8").map(|net| net.prefix), Some(8));
+        assert_eq!(network("::1").map(|net| net.prefix), Some(128));
+        assert!(network("10.0.0.0/33").is_none() && network("10.0.0").is_none());
+        assert_eq!(zone("Asia/Shangai"), Err(Some("Asia/Shanghai".to_owned())));
+        assert_eq!(zone("GMT+8"), Err(Some("Asia/Shanghai".to_owned())));
+    }
+}

@@ -1,0 +1,260 @@
+//! Steps through a tree that report what is not as it should be and go on.
+//!
+//! Each returns what it found, or `None` when that was reported; a reader so meets every mistake of a file
+//! in one pass. Which keys and values exist is known to the readers, not here.
+
+use std::collections::HashSet;
+
+use super::diagnostic::{Diagnostic, Findings};
+use super::names::nearest;
+use super::problem::{Hint, Problem};
+use super::source::{Source, Spot};
+use super::yaml::{Key, Node, Value};
+use crate::domain::id::BadId;
+
+/// One file being read.
+pub(super) struct Walk<'a> {
+    pub(super) source: &'a Source,
+    pub(super) found: &'a mut Findings,
+}
+
+/// What a value is for: its name in messages, and an example of how to write it.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) of: &'a str,
+    pub(super) example: &'a str,
+}
+
+/// The keys of a map, as a reader asks for them.
+#[derive(Clone, Copy)]
+pub(super) struct Map<'n> {
+    pub(super) spot: Spot,
+    entries: &'n [(Key, Node)],
+}
+
+impl<'n> Map<'n> {
+    /// A map without keys, in place of one that could not be read.
+    pub(super) fn empty() -> Self {
+        Self { spot: Spot::START, entries: &[] }
+    }
+
+    /// The value of `key`.
+    pub(super) fn get(self, key: &str) -> Option<&'n Node> {
+        self.entry(key).map(|(_, node)| node)
+    }
+
+    /// `key` with its value.
+    pub(super) fn entry(self, key: &str) -> Option<&'n (Key, Node)> {
+        self.entries.iter().find(|(name, _)| name.text == key)
+    }
+
+    /// All keys with their values, in the order of the file.
+    pub(super) fn entries(self) -> &'n [(Key, Node)] {
+        self.entries
+    }
+}
+
+impl Walk<'_> {
+    pub(super) fn report(&mut self, spot: Spot, problem: &Problem) {
+        self.found.add(Diagnostic::new(self.source, spot, problem));
+    }
+
+    /// A map with some of the `allowed` keys; others are reported, and the rest is still read.
+    pub(super) fn map<'n>(
+        &mut self,
+        node: &'n Node,
+        wanted: Wanted<'_>,
+        allowed: &'static [&'static str],
+        of: &'static str,
+    ) -> Option<Map<'n>> {
+        let map = self.names(node, wanted)?;
+        for (key, _) in map.entries {
+            if !allowed.contains(&key.text.as_str()) {
+                let meant = nearest(&key.text, allowed.iter().copied()).map(str::to_owned);
+                self.report(key.spot, &Problem::UnknownKey { key: key.text.clone(), of, allowed, meant });
+            }
+        }
+        Some(map)
+    }
+
+    /// A map whose keys are names that the admin chose.
+    pub(super) fn names<'n>(&mut self, node: &'n Node, wanted: Wanted<'_>) -> Option<Map<'n>> {
+        match &node.value {
+            Value::Map(entries) => Some(Map { spot: node.spot, entries }),
+            Value::List(_) | Value::Text(_) | Value::Nothing | Value::Broken => {
+                self.wrong_shape(node, wanted, "a map of keys and values");
+                None
+            }
+        }
+    }
+
+    pub(super) fn list<'n>(&mut self, node: &'n Node, wanted: Wanted<'_>) -> Option<&'n [Node]> {
+        match &node.value {
+            Value::List(list) => Some(list),
+            Value::Map(_) | Value::Text(_) | Value::Nothing | Value::Broken => {
+                self.wrong_shape(node, wanted, "a list in `[ ]`");
+                None
+            }
+        }
+    }
+
+    pub(super) fn text<'n>(&mut self, node: &'n Node, wanted: Wanted<'_>) -> Option<&'n str> {
+        match &node.value {
+            Value::Text(text) => Some(&text.text),
+            Value::Map(_) | Value::List(_) | Value::Nothing | Value::Broken => {
+                self.wrong_shape(node, wanted, "a text");
+                None
+            }
+        }
+    }
+
+    pub(super) fn wrong_shape(&mut self, node: &Node, wanted: Wanted<'_>, needs: &'static str) {
+        let found = match &node.value {
+            Value::Map(_) => "a map",
+            Value::List(_) => "a list",
+            Value::Text(_) => "a text",
+            Value::Nothing => {
+                let (of, example) = (wanted.of.to_owned(), wanted.example.to_owned());
+                return self.report(node.spot, &Problem::NoValue { of, example });
+            }
+            Value::Broken => return,
+        };
+        let (of, example) = (wanted.of.to_owned(), wanted.example.to_owned());
+        // `key：value` and `key:value` are texts to YAML, where a map was meant.
+        let text = node.as_text().filter(|_| needs.starts_with("a map")).unwrap_or_default();
+        let hint = if text.contains('：') {
+            Some(Hint::FullWidth('：'))
+        } else {
+            text.contains(':').then_some(Hint::SpaceAfterColon)
+        };
+        self.report(node.spot, &Problem::WrongShape { of, needs, found, example, hint });
+    }
+
+    /// `true` or `false`; the other words that YAML once had for them are refused.
+    pub(super) fn switch(&mut self, node: &Node, of: &str) -> Option<bool> {
+        let example = format!("{of}: true");
+        let text = self.text(node, Wanted { of: &format!("`{of}`"), example: &example })?;
+        match text {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let meant = match other.to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "y" | "1" | "true" => Some("true".to_owned()),
+                    "no" | "off" | "n" | "0" | "false" => Some("false".to_owned()),
+                    _ => None,
+                };
+                self.bad_value(node.spot, of, other, "`true`, `false`", meant);
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn whole(
+        &mut self,
+        node: &Node,
+        of: &str,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let example = format!("{of}: {}", range.start());
+        let text = self.text(node, Wanted { of: &format!("`{of}`"), example: &example })?;
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let number = text.parse().ok().filter(|n| digits && range.contains(n));
+        if number.is_none() {
+            let allowed = format!("whole numbers from {} to {}", range.start(), range.end());
+            self.bad_value(node.spot, of, text, &allowed, None);
+        }
+        number
+    }
+
+    /// One of a few words, with what each stands for.
+    pub(super) fn one_of<T: Copy>(
+        &mut self,
+        node: &Node,
+        of: &str,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
+        let first = words.first().map_or("", |(word, _)| word);
+        let text = self.text(node, Wanted { of: &format!("`{of}`"), example: &format!("{of}: {first}") })?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let allowed: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let meant = nearest(text, words.iter().map(|(word, _)| *word)).map(str::to_owned);
+            self.bad_value(node.spot, of, text, &allowed.join(", "), meant);
+        }
+        found
+    }
+
+    /// A name or id that a type of the domain parses.
+    pub(super) fn parsed<T>(
+        &mut self,
+        node: &Node,
+        wanted: Wanted<'_>,
+        parse: fn(&str) -> Result<T, BadId>,
+    ) -> Option<T> {
+        let text = self.text(node, wanted)?;
+        self.name(text, node.spot, parse)
+    }
+
+    pub(super) fn name<T>(
+        &mut self,
+        text: &str,
+        spot: Spot,
+        parse: fn(&str) -> Result<T, BadId>,
+    ) -> Option<T> {
+        match parse(text) {
+            Ok(name) => Some(name),
+            Err(BadId { what, allowed }) => {
+                self.report(spot, &Problem::BadName { text: text.to_owned(), what, allowed });
+                None
+            }
+        }
+    }
+
+    /// A list of names, none twice; those that are in order.
+    pub(super) fn parsed_list<T>(
+        &mut self,
+        node: &Node,
+        wanted: Wanted<'_>,
+        max: usize,
+        parse: fn(&str) -> Result<T, BadId>,
+    ) -> Vec<T> {
+        let Some(list) = self.list(node, wanted) else { return Vec::new() };
+        if list.len() > max {
+            self.report(node.spot, &Problem::TooMany { of: wanted.of.to_owned(), max });
+            return Vec::new();
+        }
+        let mut seen = HashSet::new();
+        let mut names = Vec::with_capacity(list.len());
+        for item in list {
+            let Some(name) = self.parsed(item, wanted, parse) else { continue };
+            if item.as_text().is_some_and(|text| !seen.insert(text)) {
+                let value = item.as_text().unwrap_or_default().to_owned();
+                self.report(item.spot, &Problem::Repeated { of: wanted.of.to_owned(), value });
+            } else {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    pub(super) fn bad_value(
+        &mut self,
+        spot: Spot,
+        of: &str,
+        value: &str,
+        allowed: &str,
+        meant: Option<String>,
+    ) {
+        let (value, allowed) = (value.to_owned(), allowed.to_owned());
+        self.report(spot, &Problem::BadValue { of: format!("`{of}`"), value, allowed, meant });
+    }
+
+    pub(super) fn missing(&mut self, spot: Spot, key: &'static str, of: &str, example: &'static str) {
+        self.report(spot, &Problem::MissingKey { key, of: of.to_owned(), example });
+    }
+
+    pub(super) fn not_yet(&mut self, spot: Spot, key: &str, instead: &str) {
+        self.report(spot, &Problem::NotYet { key: key.to_owned(), instead: instead.to_owned() });
+    }
+}

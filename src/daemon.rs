@@ -371,7 +371,8 @@ impl Control for Shared {
         }
         if !reload.ok {
             let n = reload.diagnostics.len();
-            needs_attention.push(format!("the files were refused with {n} findings; `tixing check` lists them"));
+            needs_attention
+                .push(format!("the files were refused with {n} findings; `tixing check` lists them"));
         }
         let ready = *self.setup.store.progress().borrow() != Progress::Failed;
         StatusParts {
@@ -417,7 +418,12 @@ fn clients(
         .collect()
 }
 
-fn client(app: &App, outside: &dyn Outside, clock: &Clock, old: Option<&Live>) -> Result<wechat::Client, Failure> {
+fn client(
+    app: &App,
+    outside: &dyn Outside,
+    clock: &Clock,
+    old: Option<&Live>,
+) -> Result<wechat::Client, Failure> {
     let secret = outside.secret(&app.secret).map_err(Failure::Secret)?;
     let options = wechat::Options {
         appid: app.appid.clone(),
@@ -438,9 +444,9 @@ fn client(app: &App, outside: &dyn Outside, clock: &Clock, old: Option<&Live>) -
 /// Keeps the source of a good set, so that a bad one never stops a later start (P8).
 fn keep_last_good(config: &Config, source: &Path, loaded: &rules::LoadedRules) {
     let folder = config.store.join("last-good");
-    let kept = std::fs::read_to_string(source).and_then(|text| last_good::save(&folder, &text, &loaded.sources));
+    let kept =
+        std::fs::read_to_string(source).and_then(|text| last_good::save(&folder, &text, &loaded.sources));
     if let Err(error) = kept {
         warn!("The good rules could not be kept in `{}`: {error}", folder.display());
     }
 }
-

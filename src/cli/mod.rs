@@ -6,10 +6,12 @@
 mod args;
 mod check;
 mod cron;
+mod demo;
 mod import;
 mod looks;
 mod print;
 mod reach;
+mod run;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +43,7 @@ pub fn main() -> ExitCode {
         }
     };
     let environment = Environment::process();
-    match run(cli, &environment) {
+    match run(cli, environment) {
         Ok(exit) => ExitCode::from(exit.code()),
         // The reader of the result has gone, and with it whoever would read an error.
         Err(Failure { exit: Exit::Done, message: _ }) => ExitCode::SUCCESS,
@@ -52,19 +54,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, environment: &Environment) -> Result<Exit, Failure> {
+fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
     let Cli { config: named, command } = cli;
     let path = named.clone().unwrap_or_else(|| environment.default_config());
     let no_color = environment.no_color();
     let ask = |request, output, look, without| ask(&path, request, printer(output, look, no_color), without);
     match command {
         Command::Run => {
-            telemetry::init(environment);
-            run_daemon(&path)
+            telemetry::init(&environment);
+            run::run(&path, environment)
         }
         Command::Demo(args) => {
-            telemetry::init(environment);
-            run_demo(args, environment)
+            telemetry::init(&environment);
+            run::demo(args, environment)
         }
         Command::Check(args) => {
             let among = if named.is_none() { check::config_among(&args.files).cloned() } else { None };
@@ -115,16 +117,6 @@ fn run(cli: Cli, environment: &Environment) -> Result<Exit, Failure> {
             ask(Request::DoubtSettle { id, verdict }, output, looks::SETTLED, Without::Store)
         }
     }
-}
-
-/// CALL SITE of the daemon: `tixing run`.
-fn run_daemon(_config: &Path) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`run` is not linked"))
-}
-
-/// CALL SITE of the demo: `tixing demo`.
-fn run_demo(_args: args::Demo, _environment: &Environment) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Internal, "`demo` is not linked"))
 }
 
 fn printer(output: Output, look: Look, no_color: bool) -> Printer {

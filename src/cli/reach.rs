@@ -27,6 +27,7 @@ use crate::domain::config::{Config, RuleSet};
 use crate::flow::live::{Current, Live};
 use crate::rules;
 use crate::store::Store;
+use crate::store::sled::{OpenError, Options, SledStore};
 
 /// Longest line of an answer, in bytes: the diagnostics of a reload are the longest.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -243,5 +244,19 @@ fn own(folder: &Path) -> Result<(), Failure> {
 /// # Errors
 /// 75: it is held or cannot be opened.
 pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, Failure> {
-    Err(Failure::new(Exit::Store, format!("the store `{}` cannot be opened: not linked", folder.display())))
+    match SledStore::open(&Options::new(folder.to_owned()), Clock::system()) {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => {
+            let exit = match &error {
+                OpenError::Newer { .. } => Exit::Config,
+                OpenError::Folder { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                    Exit::NotPermitted
+                }
+                OpenError::HeldElsewhere { .. } | OpenError::Folder { .. } | OpenError::Engine { .. } => {
+                    Exit::Store
+                }
+            };
+            Err(Failure::new(exit, format!("{:#}", anyhow::Error::new(error))))
+        }
+    }
 }

@@ -28,7 +28,10 @@ pub(super) fn first_rules(config: &Config, source: &Path, now: DateTime<Utc>) ->
             }
             let set = match last_good::load(&config.store.join("last-good"), config) {
                 Ok(Some(loaded)) => {
-                    error!(n = found.0.len(), "The schedule files cannot be used; the last good ones are in force");
+                    error!(
+                        n = found.0.len(),
+                        "The schedule files cannot be used; the last good ones are in force"
+                    );
                     loaded.value.set
                 }
                 Ok(None) => {
@@ -36,7 +39,9 @@ pub(super) fn first_rules(config: &Config, source: &Path, now: DateTime<Utc>) ->
                     RuleSet::default()
                 }
                 Err(_) => {
-                    error!("The schedule files cannot be used, nor the last good ones with this configuration; no rule is in force");
+                    error!(
+                        "The schedule files cannot be used, nor the last good ones with this configuration; no rule is in force"
+                    );
                     RuleSet::default()
                 }
             };
@@ -70,7 +75,9 @@ impl Shared {
                 let (added, changed, removed) = (done.added.len(), done.changed.len(), done.removed.len());
                 info!(
                     added,
-                    changed, removed, "The files are in force: {added} rules added, {changed} changed, {removed} removed"
+                    changed,
+                    removed,
+                    "The files are in force: {added} rules added, {changed} changed, {removed} removed"
                 );
                 for part in &done.needs_restart {
                     warn!("`{part}` changed and needs a restart");
@@ -113,7 +120,8 @@ impl Shared {
             }]
         };
         let new_keys = keys::hook_keys(&config, &*self.setup.outside).map_err(refused)?;
-        let clients = clients(&config, &*self.setup.outside, &self.setup.clock, Some(&old)).map_err(refused)?;
+        let clients =
+            clients(&config, &*self.setup.outside, &self.setup.clock, Some(&old)).map_err(refused)?;
         let mut done = reloaded(now, true, warnings);
         differences(&old.rules, &loaded.value.set, &mut done);
         done.needs_restart = needs_restart;

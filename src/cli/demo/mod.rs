@@ -62,7 +62,8 @@ impl Demo {
     ) -> anyhow::Result<Self> {
         let clock = Clock::system();
         let Options { state, listen, outside } = options;
-        fs::create_dir_all(&state).with_context(|| format!("cannot make the folder `{}`", state.display()))?;
+        fs::create_dir_all(&state)
+            .with_context(|| format!("cannot make the folder `{}`", state.display()))?;
         let openid = kept(&state.join("person"), || Ok(format!("oDemo{}", random_hex(12)?)))?;
         let secret = kept(&state.join("secret"), || random_hex(16))?;
         let sandbox = start_sandbox(&state, secret, &clock).await?;
@@ -77,15 +78,15 @@ impl Demo {
         let mut daemon = Daemon::start(Setup { config, outside, store, clock: clock.clone() }).await?;
         let listener = bind(listen).await?;
         let address = listener.local_addr().context("cannot learn the page's address")?;
-        let phone = phone::Phone {
-            platform: sandbox.platform(),
-            daemon: daemon.shared(),
-            appid,
-            person,
-            clock,
-        };
+        let phone =
+            phone::Phone { platform: sandbox.platform(), daemon: daemon.shared(), appid, person, clock };
         daemon.add_door(|stop| page::serve(listener, address, phone, stop));
         Ok(Self { address, daemon, sandbox })
+    }
+
+    /// The daemon, for further doors.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
     }
 
     /// Runs until `ended` resolves.
@@ -130,7 +131,8 @@ fn write_files(state: &Path, base_url: &str) -> anyhow::Result<PathBuf> {
         data:\n      thing1: 喝水时间到\n      time2: \"{{ due | local('%Y-%m-%d %H:%M:%S') }}\"\n      thing3: 喝一杯水，活动一下\n    \
         grace: 1m\n";
     let schedules = state.join("schedules");
-    fs::create_dir_all(&schedules).with_context(|| format!("cannot make the folder `{}`", schedules.display()))?;
+    fs::create_dir_all(&schedules)
+        .with_context(|| format!("cannot make the folder `{}`", schedules.display()))?;
     for (path, text) in [(config.clone(), text.as_str()), (schedules.join("demo.yaml"), rules)] {
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
@@ -157,7 +159,8 @@ fn kept(path: &Path, make: impl FnOnce() -> anyhow::Result<String>) -> anyhow::R
 fn random_hex(n: usize) -> anyhow::Result<String> {
     use std::fmt::Write as _;
     let mut bytes = vec![0; n];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     let mut text = String::with_capacity(2 * n);
     for byte in bytes {
         write!(text, "{byte:02x}")?;
@@ -168,7 +171,10 @@ fn random_hex(n: usize) -> anyhow::Result<String> {
 async fn bind(listen: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
     match listen {
         Some(address) => {
-            anyhow::ensure!(address.ip().is_loopback(), "the demo page has no login: it listens on loopback only");
+            anyhow::ensure!(
+                address.ip().is_loopback(),
+                "the demo page has no login: it listens on loopback only"
+            );
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
         }
         None => match TcpListener::bind(ADDRESS).await {

@@ -58,11 +58,7 @@ pub(super) async fn serve(
 }
 
 /// Refuses requests that a page of another site made, also through a name that was bound to loopback.
-async fn own_pages_only(
-    State(site): State<Site>,
-    request: axum::extract::Request,
-    next: Next,
-) -> Response {
+async fn own_pages_only(State(site): State<Site>, request: axum::extract::Request, next: Next) -> Response {
     let headers = request.headers();
     let port = site.address.port();
     let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}"), site.address.to_string()];

@@ -86,7 +86,8 @@ impl Phone {
     /// The person answers the consent panel; the mini program reports it. On return it is in the books.
     pub(super) async fn tap(&self, answer: Answer, keep: Keep) -> anyhow::Result<()> {
         let person = self.person.as_str();
-        let status = self.platform.tap(APPID, person, TEMPLATE, answer, keep).context("the sandbox keeps no books")?;
+        let status =
+            self.platform.tap(APPID, person, TEMPLATE, answer, keep).context("the sandbox keeps no books")?;
         let code = self.platform.login_code(APPID, person);
         let login = self.call("/v1/login", None, &json!({ "code": code })).await?;
         let session = login.get("session").and_then(|s| s.as_str()).context("the login gave no session")?;
@@ -123,7 +124,8 @@ impl Phone {
             let response = sender.send_request(request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!("the hook's answer broke off: {error}"))?.to_bytes();
+            let body =
+                body.map_err(|error| anyhow::anyhow!("the hook's answer broke off: {error}"))?.to_bytes();
             anyhow::ensure!(status.is_success(), "the hook answered {status}");
             Ok(serde_json::from_slice(&body)?)
         };
@@ -148,7 +150,8 @@ impl Phone {
         let mut balances = BTreeMap::new();
         for template in live.config.apps.values().flat_map(|app| app.templates.values()) {
             let account = store.bare_account(&self.appid, &template.id, &self.person)?;
-            balances.insert(template.id.as_str().to_owned(), account.map_or(0, |account| account.available()));
+            balances
+                .insert(template.id.as_str().to_owned(), account.map_or(0, |account| account.available()));
         }
         let recent = self.recent()?;
         let mut last: BTreeMap<&RuleId, &Occurrence> = BTreeMap::new();

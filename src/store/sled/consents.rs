@@ -121,7 +121,8 @@ fn open_out(state: &mut State, id: &AccountId, kind: TemplateKind) -> Result<u64
     let out = state.account(id, kind)?.account.out.clone();
     let mut n = 0;
     for delivery in out {
-        let is_open = slot_state(state, delivery)?.is_some_and(|s| s.is_open() || s == DeliveryState::InDoubt);
+        let is_open =
+            slot_state(state, delivery)?.is_some_and(|s| s.is_open() || s == DeliveryState::InDoubt);
         n += u64::from(is_open);
     }
     Ok(n)

@@ -91,7 +91,11 @@ fn settle_account(
 }
 
 /// Marks deliveries as attempting.
-pub(super) fn mark(desk: &mut Desk<'_>, ids: &[DeliveryId], now: DateTime<Utc>) -> Result<Vec<Option<Mark>>, Failed> {
+pub(super) fn mark(
+    desk: &mut Desk<'_>,
+    ids: &[DeliveryId],
+    now: DateTime<Utc>,
+) -> Result<Vec<Option<Mark>>, Failed> {
     let mut marks = Vec::with_capacity(ids.len());
     for id in ids {
         let slot = change(desk, *id, Event::Mark, now, |_| {})?;
@@ -101,7 +105,10 @@ pub(super) fn mark(desk: &mut Desk<'_>, ids: &[DeliveryId], now: DateTime<Utc>) 
 }
 
 /// Ends attempts.
-pub(super) fn settle(desk: &mut Desk<'_>, settlements: Vec<Settlement>) -> Result<Vec<DeliveryState>, Failed> {
+pub(super) fn settle(
+    desk: &mut Desk<'_>,
+    settlements: Vec<Settlement>,
+) -> Result<Vec<DeliveryState>, Failed> {
     let mut states = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         let id = settlement.mark.id();

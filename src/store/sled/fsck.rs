@@ -33,7 +33,13 @@ struct Pass<'a> {
 /// Reads everything once; the caller sees to it that nothing is written meanwhile.
 pub(super) fn run(tree: &sled::Db, names: &RwLock<Names>) -> Result<Fsck, Failed> {
     let names = names.read().unwrap_or_else(PoisonError::into_inner);
-    let mut pass = Pass { tree, names: &names, found: Fsck::default(), occurrences: HashMap::new(), outside: HashMap::new() };
+    let mut pass = Pass {
+        tree,
+        names: &names,
+        found: Fsck::default(),
+        occurrences: HashMap::new(),
+        outside: HashMap::new(),
+    };
     pass.sizes()?;
     pass.occurrences()?;
     pass.chunks()?;
@@ -67,7 +73,10 @@ impl Pass<'_> {
             match records::decode::<OccurrenceV1>(&value).and_then(|record| record.occurrence(number)) {
                 Ok((occurrence, n_chunks)) => {
                     if !occurrence.counts.adds_up() {
-                        self.tell("audience", format!("occurrence {number} of rule {} does not add up", occurrence.rule));
+                        self.tell(
+                            "audience",
+                            format!("occurrence {number} of rule {} does not add up", occurrence.rule),
+                        );
                     }
                     self.occurrences.insert(number, (occurrence, n_chunks));
                 }
@@ -86,11 +95,18 @@ impl Pass<'_> {
             .map(|(number, _)| *number)
             .collect();
         for number in wrong {
-            self.tell("unfinished_index", format!("occurrence {number} is listed as unfinished wrongly, or not listed"));
+            self.tell(
+                "unfinished_index",
+                format!("occurrence {number} is listed as unfinished wrongly, or not listed"),
+            );
         }
-        let lost: Vec<u64> = listed.into_iter().filter(|number| !self.occurrences.contains_key(number)).collect();
+        let lost: Vec<u64> =
+            listed.into_iter().filter(|number| !self.occurrences.contains_key(number)).collect();
         for number in lost {
-            self.tell("unfinished_index", format!("occurrence {number} is listed as unfinished and is not there"));
+            self.tell(
+                "unfinished_index",
+                format!("occurrence {number} is listed as unfinished and is not there"),
+            );
         }
         Ok(())
     }
@@ -115,10 +131,14 @@ impl Pass<'_> {
             times.extend(chunk.next_ms().map(|ms| keys::time(ms, number, chunk_number)));
             doubts.extend(chunk.doubt_ms().map(|ms| keys::doubt(ms, number, chunk_number)));
             let Some((occurrence, _)) = self.occurrences.get(&number) else {
-                self.tell("orphan", format!("chunk {chunk_number} belongs to occurrence {number}, which is not there"));
+                self.tell(
+                    "orphan",
+                    format!("chunk {chunk_number} belongs to occurrence {number}, which is not there"),
+                );
                 continue;
             };
-            let names = (self.names.number(occurrence.app.as_str()), self.names.number(occurrence.template.as_str()));
+            let names =
+                (self.names.number(occurrence.app.as_str()), self.names.number(occurrence.template.as_str()));
             let counts = counted.entry(number).or_default();
             for slot in chunk.slots {
                 self.found.deliveries += 1;
@@ -156,7 +176,10 @@ impl Pass<'_> {
             }
             for (reason, found) in &counts.skipped {
                 if occurrence.counts.skipped.get(reason).copied().unwrap_or(0) < *found {
-                    wrong.push(format!("occurrence {number} states fewer skipped ({}) than its chunks hold", reason.as_str()));
+                    wrong.push(format!(
+                        "occurrence {number} states fewer skipped ({}) than its chunks hold",
+                        reason.as_str()
+                    ));
                 }
             }
         }
@@ -165,7 +188,12 @@ impl Pass<'_> {
         }
     }
 
-    fn compare_index(&mut self, prefix: u8, code: &'static str, wanted: &HashSet<Vec<u8>>) -> Result<(), Failed> {
+    fn compare_index(
+        &mut self,
+        prefix: u8,
+        code: &'static str,
+        wanted: &HashSet<Vec<u8>>,
+    ) -> Result<(), Failed> {
         let mut n = 0;
         for entry in self.tree.scan_prefix([prefix]) {
             let (key, _) = entry?;
@@ -203,7 +231,10 @@ impl Pass<'_> {
             let counted = account.available() + account.out.len() as u64 + account.consumed + account.voided;
             self.found.grants += counted;
             if counted != account.granted {
-                self.tell("balance", format!("account {n} was granted {}, its buckets hold {counted}", account.granted));
+                self.tell(
+                    "balance",
+                    format!("account {n} was granted {}, its buckets hold {counted}", account.granted),
+                );
             }
             if listed.len() != account.out.len() {
                 self.tell("out", format!("account {n} names a delivery twice"));
@@ -212,9 +243,10 @@ impl Pass<'_> {
                 self.tell("out", format!("account {n} names delivery {id}, which holds no grant of it"));
             }
             // A settled one may have been folded; an open one or one in doubt must be named.
-            let open = outside.grants.iter().find(|(id, state)| {
-                !listed.contains(id) && (state.is_open() || *state == State::InDoubt)
-            });
+            let open = outside
+                .grants
+                .iter()
+                .find(|(id, state)| !listed.contains(id) && (state.is_open() || *state == State::InDoubt));
             if let Some((id, _)) = open {
                 self.tell("out", format!("delivery {id} holds a grant that account {n} does not name"));
             }
@@ -235,7 +267,9 @@ impl Pass<'_> {
     fn others(&mut self) -> Result<(), Failed> {
         let mut unreadable = 0_u64;
         for entry in self.tree.scan_prefix([keys::RECIPIENT]) {
-            unreadable += u64::from(records::decode::<RecipientV1>(&entry?.1).and_then(RecipientV1::recipient).is_err());
+            unreadable += u64::from(
+                records::decode::<RecipientV1>(&entry?.1).and_then(RecipientV1::recipient).is_err(),
+            );
         }
         for entry in self.tree.scan_prefix([keys::REPORT]) {
             unreadable += u64::from(records::decode::<ReportV1>(&entry?.1).is_err());
@@ -257,6 +291,8 @@ fn holds_grant(state: State) -> bool {
         | State::Sent
         | State::Undelivered
         | State::PresumedSent => true,
-        State::Held | State::Refused | State::Failed | State::Expired | State::Cancelled | State::Skipped => false,
+        State::Held | State::Refused | State::Failed | State::Expired | State::Cancelled | State::Skipped => {
+            false
+        }
     }
 }

@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use self::state::{Names, State};
 use self::writer::{Call, Desk, Shared};
 use super::{
-    AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Figures, Fsck, Granted, ImportPiece, Mark,
-    Number, Occurrence, OperatorGrant, Opened, Opening, Pending, Piece, PieceOutcome, Progress, Put, Report,
-    ReportOutcome, Settlement, Store, Unavailable, Wait, Walked, wait_durable,
+    AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Figures, Fsck, Granted, ImportPiece,
+    Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put,
+    Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Walked, wait_durable,
 };
 use crate::clock::Clock;
 use crate::domain::consent::Account;
@@ -184,7 +184,8 @@ impl SledStore {
             .spawn(move || writer::run(state, db_file, &queue, &for_writer, clock))
             .map_err(|source| OpenError::Folder { path: options.path.clone(), source })?;
         let progress = shared.progress.subscribe();
-        let store = Self { tree, names, calls, shared, progress, writer: Mutex::new(Some(writer)), _lock: lock };
+        let store =
+            Self { tree, names, calls, shared, progress, writer: Mutex::new(Some(writer)), _lock: lock };
         if found.is_none() {
             let kept = store.keep("schema", SCHEMA.to_be_bytes().to_vec());
             drop(kept);
@@ -280,7 +281,13 @@ impl Store for SledStore {
         self.write(2 * report.answers.len() + 4, true, move |desk| consents::report(desk, report))
     }
 
-    fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Pending<Put> {
+    fn put_recipient(
+        &self,
+        app: AppId,
+        openid: OpenId,
+        profile: Profile,
+        now: DateTime<Utc>,
+    ) -> Pending<Put> {
         self.write(4, true, move |desk| consents::put_recipient(desk, &app, &openid, profile, now))
     }
 
@@ -305,7 +312,12 @@ impl Store for SledStore {
         self.write(piece.members.len() + 9, false, move |desk| occurrences::piece(desk, piece))
     }
 
-    fn stop_occurrence(&self, occurrence: u64, state: OccurrenceState, reason: Option<String>) -> Pending<()> {
+    fn stop_occurrence(
+        &self,
+        occurrence: u64,
+        state: OccurrenceState,
+        reason: Option<String>,
+    ) -> Pending<()> {
         self.write(2, false, move |desk| occurrences::stop(desk, occurrence, state, reason))
     }
 

@@ -107,7 +107,8 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let state = &mut *desk.state;
     let Some(held) = state.occurrence(piece.occurrence)? else { return Ok(PieceOutcome::Stale) };
     let occurrence = &held.occurrence;
-    let is_next = occurrence.state == OccurrenceState::Open && !occurrence.walked && occurrence.position == piece.after;
+    let is_next =
+        occurrence.state == OccurrenceState::Open && !occurrence.walked && occurrence.position == piece.after;
     if !is_next || piece.members.len() > CHUNK_DELIVERIES {
         return Ok(PieceOutcome::Stale);
     }
@@ -117,7 +118,8 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let (app, template) = (state.name(app.as_str())?, state.name(template.as_str())?);
 
     let mut counts = Counts::default();
-    counts.audience = piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired;
+    counts.audience =
+        piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired;
     counts.skipped = piece.without_consent;
     if piece.expired > 0 {
         counts.by_state.insert(DeliveryState::Expired, piece.expired);

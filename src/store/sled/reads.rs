@@ -59,9 +59,9 @@ impl SledStore {
         let template = self.name(template.as_str());
         let mut accounts = template.map(|template| {
             let prefix = keys::accounts(app, template);
-            self.tree.range(keys::account(app, template, from)..).take_while(move |entry| {
-                entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix))
-            })
+            self.tree
+                .range(keys::account(app, template, from)..)
+                .take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
         });
         let mut account = accounts.as_mut().and_then(Iterator::next).transpose()?;
         let prefix = keys::recipients(app);
@@ -122,16 +122,20 @@ impl SledStore {
         let mut tries = 0;
         loop {
             let Some((account, kind)) = self.stored_account(key)? else { return Ok(None) };
-            let mut view = AccountView { kind, reserved: 0, in_doubt: 0, consumed: account.consumed, account };
+            let mut view =
+                AccountView { kind, reserved: 0, in_doubt: 0, consumed: account.consumed, account };
             let mut chunks = HashMap::new();
             let mut whole = true;
             for id in &view.account.out {
                 let at = (id.occurrence, id.chunk);
                 let chunk = match chunks.entry(at) {
                     std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-                    std::collections::hash_map::Entry::Vacant(entry) => entry.insert(self.read_chunk(at.0, at.1)?),
+                    std::collections::hash_map::Entry::Vacant(entry) => {
+                        entry.insert(self.read_chunk(at.0, at.1)?)
+                    }
                 };
-                let state = chunk.as_ref().and_then(|c| c.slots.get(usize::from(id.slot))).map(|slot| slot.state);
+                let state =
+                    chunk.as_ref().and_then(|c| c.slots.get(usize::from(id.slot))).map(|slot| slot.state);
                 match state {
                     Some(DeliveryState::Reserved | DeliveryState::Attempting | DeliveryState::Waiting) => {
                         view.reserved += 1;
@@ -167,7 +171,8 @@ impl SledStore {
         let from = match after {
             None => vec![keys::ACCOUNT],
             Some(after) => {
-                let (Some(app), Some(template)) = (self.name(after.app.as_str()), self.name(after.template.as_str()))
+                let (Some(app), Some(template)) =
+                    (self.name(after.app.as_str()), self.name(after.template.as_str()))
                 else {
                     return Ok(Vec::new());
                 };
@@ -267,7 +272,8 @@ impl SledStore {
         let mut n_chunks = 0;
         for entry in self.tree.range(from..vec![keys::CHUNK + 1]) {
             let (key, value) = entry?;
-            let (number, chunk) = keys::read_chunk(&key).ok_or(Failed::Record("a chunk's key cannot be read"))?;
+            let (number, chunk) =
+                keys::read_chunk(&key).ok_or(Failed::Record("a chunk's key cannot be read"))?;
             if occurrence.is_some_and(|occurrence| occurrence != number) {
                 break;
             }
@@ -326,7 +332,8 @@ impl SledStore {
 
 fn openid(bytes: &[u8]) -> Result<OpenId, Failed> {
     let text = std::str::from_utf8(bytes).ok();
-    text.and_then(|text| OpenId::parse(text).ok()).ok_or(Failed::Record("a key holds an openid that cannot be"))
+    text.and_then(|text| OpenId::parse(text).ok())
+        .ok_or(Failed::Record("a key holds an openid that cannot be"))
 }
 
 fn hint(account: &Account) -> Hint {

@@ -69,11 +69,7 @@ impl GrantV1 {
             Source::Operator => 3,
             Source::Import => 4,
         };
-        Self {
-            accepted_ms: ms(grant.accepted_at) - base,
-            source,
-            bound: grant.bound.map(u64::to_be_bytes),
-        }
+        Self { accepted_ms: ms(grant.accepted_at) - base, source, bound: grant.bound.map(u64::to_be_bytes) }
     }
 
     fn grant(&self, base: i64) -> Result<Grant, Failed> {
@@ -190,7 +186,10 @@ impl RecipientV1 {
     }
 
     pub(super) fn recipient(self) -> Result<Recipient, Failed> {
-        fn parsed<T>(text: &str, parse: fn(&str) -> Result<T, crate::domain::id::BadId>) -> Result<T, Failed> {
+        fn parsed<T>(
+            text: &str,
+            parse: fn(&str) -> Result<T, crate::domain::id::BadId>,
+        ) -> Result<T, Failed> {
             parse(text).map_err(|_bad| Failed::Record("a recipient holds a name that cannot be"))
         }
         let mut fields = BTreeMap::new();
@@ -251,7 +250,9 @@ fn index_of<T: PartialEq>(all: &[T], one: &T) -> u8 {
 }
 
 fn one_of<T: Copy>(all: &[T], index: u8) -> Result<T, Failed> {
-    all.get(usize::from(index)).copied().ok_or(Failed::Record("a record holds a word this program does not know"))
+    all.get(usize::from(index))
+        .copied()
+        .ok_or(Failed::Record("a record holds a word this program does not know"))
 }
 
 /// States in their stored order, which is never changed; new ones go to the end.
@@ -301,7 +302,8 @@ impl OccurrenceV1 {
         for (reason, n) in self.skipped {
             counts.skipped.insert(one_of(&REASONS, reason)?, n);
         }
-        let civil = DateTime::from_timestamp(self.civil_s, 0).ok_or(Failed::Record("a civil time is out of range"))?;
+        let civil = DateTime::from_timestamp(self.civil_s, 0)
+            .ok_or(Failed::Record("a civil time is out of range"))?;
         let occurrence = Occurrence {
             number,
             app: AppId::parse(&self.app).map_err(bad)?,

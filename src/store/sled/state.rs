@@ -46,7 +46,8 @@ impl Names {
     }
 
     pub(super) fn push(&mut self, text: &str) -> Result<Name, Failed> {
-        let name = Name::try_from(self.texts.len()).map_err(|_full| Failed::Record("the name table is full"))?;
+        let name =
+            Name::try_from(self.texts.len()).map_err(|_full| Failed::Record("the name table is full"))?;
         self.texts.push(text.into());
         self.by_text.insert(text.into(), name);
         Ok(name)
@@ -128,7 +129,10 @@ impl State {
 
     /// How many keys the batch under way has at most.
     pub(super) fn n_keys(&self) -> usize {
-        self.raw.len() + self.dirty_accounts.len() + 5 * self.dirty_chunks.len() + 2 * self.dirty_occurrences.len()
+        self.raw.len()
+            + self.dirty_accounts.len()
+            + 5 * self.dirty_chunks.len()
+            + 2 * self.dirty_occurrences.len()
     }
 
     /// Encodes what changed since the last call.
@@ -227,7 +231,11 @@ impl State {
 
     // --- decoded records ------------------------------------------------------------------------
 
-    pub(super) fn recipient(&self, app: Name, openid: &OpenId) -> Result<Option<(Recipient, Option<i64>)>, Failed> {
+    pub(super) fn recipient(
+        &self,
+        app: Name,
+        openid: &OpenId,
+    ) -> Result<Option<(Recipient, Option<i64>)>, Failed> {
         let Some(bytes) = self.get(&keys::recipient(app, openid.as_str()))? else { return Ok(None) };
         let record: RecipientV1 = records::decode(&bytes)?;
         let zone_since = record.zone_since_ms();
@@ -313,7 +321,11 @@ impl State {
     }
 
     /// The account that pays for a delivery.
-    pub(super) fn payer(&mut self, id: DeliveryId, openid: &OpenId) -> Result<Option<(AccountId, TemplateKind)>, Failed> {
+    pub(super) fn payer(
+        &mut self,
+        id: DeliveryId,
+        openid: &OpenId,
+    ) -> Result<Option<(AccountId, TemplateKind)>, Failed> {
         let Some(held) = self.occurrence(id.occurrence)? else { return Ok(None) };
         let (app, template, kind) =
             (held.occurrence.app.clone(), held.occurrence.template.clone(), held.occurrence.kind);

@@ -124,7 +124,9 @@ impl Out {
             state.tree.flush()?;
             self.db_file.sync_data().map_err(Failed::Io)?;
             let took = self.clock.elapsed().saturating_sub(start);
-            self.shared.last_sync_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.shared
+                .last_sync_us
+                .store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.shared.n_groups.fetch_add(1, Ordering::Relaxed);
             self.unsynced_keys = 0;
             self.unsynced_bytes = 0;
@@ -140,7 +142,13 @@ impl Out {
 }
 
 /// Runs until told to stop, or until an error; says so in `shared` at the end.
-pub(super) fn run(mut state: State, db_file: File, calls: &Receiver<Call>, shared: &Arc<Shared>, clock: Clock) {
+pub(super) fn run(
+    mut state: State,
+    db_file: File,
+    calls: &Receiver<Call>,
+    shared: &Arc<Shared>,
+    clock: Clock,
+) {
     let mut out = Out {
         db_file,
         clock,

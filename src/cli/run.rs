@@ -1,0 +1,195 @@
+//! `tixing run`: opens the store, starts the daemon with its doors, and minds signals.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::reach;
+use crate::admin::answer::{Exit, Failure as Told};
+use crate::admin::control::Control;
+use crate::admin::desk::Desk;
+use crate::admin::server::{BindError, Door};
+use crate::clock::Clock;
+use crate::daemon::{Daemon, Failure, Outside, Setup, Shared};
+use crate::domain::config::SecretSource;
+use crate::settings::{Environment, Secret};
+use crate::systemd;
+
+/// The daemon's world: secrets from where the configuration names them.
+#[derive(Debug)]
+pub(super) struct World(Environment);
+
+impl World {
+    pub(super) fn new(environment: Environment) -> Self {
+        Self(environment)
+    }
+}
+
+impl Outside for World {
+    fn secret(&self, source: &SecretSource) -> Result<SecretString, String> {
+        let Secret { value, warning } =
+            self.0.secret(source).map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        Ok(value)
+    }
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// 75, 78 or 70, with the chain of causes.
+pub(super) fn run(config: &Path, environment: Environment) -> Result<Exit, Told> {
+    let store_at = super::load(config)?.store;
+    runtime()?.block_on(async {
+        let ended = Ended::listen()?;
+        let store = reach::open(&store_at)?;
+        let outside = Arc::new(World::new(environment));
+        let setup = Setup { config: config.to_owned(), outside, store, clock: Clock::system() };
+        let mut daemon = Daemon::start(setup).await.map_err(told)?;
+        open_admin(&mut daemon).await?;
+        let beside = Beside::start(daemon.shared())?;
+        systemd::ready("reminders are sent");
+        let result = daemon.run(ended.wait()).await;
+        systemd::stopping();
+        beside.stop().await;
+        result.map_err(told)?;
+        Ok(Exit::Done)
+    })
+}
+
+/// A runtime for the daemon: as many workers as there are cores.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Told> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Told::new(Exit::Internal, format!("no runtime: {error}")))
+}
+
+/// Opens the operators' socket.
+pub(super) async fn open_admin(daemon: &mut Daemon) -> Result<(), Told> {
+    let shared = daemon.shared();
+    let live = shared.current().get();
+    let socket: &PathBuf = &live.config.admin.socket;
+    let door = Door::bind(socket).await.map_err(|error| {
+        let exit = match &error {
+            BindError::Taken(_) => Exit::Store,
+            BindError::Io { .. } => Exit::Config,
+        };
+        Told::new(exit, format!("{:#}", anyhow::Error::new(error)))
+    })?;
+    let control: Arc<dyn Control> = Arc::<Shared>::clone(&shared);
+    let desk = Desk::new(
+        Arc::clone(shared.store()),
+        shared.current().clone(),
+        shared.clock().clone(),
+        Some(control),
+    );
+    daemon.add_door(|stop| door.serve(desk, stopped(stop)));
+    Ok(())
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A dropped sender is a daemon that is gone.
+    let _stopped = stop.wait_for(|stop| *stop).await;
+}
+
+/// SIGTERM or SIGINT.
+pub(super) struct Ended {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ended {
+    pub(super) fn listen() -> Result<Self, Told> {
+        let listen = || -> anyhow::Result<Self> {
+            let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+            let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+            Ok(Self { terminate, interrupt })
+        };
+        listen().map_err(|error| Told::new(Exit::Internal, format!("{error:#}")))
+    }
+
+    pub(super) async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Reloads on SIGHUP, and the service manager's heartbeat.
+pub(super) struct Beside(JoinSet<()>);
+
+impl Beside {
+    pub(super) fn start(shared: Arc<Shared>) -> Result<Self, Told> {
+        let mut hangup = signal(SignalKind::hangup())
+            .map_err(|error| Told::new(Exit::Internal, format!("cannot listen for SIGHUP: {error}")))?;
+        let mut tasks = JoinSet::new();
+        let clock = shared.clock().clone();
+        tasks.spawn(async move {
+            while hangup.recv().await.is_some() {
+                systemd::reloading();
+                let done = Shared::reload(&shared).await;
+                systemd::ready(if done.ok {
+                    "reminders are sent"
+                } else {
+                    "the last reload was refused; see `tixing check`"
+                });
+            }
+        });
+        if let Some(every) = systemd::heartbeat() {
+            tasks.spawn(async move {
+                loop {
+                    systemd::alive();
+                    clock.sleep(every).await;
+                }
+            });
+        }
+        Ok(Self(tasks))
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+/// The exit code and the text of a daemon's failure.
+pub(super) fn told(failure: Failure) -> Told {
+    let exit = match &failure {
+        Failure::Config(_) | Failure::Secret(_) | Failure::Client { .. } => Exit::Config,
+        Failure::Listen { .. } | Failure::Store(_) => Exit::Store,
+        Failure::Ended(_) => Exit::Internal,
+    };
+    Told::new(exit, format!("{:#}", anyhow::Error::new(failure)))
+}
+
+/// Runs the demo until a signal ends it: its page's address is the one line on stdout.
+///
+/// # Errors
+/// 75 or 70, with the chain of causes.
+pub(super) fn demo(args: super::args::Demo, environment: Environment) -> Result<Exit, Told> {
+    let state = args.state.or_else(|| environment.demo_state()).ok_or_else(|| {
+        Told::new(Exit::Usage, "there is no folder for the demo's books: set HOME, or give --state DIR")
+    })?;
+    runtime()?.block_on(async {
+        let ended = Ended::listen()?;
+        let options =
+            super::demo::Options { state, listen: args.listen, outside: Arc::new(World::new(environment)) };
+        let opened = super::demo::Demo::start(options, |path| {
+            reach::open(path).map_err(|told| anyhow::anyhow!("{}", told.message))
+        });
+        let mut demo = opened.await.map_err(|error| Told::new(Exit::Store, format!("{error:#}")))?;
+        open_admin(demo.daemon()).await?;
+        let beside = Beside::start(demo.daemon().shared())?;
+        super::broken_pipe(super::print::say(&format!("http://{}/", demo.address)))?;
+        let result = demo.run(ended.wait()).await;
+        beside.stop().await;
+        result.map_err(told)?;
+        Ok(Exit::Done)
+    })
+}

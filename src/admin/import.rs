@@ -25,7 +25,7 @@ use crate::store::{AccountKey, ImportPiece, ImportRow, MAX_IMPORT_ROWS, MAX_RECI
 
 /// Longest line of a file, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
-/// Bytes of a recipient's record that are not its texts, at most: numbers, lengths, the version.
+/// Bytes of a recipient's record beside its texts and their lengths, at most: numbers, marks, the version.
 const RECIPIENT_FRAME_BYTES: usize = 64;
 
 /// One row of an import, checked.
@@ -127,7 +127,7 @@ fn person(line: &str) -> Result<Row, BadRow> {
         time_zone: time_zone.map_err(|e| bad(format!("`time_zone`: {e}")))?,
         muted: shape.muted,
     };
-    if text_bytes(&profile) + openid.as_str().len() + RECIPIENT_FRAME_BYTES > MAX_RECIPIENT_BYTES {
+    if text_bytes(&profile) + RECIPIENT_FRAME_BYTES > MAX_RECIPIENT_BYTES {
         return Err(bad(format!(
             "tags and fields are larger than a recipient may be, {MAX_RECIPIENT_BYTES} bytes in all"
         )));
@@ -161,9 +161,10 @@ fn fields(shape: &BTreeMap<String, Value>) -> Result<Fields, BadRow> {
     shape.iter().map(field).collect()
 }
 
-/// Bytes of the texts of a profile with their lengths: a lower bound of its record that is near to it.
+/// Bytes of the texts of a profile with their lengths, at most: the store passes over a row that is too large
+/// without a word, so it must not get one.
 fn text_bytes(profile: &Profile) -> usize {
-    let tags: usize = profile.tags.iter().map(|tag| tag.as_str().len() + 1).sum();
+    let tags: usize = profile.tags.iter().map(|tag| tag.as_str().len() + 2).sum();
     let field = |(name, value): (&FieldName, &FieldValue)| {
         name.as_str().len()
             + 4
@@ -175,7 +176,8 @@ fn text_bytes(profile: &Profile) -> usize {
     };
     let unionid = profile.unionid.as_ref().map_or(0, |unionid| unionid.as_str().len());
     let reference = profile.reference.as_ref().map_or(0, |reference| reference.as_str().len());
-    tags + profile.fields.iter().map(field).sum::<usize>() + unionid + reference
+    let zone = profile.time_zone.map_or(0, |zone| zone.name().len());
+    tags + profile.fields.iter().map(field).sum::<usize>() + unionid + reference + zone
 }
 
 /// serde's message names keys and types; what it quotes of values is cut away, for it could be an openid.

@@ -1,14 +1,14 @@
 //! Instants as operators write and read them.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 
 use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
 
-/// An instant as JSON has it: RFC 3339 in UTC with `Z`.
+/// An instant as JSON has it: RFC 3339 in UTC with `Z`, in whole milliseconds.
 #[must_use]
 pub fn utc(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    at.trunc_subsecs(3).to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// An instant in a zone, with its offset.

@@ -15,3 +15,6 @@ mod metrics;
 pub mod request;
 pub mod server;
 pub mod who;
+
+#[cfg(test)]
+mod tests;

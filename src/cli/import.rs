@@ -3,6 +3,7 @@
 //! The store remembers by the file's digest how far it came, so after a kill the same command goes on
 //! where it was, and once more counts nothing. The file is read twice and never held in memory.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::print::Printer;
 use super::reach::{Reach, Reply, Without};
 use super::{broken_pipe, print};
 use crate::admin::answer::{Exit, Failure, Frame};
-use crate::admin::import::{self, MAX_LINE_BYTES};
+use crate::admin::import::{self, MAX_LINE_BYTES, Row};
 use crate::admin::request::{ImportKind, Request};
 use crate::admin::who;
 use crate::domain::config::{App, Config};
@@ -79,7 +80,7 @@ pub(super) async fn run(
     }
     bar.finish_and_clear();
     let summary = serde_json::json!({
-        "rows": checked.rows, "before": before.min(checked.rows), "asked": checked.asked, "granted": granted,
+        "rows": checked.rows, "already": before.min(checked.rows), "asked": checked.asked, "granted": granted,
     });
     broken_pipe(printer.line(&summary.to_string()).and_then(|()| printer.end()))?;
     if before == 0 && granted < checked.asked {
@@ -97,12 +98,20 @@ fn check(what: ImportKind, app: &App, file: &Path) -> Result<Checked, Failure> {
     let mut digest = import::digest(what, app);
     let mut line = String::new();
     let (mut rows, mut asked) = (0, 0);
+    let mut refs = HashMap::new();
     loop {
         let number = rows + 1;
         if !next_line(&mut reader, &mut line).map_err(|why| at_line(file, number, &why))? {
             break;
         }
         let row = import::row(what, app, &line).map_err(|why| at_line(file, number, &why.to_string()))?;
+        if let Row::Person { openid, profile } = &row
+            && let Some(reference) = &profile.reference
+            && let Some(holder) = refs.insert(key(reference.as_str()), key(openid.as_str()))
+            && holder != key(openid.as_str())
+        {
+            return Err(at_line(file, number, "its `ref` is another person's in a line before"));
+        }
         digest.update(line.as_bytes());
         digest.update(b"\n");
         asked += import::asked(&row);
@@ -112,6 +121,12 @@ fn check(what: ImportKind, app: &App, file: &Path) -> Result<Checked, Failure> {
         return Err(Failure::data(format!("{}: no rows", file.display())));
     }
     Ok(Checked { rows, asked, digest: import::hex(digest) })
+}
+
+/// Stands for a text among millions, in little memory.
+fn key(text: &str) -> [u8; 16] {
+    let hash = sha2::Sha256::digest(text.as_bytes());
+    std::array::from_fn(|n| hash[n])
 }
 
 fn open(file: &Path) -> Result<BufReader<File>, Failure> {

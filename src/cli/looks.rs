@@ -57,10 +57,10 @@ fn number(value: &Value, key: &str) -> u64 {
 }
 
 fn import(value: &Value) -> String {
-    let (rows, before) = (number(value, "rows"), number(value, "before"));
-    let mut parts = vec![format!("{} of {rows} rows imported now", rows.saturating_sub(before))];
-    if before > 0 {
-        parts.push(format!("{before} were there already"));
+    let (rows, already) = (number(value, "rows"), number(value, "already"));
+    let mut parts = vec![format!("{} of {rows} rows imported now", rows.saturating_sub(already))];
+    if already > 0 {
+        parts.push(format!("{already} were there already"));
     }
     if let Some(asked) = value["asked"].as_u64().filter(|asked| *asked > 0) {
         parts.push(format!("{} granted of {asked} asked for", number(value, "granted")));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn single_objects_read_as_sentences() {
-        let value = serde_json::json!({"rows": 100, "before": 40, "asked": 300, "granted": 299});
+        let value = serde_json::json!({"rows": 100, "already": 40, "asked": 300, "granted": 299});
         assert_eq!(
             import(&value),
             "60 of 100 rows imported now, 40 were there already, 299 granted of 300 asked for"

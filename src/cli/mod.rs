@@ -133,7 +133,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn load(path: &Path) -> Result<Config, Failure> {
     match rules::load_config(path) {
         Ok(loaded) => Ok(loaded.value),
-        Err(found) => Err(Failure::new(Exit::Config, found.to_string())),
+        Err(found) => Err(Failure::new(Exit::Config, format!("the configuration cannot be used\n{found}"))),
     }
 }
 

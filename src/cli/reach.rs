@@ -113,7 +113,12 @@ impl Reach {
         let rules = match without {
             Without::StoreAndRules => {
                 let loaded = rules::load_rules(&config);
-                loaded.map_err(|found| Failure::new(Exit::Config, found.to_string()))?.value.set
+                loaded
+                    .map_err(|found| {
+                        Failure::new(Exit::Config, format!("the rules cannot be used\n{found}"))
+                    })?
+                    .value
+                    .set
             }
             Without::Store | Without::Nothing => RuleSet::default(),
         };

@@ -124,15 +124,18 @@ struct Pause {
 /// What the tasks of a sender come back with.
 enum Done {
     /// Marked and durable; the token that was got for them.
-    Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>, Ready),
+    Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>, Box<Ready>),
     /// No token, so nothing was marked.
     NoToken(Vec<Item>, Reply),
-    Answered {
-        item: Item,
-        mark: Mark,
-        started_at: DateTime<Utc>,
-        sent: Sent,
-    },
+    Answered(Box<Answered>),
+}
+
+/// A request that ended.
+struct Answered {
+    item: Item,
+    mark: Mark,
+    started_at: DateTime<Utc>,
+    sent: Sent,
 }
 
 impl Dispatch {
@@ -265,7 +268,7 @@ impl Dispatch {
                 store.wait(decided.number).await?;
                 Ok(decided.value)
             };
-            Done::Marked(marks.await.map(|marks| batch.into_iter().zip(marks).collect()), ready)
+            Done::Marked(marks.await.map(|marks| batch.into_iter().zip(marks).collect()), Box::new(ready))
         });
     }
 
@@ -310,7 +313,7 @@ impl Dispatch {
                     Some(ready) => client.send_with(ready, &item.message).await,
                     None => client.send(&item.message).await,
                 };
-                Done::Answered { item, mark, started_at: now, sent }
+                Done::Answered(Box::new(Answered { item, mark, started_at: now, sent }))
             });
         }
         Ok(())
@@ -356,21 +359,21 @@ impl Dispatch {
             }
             Ok(Done::Marked(marks, ready)) => {
                 let marks = marks?;
-                let mut ready = Some(ready);
+                let mut ready = Some(*ready);
                 self.n_marking = self.n_marking.saturating_sub(marks.len());
                 for (item, mark) in marks {
-                    match mark {
-                        Some(mark) => self.marked.push_back((item, mark, ready.take())),
-                        None => {
-                            // Somebody else ended it meanwhile, an operator or a restart's leftovers.
-                            debug!(delivery.id = %item.id, "Delivery {} is not open any more", item.id);
-                            self.lanes.remove(&item.message.to);
-                        }
+                    if let Some(mark) = mark {
+                        self.marked.push_back((item, mark, ready.take()));
+                    } else {
+                        // Somebody else ended it meanwhile.
+                        debug!(delivery.id = %item.id, "Delivery {} is not open any more", item.id);
+                        self.lanes.remove(&item.message.to);
                     }
                 }
                 Ok(())
             }
-            Ok(Done::Answered { item, mark, started_at, sent }) => {
+            Ok(Done::Answered(answered)) => {
+                let Answered { item, mark, started_at, sent } = *answered;
                 self.n_in_flight = self.n_in_flight.saturating_sub(1);
                 self.answered(item, mark, started_at, &sent);
                 Ok(())
@@ -512,14 +515,14 @@ impl Dispatch {
     fn cancel(&mut self, occurrence: u64) {
         self.cancelled.insert(occurrence);
         let ids = self.withdraw(|item| item.id.occurrence == occurrence);
-        self.close(ids, Closing::Cancelled);
+        self.close(&ids, Closing::Cancelled);
     }
 
     fn expire(&mut self, now: DateTime<Utc>) {
         let queued = self.queues.values().any(|queue| queue.front().is_some_and(|item| now > item.deadline));
         if queued || self.waiting_items.values().any(|item| now > item.deadline) {
             let ids = self.withdraw(|item| now > item.deadline);
-            self.close(ids, Closing::Expired);
+            self.close(&ids, Closing::Expired);
         }
     }
 
@@ -545,7 +548,7 @@ impl Dispatch {
         ids
     }
 
-    fn close(&self, ids: Vec<DeliveryId>, closing: Closing) {
+    fn close(&self, ids: &[DeliveryId], closing: Closing) {
         for ids in ids.chunks(crate::store::CHUNK_DELIVERIES / 2) {
             let _queued = self.store.close(ids.to_vec(), closing, self.clock.now());
         }

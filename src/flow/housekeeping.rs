@@ -74,9 +74,10 @@ impl Housekeeping {
     }
 
     async fn each_night(&self) {
-        match retire(&*self.store, self.clock.now()).await {
-            Ok(n) => debug!(n, "{n} old records removed"),
-            Err(Unavailable) => warn!("Old records could not be removed: the store cannot promise"),
+        if let Ok(n) = retire(&*self.store, self.clock.now()).await {
+            debug!(n, "{n} old records removed");
+        } else {
+            warn!("Old records could not be removed: the store cannot promise");
         }
     }
 }

@@ -342,7 +342,7 @@ fn answers(
                 why: "unknown_template",
             }),
             (Some(_), Err(why)) => {
-                ignored.push(Ignored { template: id.clone(), status: status.clone(), why })
+                ignored.push(Ignored { template: id.clone(), status: status.clone(), why });
             }
         }
     }

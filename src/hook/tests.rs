@@ -32,6 +32,7 @@ fn start() -> DateTime<Utc> {
 
 fn app(name: &str) -> App {
     App {
+        proxy: None,
         name: AppName::parse(name).unwrap(),
         appid: AppId::parse(&format!("wx0123456789{name}")).unwrap(),
         secret: SecretSource::Env("NONE".into()),
@@ -110,7 +111,7 @@ impl Books for Arc<Flow> {
     }
 
     async fn login(&self, _app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
-        (*self.login.lock().unwrap())?;
+        self.login.lock().unwrap().clone()?;
         assert_eq!(code, "CODESECRET");
         Ok((OpenId::parse(OPENID).unwrap(), vec![TemplateId::parse("T").unwrap()]))
     }

@@ -33,20 +33,20 @@ const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 
 /// What a demo is started with.
 #[derive(Debug)]
-pub struct Options {
+pub(super) struct Options {
     /// Where daemon and sandbox keep their books.
-    pub state: PathBuf,
+    pub(super) state: PathBuf,
     /// Where the page listens; by default port 8765 of loopback, or a free one when that is taken.
-    pub listen: Option<SocketAddr>,
+    pub(super) listen: Option<SocketAddr>,
     /// The world around.
-    pub outside: Arc<dyn Outside>,
+    pub(super) outside: Arc<dyn Outside>,
 }
 
 /// A demo that is ready to run.
 #[derive(Debug)]
-pub struct Demo {
+pub(super) struct Demo {
     /// The page.
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
     daemon: Daemon,
     sandbox: Sandbox,
 }
@@ -56,7 +56,7 @@ impl Demo {
     ///
     /// # Errors
     /// What cannot be written, opened or bound, with the thing and the cause.
-    pub async fn start(
+    pub(super) async fn start(
         options: Options,
         open: impl FnOnce(&Path) -> anyhow::Result<Arc<dyn Store>>,
     ) -> anyhow::Result<Self> {
@@ -85,7 +85,7 @@ impl Demo {
     }
 
     /// The daemon, for further doors.
-    pub fn daemon(&mut self) -> &mut Daemon {
+    pub(super) fn daemon(&mut self) -> &mut Daemon {
         &mut self.daemon
     }
 
@@ -93,7 +93,7 @@ impl Demo {
     ///
     /// # Errors
     /// Why the daemon ended without being asked to.
-    pub async fn run(self, ended: impl Future<Output = ()>) -> Result<(), crate::daemon::Failure> {
+    pub(super) async fn run(self, ended: impl Future<Output = ()>) -> Result<(), crate::daemon::Failure> {
         let result = self.daemon.run(ended).await;
         self.sandbox.stop().await;
         result

@@ -31,8 +31,10 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
         let same = seen.content == report.content;
         return Ok(if same { ReportOutcome::Duplicate } else { ReportOutcome::Conflict });
     }
-    let Some(recipient) = merged(state, app, &report.openid, report.adds, report.now)? else {
-        return Ok(ReportOutcome::TooLarge);
+    let recipient = match merged(state, app, &report.openid, report.adds, report.now)? {
+        Merged::TooLarge => return Ok(ReportOutcome::TooLarge),
+        Merged::Same => None,
+        Merged::Changed(bytes) => Some(bytes),
     };
     let mut not_granted = Vec::new();
     for answer in report.answers {
@@ -58,15 +60,24 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
     Ok(ReportOutcome::Booked(not_granted))
 }
 
-/// The recipient with what a report adds, encoded; `None` when it would be too large, an inner `None` when
-/// nothing changes.
+/// What a recipient becomes by what a report adds.
+enum Merged {
+    /// Larger than a record may be.
+    TooLarge,
+    /// What he was.
+    Same,
+    /// This record.
+    Changed(Vec<u8>),
+}
+
+/// The recipient with what a report adds; an unknown one is made.
 fn merged(
     state: &State,
     app: keys::Name,
     openid: &OpenId,
     adds: Additions,
     now: DateTime<Utc>,
-) -> Result<Option<Option<Vec<u8>>>, Failed> {
+) -> Result<Merged, Failed> {
     let known = state.recipient(app, openid)?;
     let (mut recipient, mut zone_since) =
         known.clone().unwrap_or((Recipient { created_at: now, profile: Profile::default() }, None));
@@ -81,13 +92,13 @@ fn merged(
         zone_since = Some(records::ms(now));
     }
     if known.as_ref().is_some_and(|(before, _)| *before == recipient) {
-        return Ok(Some(None));
+        return Ok(Merged::Same);
     }
     if recipient.profile.tags.len() > MAX_TAGS || recipient.profile.fields.len() > MAX_FIELDS {
-        return Ok(None);
+        return Ok(Merged::TooLarge);
     }
     let bytes = records::encode(&RecipientV1::of(&recipient, zone_since))?;
-    Ok((bytes.len() <= MAX_RECIPIENT_BYTES).then_some(Some(bytes)))
+    Ok(if bytes.len() <= MAX_RECIPIENT_BYTES { Merged::Changed(bytes) } else { Merged::TooLarge })
 }
 
 /// Books one acceptance into an account.
@@ -199,7 +210,7 @@ pub(super) fn grant(desk: &mut Desk<'_>, grant: &OperatorGrant) -> Result<Grante
     let state = &mut *desk.state;
     let app = state.name(grant.app.as_str())?;
     let template = state.name(grant.template.as_str())?;
-    if let Some(Some(bytes)) = merged(state, app, &grant.openid, Additions::default(), grant.now)? {
+    if let Merged::Changed(bytes) = merged(state, app, &grant.openid, Additions::default(), grant.now)? {
         state.put(keys::recipient(app, grant.openid.as_str()), bytes);
     }
     let id = AccountId { app, template, openid: grant.openid.as_str().into() };

@@ -117,10 +117,11 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
     let (app, template) = (state.name(app.as_str())?, state.name(template.as_str())?);
 
-    let mut counts = Counts::default();
-    counts.audience =
-        piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired;
-    counts.skipped = piece.without_consent;
+    let mut counts = Counts {
+        audience: piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired,
+        skipped: piece.without_consent,
+        ..Counts::default()
+    };
     if piece.expired > 0 {
         counts.by_state.insert(DeliveryState::Expired, piece.expired);
     }

@@ -101,7 +101,7 @@ pub(super) struct State {
 
 /// A closed batch, ready to be applied.
 pub(super) struct Batch {
-    pub(super) batch: sled::Batch,
+    pub(super) writes: sled::Batch,
     pub(super) keys: usize,
     pub(super) bytes: usize,
 }
@@ -185,7 +185,7 @@ impl State {
         if raw.is_empty() {
             return Ok(None);
         }
-        let mut closed = Batch { batch: sled::Batch::default(), keys: raw.len(), bytes: 0 };
+        let mut closed = Batch { writes: sled::Batch::default(), keys: raw.len(), bytes: 0 };
         for (key, value) in raw {
             let size = key.len() + value.as_ref().map_or(0, Vec::len);
             if size > MAX_ENTRY_BYTES {
@@ -193,8 +193,8 @@ impl State {
             }
             closed.bytes += size;
             match value {
-                Some(value) => closed.batch.insert(key, value),
-                None => closed.batch.remove(key),
+                Some(value) => closed.writes.insert(key, value),
+                None => closed.writes.remove(key),
             }
         }
         Ok(Some(closed))

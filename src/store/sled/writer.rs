@@ -100,7 +100,7 @@ impl Out {
             if self.unsynced_keys + batch.keys > SYNC_KEYS || self.unsynced_bytes + batch.bytes > SYNC_BYTES {
                 self.sync(state)?;
             }
-            state.tree.apply_batch(batch.batch)?;
+            state.tree.apply_batch(batch.writes)?;
             self.unsynced_keys += batch.keys;
             self.unsynced_bytes += batch.bytes;
         }

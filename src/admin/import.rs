@@ -92,6 +92,9 @@ pub fn row(what: ImportKind, app: &App, line: &str) -> Result<Row, BadRow> {
     if line.len() > MAX_LINE_BYTES {
         return Err(bad(format!("longer than {MAX_LINE_BYTES} bytes")));
     }
+    if line.trim().is_empty() {
+        return Err(bad("empty; each line is one object"));
+    }
     match what {
         ImportKind::Consents => consents(app, line),
         ImportKind::People => person(line),

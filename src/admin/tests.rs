@@ -350,7 +350,7 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
         (0..33).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",")
     );
     let table: [(ImportKind, &str, &str); 16] = [
-        (ImportKind::Consents, "", "EOF"),
+        (ImportKind::Consents, "", "empty"),
         (ImportKind::Consents, "[]", "expected"),
         (ImportKind::Consents, r#"{"openid":"oANNA0000001","template":"visit"}"#, "`n`"),
         (ImportKind::Consents, r#"{"openid":"oANNA0000001","template":"visit","n":0}"#, "1–100"),

@@ -199,18 +199,4 @@ fn span(text: &str) -> Result<u64, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_have_a_unit() {
-        for (text, seconds) in
-            [("90s", 90), ("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("2w", 1_209_600)]
-        {
-            assert_eq!(span(text).expect(text), seconds);
-        }
-        for text in ["", "7", "d", "-7d", "0d", "7 days", "99999999999999999999w"] {
-            assert_eq!(span(text).expect_err(text).exit, Exit::Usage);
-        }
-    }
-}
+mod tests;

@@ -7,24 +7,33 @@ use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::settings::Environment;
-
 /// What is logged when `RUST_LOG` does not say.
 const DEFAULT_FILTER: &str = "info";
 
+/// Who reads the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The journal, which notes the time itself.
+    Journal,
+    /// A person or a file.
+    Terminal,
+}
+
 /// Begins logging for this process. A second call changes nothing.
 ///
-/// A `RUST_LOG` that cannot be read falls back to `info` and says so in the first line.
-pub fn init(environment: &Environment) {
-    let asked = environment.log_filter();
-    let parsed = EnvFilter::try_new(asked.as_deref().unwrap_or(DEFAULT_FILTER));
+/// A filter (the text of `RUST_LOG`) that cannot be read falls back to `info` and says so in the first line.
+pub fn init(filter: Option<&str>, reader: Reader) {
+    let parsed = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER));
     let refused = parsed.is_err();
     let filter = parsed.unwrap_or_else(|_refused| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(PlainLines(io::stderr))
         .with_ansi(false);
-    let begun = if environment.is_journal() { builder.without_time().try_init() } else { builder.try_init() };
+    let begun = match reader {
+        Reader::Journal => builder.without_time().try_init(),
+        Reader::Terminal => builder.try_init(),
+    };
     if begun.is_ok() && refused {
         tracing::warn!("RUST_LOG cannot be read as a filter; logging at {DEFAULT_FILTER}");
     }

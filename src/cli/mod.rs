@@ -28,7 +28,7 @@ use crate::admin::request::{DoubtVerdict, ImportKind, Request};
 use crate::domain::config::Config;
 use crate::rules;
 use crate::settings::Environment;
-use crate::telemetry;
+use crate::telemetry::{self, Reader};
 
 /// Runs the program with the arguments of this process; answers its exit code.
 #[must_use]
@@ -61,11 +61,11 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
     let ask = |request, output, look, without| ask(&path, request, printer(output, look, no_color), without);
     match command {
         Command::Run => {
-            telemetry::init(&environment);
+            log(&environment);
             run::run(&path, environment)
         }
         Command::Demo(args) => {
-            telemetry::init(&environment);
+            log(&environment);
             run::demo(args, environment)
         }
         Command::Check(args) => {
@@ -117,6 +117,11 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             ask(Request::DoubtSettle { id, verdict }, output, looks::SETTLED, Without::Store)
         }
     }
+}
+
+fn log(environment: &Environment) {
+    let reader = if environment.is_journal() { Reader::Journal } else { Reader::Terminal };
+    telemetry::init(environment.log_filter().as_deref(), reader);
 }
 
 fn printer(output: Output, look: Look, no_color: bool) -> Printer {

@@ -1,4 +1,5 @@
 //! Tests of the crate as its users see it: one binary, so that it compiles once.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail a test")]
 
+mod recurrence;
 mod tidy;

@@ -135,13 +135,12 @@ impl Request {
         }
     }
 
-    /// Whether it changes anything: such requests are told in the log with who asked.
+    /// Whether it changes anything: such requests are told in the log with who asked, an import once.
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
-            Self::ConsentsGrant { .. } | Self::Import { .. } | Self::DoubtSettle { .. } | Self::Reload => {
-                true
-            }
+            Self::ConsentsGrant { .. } | Self::DoubtSettle { .. } | Self::Reload => true,
+            Self::Import { first, .. } => *first == 0,
             Self::ConsentsShow { .. }
             | Self::Imported { .. }
             | Self::OccurrencesList { .. }

@@ -1,5 +1,6 @@
 //! The desk over a real store: shapes to the letter, masks, imports, forecasts.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ fn world() -> World {
     let clock = Clock::by_hand(at("2026-03-01T00:00:00Z"));
     let options = Options::new(config.store.clone());
     let store = Arc::new(SledStore::open(&options, clock.clone()).expect("a store"));
-    let live = Live { generation: 1, at: clock.now(), config, rules, clients: Default::default() };
+    let live = Live { generation: 1, at: clock.now(), config, rules, clients: BTreeMap::default() };
     let current = Current::new(live);
     let shared: Arc<dyn Store> = Arc::<SledStore>::clone(&store);
     let desk = Desk::new(shared, current.clone(), clock.clone(), None);

@@ -12,11 +12,12 @@ use crate::rules::{self, Report};
 /// The set is always checked as a whole, because rule ids are unique over all files.
 ///
 /// # Errors
-/// Nobody reads any more.
+/// A named file is no part of the set (64), or nobody reads any more.
 pub(super) fn run(config: &Path, files: &[PathBuf], json: bool) -> Result<Exit, Failure> {
     let mut report = rules::check(config);
     if !files.is_empty() {
-        keep(&mut report, files);
+        belong(config, files)?;
+        keep(&mut report, config, files);
     }
     let exit = if report.ok() { Exit::Done } else { Exit::NotInOrder };
     if json {
@@ -37,10 +38,30 @@ pub(super) fn run(config: &Path, files: &[PathBuf], json: bool) -> Result<Exit, 
     Ok(exit)
 }
 
-/// Keeps what is about `files`, and errors of the configuration, which stand before everything.
-fn keep(report: &mut Report, files: &[PathBuf]) {
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_missing| path.to_owned());
-    let files: Vec<PathBuf> = files.iter().map(|file| real(file)).collect();
+/// Refuses files that the configuration does not lead to: silence about them would look like praise.
+fn belong(config: &Path, files: &[PathBuf]) -> Result<(), Failure> {
+    // With mistakes in the configuration, those are what is told.
+    let Ok(loaded) = rules::load_config(config) else { return Ok(()) };
+    let schedules = loaded.value.schedules;
+    for file in files {
+        let known = real(file) == real(config) || real(file).starts_with(real(&schedules));
+        if !known || !file.exists() {
+            let (file, schedules, config) = (file.display(), schedules.display(), config.display());
+            let text =
+                format!("`{file}` is not among the schedule files of `{config}`, which are in `{schedules}`");
+            return Err(Failure::new(Exit::Usage, text));
+        }
+    }
+    Ok(())
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_missing| path.to_owned())
+}
+
+/// Keeps what is about `files`, and about the configuration, which stands before everything.
+fn keep(report: &mut Report, config: &Path, files: &[PathBuf]) {
+    let files: Vec<PathBuf> = files.iter().map(PathBuf::as_path).chain([config]).map(real).collect();
     report.diagnostics.0.retain(|found| {
         let about = real(Path::new(&found.file));
         files.iter().any(|file| about.starts_with(file))

@@ -55,7 +55,13 @@ impl Place {
         let store = reach::open(&self.config.store).expect("a store");
         let clock = Clock::system();
         let (config, rules) = (self.config.clone(), crate::domain::config::RuleSet::default());
-        let live = Live { generation: 1, at: clock.now(), config, rules, clients: Default::default() };
+        let live = Live {
+            generation: 1,
+            at: clock.now(),
+            config,
+            rules,
+            clients: std::collections::BTreeMap::default(),
+        };
         Desk::new(store, Current::new(live), clock, None)
     }
 }
@@ -79,7 +85,8 @@ async fn ask(config: &Config, request: Request) -> (Vec<serde_json::Value>, End)
 }
 
 fn file_of(n: usize) -> String {
-    (0..n).map(|n| format!("{{\"openid\":\"oIMPORT{n:05}\",\"template\":\"visit\",\"n\":2}}\n")).collect()
+    let line = |n| format!(r#"{{"openid":"oIMPORT{n:05}","template":"visit","n":2}}"#);
+    (0..n).map(|n| line(n) + "\n").collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,4 +201,30 @@ fn spans_have_a_unit() {
     for text in ["", "7", "d", "-7d", "0d", "7 days", "99999999999999999999w"] {
         assert_eq!(span(text).expect_err(text).exit, Exit::Usage);
     }
+}
+
+#[test]
+fn a_check_of_one_file_tells_of_that_file() {
+    let place = place();
+    std::fs::create_dir(place.folder.path().join("schedules")).expect("made");
+    let rule = |id: &str, template: &str| {
+        format!(
+            "rules:\n  {id}:\n    template: {template}\n    when: {{ cron: \"0 9 * * *\" }}\n    data: {{ thing1: x }}\n"
+        )
+    };
+    let good = place.file("schedules/a.yaml", &rule("a", "visit"));
+    let bad = place.file("schedules/b.yaml", &rule("b", "nope"));
+    let other = place.file("c.yaml", &rule("c", "visit"));
+    let config = place.folder.path().join("tixing.yaml");
+    let table = [
+        (vec![], Ok(Exit::NotInOrder)),
+        (vec![good.clone()], Ok(Exit::Done)),
+        (vec![good, bad], Ok(Exit::NotInOrder)),
+        (vec![other], Err(Exit::Usage)),
+        (vec![place.folder.path().join("schedules/none.yaml")], Err(Exit::Usage)),
+    ];
+    for (files, exit) in table {
+        assert_eq!(check::run(&config, &files, true).map_err(|failure| failure.exit), exit, "{files:?}");
+    }
+    assert_eq!(check::config_among(&[config.clone()]), Some(&config));
 }

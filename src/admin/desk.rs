@@ -59,10 +59,10 @@ impl Desk {
     async fn answer(&self, request: Request, lines: &Lines) -> Result<Exit, Failure> {
         match request {
             Request::ConsentsShow { app, who, reveal } => {
-                self.consents_show(app.as_deref(), who.as_deref(), reveal, lines).await
+                self.consents_show(app.as_deref(), who.as_deref(), reveal.into(), lines).await
             }
             Request::ConsentsGrant { app, who, template, n, reveal } => {
-                self.consents_grant(app.as_deref(), &who, &template, n, reveal, lines).await
+                self.consents_grant(app.as_deref(), &who, &template, n, reveal.into(), lines).await
             }
             Request::Imported { digest } => self.imported(&digest, lines).await,
             Request::Import { what, app, digest, first, rows } => {
@@ -70,9 +70,9 @@ impl Desk {
             }
             Request::OccurrencesList { rule } => self.occurrences_list(rule.as_deref(), lines).await,
             Request::DeliveriesList { rule, reveal } => {
-                self.deliveries_list(rule.as_deref(), reveal, lines).await
+                self.deliveries_list(rule.as_deref(), reveal.into(), lines).await
             }
-            Request::DoubtList { reveal } => self.doubt_list(reveal, lines).await,
+            Request::DoubtList { reveal } => self.doubt_list(reveal.into(), lines).await,
             Request::DoubtSettle { id, verdict } => self.doubt_settle(&id, verdict, lines).await,
             Request::Next { rule, span_s, at } => {
                 self.next(rule.as_deref(), span_s, at.as_deref(), lines).await

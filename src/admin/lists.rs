@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, utc};
-use super::who::{self, Person, Shown, app_name};
+use super::who::{self, Person, Reveal, Shown, app_name};
 use crate::domain::config::{App, Config};
 use crate::domain::consent::{MAX_HELD, NotGranted, Source};
 use crate::domain::delivery::State;
@@ -164,7 +164,7 @@ impl Desk {
         &self,
         app: Option<&str>,
         who: Option<&str>,
-        reveal: bool,
+        reveal: Reveal,
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let live = self.live();
@@ -197,7 +197,7 @@ impl Desk {
         config: &Config,
         app: &App,
         person: &Person,
-        reveal: bool,
+        reveal: Reveal,
         lines: &Lines,
     ) -> Result<(), Failure> {
         let shown = self.shown(reveal, Some(person)).await?;
@@ -264,7 +264,7 @@ impl Desk {
         who: &str,
         template: &str,
         n: u32,
-        reveal: bool,
+        reveal: Reveal,
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let live = self.live();
@@ -328,7 +328,7 @@ impl Desk {
     pub(super) async fn deliveries_list(
         &self,
         rule: Option<&str>,
-        reveal: bool,
+        reveal: Reveal,
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let rule = rule.map(rule_id).transpose()?;
@@ -358,7 +358,7 @@ impl Desk {
         }
     }
 
-    pub(super) async fn doubt_list(&self, reveal: bool, lines: &Lines) -> Result<Exit, Failure> {
+    pub(super) async fn doubt_list(&self, reveal: Reveal, lines: &Lines) -> Result<Exit, Failure> {
         let shown = self.shown(reveal, None).await?;
         let doubts = self.store().doubts(MAX_DOUBT_CHUNKS)?;
         self.synced().await?;

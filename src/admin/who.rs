@@ -21,17 +21,33 @@ pub(super) struct Person {
     pub(super) by_openid: bool,
 }
 
+/// Whether an operator wants to see openids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reveal {
+    /// As masks, but for the one that the command named.
+    Named,
+    /// All in clear.
+    All,
+}
+
+impl From<bool> for Reveal {
+    /// From the wire, where it is `reveal: true`.
+    fn from(reveal: bool) -> Self {
+        if reveal { Self::All } else { Self::Named }
+    }
+}
+
 /// How openids show in one answer.
 #[derive(Debug)]
 pub(super) struct Shown {
     masks: Masks,
-    reveal: bool,
+    reveal: Reveal,
     named: Option<OpenId>,
 }
 
 impl Shown {
     pub(super) fn openid(&self, openid: &OpenId) -> String {
-        if self.reveal || self.named.as_ref() == Some(openid) {
+        if self.reveal == Reveal::All || self.named.as_ref() == Some(openid) {
             openid.as_str().to_owned()
         } else {
             self.masks.of(openid)
@@ -40,8 +56,8 @@ impl Shown {
 }
 
 impl Desk {
-    /// How openids show: in clear with `reveal`, or when the command named that one.
-    pub(super) async fn shown(&self, reveal: bool, person: Option<&Person>) -> Result<Shown, Failure> {
+    /// How openids show: in clear when all are revealed, or for the one that the command named.
+    pub(super) async fn shown(&self, reveal: Reveal, person: Option<&Person>) -> Result<Shown, Failure> {
         let named = person.filter(|person| person.by_openid).map(|person| person.openid.clone());
         Ok(Shown { masks: self.masks().await?, reveal, named })
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::args::Output;
 use super::broken_pipe;
 use super::print::say;
 use crate::admin::answer::{Exit, Failure};
@@ -13,14 +14,14 @@ use crate::rules::{self, Report};
 ///
 /// # Errors
 /// A named file is no part of the set (64), or nobody reads any more.
-pub(super) fn run(config: &Path, files: &[PathBuf], json: bool) -> Result<Exit, Failure> {
+pub(super) fn run(config: &Path, files: &[PathBuf], output: Output) -> Result<Exit, Failure> {
     let mut report = rules::check(config);
     if !files.is_empty() {
         belong(config, files)?;
         keep(&mut report, config, files);
     }
     let exit = if report.ok() { Exit::Done } else { Exit::NotInOrder };
-    if json {
+    if output.json {
         broken_pipe(say(&report.to_json().to_string()))?;
         return Ok(exit);
     }

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 use sha2::Digest as _;
 
-use super::print::Printer;
+use super::print::{Colour, Printer};
 use super::reach::{Reach, Reply, Without};
 use super::{broken_pipe, print};
 use crate::admin::answer::{Exit, Failure, Frame};
@@ -40,13 +40,13 @@ pub(super) async fn run(
     app: Option<String>,
     file: &Path,
     printer: &mut Printer,
-    no_color: bool,
+    colour: Colour,
 ) -> Result<Exit, Failure> {
     let checked = check(what, who::app(&config, app.as_deref())?, file)?;
     let mut reach = Reach::find(config, Without::Store).await?;
     let before =
         figure(reach.ask(Request::Imported { digest: checked.digest.clone() }).await?, "imported").await?.0;
-    let bar = bar(checked.rows, no_color);
+    let bar = bar(checked.rows, colour);
     bar.set_position(before);
     let mut reader = open(file)?;
     let mut line = String::new();
@@ -191,10 +191,10 @@ async fn figure(mut reply: Reply, key: &str) -> Result<(u64, u64), Failure> {
     Err(Failure::new(Exit::Store, "the daemon went away; the same command goes on where it stopped"))
 }
 
-fn bar(rows: u64, no_color: bool) -> ProgressBar {
+fn bar(rows: u64, colour: Colour) -> ProgressBar {
     // On a pipe or in a log the target draws nothing.
     let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr());
-    let template = if no_color {
+    let template = if colour == Colour::Never {
         "{bar:32} {pos}/{len} rows, {per_sec}, {eta} left"
     } else {
         "{bar:32.green} {pos}/{len} rows, {per_sec}, {eta} left"

@@ -21,7 +21,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{Cli, Command, Consents, Deliveries, Doubt, Occurrences, Output, People, Verdict};
-use self::print::{Look, Printer};
+use self::print::{Colour, Look, Printer};
 use self::reach::{Reach, Without};
 use crate::admin::answer::{Exit, Failure, Frame};
 use crate::admin::request::{DoubtVerdict, ImportKind, Request};
@@ -57,8 +57,8 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
     let Cli { config: named, command } = cli;
     let path = named.clone().unwrap_or_else(|| environment.default_config());
-    let no_color = environment.no_color();
-    let ask = |request, output, look, without| ask(&path, request, printer(output, look, no_color), without);
+    let colour = if environment.no_color() { Colour::Never } else { Colour::Welcome };
+    let ask = |request, output, look, without| ask(&path, request, printer(output, look, colour), without);
     match command {
         Command::Run => {
             log(&environment);
@@ -72,11 +72,11 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let among = if named.is_none() { check::config_among(&args.files).cloned() } else { None };
             let files: Vec<PathBuf> =
                 args.files.into_iter().filter(|file| Some(file) != among.as_ref()).collect();
-            check::run(among.as_deref().unwrap_or(&path), &files, args.output.json)
+            check::run(among.as_deref().unwrap_or(&path), &files, args.output)
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {
-                return cron::run(text, &args, &mut printer(args.output, looks::DUES, no_color));
+                return cron::run(text, &args, &mut printer(args.output, looks::DUES, colour));
             }
             let span_s = span(&args.span)?;
             let request = Request::Next { rule: args.rule, span_s, at: args.at };
@@ -97,8 +97,8 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let request = Request::ConsentsGrant { app, who, template, n, reveal: reveal.reveal };
             ask(request, output, looks::GRANT, Without::Store)
         }
-        Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, no_color),
-        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, no_color),
+        Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, colour),
+        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, colour),
         Command::Occurrences(Occurrences::List { rule, output }) => {
             ask(Request::OccurrencesList { rule }, output, looks::OCCURRENCES, Without::Store)
         }
@@ -124,8 +124,8 @@ fn log(environment: &Environment) {
     telemetry::init(environment.log_filter().as_deref(), reader);
 }
 
-fn printer(output: Output, look: Look, no_color: bool) -> Printer {
-    if output.json { Printer::json() } else { Printer::people(look, no_color) }
+fn printer(output: Output, look: Look, colour: Colour) -> Printer {
+    if output.json { Printer::json() } else { Printer::people(look, colour) }
 }
 
 /// A runtime for one command: it waits for one thing at a time.
@@ -165,10 +165,10 @@ fn ask(path: &Path, request: Request, mut printer: Printer, without: Without) ->
     })
 }
 
-fn import(path: &Path, what: ImportKind, args: args::Import, no_color: bool) -> Result<Exit, Failure> {
+fn import(path: &Path, what: ImportKind, args: args::Import, colour: Colour) -> Result<Exit, Failure> {
     let config = load(path)?;
-    let mut printer = printer(args.output, looks::IMPORT, no_color);
-    runtime()?.block_on(import::run(config, what, args.app, &args.file, &mut printer, no_color))
+    let mut printer = printer(args.output, looks::IMPORT, colour);
+    runtime()?.block_on(import::run(config, what, args.app, &args.file, &mut printer, colour))
 }
 
 fn refused_reload(path: &Path, output: Output, failure: Failure) -> Result<Exit, Failure> {

@@ -21,6 +21,15 @@ pub(super) enum Look {
     Text(fn(&Value) -> String),
 }
 
+/// Whether colour is welcome; it still needs a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Colour {
+    /// Nobody asked for none.
+    Welcome,
+    /// `NO_COLOR`.
+    Never,
+}
+
 /// Standard output for one result.
 #[derive(Debug)]
 pub(super) struct Printer {
@@ -39,9 +48,9 @@ impl Printer {
         Self { look: None, colour: false, rows: Vec::new(), widths: None }
     }
 
-    /// A printer for people; colour needs a terminal, and nobody who asked for none.
-    pub(super) fn people(look: Look, no_color: bool) -> Self {
-        let colour = !no_color && io::stdout().is_terminal();
+    /// A printer for people.
+    pub(super) fn people(look: Look, colour: Colour) -> Self {
+        let colour = colour == Colour::Welcome && io::stdout().is_terminal();
         Self { look: Some(look), colour, rows: Vec::new(), widths: None }
     }
 

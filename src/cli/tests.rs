@@ -40,9 +40,9 @@ impl Place {
     }
 
     async fn import(&self, file: &Path) -> Result<Exit, Failure> {
-        let mut printer = Printer::people(Look::Table(&[]), true);
+        let mut printer = Printer::people(Look::Table(&[]), Colour::Never);
         let config = self.config.clone();
-        import::run(config, ImportKind::Consents, None, file, &mut printer, true).await
+        import::run(config, ImportKind::Consents, None, file, &mut printer, Colour::Never).await
     }
 
     /// Sum of all balances, asked without a daemon.
@@ -224,7 +224,11 @@ fn a_check_of_one_file_tells_of_that_file() {
         (vec![place.folder.path().join("schedules/none.yaml")], Err(Exit::Usage)),
     ];
     for (files, exit) in table {
-        assert_eq!(check::run(&config, &files, true).map_err(|failure| failure.exit), exit, "{files:?}");
+        assert_eq!(
+            check::run(&config, &files, Output { json: true }).map_err(|failure| failure.exit),
+            exit,
+            "{files:?}"
+        );
     }
-    assert_eq!(check::config_among(&[config.clone()]), Some(&config));
+    assert_eq!(check::config_among(std::slice::from_ref(&config)), Some(&config));
 }

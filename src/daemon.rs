@@ -132,7 +132,7 @@ impl Daemon {
     pub async fn start(setup: Setup) -> Result<Self, Failure> {
         let loaded = rules::load_config(&setup.config).map_err(Failure::Config)?;
         for warning in &loaded.warnings {
-            warn!("{warning}");
+            warn!("{}", reload::line(warning));
         }
         let config = loaded.value;
         let now = setup.clock.now();

@@ -8,7 +8,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What is logged when `RUST_LOG` does not say.
-const DEFAULT_FILTER: &str = "info";
+///
+/// The housekeeping scheduler tells of its own making at info, which is nobody's business.
+const DEFAULT_FILTER: &str = "info,tokio_cron_scheduler=warn";
 
 /// Who reads the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

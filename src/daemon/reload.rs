@@ -17,14 +17,14 @@ pub(super) fn first_rules(config: &Config, source: &Path, now: DateTime<Utc>) ->
     match rules::load_rules(config) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                warn!("{}", warning);
+                warn!("{}", line(warning));
             }
             keep_last_good(config, source, &loaded.value);
             (loaded.value.set, reloaded(now, true, loaded.warnings))
         }
         Err(found) => {
             for diagnostic in &found.0 {
-                error!("{}", diagnostic);
+                error!("{}", line(diagnostic));
             }
             let set = match last_good::load(&config.store.join("last-good"), config) {
                 Ok(Some(loaded)) => {
@@ -48,6 +48,12 @@ pub(super) fn first_rules(config: &Config, source: &Path, now: DateTime<Utc>) ->
             (set, reloaded(now, false, found.0))
         }
     }
+}
+
+/// A finding as one line of the log.
+pub(super) fn line(found: &Diagnostic) -> String {
+    let Diagnostic { severity, code, file, line, column, message, help, source_line: _ } = found;
+    format!("{file}:{line}:{column}: {}[{code}]: {message}; {help}", severity.as_str())
 }
 
 fn reloaded(at: DateTime<Utc>, ok: bool, diagnostics: Vec<Diagnostic>) -> Reloaded {
@@ -86,7 +92,7 @@ impl Shared {
             }
             Err(found) => {
                 for diagnostic in &found {
-                    error!("{diagnostic}");
+                    error!("{}", line(diagnostic));
                 }
                 error!(n = found.len(), "The files were refused; what was in force stays in force");
                 reloaded(now, false, found)

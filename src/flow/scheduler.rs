@@ -122,10 +122,11 @@ impl Scheduler {
                 bytes: snapshot::encode(rule),
             };
             // A rule that changed while the daemon runs takes effect at the next due time, never for one that has passed.
-            let changed = self
-                .rules
-                .get(id)
-                .is_some_and(|old| old.rule.when != rule.when || old.rule.zone != rule.zone);
+            // So does one that comes back after it was removed or disabled; at a start the cursor says what was missed.
+            let changed = match self.rules.get(id) {
+                Some(old) => old.rule.when != rule.when || old.rule.zone != rule.zone,
+                None => self.generation != 0,
+            };
             if changed && now > planned.cursor {
                 self.advance(&mut planned, now, Vec::new()).await?;
             }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> OpenError + '_ {
 
 /// Takes the folder for this process; it is let go when the file is dropped or the process dies.
 pub(super) fn lock(path: &Path, wait: Duration) -> Result<File, OpenError> {
-    fs::create_dir_all(path).map_err(failed(path))?;
+    // It holds openids: nobody else's to read.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))?;
     let name = path.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(failed(&name))?;
     let mut tries = wait.as_millis() / TRY_EVERY.as_millis();

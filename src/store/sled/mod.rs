@@ -43,7 +43,7 @@ mod upkeep;
 mod writer;
 
 /// Calls that may wait for the writer; more are refused.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 16_384;
 /// Memory for sled's page cache when nobody says otherwise; the process needs some more.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a second process waits for the first to let go of the folder.

@@ -170,8 +170,9 @@ impl<B: Books> Routes<B> {
         let now = checks.now;
         let (openid, speaker, report, arrived_at) = match identity {
             Identity::Session(session) => {
-                self.allow(&self.reports, (&app.name, &session.openid))?;
+                // What is no report does not count as one.
                 let report = shape::own_report(&read.body, &live.config.hook.session_fields)?;
+                self.allow(&self.reports, (&app.name, &session.openid))?;
                 (session.openid, Speaker::Session, report, now)
             }
             Identity::Backend(proof) => {

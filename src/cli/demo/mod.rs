@@ -64,11 +64,12 @@ impl Demo {
         let Options { state, listen, outside } = options;
         fs::create_dir_all(&state)
             .with_context(|| format!("cannot make the folder `{}`", state.display()))?;
+        // The store's lock first: a second demo of the same folder must not write the files of the first.
+        let store = open(&state.join("store"))?;
         let openid = kept(&state.join("person"), || Ok(format!("oDemo{}", random_hex(12)?)))?;
         let secret = kept(&state.join("secret"), || random_hex(16))?;
         let sandbox = start_sandbox(&state, secret, &clock).await?;
         let config = write_files(&state, &sandbox.base_url())?;
-        let store = open(&state.join("store"))?;
         let appid = AppId::parse(APPID)?;
         let person = OpenId::parse(&openid).context("the file `person` does not hold an openid")?;
         if store.recipient(&appid, &person)?.is_none() {

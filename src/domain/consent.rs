@@ -225,3 +225,151 @@ impl Account {
         self.free.insert(index, grant);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(s, 0).expect("in range")
+    }
+
+    fn grant(s: i64) -> Grant {
+        Grant { accepted_at: at(s), source: Source::Backend, bound: None }
+    }
+
+    fn bound(s: i64, to: u64) -> Grant {
+        Grant { bound: Some(to), ..grant(s) }
+    }
+
+    fn delivery(n: u8) -> DeliveryId {
+        DeliveryId { occurrence: 1, chunk: 0, slot: n }
+    }
+
+    /// granted = free + out + consumed + voided, always.
+    fn balances(account: &Account) {
+        let held = account.available() + account.out.len() as u64 + account.consumed + account.voided;
+        assert_eq!(account.granted, held, "{account:?}");
+    }
+
+    fn with(grants: &[Grant]) -> Account {
+        let mut account = Account::default();
+        for grant in grants {
+            account.accept(*grant, 0).expect("room");
+        }
+        balances(&account);
+        account
+    }
+
+    #[test]
+    fn the_oldest_grant_goes_first_however_they_came() {
+        let mut account = with(&[grant(30), grant(10), grant(20)]);
+        let taken: Vec<i64> =
+            (0..3).map(|n| account.take(delivery(n), None).expect("one").accepted_at.timestamp()).collect();
+        assert_eq!(taken, [10, 20, 30]);
+        assert_eq!(account.take(delivery(3), None), Err(NoGrant::None));
+        balances(&account);
+    }
+
+    #[test]
+    fn a_bound_grant_serves_its_appointment_first_and_others_last() {
+        let mut account = with(&[bound(1, 7), grant(2), bound(3, 8)]);
+        assert_eq!(account.take(delivery(0), Some(8)).expect("one").accepted_at, at(3));
+        assert_eq!(account.take(delivery(1), None).expect("one").accepted_at, at(2));
+        assert_eq!(account.take(delivery(2), None).expect("one").accepted_at, at(1));
+    }
+
+    #[test]
+    fn a_refusal_kills_what_was_accepted_until_then_wherever_it_is() {
+        let mut account = with(&[grant(10), grant(20), grant(30)]);
+        let out = account.take(delivery(0), None).expect("one");
+        account.refused(at(20));
+        assert_eq!((account.available(), account.voided), (1, 1), "20 died, 30 lives, 10 is out");
+        assert!(account.is_dead(out.accepted_at));
+        account.release(delivery(0), out);
+        assert_eq!((account.available(), account.voided), (1, 2), "a dead one does not come back");
+        assert_eq!(account.accept(grant(20), 0), Err(NotGranted::RefusedSince));
+        account.accept(grant(21), 0).expect("accepted since");
+        account.refused(at(5));
+        assert_eq!(account.refused_until, Some(at(20)), "marks never fall");
+        balances(&account);
+    }
+
+    #[test]
+    fn the_first_43101_makes_suspect_and_the_next_denies_what_was_accepted_before_it() {
+        let mut account = with(&[grant(10), grant(20), grant(30), grant(40)]);
+        account.take(delivery(0), None).expect("one");
+        account.void(delivery(0));
+        account.denied(at(25));
+        assert!(account.suspect && account.denied_until.is_none() && account.available() == 3);
+        account.accept(grant(50), 0).expect("room");
+        assert!(account.suspect, "a new accept clears no suspicion");
+        account.take(delivery(1), None).expect("one");
+        account.void(delivery(1));
+        account.denied(at(35));
+        assert_eq!(account.denied_until, Some(at(35)));
+        assert_eq!(account.available(), 2, "30 died; 40 and 50 live");
+        account.confirmed();
+        account.denied(at(60));
+        assert_eq!((account.denied_until, account.available()), (Some(at(35)), 2), "the first one again");
+        balances(&account);
+    }
+
+    #[test]
+    fn reports_fill_up_to_the_cap_and_a_release_always_counts() {
+        let mut account = Account::default();
+        for n in 0..MAX_HELD {
+            account.accept(grant(n.cast_signed()), 0).expect("room");
+        }
+        assert_eq!(account.accept(grant(200), 0), Err(NotGranted::Full));
+        let out = account.take(delivery(0), None).expect("one");
+        assert_eq!(account.accept(grant(200), 1), Err(NotGranted::Full), "what is reserved counts");
+        account.accept(grant(200), 0).expect("consumed ones do not count");
+        account.release(delivery(0), out);
+        assert_eq!(account.available(), MAX_HELD + 1);
+        balances(&account);
+    }
+
+    #[test]
+    fn a_one_time_reject_keeps_the_balance_and_says_why_when_it_is_empty() {
+        let mut account = with(&[grant(10)]);
+        account.reject(at(20));
+        assert_eq!(account.available(), 1);
+        account.take(delivery(0), None).expect("one");
+        assert_eq!(account.take(delivery(1), None), Err(NoGrant::Refused));
+        account.accept(grant(30), 0).expect("room");
+        account.take(delivery(1), None).expect("one");
+        assert_eq!(
+            account.take(delivery(2), None),
+            Err(NoGrant::None),
+            "a later accept is the last that was heard"
+        );
+    }
+
+    #[test]
+    fn a_standing_acceptance_stands_until_it_is_refused() {
+        let mut account = Account::default();
+        account.accept_standing(at(10)).expect("stands");
+        account.accept_standing(at(30)).expect("again");
+        assert_eq!((account.granted, account.available()), (1, 1), "it is one");
+        account.reject(at(20));
+        assert_eq!(account.available(), 1, "an old reject that came late changes nothing");
+        account.reject(at(40));
+        assert_eq!((account.available(), account.voided), (0, 1));
+        account.accept_standing(at(50)).expect("anew");
+        account.refused(at(60));
+        assert_eq!((account.granted, account.available(), account.voided), (2, 0, 2));
+        assert_eq!(account.accept_standing(at(60)), Err(NotGranted::RefusedSince));
+        balances(&account);
+    }
+
+    #[test]
+    fn folding_moves_a_settled_grant_into_the_count_once() {
+        let mut account = with(&[grant(10)]);
+        account.take(delivery(0), None).expect("one");
+        account.fold(delivery(0));
+        account.fold(delivery(0));
+        assert_eq!((account.consumed, account.out.len()), (1, 0));
+        balances(&account);
+    }
+}

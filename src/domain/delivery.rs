@@ -243,3 +243,116 @@ pub fn step(state: State, past: Past, event: Event) -> Result<(State, Effect), I
     };
     Ok(next)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the design, written again: state, event, past, where it goes, what the grant does.
+    ///
+    /// Past: `*` any, `u` untried, `t` tried or busy, `b` busy, `n` not busy.
+    const TABLE: &str = "
+        held        Reserve    *  reserved       Take
+        held        Skip       *  skipped        Keep
+        held        Expire     *  expired        Keep
+        held        Cancel     *  cancelled      Keep
+        reserved    Mark       *  attempting     Keep
+        reserved    Expire     n  expired        Release
+        reserved    Cancel     n  cancelled      Release
+        reserved    Expire     b  expired        Release
+        reserved    Cancel     b  cancelled      Release
+        waiting     Mark       *  attempting     Keep
+        waiting     Expire     n  expired        Release
+        waiting     Cancel     n  cancelled      Release
+        waiting     Expire     b  in_doubt       Keep
+        waiting     Cancel     b  in_doubt       Keep
+        waiting     Arrived    b  sent           Consume
+        waiting     NotArrived b  undelivered    Consume
+        attempting  NotStarted u  reserved       Keep
+        attempting  NotStarted t  waiting        Keep
+        attempting  Wait       *  waiting        Keep
+        attempting  Accept     *  sent           Consume
+        attempting  Doubt      *  in_doubt       Keep
+        attempting  Refuse     n  refused        Void
+        attempting  Fail       n  failed         Release
+        attempting  GrantDied  n  cancelled      Void
+        attempting  Expire     n  expired        Release
+        attempting  Cancel     n  cancelled      Release
+        attempting  Refuse     b  in_doubt       Keep
+        attempting  Fail       b  in_doubt       Keep
+        attempting  GrantDied  b  in_doubt       Keep
+        attempting  Expire     b  in_doubt       Keep
+        attempting  Cancel     b  in_doubt       Keep
+        in_doubt    Arrived    *  sent           Consume
+        in_doubt    NotArrived *  undelivered    Consume
+        in_doubt    Age        *  presumed_sent  Consume
+        in_doubt    NeverLeft  *  failed         Release
+        sent        NotArrived *  undelivered    Consume
+        presumed_sent Arrived  *  sent           Consume
+        presumed_sent NotArrived * undelivered   Consume
+    ";
+
+    fn stated(state: State, past: Past, event: Event) -> Option<(String, String)> {
+        let matches = |column: &str| match column {
+            "*" => true,
+            "u" => past == Past::Untried,
+            "t" => past != Past::Untried,
+            "b" => past == Past::Busy,
+            "n" => past != Past::Busy,
+            other => panic!("the table has a column {other}"),
+        };
+        let rows = TABLE.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut found = rows.filter(|row| {
+            row.len() == 5 && row[0] == state.as_str() && row[1] == format!("{event:?}") && matches(row[2])
+        });
+        let row = found.next()?;
+        assert!(found.next().is_none(), "two rows for {state:?} {event:?} {past:?}");
+        Some((row[3].to_owned(), row[4].to_owned()))
+    }
+
+    #[test]
+    fn every_state_event_and_past_is_as_the_table_says() {
+        let mut legal = 0;
+        for state in State::ALL {
+            for event in Event::ALL {
+                for past in [Past::Untried, Past::Tried, Past::Busy] {
+                    let is = step(state, past, event).ok();
+                    let is = is.map(|(to, effect)| (to.as_str().to_owned(), format!("{effect:?}")));
+                    legal += usize::from(is.is_some());
+                    assert_eq!(is, stated(state, past, event), "{state:?} {event:?} {past:?}");
+                }
+            }
+        }
+        assert!(legal > 50, "the table was read");
+    }
+
+    #[test]
+    fn a_grant_that_may_have_bought_a_message_never_comes_back() {
+        for state in State::ALL {
+            for event in Event::ALL {
+                if state == State::Reserved || (state == State::InDoubt && event == Event::NeverLeft) {
+                    continue;
+                }
+                let Ok((_, effect)) = step(state, Past::Busy, event) else { continue };
+                assert_ne!(effect, Effect::Release, "{state:?} {event:?}");
+                assert_ne!(effect, Effect::Void, "{state:?} {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_ended_stays_ended() {
+        for state in [
+            State::Refused,
+            State::Failed,
+            State::Expired,
+            State::Cancelled,
+            State::Skipped,
+            State::Undelivered,
+        ] {
+            for event in Event::ALL {
+                assert!(step(state, Past::Tried, event).is_err(), "{state:?} {event:?}");
+            }
+        }
+    }
+}

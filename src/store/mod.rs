@@ -21,6 +21,10 @@ use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
 
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod model;
 mod shapes;
 pub mod sled;
 

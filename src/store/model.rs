@@ -1,0 +1,891 @@
+//! A reference model of the store: keeps every call that was made and folds all of them for each answer.
+//!
+//! It shares no decision with the engines: grants are units that never vanish and are counted where they
+//! are, and what becomes of deliveries is written out again. Slow and small on purpose.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use super::*;
+use crate::domain::consent::{Grant, NotGranted, Source};
+use crate::domain::delivery::{Past, State};
+use crate::domain::occurrence::{Counts, SkipReason};
+use crate::domain::template::TemplateKind;
+
+/// A call as it was made.
+#[derive(Clone, Debug)]
+enum Fact {
+    Report(Report),
+    Put(AppId, OpenId, Profile, DateTime<Utc>),
+    Grant(OperatorGrant),
+    Import(ImportPiece),
+    Start(AppId, RuleId, DateTime<Utc>),
+    Open(Opening),
+    Piece(Piece),
+    Stop(u64, OccurrenceState, Option<String>),
+    Mark(Vec<DeliveryId>),
+    Settle(DeliveryId, Option<DateTime<Utc>>, End, DateTime<Utc>),
+    Close(Vec<DeliveryId>, Closing, DateTime<Utc>),
+    Recover(DateTime<Utc>),
+    Doubt(DeliveryId, DoubtWord, DateTime<Utc>),
+    Keep(&'static str, Vec<u8>),
+}
+
+/// Where one grant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Free,
+    With(DeliveryId),
+    Void,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Ledger {
+    long_term: bool,
+    units: Vec<(Grant, Place)>,
+    refused_until: Option<DateTime<Utc>>,
+    denied_until: Option<DateTime<Utc>>,
+    suspect: bool,
+    rejected_at: Option<DateTime<Utc>>,
+    standing: Option<DateTime<Utc>>,
+    /// Standing acceptances, begun and ended.
+    stood: (u64, u64),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Books {
+    recipients: BTreeMap<(AppId, OpenId), Recipient>,
+    ledgers: BTreeMap<(AppId, TemplateId, OpenId), Ledger>,
+    reports: BTreeMap<(AppId, OpenId, String), [u8; 32]>,
+    cursors: BTreeMap<(AppId, RuleId), DateTime<Utc>>,
+    occurrences: BTreeMap<u64, Occurrence>,
+    identities: BTreeSet<(AppId, RuleId, chrono::NaiveDateTime, u8)>,
+    chunks: BTreeMap<(u64, u32), Vec<Delivery>>,
+    snapshots: BTreeMap<[u8; 32], Vec<u8>>,
+    imports: BTreeMap<[u8; 32], u64>,
+    kept: BTreeMap<&'static str, Vec<u8>>,
+}
+
+/// The model as a store; everything is durable at once.
+#[derive(Debug)]
+pub(super) struct Model {
+    facts: Mutex<Vec<Fact>>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Model {
+    pub(super) fn new() -> Self {
+        Self { facts: Mutex::new(Vec::new()), progress: watch::Sender::new(Progress::Durable(Number(0))) }
+    }
+
+    fn books(&self) -> Books {
+        let mut books = Books::default();
+        for fact in self.facts.lock().unwrap().iter() {
+            match fact.clone() {
+                Fact::Report(report) => drop(books.report(report)),
+                Fact::Put(app, openid, profile, now) => drop(books.put(app, openid, profile, now)),
+                Fact::Grant(grant) => drop(books.grant(&grant)),
+                Fact::Import(piece) => drop(books.import(piece)),
+                Fact::Start(app, rule, now) => drop(books.cursors.entry((app, rule)).or_insert(now)),
+                Fact::Open(opening) => drop(books.open(opening)),
+                Fact::Piece(piece) => drop(books.piece(piece)),
+                Fact::Stop(number, state, reason) => books.stop(number, state, reason),
+                Fact::Mark(ids) => ids.into_iter().for_each(|id| drop(books.mark(id))),
+                Fact::Settle(id, started, end, now) => drop(books.settle(id, started, end, now)),
+                Fact::Close(ids, closing, now) => {
+                    ids.into_iter().for_each(|id| drop(books.close(id, closing, now)));
+                }
+                Fact::Recover(now) => drop(books.recover(now)),
+                Fact::Doubt(id, word, now) => drop(books.doubt(id, word, now)),
+                Fact::Keep(name, value) => drop(books.kept.insert(name, value)),
+            }
+        }
+        books
+    }
+
+    fn decide<T>(&self, fact: Fact, decide: impl FnOnce(&mut Books) -> T) -> Pending<T> {
+        let value = decide(&mut self.books());
+        let mut facts = self.facts.lock().unwrap();
+        facts.push(fact);
+        let number = Number(facts.len() as u64);
+        self.progress.send_replace(Progress::Durable(number));
+        Pending::ready(Some(Decided { value, number }))
+    }
+}
+
+impl Ledger {
+    fn is_dead(&self, at: DateTime<Utc>) -> bool {
+        [self.refused_until, self.denied_until].into_iter().flatten().any(|mark| at <= mark)
+    }
+
+    fn free(&self) -> u64 {
+        self.units.iter().filter(|(_, place)| *place == Place::Free).count() as u64
+    }
+
+    fn bury(&mut self) {
+        let (refused, denied) = (self.refused_until, self.denied_until);
+        for (grant, place) in &mut self.units {
+            let dead = [refused, denied].into_iter().flatten().any(|mark| grant.accepted_at <= mark);
+            if dead && *place == Place::Free {
+                *place = Place::Void;
+            }
+        }
+        if self.standing.is_some_and(|since| self.is_dead(since)) {
+            self.standing = None;
+            self.stood.1 += 1;
+        }
+    }
+
+    fn why(&self) -> SkipReason {
+        if self.rejected_at.is_some() || self.refused_until.is_some() {
+            SkipReason::Refused
+        } else {
+            SkipReason::NoConsent
+        }
+    }
+}
+
+impl Books {
+    fn meet(&mut self, app: &AppId, openid: &OpenId, now: DateTime<Utc>) -> &mut Recipient {
+        let key = (app.clone(), openid.clone());
+        self.recipients.entry(key).or_insert(Recipient { created_at: now, profile: Profile::default() })
+    }
+
+    fn accept(
+        &mut self,
+        key: (AppId, TemplateId, OpenId),
+        kind: TemplateKind,
+        grant: Grant,
+    ) -> Result<(), NotGranted> {
+        let chunks = self.chunks.clone();
+        let ledger = self.ledgers.entry(key.clone()).or_default();
+        let fresh = ledger.units.is_empty() && ledger.stood.0 == 0 && ledger.rejected_at.is_none();
+        let result = if ledger.is_dead(grant.accepted_at) {
+            Err(NotGranted::RefusedSince)
+        } else if kind == TemplateKind::LongTerm {
+            if ledger.standing.is_none() {
+                ledger.stood.0 += 1;
+            }
+            ledger.standing = ledger.standing.max(Some(grant.accepted_at));
+            Ok(())
+        } else {
+            let held = ledger.units.iter().filter(|(_, place)| match place {
+                Place::Free => true,
+                Place::Void => false,
+                Place::With(id) => !consumed(state_in(&chunks, *id)),
+            });
+            if held.count() >= 100 {
+                Err(NotGranted::Full)
+            } else {
+                ledger.units.push((grant, Place::Free));
+                Ok(())
+            }
+        };
+        if result.is_ok() {
+            ledger.long_term = kind == TemplateKind::LongTerm;
+            ledger.rejected_at = ledger.rejected_at.filter(|at| *at > grant.accepted_at);
+        } else if fresh {
+            self.ledgers.remove(&key);
+        }
+        result
+    }
+
+    fn report(&mut self, report: Report) -> ReportOutcome {
+        let key = (report.app.clone(), report.openid.clone(), report.id.as_str().to_owned());
+        if let Some(content) = self.reports.get(&key) {
+            return if *content == report.content {
+                ReportOutcome::Duplicate
+            } else {
+                ReportOutcome::Conflict
+            };
+        }
+        let profile = &mut self.meet(&report.app, &report.openid, report.now).profile;
+        profile.tags.extend(report.adds.tags);
+        profile.fields.extend(report.adds.fields);
+        profile.unionid = report.adds.unionid.or(profile.unionid.take());
+        profile.time_zone = report.adds.time_zone.or(profile.time_zone);
+        self.reports.insert(key, report.content);
+        let mut refused = Vec::new();
+        for answer in report.answers {
+            let key = (report.app.clone(), answer.template.clone(), report.openid.clone());
+            match answer.choice {
+                Choice::Accept(grant) => {
+                    if let Err(why) = self.accept(key, answer.kind, grant) {
+                        refused.push((answer.template, why));
+                    }
+                }
+                Choice::Reject(at) => {
+                    let ledger = self.ledgers.entry(key).or_default();
+                    ledger.long_term |= answer.kind == TemplateKind::LongTerm && ledger.units.is_empty();
+                    ledger.rejected_at = ledger.rejected_at.max(Some(at));
+                    if ledger.standing.is_some_and(|since| since <= at) {
+                        ledger.standing = None;
+                        ledger.stood.1 += 1;
+                    }
+                }
+            }
+        }
+        ReportOutcome::Booked(refused)
+    }
+
+    fn put(&mut self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put {
+        let taken = profile.reference.is_some()
+            && self.recipients.iter().any(|((other_app, other), recipient)| {
+                *other_app == app && *other != openid && recipient.profile.reference == profile.reference
+            });
+        if taken {
+            return Put::RefTaken;
+        }
+        let created = !self.recipients.contains_key(&(app.clone(), openid.clone()));
+        self.meet(&app, &openid, now).profile = profile;
+        Put::Stored { created }
+    }
+
+    fn grant(&mut self, grant: &OperatorGrant) -> Granted {
+        self.meet(&grant.app, &grant.openid, grant.now);
+        let mut granted = Granted { n: 0, rest: None };
+        for _ in 0..grant.n {
+            let key = (grant.app.clone(), grant.template.clone(), grant.openid.clone());
+            let one = Grant { accepted_at: grant.now, source: grant.source, bound: None };
+            match self.accept(key, grant.kind, one) {
+                Ok(()) => granted.n += 1,
+                Err(why) => {
+                    granted.rest = Some(why);
+                    break;
+                }
+            }
+        }
+        granted
+    }
+
+    fn import(&mut self, piece: ImportPiece) -> u64 {
+        let done = self.imports.get(&piece.digest).copied().unwrap_or(0);
+        if done != piece.first {
+            return done;
+        }
+        let done = done + piece.rows.len() as u64;
+        for row in piece.rows {
+            match row {
+                ImportRow::Grant(grant) => drop(self.grant(&grant)),
+                ImportRow::Recipient(app, openid, profile) => {
+                    drop(self.put(app, openid, *profile, piece.now))
+                }
+            }
+        }
+        self.imports.insert(piece.digest, done);
+        done
+    }
+
+    fn open(&mut self, opening: Opening) -> Opened {
+        let key = (opening.app.clone(), opening.rule.clone());
+        if self.cursors.get(&key) != Some(&opening.from) {
+            return Opened::Stale(self.cursors.get(&key).copied());
+        }
+        let mut numbers = Vec::new();
+        for new in opening.occurrences {
+            self.snapshots.entry(opening.snapshot).or_insert_with(|| opening.snapshot_bytes.clone());
+            let identity = (opening.app.clone(), opening.rule.clone(), new.due.civil, new.due.fold);
+            if !self.identities.insert(identity) {
+                continue;
+            }
+            let number = self.occurrences.len() as u64 + 1;
+            let missed = new.missed.is_some();
+            self.occurrences.insert(
+                number,
+                Occurrence {
+                    number,
+                    app: opening.app.clone(),
+                    rule: opening.rule.clone(),
+                    template: opening.template.clone(),
+                    kind: opening.kind,
+                    due_at: new.due.at,
+                    civil: new.due.civil,
+                    fold: new.due.fold,
+                    zone: new.zone,
+                    deadline: new.deadline,
+                    state: if missed { OccurrenceState::Missed } else { OccurrenceState::Open },
+                    reason: missed.then(|| "found later than its grace or policy allows".to_owned()),
+                    n: new.missed.unwrap_or(1),
+                    position: None,
+                    walked: missed,
+                    counts: Counts::default(),
+                    snapshot: opening.snapshot,
+                },
+            );
+            numbers.push(number);
+        }
+        self.cursors.insert(key, opening.to);
+        Opened::Moved(numbers)
+    }
+
+    fn piece(&mut self, piece: Piece) -> PieceOutcome {
+        let Some(occurrence) = self.occurrences.get(&piece.occurrence).cloned() else {
+            return PieceOutcome::Stale;
+        };
+        if occurrence.state != OccurrenceState::Open
+            || occurrence.walked
+            || occurrence.position != piece.after
+        {
+            return PieceOutcome::Stale;
+        }
+        let chunk = self.chunks.range((piece.occurrence, 0)..=(piece.occurrence, u32::MAX)).count() as u32;
+        let (mut slots, mut reserved) = (Vec::new(), Vec::new());
+        let mut skipped = piece.without_consent.clone();
+        let audience =
+            piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired;
+        for member in piece.members {
+            let id = DeliveryId { occurrence: piece.occurrence, chunk, slot: slots.len() as u8 };
+            let mut slot = Delivery {
+                id,
+                openid: member.openid.clone(),
+                state: State::Reserved,
+                next_at: None,
+                attempts: 0,
+                first_started_at: None,
+                past: Past::Untried,
+                grant: None,
+                msgid: None,
+                errcode: None,
+                skipped: None,
+                settled_at: None,
+            };
+            match member.want {
+                Want::Reserve => {
+                    let key = (occurrence.app.clone(), occurrence.template.clone(), member.openid.clone());
+                    let ledger = self.ledgers.get_mut(&key);
+                    let taken = match (ledger, occurrence.kind) {
+                        (None, _) => Err(SkipReason::NoConsent),
+                        (Some(ledger), TemplateKind::LongTerm) => {
+                            if ledger.standing.is_some() {
+                                Ok(None)
+                            } else {
+                                Err(ledger.why())
+                            }
+                        }
+                        (Some(ledger), TemplateKind::OneTime) => {
+                            let why = ledger.why();
+                            let free = ledger.units.iter_mut().filter(|(_, place)| *place == Place::Free);
+                            // The first of those accepted at the same instant, as they came.
+                            match free.min_by_key(|(grant, _)| grant.accepted_at) {
+                                Some((grant, place)) => {
+                                    *place = Place::With(id);
+                                    Ok(Some(*grant))
+                                }
+                                None => Err(why),
+                            }
+                        }
+                    };
+                    match taken {
+                        Ok(grant) => {
+                            slot.grant = grant;
+                            reserved.push(Reserved { id, openid: member.openid });
+                        }
+                        Err(why) => {
+                            *skipped.entry(why).or_default() += 1;
+                            continue;
+                        }
+                    }
+                }
+                Want::Hold(at) => (slot.state, slot.next_at) = (State::Held, Some(at)),
+                Want::Skip(reason) => {
+                    *skipped.entry(reason).or_default() += 1;
+                    (slot.state, slot.skipped, slot.settled_at) =
+                        (State::Skipped, Some(reason), Some(piece.now));
+                }
+            }
+            slots.push(slot);
+        }
+        if !slots.is_empty() {
+            self.chunks.insert((piece.occurrence, chunk), slots);
+        }
+        let occurrence = self.occurrences.get_mut(&piece.occurrence).unwrap();
+        occurrence.position = piece.position;
+        occurrence.walked = piece.walk == Walk::Ends;
+        occurrence.counts.audience += audience;
+        for (reason, n) in skipped {
+            *occurrence.counts.skipped.entry(reason).or_default() += n;
+        }
+        // Those passed after the deadline have no record: they are kept apart and added when counted.
+        *occurrence.counts.by_state.entry(State::Expired).or_default() += piece.expired;
+        self.finish(piece.occurrence);
+        PieceOutcome::Booked(reserved)
+    }
+
+    fn open_in(&self, number: u64) -> usize {
+        let slots = self.chunks.range((number, 0)..=(number, u32::MAX)).flat_map(|(_, slots)| slots);
+        slots
+            .filter(|slot| {
+                matches!(slot.state, State::Held | State::Reserved | State::Attempting | State::Waiting)
+            })
+            .count()
+    }
+
+    fn finish(&mut self, number: u64) {
+        let open = self.open_in(number);
+        let occurrence = self.occurrences.get_mut(&number).unwrap();
+        if occurrence.state == OccurrenceState::Open && occurrence.walked && open == 0 {
+            occurrence.state = OccurrenceState::Done;
+        }
+    }
+
+    fn stop(&mut self, number: u64, state: OccurrenceState, reason: Option<String>) {
+        if let Some(occurrence) = self.occurrences.get_mut(&number)
+            && matches!(occurrence.state, OccurrenceState::Open | OccurrenceState::Held)
+        {
+            occurrence.walked |= state == OccurrenceState::Cancelled;
+            (occurrence.state, occurrence.reason) = (state, reason);
+        }
+    }
+
+    fn slot(&mut self, id: DeliveryId) -> Option<&mut Delivery> {
+        self.chunks.get_mut(&(id.occurrence, id.chunk))?.get_mut(usize::from(id.slot))
+    }
+
+    fn ledger_of(&mut self, id: DeliveryId) -> &mut Ledger {
+        let openid = self.slot(id).unwrap().openid.clone();
+        let occurrence = &self.occurrences[&id.occurrence];
+        let key = (occurrence.app.clone(), occurrence.template.clone(), openid);
+        self.ledgers.entry(key).or_default()
+    }
+
+    fn mark(&mut self, id: DeliveryId) -> Option<Option<DateTime<Utc>>> {
+        let slot = self.slot(id)?;
+        if !matches!(slot.state, State::Reserved | State::Waiting) {
+            return None;
+        }
+        (slot.state, slot.next_at) = (State::Attempting, None);
+        Some(slot.grant.map(|grant| grant.accepted_at))
+    }
+
+    fn end(&mut self, id: DeliveryId, state: State, now: DateTime<Utc>) {
+        let slot = self.slot(id).unwrap();
+        (slot.state, slot.next_at, slot.settled_at) = (state, None, Some(now));
+        self.finish(id.occurrence);
+    }
+
+    fn give_back(&mut self, id: DeliveryId) {
+        let ledger = self.ledger_of(id);
+        let (refused, denied) = (ledger.refused_until, ledger.denied_until);
+        if let Some(index) = ledger.units.iter().position(|(_, place)| *place == Place::With(id)) {
+            let mut unit = ledger.units.remove(index);
+            let dead = [refused, denied].into_iter().flatten().any(|mark| unit.0.accepted_at <= mark);
+            unit.1 = if dead { Place::Void } else { Place::Free };
+            // It comes behind those that were accepted at the same instant and stayed.
+            ledger.units.push(unit);
+        }
+    }
+
+    fn void(&mut self, id: DeliveryId) {
+        for (_, place) in &mut self.ledger_of(id).units {
+            if *place == Place::With(id) {
+                *place = Place::Void;
+            }
+        }
+    }
+
+    fn settle(
+        &mut self,
+        id: DeliveryId,
+        started: Option<DateTime<Utc>>,
+        end: End,
+        now: DateTime<Utc>,
+    ) -> State {
+        let slot = self.slot(id).unwrap();
+        assert_eq!(slot.state, State::Attempting, "the histories settle what is marked");
+        let (busy, untried) = (slot.past == Past::Busy, slot.past == Past::Untried);
+        if let Some(started) = started {
+            slot.attempts += 1;
+            slot.first_started_at.get_or_insert(started);
+        }
+        let first = slot.first_started_at;
+        match end {
+            End::Refused => slot.errcode = Some(43101),
+            End::Failed { errcode } => slot.errcode = Some(errcode),
+            End::Accepted { msgid } => slot.msgid = msgid,
+            _ => {}
+        }
+        match end {
+            End::NotStarted if untried => slot.state = State::Reserved,
+            End::NotStarted => (slot.state, slot.next_at) = (State::Waiting, Some(now)),
+            End::Wait { at, past } => {
+                (slot.state, slot.next_at) = (State::Waiting, Some(at));
+                if !busy {
+                    slot.past = past;
+                }
+            }
+            End::Accepted { .. } => {
+                self.end(id, State::Sent, now);
+                self.ledger_of(id).suspect = false;
+            }
+            End::Doubt => self.end(id, State::InDoubt, now),
+            _ if busy => self.end(id, State::InDoubt, now),
+            End::Refused => {
+                self.end(id, State::Refused, now);
+                self.void(id);
+                let ledger = self.ledger_of(id);
+                if ledger.suspect {
+                    ledger.denied_until = ledger.denied_until.max(Some(first.unwrap_or(now)));
+                    ledger.bury();
+                }
+                ledger.suspect = true;
+            }
+            End::Failed { .. } => {
+                self.end(id, State::Failed, now);
+                self.give_back(id);
+            }
+            End::GrantDied => {
+                self.end(id, State::Cancelled, now);
+                self.void(id);
+            }
+            End::Expired | End::Cancelled => {
+                let state = if end == End::Expired { State::Expired } else { State::Cancelled };
+                self.end(id, state, now);
+                self.give_back(id);
+            }
+        }
+        self.slot(id).unwrap().state
+    }
+
+    fn close(&mut self, id: DeliveryId, closing: Closing, now: DateTime<Utc>) -> bool {
+        let Some(slot) = self.slot(id) else { return false };
+        let (state, busy) = (slot.state, slot.past == Past::Busy);
+        let to = if closing == Closing::Expired { State::Expired } else { State::Cancelled };
+        match state {
+            State::Held => self.end(id, to, now),
+            State::Waiting if busy => self.end(id, State::InDoubt, now),
+            State::Reserved | State::Waiting => {
+                self.end(id, to, now);
+                self.give_back(id);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn recover(&mut self, now: DateTime<Utc>) -> u64 {
+        let all = self.chunks.values().flatten();
+        let ids: Vec<DeliveryId> = all.filter(|s| s.state == State::Attempting).map(|s| s.id).collect();
+        for id in &ids {
+            self.slot(*id).unwrap().attempts += 1;
+            self.end(*id, State::InDoubt, now);
+        }
+        ids.len() as u64
+    }
+
+    fn doubt(&mut self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> bool {
+        if !self.slot(id).is_some_and(|slot| slot.state == State::InDoubt) {
+            return false;
+        }
+        match word {
+            DoubtWord::Sent => self.end(id, State::Sent, now),
+            DoubtWord::Failed => {
+                self.end(id, State::Failed, now);
+                self.give_back(id);
+            }
+        }
+        true
+    }
+
+    /// The occurrence with its deliveries counted.
+    fn counted(&self, number: u64) -> Option<Occurrence> {
+        let mut occurrence = self.occurrences.get(&number)?.clone();
+        let slots = self.chunks.range((number, 0)..=(number, u32::MAX)).flat_map(|(_, slots)| slots);
+        for slot in slots.filter(|slot| slot.state != State::Skipped) {
+            *occurrence.counts.by_state.entry(slot.state).or_default() += 1;
+        }
+        occurrence.counts.by_state.retain(|_, n| *n > 0);
+        Some(occurrence)
+    }
+
+    fn view(&self, key: &(AppId, TemplateId, OpenId)) -> Option<AccountView> {
+        let ledger = self.ledgers.get(key)?;
+        let mut free: Vec<Grant> =
+            ledger.units.iter().filter(|(_, place)| *place == Place::Free).map(|(grant, _)| *grant).collect();
+        free.sort_by_key(|grant| grant.accepted_at);
+        let count = |wanted: fn(State) -> bool| {
+            let is = |(_, place): &&(Grant, Place)| match place {
+                Place::With(id) => wanted(state_in(&self.chunks, *id)),
+                Place::Free | Place::Void => false,
+            };
+            ledger.units.iter().filter(is).count() as u64
+        };
+        let voided = ledger.units.iter().filter(|(_, place)| *place == Place::Void).count() as u64;
+        Some(AccountView {
+            kind: if ledger.long_term { TemplateKind::LongTerm } else { TemplateKind::OneTime },
+            reserved: count(|s| matches!(s, State::Reserved | State::Attempting | State::Waiting)),
+            in_doubt: count(|s| s == State::InDoubt),
+            consumed: count(consumed),
+            account: Account {
+                granted: ledger.units.len() as u64 + ledger.stood.0,
+                voided: voided + ledger.stood.1,
+                consumed: 0,
+                refused_until: ledger.refused_until,
+                denied_until: ledger.denied_until,
+                suspect: ledger.suspect,
+                standing: ledger.standing,
+                rejected_at: ledger.rejected_at,
+                free,
+                out: Vec::new(),
+            },
+        })
+    }
+}
+
+fn consumed(state: State) -> bool {
+    matches!(state, State::Sent | State::Undelivered | State::PresumedSent)
+}
+
+fn state_in(chunks: &BTreeMap<(u64, u32), Vec<Delivery>>, id: DeliveryId) -> State {
+    chunks[&(id.occurrence, id.chunk)][usize::from(id.slot)].state
+}
+
+impl Store for Model {
+    fn wait(&self, _number: Number) -> Wait {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn decided(&self) -> Number {
+        Number(self.facts.lock().unwrap().len() as u64)
+    }
+
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    fn report(&self, report: Report) -> Pending<ReportOutcome> {
+        self.decide(Fact::Report(report.clone()), |books| books.report(report))
+    }
+
+    fn put_recipient(
+        &self,
+        app: AppId,
+        openid: OpenId,
+        profile: Profile,
+        now: DateTime<Utc>,
+    ) -> Pending<Put> {
+        let fact = Fact::Put(app.clone(), openid.clone(), profile.clone(), now);
+        self.decide(fact, |books| books.put(app, openid, profile, now))
+    }
+
+    fn grant(&self, grant: OperatorGrant) -> Pending<Granted> {
+        self.decide(Fact::Grant(grant.clone()), |books| books.grant(&grant))
+    }
+
+    fn import(&self, piece: ImportPiece) -> Pending<u64> {
+        self.decide(Fact::Import(piece.clone()), |books| books.import(piece))
+    }
+
+    fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>> {
+        let fact = Fact::Start(app.clone(), rule.clone(), now);
+        self.decide(fact, |books| *books.cursors.entry((app, rule)).or_insert(now))
+    }
+
+    fn open(&self, opening: Opening) -> Pending<Opened> {
+        self.decide(Fact::Open(opening.clone()), |books| books.open(opening))
+    }
+
+    fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {
+        self.decide(Fact::Piece(piece.clone()), |books| books.piece(piece))
+    }
+
+    fn stop_occurrence(
+        &self,
+        occurrence: u64,
+        state: OccurrenceState,
+        reason: Option<String>,
+    ) -> Pending<()> {
+        let fact = Fact::Stop(occurrence, state, reason.clone());
+        self.decide(fact, |books| books.stop(occurrence, state, reason))
+    }
+
+    fn mark(&self, ids: Vec<DeliveryId>, _now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
+        self.decide(Fact::Mark(ids.clone()), |books| {
+            ids.into_iter().map(|id| books.mark(id).map(|accepted_at| Mark::new(id, accepted_at))).collect()
+        })
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>) -> Pending<Vec<State>> {
+        let mut states = Vec::new();
+        let mut number = self.decided();
+        for Settlement { mark, started_at, end, now } in settlements {
+            let id = mark.id();
+            let fact = Fact::Settle(id, started_at, end, now);
+            let _decided = self.decide(fact, |books| states.push(books.settle(id, started_at, end, now)));
+            number = self.decided();
+        }
+        Pending::ready(Some(Decided { value: states, number }))
+    }
+
+    fn close(&self, ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Pending<Vec<bool>> {
+        self.decide(Fact::Close(ids.clone(), closing, now), |books| {
+            ids.into_iter().map(|id| books.close(id, closing, now)).collect()
+        })
+    }
+
+    fn recover(&self, now: DateTime<Utc>) -> Pending<u64> {
+        self.decide(Fact::Recover(now), |books| books.recover(now))
+    }
+
+    fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool> {
+        self.decide(Fact::Doubt(id, word, now), |books| books.doubt(id, word, now))
+    }
+
+    fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {
+        self.decide(Fact::Keep(name, value), |_| ())
+    }
+
+    fn retire(&self, _now: DateTime<Utc>) -> Pending<u64> {
+        Pending::ready(Some(Decided { value: 0, number: self.decided() }))
+    }
+
+    fn fsck(&self) -> Pending<Fsck> {
+        Pending::ready(Some(Decided { value: Fsck::default(), number: self.decided() }))
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        Ok(self.books().kept.get(name).cloned())
+    }
+
+    fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {
+        Ok(self.books().recipients.get(&(app.clone(), openid.clone())).cloned())
+    }
+
+    fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable> {
+        let books = self.books();
+        let mut all = books.recipients.iter();
+        let found = all.find(|((a, _), r)| a == app && r.profile.reference.as_ref() == Some(reference));
+        Ok(found.map(|((_, openid), _)| openid.clone()))
+    }
+
+    fn walk(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Unavailable> {
+        let books = self.books();
+        let mine =
+            books.recipients.iter().filter(|((a, openid), _)| a == app && after.is_none_or(|x| openid > x));
+        let walked = mine.take(limit).map(|((app, openid), recipient)| {
+            let ledger = books.ledgers.get(&(app.clone(), template.clone(), openid.clone()));
+            let hint = match ledger {
+                None => Hint::Nothing(SkipReason::NoConsent),
+                Some(ledger) if ledger.free() > 0 || ledger.standing.is_some() => Hint::Consent,
+                Some(ledger) => Hint::Nothing(ledger.why()),
+            };
+            Walked { openid: openid.clone(), recipient: recipient.clone(), hint }
+        });
+        Ok(walked.collect())
+    }
+
+    fn account(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Option<AccountView>, Unavailable> {
+        Ok(self.books().view(&(app.clone(), template.clone(), openid.clone())))
+    }
+
+    fn bare_account(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Option<Account>, Unavailable> {
+        Ok(self.account(app, template, openid)?.map(|view| view.account))
+    }
+
+    fn accounts(
+        &self,
+        after: Option<&AccountKey>,
+        limit: usize,
+    ) -> Result<Vec<(AccountKey, AccountView)>, Unavailable> {
+        let books = self.books();
+        let keys = books.ledgers.keys().map(|key @ (app, template, openid)| {
+            let name = AccountKey { app: app.clone(), template: template.clone(), openid: openid.clone() };
+            (name, books.view(key).unwrap())
+        });
+        Ok(keys.filter(|(name, _)| after.is_none_or(|after| name > after)).take(limit).collect())
+    }
+
+    fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable> {
+        Ok(self.books().cursors.get(&(app.clone(), rule.clone())).copied())
+    }
+
+    fn occurrence(&self, number: u64) -> Result<Option<Occurrence>, Unavailable> {
+        Ok(self.books().counted(number))
+    }
+
+    fn newest_occurrence(&self) -> Result<Option<u64>, Unavailable> {
+        Ok(self.books().occurrences.keys().next_back().copied())
+    }
+
+    fn occurrences(
+        &self,
+        rule: Option<&RuleId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Occurrence>, Unavailable> {
+        let books = self.books();
+        let all = books.occurrences.keys().filter(|n| after.is_none_or(|after| **n > after));
+        let all = all.filter_map(|n| books.counted(*n)).filter(|o| rule.is_none_or(|rule| o.rule == *rule));
+        Ok(all.take(limit).collect())
+    }
+
+    fn unfinished(&self) -> Result<Vec<Occurrence>, Unavailable> {
+        let books = self.books();
+        let all = books.occurrences.keys().filter_map(|n| books.counted(*n));
+        let left = all.filter(|o| match o.state {
+            OccurrenceState::Open | OccurrenceState::Held => true,
+            OccurrenceState::Cancelled => books.open_in(o.number) > 0,
+            OccurrenceState::Done | OccurrenceState::Missed => false,
+        });
+        Ok(left.collect())
+    }
+
+    fn snapshot(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, Unavailable> {
+        Ok(self.books().snapshots.get(hash).cloned())
+    }
+
+    fn deliveries(
+        &self,
+        occurrence: Option<u64>,
+        after: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Unavailable> {
+        let books = self.books();
+        let chunks = books.chunks.iter().filter(|((o, _), _)| occurrence.is_none_or(|wanted| wanted == *o));
+        let left = chunks.map(|(_, slots)| {
+            slots.iter().filter(|slot| after.is_none_or(|after| slot.id > after)).cloned().collect::<Vec<_>>()
+        });
+        Ok(left.filter(|slots| !slots.is_empty()).take(limit).flatten().collect())
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable> {
+        Ok(self.books().slot(id).cloned())
+    }
+
+    fn doubts(&self, _limit: usize) -> Result<Vec<Delivery>, Unavailable> {
+        let books = self.books();
+        let mut doubts: Vec<Delivery> =
+            books.chunks.values().flatten().filter(|s| s.state == State::InDoubt).cloned().collect();
+        doubts.sort_by_key(|delivery| delivery.settled_at);
+        Ok(doubts)
+    }
+
+    fn imported(&self, digest: &[u8; 32]) -> Result<u64, Unavailable> {
+        Ok(self.books().imports.get(digest).copied().unwrap_or(0))
+    }
+
+    fn figures(&self) -> Result<Figures, Unavailable> {
+        Ok(Figures::default())
+    }
+}
+
+/// A source for grants in tests.
+pub(super) const BACKEND: Source = Source::Backend;

@@ -1,0 +1,235 @@
+//! A daemon as a child process, with its folder, its command line and a client for its hook.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tixing::hook::{Secret, signature};
+
+pub(crate) const TEMPLATE: &str = "TPLprocess";
+pub(crate) const APPID: &str = "wxprocess0001";
+
+/// A folder with a configuration, and perhaps a daemon that runs from it.
+pub(crate) struct Daemon {
+    pub(crate) folder: tempfile::TempDir,
+    child: Option<Child>,
+    pub(crate) app_secret: String,
+    pub(crate) hook_secret: String,
+    wrapper: Vec<String>,
+}
+
+/// A number in the environment, or its default.
+#[expect(clippy::disallowed_methods, reason = "sizes of tests come from the environment")]
+pub(crate) fn asked(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Where all logs go, for the search for leaks.
+#[expect(clippy::disallowed_methods, reason = "the folder of logs comes from the environment")]
+pub(crate) fn logs() -> PathBuf {
+    let folder = std::env::var_os("TIXING_LOGS")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("logs"), PathBuf::from);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Notes a text that must appear in no log.
+pub(crate) fn canary(text: &str) -> String {
+    let path = logs().join("canaries");
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    writeln!(file, "{text}").unwrap();
+    text.to_owned()
+}
+
+/// Waits for the next look at something; the only pause of these tests.
+pub(crate) fn breathe() {
+    tixing::clock::block(Duration::from_millis(20));
+}
+
+/// Looks until `seen` says so; fails after two minutes.
+pub(crate) fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if seen() {
+            return;
+        }
+        breathe();
+    }
+    panic!("waited in vain: {what}");
+}
+
+impl Daemon {
+    /// A folder for a daemon of the platform at `base_url`, with these rules.
+    pub(crate) fn new(base_url: &str, in_flight: usize, rules: &str) -> Self {
+        static N: AtomicU32 = AtomicU32::new(0);
+        let n = N.fetch_add(1, Ordering::Relaxed) + std::process::id();
+        let folder = tempfile::tempdir().unwrap();
+        let app_secret = canary(&format!("CANARYsecretOfApp{n:08}"));
+        let raw = format!("canary-hook-secret-{n:013}");
+        let hook_secret = canary(&format!("whsec_{}", base64(raw.as_bytes())));
+        let at = folder.path();
+        fs::create_dir(at.join("schedules")).unwrap();
+        fs::write(at.join("secret"), &app_secret).unwrap();
+        fs::write(at.join("key"), &hook_secret).unwrap();
+        let config = format!(
+            "apps:\n  main:\n    appid: {APPID}\n    secret: {{ file: secret }}\n    base_url: {base_url}\n    \
+             limits: {{ in_flight: {in_flight} }}\n    templates:\n      habit: {{ id: {TEMPLATE}, kind: one_time, fields: [thing1] }}\n\
+             schedules: schedules\nstore: sled:store\nhook:\n  listen: 127.0.0.1:0\n  keys: [{{ id: backend, secret: {{ file: key }}, apps: [main] }}]\n\
+             admin: {{ socket: admin.sock }}\n"
+        );
+        fs::write(at.join("tixing.yaml"), config).unwrap();
+        let daemon = Self { folder, child: None, app_secret, hook_secret, wrapper: Vec::new() };
+        daemon.rules(rules);
+        daemon
+    }
+
+    pub(crate) fn rules(&self, rules: &str) {
+        fs::write(self.folder.path().join("schedules/rules.yaml"), rules).unwrap();
+    }
+
+    /// Runs the daemon below another program.
+    pub(crate) fn under(&mut self, wrapper: &[String]) {
+        self.wrapper = wrapper.to_vec();
+    }
+
+    fn command(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_tixing").to_owned();
+        let mut words = self.wrapper.iter().cloned().chain([program]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).current_dir(self.folder.path()).env("RUST_LOG", "trace");
+        command
+    }
+
+    /// Starts the daemon, and waits until it answers.
+    pub(crate) fn start(&mut self) {
+        let name = self.folder.path().file_name().unwrap().to_string_lossy().into_owned();
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(logs().join(format!("daemon{name}.log")));
+        let mut command = self.command();
+        command.args(["run", "--config", "tixing.yaml"]).stdout(Stdio::null()).stderr(log.unwrap());
+        self.child = Some(command.spawn().unwrap());
+        until("the daemon answers", || self.tixing(&["status", "--json"]).status.code() != Some(69));
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL; on return it is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM; its exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.child.take().unwrap().wait().unwrap().code()
+    }
+
+    /// A command of the command line.
+    pub(crate) fn tixing(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tixing"));
+        command.current_dir(self.folder.path()).args(words).output().unwrap()
+    }
+
+    /// The JSON lines of a command that succeeds.
+    pub(crate) fn json(&self, words: &[&str]) -> Vec<Value> {
+        let output = self.tixing(words);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Where the hook listens.
+    pub(crate) fn hook(&self) -> String {
+        self.json(&["status", "--json"])[0]["hook"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One request; status and body, `None` when the connection broke.
+pub(crate) fn request(
+    hook: &str,
+    method: &str,
+    target: &str,
+    headers: &[(&str, String)],
+    body: &[u8],
+) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(hook).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    let mut head = format!(
+        "{method} {target} HTTP/1.1\r\nhost: {hook}\r\nconnection: close\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split(' ').nth(1)?.parse().ok()?;
+    let body = answer.split_once("\r\n\r\n")?.1.to_owned();
+    Some((status, body))
+}
+
+/// Headers of a backend's signature over a request.
+pub(crate) fn signed(
+    secret: &str,
+    id: &str,
+    at: i64,
+    method: &str,
+    target: &str,
+    body: &[u8],
+) -> Vec<(&'static str, String)> {
+    let key = Secret::parse(secret).unwrap();
+    vec![
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", at.to_string()),
+        ("webhook-signature", signature::sign(&key, id, at, method, target, body)),
+    ]
+}
+
+/// A backend's report of one acceptance.
+pub(crate) fn report(hook: &str, secret: &str, id: &str, openid: &str) -> Option<(u16, String)> {
+    let body = format!(r#"{{"report":"{id}","openid":"{openid}","results":{{"{TEMPLATE}":"accept"}}}}"#);
+    let now = tixing::clock::Clock::system().now().timestamp();
+    let headers = signed(secret, &format!("{id}-{openid}"), now, "POST", "/v1/consents", body.as_bytes());
+    request(hook, "POST", "/v1/consents", &headers, body.as_bytes())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    bytes
+        .chunks(3)
+        .flat_map(|chunk| {
+            let n = chunk.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+            (0..4).map(move |i| {
+                if i > chunk.len() { '=' } else { char::from(ALPHABET[(n >> (18 - 6 * i) & 63) as usize]) }
+            })
+        })
+        .collect()
+}

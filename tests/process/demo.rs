@@ -1,0 +1,192 @@
+//! The demo as a person uses it: in a browser, by taps and by what the page shows.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::daemon::{asked, breathe, request, until};
+
+struct Demo {
+    child: Child,
+    address: String,
+}
+
+impl Demo {
+    fn start(state: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tixing"))
+            .args(["demo", "--listen", "127.0.0.1:0", "--state"])
+            .arg(state)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
+        assert!(address.starts_with("127.0.0.1:"), "one line with the address: {line}");
+        Self { child, address }
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let headers = [("content-type", "application/json".to_owned())];
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let (status, text) = request(&self.address, method, path, &headers, &body).unwrap();
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn phone(&self) -> Value {
+        self.call("GET", "/demo/phone", &Value::Null)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+fn balance(picture: &Value) -> u64 {
+    picture["balances"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
+}
+
+fn cards(picture: &Value) -> usize {
+    picture["cards"].as_array().unwrap().len()
+}
+
+#[test]
+fn a_tap_a_card_and_a_kill() {
+    let state = tempfile::tempdir().unwrap();
+    let demo = Demo::start(state.path());
+    assert_eq!((cards(&demo.phone()), balance(&demo.phone())), (0, 0));
+    let tapped = demo.call("POST", "/demo/tap", &json!({ "answer": "accept" }));
+    assert_eq!(balance(&tapped) as usize + cards(&tapped), 1);
+    until("the card arrives", || cards(&demo.phone()) == 1);
+    until("the balance goes down", || balance(&demo.phone()) == 0);
+    let card = demo.phone()["cards"][0].clone();
+    assert_eq!(card["title"], "习惯打卡提醒");
+    assert_eq!(card["fields"]["提醒内容"], "喝水时间到");
+    until("who got nothing is told", || {
+        demo.phone()["skipped"].as_array().unwrap().iter().any(|s| s["reason"] == "no_consent" && s["n"] == 1)
+    });
+    demo.call("POST", "/demo/tap", &json!({ "answer": "reject" }));
+    drop(demo);
+    let demo = Demo::start(state.path());
+    assert_eq!(demo.phone()["cards"][0], card, "SIGKILL loses nothing");
+    let foreign = [("origin", "http://evil.example".to_owned())];
+    assert_eq!(request(&demo.address, "POST", "/demo/tap", &foreign, b"{}").unwrap().0, 403);
+}
+
+/// A browser, driven by the WebDriver protocol.
+struct Browser {
+    driver: Child,
+    at: String,
+    session: String,
+}
+
+impl Browser {
+    fn start(profile: &Path) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let line = lines.find_map(|line| line.ok().filter(|line| line.contains("on port"))).unwrap();
+        let port: String =
+            line.rsplit("on port ").next().unwrap().chars().take_while(char::is_ascii_digit).collect();
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--window-size=1100,760",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ];
+        let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        flags.push(format!("--user-data-dir={}", profile.display()));
+        let mut browser = Self { driver, at: format!("127.0.0.1:{port}"), session: String::new() };
+        let asked = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": flags } } } });
+        let opened = browser.call("POST", "/session", &asked);
+        browser.session = format!("/session/{}", opened["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let headers = [("content-type", "application/json".to_owned())];
+        let path = format!("{}{path}", self.session);
+        let body = if method == "GET" { Vec::new() } else { body.to_string().into_bytes() };
+        let (_, text) = request(&self.at, method, &path, &headers, &body).expect("the driver answers");
+        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
+        answer["value"].clone()
+    }
+
+    fn open(&self, url: &str) {
+        self.call("POST", "/url", &json!({ "url": url }));
+    }
+
+    fn click(&self, selector: &str) {
+        let found = self.call("POST", "/element", &json!({ "using": "css selector", "value": selector }));
+        let id = found.as_object().and_then(|o| o.values().next()).and_then(Value::as_str);
+        let id = id.unwrap_or_else(|| panic!("no {selector}: {found}"));
+        self.call("POST", &format!("/element/{id}/click"), &json!({}));
+    }
+
+    fn text(&self, selector: &str) -> String {
+        let script = "const e = document.querySelector(arguments[0]); return e ? e.textContent : '';";
+        let text = self.call("POST", "/execute/sync", &json!({ "script": script, "args": [selector] }));
+        text.as_str().unwrap_or("").to_owned()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _closed = self.call("DELETE", "", &json!({}));
+        let _gone = self.driver.kill();
+        let _gone = self.driver.wait();
+    }
+}
+
+#[test]
+fn a_person_taps_in_a_browser() {
+    if asked("TIXING_BROWSER", 0) == 0 {
+        println!("left out: no browser was asked for (TIXING_BROWSER=1)");
+        return;
+    }
+    let (state, profile) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let demo = Demo::start(state.path());
+    let browser = Browser::start(profile.path());
+    browser.open(&format!("http://{}/?lang=en", demo.address));
+    until("the page is live", || browser.text("#balance") == "0");
+    assert_eq!(browser.text("#subscribe"), "Subscribe to reminders");
+    browser.open(&format!("http://{}/?lang=zh", demo.address));
+    until("the page is live in Chinese", || {
+        browser.text("#subscribe") == "订阅提醒" && browser.text("#balance") == "0"
+    });
+    browser.click("#subscribe");
+    browser.click("#accept");
+    let mut seen_one = false;
+    // 20 s of looks: the sample rule comes round within them.
+    for _ in 0..1000 {
+        seen_one |= browser.text("#balance") == "1";
+        if !browser.text("article.card h3").is_empty() {
+            break;
+        }
+        breathe();
+    }
+    assert!(seen_one, "the balance went up");
+    assert_eq!(browser.text("article.card h3"), "习惯打卡提醒");
+    assert_eq!(browser.text("article.card dd"), "喝水时间到");
+    until("the balance goes down", || browser.text("#balance") == "0");
+    if asked("TIXING_PICTURE", 0) == 1 {
+        let picture = browser.call("GET", "/screenshot", &Value::Null);
+        std::fs::write("target/demo.png.base64", picture.as_str().unwrap()).unwrap();
+    }
+}

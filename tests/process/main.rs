@@ -1,0 +1,17 @@
+//! The real program as a process: killed, stopped, misused, watched.
+//!
+//! The sandbox runs in the test, so it survives the daemon. Sizes come from the environment, which
+//! `scripts/test` sets; what needs a tool that was not asked for says so and passes.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may fail, and tells its seed"
+)]
+
+mod daemon;
+mod demo;
+mod doors;
+mod durable;
+mod kill;
+mod leak;

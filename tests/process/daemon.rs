@@ -189,11 +189,25 @@ pub(crate) fn request(
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(body).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let status = answer.split(' ').nth(1)?.parse().ok()?;
-    let body = answer.split_once("\r\n\r\n")?.1.to_owned();
-    Some((status, body))
+    // Read as far as the head says: not everybody closes.
+    let mut answer = Vec::new();
+    let mut piece = [0; 16_384];
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            if length.is_some_and(|length| answer.len() >= head.len() + 4 + length) {
+                return Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()));
+            }
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return None,
+            Ok(n) => answer.extend_from_slice(piece.get(..n)?),
+        }
+    }
 }
 
 /// Headers of a backend's signature over a request.

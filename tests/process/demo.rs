@@ -83,6 +83,8 @@ fn a_tap_a_card_and_a_kill() {
 /// A browser, driven by the WebDriver protocol.
 struct Browser {
     driver: Child,
+    /// Kept open: the driver dies when it cannot tell any more.
+    _told: std::process::ChildStdout,
     at: String,
     session: String,
 }
@@ -95,8 +97,13 @@ impl Browser {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let line = lines.find_map(|line| line.ok().filter(|line| line.contains("on port"))).unwrap();
+        let mut told = BufReader::new(driver.stdout.take().unwrap());
+        let line = (0..20).find_map(|_| {
+            let mut line = String::new();
+            told.read_line(&mut line).unwrap();
+            line.contains("successfully on port").then_some(line)
+        });
+        let line = line.expect("the driver tells its port");
         let port: String =
             line.rsplit("on port ").next().unwrap().chars().take_while(char::is_ascii_digit).collect();
         let flags = [
@@ -112,7 +119,12 @@ impl Browser {
         ];
         let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", profile.display()));
-        let mut browser = Self { driver, at: format!("127.0.0.1:{port}"), session: String::new() };
+        let mut browser = Self {
+            driver,
+            _told: told.into_inner(),
+            at: format!("127.0.0.1:{port}"),
+            session: String::new(),
+        };
         let asked = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": flags } } } });
         let opened = browser.call("POST", "/session", &asked);
         browser.session = format!("/session/{}", opened["sessionId"].as_str().unwrap());
@@ -148,7 +160,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _closed = self.call("DELETE", "", &json!({}));
+        let _closed = request(&self.at, "DELETE", &self.session, &[], b"");
         let _gone = self.driver.kill();
         let _gone = self.driver.wait();
     }

@@ -60,18 +60,20 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
 
     let openids: Vec<String> =
         (0..people).map(|n| canary(&format!("oCANARYperson{seed:x}x{n:06}"))).collect();
-    let mut lines = String::new();
+    let (mut lines, mut persons) = (String::new(), String::new());
     for openid in &openids {
         lines.push_str(&format!("{{\"openid\":\"{openid}\",\"template\":\"habit\",\"n\":1}}\n"));
+        persons.push_str(&format!("{{\"openid\":\"{openid}\",\"tags\":[\"storm\"]}}\n"));
         platform.grant_many(APPID, openid, TEMPLATE, 1).unwrap();
     }
+    daemon.write("people.jsonl", &persons);
     daemon.write("consents.jsonl", &lines);
+    daemon.json(&["people", "import", "people.jsonl", "--json"]);
     daemon.json(&["consents", "import", "consents.jsonl", "--json"]);
     let due = Clock::system().now() + chrono::TimeDelta::seconds(3);
     let local = due.with_timezone(&chrono_tz::Asia::Shanghai).format("%Y-%m-%d %H:%M:%S");
     daemon.rules(&format!(
-        "rules:\n  storm:\n    template: habit\n    when: {{ at: \"{local}\" }}\n    data: {{ thing1: 你好 }}\n    grace: 6h\n    \
-         to: {{ where: \"'late' not in tags\" }}\n"
+        "rules:\n  storm:\n    template: habit\n    when: {{ at: \"{local}\" }}\n    data: {{ thing1: 你好 }}\n    grace: 6h\n    to: {{ tags: [storm] }}\n"
     ));
 
     let hook: Arc<Mutex<Option<String>>> = Arc::default();

@@ -3,6 +3,17 @@
 //! It shares no decision with the engines: grants are units that never vanish and are counted where they
 //! are, and what becomes of deliveries is written out again. Slow and small on purpose.
 
+#![expect(
+    clippy::needless_for_each,
+    clippy::needless_pass_by_value,
+    clippy::cast_possible_truncation,
+    clippy::option_option,
+    clippy::wildcard_enum_match_arm,
+    clippy::nonminimal_bool,
+    dropping_copy_types,
+    reason = "a model is to be read beside the design, not to be fast or final"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
@@ -269,9 +280,11 @@ impl Books {
         let done = done + piece.rows.len() as u64;
         for row in piece.rows {
             match row {
-                ImportRow::Grant(grant) => drop(self.grant(&grant)),
+                ImportRow::Grant(grant) => {
+                    self.grant(&grant);
+                }
                 ImportRow::Recipient(app, openid, profile) => {
-                    drop(self.put(app, openid, *profile, piece.now))
+                    self.put(app, openid, *profile, piece.now);
                 }
             }
         }

@@ -6,7 +6,10 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test may fail, and tells its seed"
+    clippy::format_push_string,
+    clippy::cast_possible_truncation,
+    clippy::manual_assert,
+    reason = "a test may fail, tells its seed, and builds texts plainly"
 )]
 
 mod daemon;

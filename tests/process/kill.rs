@@ -174,10 +174,10 @@ fn settled(daemon: &Daemon) -> bool {
 
 #[test]
 fn kills_lose_nothing_and_send_nothing_twice() {
-    storm(asked("TIXING_PEOPLE", 2000), asked("TIXING_KILLS", 10), 0.0);
+    storm(asked("TIXING_PEOPLE", 3000), asked("TIXING_KILLS", 10), 0.0);
 }
 
 #[test]
 fn nor_do_kills_with_replies_destroyed() {
-    storm(asked("TIXING_PEOPLE", 2000), asked("TIXING_KILLS", 10), 0.05);
+    storm(asked("TIXING_PEOPLE", 3000), asked("TIXING_KILLS", 10), 0.05);
 }

@@ -156,13 +156,12 @@ impl SledStore {
         let engine = |source: Failed| OpenError::Engine { path: options.path.clone(), source };
         let lock = folder::lock(&options.path, options.lock_wait)?;
         folder::clean(&options.path)?;
-        let tree = sled::Config::new()
+        let config = sled::Config::new()
             .path(options.path.join("sled"))
             .mode(sled::Mode::LowSpace)
             .cache_capacity(options.cache_bytes)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| engine(error.into()))?;
+            .flush_every_ms(None);
+        let tree = open_tree(&config).map_err(|error| engine(error.into()))?;
         let db_file = folder::sync_names(&options.path)?;
         let names = Arc::new(RwLock::new(read_names(&tree).map_err(engine)?));
         let state = State::new(tree.clone(), Arc::clone(&names)).map_err(engine)?;
@@ -235,6 +234,24 @@ impl SledStore {
             tracing::error!("A read of the store failed: {failed}");
             Unavailable
         })
+    }
+}
+
+/// Opens sled, waiting for its own lock: threads of a store that was just closed in this process may hold
+/// it a moment longer than the folder's. Nobody else can, as the folder is ours by now.
+fn open_tree(config: &sled::Config) -> sled::Result<sled::Db> {
+    const TRIES: u32 = 500;
+    let mut tries = 0;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error))
+                if tries < TRIES && error.to_string().contains("could not acquire lock") =>
+            {
+                tries += 1;
+                crate::clock::block(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -14,24 +14,107 @@ fn tixing(words: &[&str]) -> std::process::Output {
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(words).output().unwrap()
 }
 
-/// The commands that a document shows as `tixing WORD…` at the start of a code span.
+/// The commands that a document shows: words after `tixing` in a code span or a line of a shell block, with
+/// their second word where they have one.
 fn commands(text: &str) -> BTreeSet<String> {
-    let words = text.split("`tixing ").skip(1).filter_map(|rest| rest.split([' ', '`']).next());
-    words.filter(|word| word.chars().all(|c| c.is_ascii_lowercase())).map(str::to_owned).collect()
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let is_cell = line.starts_with("| `tixing ");
+        let shown = if is_cell { line.split('|').nth(1).unwrap_or("") } else { line };
+        for start in ["`tixing ", "  tixing ", "sudo tixing "] {
+            for rest in shown.split(start).skip(1) {
+                let words: Vec<&str> = rest.split(['`', '#']).next().unwrap_or("").split(' ').collect();
+                let words: Vec<&str> =
+                    words.into_iter().take_while(|word| is_command(word)).take(2).collect();
+                found.insert(words.join(" "));
+                // `tixing consents show` · `grant` · `import`
+                let others = rest.split('`').skip(1).filter(|word| is_cell && is_command(word));
+                found.extend(others.map(|word| format!("{} {word}", words[0])));
+            }
+        }
+    }
+    found
+}
+
+fn is_command(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase())
+}
+
+/// The words that `--help` of a command lists.
+fn subcommands(words: &[&str]) -> BTreeSet<String> {
+    let help = String::from_utf8(tixing(&[words, &["--help"]].concat()).stdout).unwrap();
+    let listed = help.split("Commands:\n").nth(1).unwrap_or("").lines();
+    let listed = listed.take_while(|line| line.starts_with("  ")).filter_map(|l| l.split_whitespace().next());
+    listed.filter(|word| *word != "help").map(str::to_owned).collect()
 }
 
 #[test]
-fn every_command_of_the_readme_exists_and_both_readmes_name_the_same() {
-    let help = String::from_utf8(tixing(&["--help"]).stdout).unwrap();
-    let (english, chinese) = (commands(&read("README.md")), commands(&read("README.zh-CN.md")));
-    assert!(english.len() > 8, "{english:?}");
-    for command in &english {
-        assert!(
-            help.contains(&format!("\n  {command} ")),
-            "`tixing {command}` is in the README and not in --help"
-        );
+fn both_readmes_name_every_command_and_no_other() {
+    let mut real = BTreeSet::new();
+    for command in subcommands(&[]) {
+        let below = subcommands(&[&command]);
+        real.extend(below.iter().map(|word| format!("{command} {word}")));
+        if below.is_empty() {
+            real.insert(command);
+        }
     }
-    assert_eq!(english, chinese);
+    for name in ["README.md", "README.zh-CN.md"] {
+        assert_eq!(commands(&read(name)), real, "{name}");
+    }
+}
+
+#[test]
+fn commands_are_found_where_documents_show_them() {
+    for (text, expected) in [
+        ("| `tixing doubt list` · `settle` | as `sent` |", vec!["doubt list", "doubt settle"]),
+        ("use `tixing doubt settle ID --as sent`", vec!["doubt settle"]),
+        ("   sudo tixing status", vec!["status"]),
+        ("   tixing check --config /etc/tixing/tixing.yaml", vec!["check"]),
+        ("`tixing run` and `tixing.yaml`, `sudo systemctl edit tixing`", vec!["run"]),
+    ] {
+        assert_eq!(commands(text), expected.into_iter().map(str::to_owned).collect(), "{text}");
+    }
+}
+
+#[test]
+fn both_readmes_show_the_same_code_and_sections() {
+    let (english, chinese) = (read("README.md"), read("README.zh-CN.md"));
+    let n = |text: &str, what: &str| text.lines().filter(|line| line.trim_start().starts_with(what)).count();
+    for what in ["## ", "```", "|", "- ", "1. "] {
+        assert_eq!(n(&english, what), n(&chinese, what), "lines that begin with `{what}`");
+    }
+    // Code without its comments.
+    let code = |text: &str| -> Vec<String> {
+        let blocks = text.split("```js\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let lines = blocks.flat_map(str::lines).map(|line| line.split(" // ").next().unwrap().trim_end());
+        lines.map(str::to_owned).collect()
+    };
+    assert!(code(&english).len() > 25);
+    assert_eq!(code(&english), code(&chinese));
+}
+
+#[test]
+fn the_hook_page_names_every_route() {
+    let (page, routes) = (read("docs/hook.md"), read("src/hook/routes.rs"));
+    let patterns = routes.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once("=> \"/"));
+    let patterns: Vec<&str> = patterns.map(|(_, rest)| rest.trim_end_matches("\",")).collect();
+    assert!(patterns.len() >= 4, "{patterns:?}");
+    for pattern in patterns {
+        assert!(page.contains(&format!(" /{pattern}`")), "/{pattern}");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for name in ["README.md", "README.zh-CN.md"] {
+        for target in
+            read(name).split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next().map(str::to_owned))
+        {
+            let exists = target.starts_with("https://")
+                || Path::new(env!("CARGO_MANIFEST_DIR")).join(&target).exists();
+            assert!(exists, "{name}: {target}");
+        }
+    }
 }
 
 #[test]
@@ -49,8 +132,18 @@ fn the_map_stays_short() {
 
 #[test]
 fn the_shipped_examples_pass_check() {
-    let output = tixing(&["check", "--config", "tixing.example.yaml"]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let schedules = Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules");
+    let mut n = 0;
+    for entry in fs::read_dir(schedules).unwrap() {
+        let name = format!("schedules/{}", entry.unwrap().file_name().to_str().unwrap());
+        // A file outside the set is refused, so a pass means that it was read.
+        let output = tixing(&["check", "--config", "tixing.example.yaml", "--json", &name]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {report}");
+        assert_eq!(report, serde_json::json!({ "ok": true, "diagnostics": [] }), "{name}");
+        n += 1;
+    }
+    assert!(n >= 3, "{n} schedules");
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(crate) const APPID: &str = "wxprocess0001";
 /// A folder with a configuration, and perhaps a daemon that runs from it.
 pub(crate) struct Daemon {
     pub(crate) folder: tempfile::TempDir,
-    child: Option<Child>,
+    child: Option<Reaped>,
     pub(crate) app_secret: String,
     pub(crate) hook_secret: String,
     wrapper: Vec<String>,
@@ -41,9 +41,24 @@ pub(crate) fn logs() -> PathBuf {
 /// Notes a text that must appear in no log.
 pub(crate) fn canary(text: &str) -> String {
     let path = logs().join("canaries");
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-    writeln!(file, "{text}").unwrap();
+    note(&path, text);
     text.to_owned()
+}
+
+/// Adds a line to a file in one write, since clients on several threads do.
+fn note(path: &Path, text: &str) {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(format!("{text}\n").as_bytes()).unwrap();
+}
+
+/// A child process that never outlives its owner, also not when the test fails.
+pub(crate) struct Reaped(pub(crate) Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
 }
 
 /// Waits for the next look at something; the only pause of these tests.
@@ -69,8 +84,8 @@ impl Daemon {
         let n = N.fetch_add(1, Ordering::Relaxed) + std::process::id();
         let folder = tempfile::tempdir().unwrap();
         let app_secret = canary(&format!("CANARYsecretOfApp{n:08}"));
-        let raw = format!("canary-hook-secret-{n:013}");
-        let hook_secret = canary(&format!("whsec_{}", base64(raw.as_bytes())));
+        let raw = canary(&format!("CANARY-hook-secret-{n:013}"));
+        let hook_secret = format!("whsec_{}", canary(&base64(raw.as_bytes())));
         let at = folder.path();
         fs::create_dir(at.join("schedules")).unwrap();
         fs::write(at.join("secret"), &app_secret).unwrap();
@@ -91,7 +106,7 @@ impl Daemon {
         fs::write(self.folder.path().join("schedules/rules.yaml"), rules).unwrap();
     }
 
-    /// Runs the daemon below another program.
+    /// Runs the daemon by another program, which must leave it this process's own child: else nobody ends it.
     pub(crate) fn under(&mut self, wrapper: &[String]) {
         self.wrapper = wrapper.to_vec();
     }
@@ -111,20 +126,17 @@ impl Daemon {
             fs::OpenOptions::new().create(true).append(true).open(logs().join(format!("daemon{name}.log")));
         let mut command = self.command();
         command.args(["run", "--config", "tixing.yaml"]).stdout(Stdio::null()).stderr(log.unwrap());
-        self.child = Some(command.spawn().unwrap());
+        self.child = Some(Reaped(command.spawn().unwrap()));
         until("the daemon answers", || self.tixing(&["status", "--json"]).status.code() != Some(69));
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+        self.child.as_ref().unwrap().0.id()
     }
 
     /// SIGKILL; on return it is gone.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        drop(self.child.take());
     }
 
     /// Sends a signal by name.
@@ -136,13 +148,15 @@ impl Daemon {
     /// SIGTERM; its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.signal("TERM");
-        self.child.take().unwrap().wait().unwrap().code()
+        self.child.take().unwrap().0.wait().unwrap().code()
     }
 
     /// A command of the command line.
     pub(crate) fn tixing(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tixing"));
-        command.current_dir(self.folder.path()).args(words).output().unwrap()
+        let output = command.current_dir(self.folder.path()).args(words).output().unwrap();
+        note(&logs().join("cli.err"), &String::from_utf8_lossy(&output.stderr));
+        output
     }
 
     /// The JSON lines of a command that succeeds.
@@ -160,12 +174,6 @@ impl Daemon {
     /// Where the hook listens.
     pub(crate) fn hook(&self) -> String {
         self.json(&["status", "--json"])[0]["hook"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -200,7 +208,11 @@ pub(crate) fn request(
                 name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
             });
             if length.is_some_and(|length| answer.len() >= head.len() + 4 + length) {
-                return Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()));
+                let status = head.split(' ').nth(1)?.parse().ok()?;
+                if status >= 400 {
+                    note(&logs().join("bodies"), &format!("{method} {status} {body}"));
+                }
+                return Some((status, body.to_owned()));
             }
         }
         match stream.read(&mut piece) {

@@ -2,31 +2,34 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::daemon::{asked, breathe, request, until};
+use super::daemon::{Reaped, asked, breathe, logs, request, until};
 
 struct Demo {
-    child: Child,
+    _child: Reaped,
     address: String,
 }
 
 impl Demo {
     fn start(state: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tixing"))
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(logs().join("demo.log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_tixing"))
             .args(["demo", "--listen", "127.0.0.1:0", "--state"])
             .arg(state)
+            .env("RUST_LOG", "trace")
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log.unwrap())
             .spawn()
             .unwrap();
+        let mut child = Reaped(child);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().trim_start_matches("http://").trim_end_matches('/').to_owned();
         assert!(address.starts_with("127.0.0.1:"), "one line with the address: {line}");
-        Self { child, address }
+        Self { _child: child, address }
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
@@ -39,13 +42,6 @@ impl Demo {
 
     fn phone(&self) -> Value {
         self.call("GET", "/demo/phone", &Value::Null)
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
     }
 }
 
@@ -82,7 +78,7 @@ fn a_tap_a_card_and_a_kill() {
 
 /// A browser, driven by the WebDriver protocol.
 struct Browser {
-    driver: Child,
+    _driver: Reaped,
     /// Kept open: the driver dies when it cannot tell any more.
     _told: std::process::ChildStdout,
     at: String,
@@ -91,13 +87,14 @@ struct Browser {
 
 impl Browser {
     fn start(profile: &Path) -> Self {
-        let mut driver = Command::new("chromedriver")
+        let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut told = BufReader::new(driver.stdout.take().unwrap());
+        let mut driver = Reaped(driver);
+        let mut told = BufReader::new(driver.0.stdout.take().unwrap());
         let line = (0..20).find_map(|_| {
             let mut line = String::new();
             told.read_line(&mut line).unwrap();
@@ -112,7 +109,7 @@ impl Browser {
             "--disable-gpu",
             "--disable-quic",
             "--no-first-run",
-            "--window-size=1100,760",
+            "--window-size=1100,903", // the page itself is 760 high
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
@@ -120,7 +117,7 @@ impl Browser {
         let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", profile.display()));
         let mut browser = Self {
-            driver,
+            _driver: driver,
             _told: told.into_inner(),
             at: format!("127.0.0.1:{port}"),
             session: String::new(),
@@ -161,8 +158,6 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         let _closed = request(&self.at, "DELETE", &self.session, &[], b"");
-        let _gone = self.driver.kill();
-        let _gone = self.driver.wait();
     }
 }
 
@@ -201,4 +196,9 @@ fn a_person_taps_in_a_browser() {
         let picture = browser.call("GET", "/screenshot", &Value::Null);
         std::fs::write("target/demo.png.base64", picture.as_str().unwrap()).unwrap();
     }
+    drop(demo);
+    let demo = Demo::start(state.path());
+    browser.open(&format!("http://{}/?lang=zh", demo.address));
+    until("the card is there after a SIGKILL", || browser.text("article.card h3") == "习惯打卡提醒");
+    assert_eq!(browser.text("#balance"), "0", "and the balance");
 }

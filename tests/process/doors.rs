@@ -1,5 +1,9 @@
 //! Doors, signals and exit codes of the real program.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
 use super::daemon::{Daemon, breathe, report, request, signed, until};
 
 const QUIET: &str =
@@ -104,6 +108,7 @@ fn bad_input_at_the_hook_is_a_problem_and_nothing_more() {
     assert_eq!(post(&sign("w", now - 301, good), good).0, 401, "stale");
     assert_eq!(post(&sign("w", now, b"other"), good).0, 401, "forged");
     assert_eq!(post(&sign("w", now, good), &vec![b' '; 70_000]).0, 413);
+    assert_ne!(cut_short(&hook, &sign("cut", now, good), good), Some(200), "half a body");
     assert_eq!(request(&hook, "PUT", "/v1/consents", &[], b"").unwrap().0, 405);
     assert_eq!(request(&hook, "GET", "/nowhere", &[], b"").unwrap().0, 404);
     assert!(daemon.json(&["consents", "show", "--json"]).is_empty(), "nothing was recorded");
@@ -113,4 +118,22 @@ fn bad_input_at_the_hook_is_a_problem_and_nothing_more() {
     assert_eq!(daemon.json(&["consents", "show", "--json"])[0]["granted"], 1);
     breathe();
     daemon.stop();
+}
+
+/// Sends all of the head and half of the body, and says no more; the status, if there is one.
+fn cut_short(hook: &str, headers: &[(&str, String)], body: &[u8]) -> Option<u16> {
+    let mut stream = TcpStream::connect(hook).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut head =
+        format!("POST /v1/consents HTTP/1.1\r\nhost: {hook}\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body[..body.len() / 2]).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    let _ended = stream.take(16_384).read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).split(' ').nth(1)?.parse().ok()
 }

@@ -9,22 +9,86 @@ use tixing::sandbox::{self, Sandbox};
 
 use super::daemon::{APPID, Daemon, TEMPLATE, asked, report, until};
 
-fn traced(rules: &str, base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
-    let mut daemon = Daemon::new(base_url, 4, rules);
+/// The system calls of a daemon while `work` was done with it, one a line.
+fn traced(base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
+    let mut daemon = Daemon::new(base_url, 4, "rules: {}\n");
     let trace = daemon.folder.path().join("trace");
-    let words =
-        ["strace", "-f", "-y", "-s", "200", "-e", "trace=fdatasync,read,recvfrom,write,writev,sendto", "-o"];
+    // With -D the daemon is our child and strace its grandchild: ending strace alone would leave the daemon behind.
+    let words = ["strace", "-D", "-f", "-y", "-s", "200", "-e", CALLS, "-o"];
     let mut wrapper: Vec<String> = words.iter().map(ToString::to_string).collect();
     wrapper.push(trace.display().to_string());
     daemon.under(&wrapper);
     daemon.start();
     work(&mut daemon);
-    let text = fs::read_to_string(&trace).unwrap();
-    text.lines().map(str::to_owned).collect()
+    assert_eq!(daemon.stop(), Some(0));
+    let read = || String::from_utf8_lossy(&fs::read(&trace).unwrap()).into_owned();
+    until("the trace is written", || read().trim_end().ends_with("+++ exited with 0 +++"));
+    read().lines().map(str::to_owned).collect()
 }
 
-fn is_sync(line: &str) -> bool {
-    line.contains("fdatasync(") && line.contains("/sled/db>")
+const CALLS: &str =
+    "trace=fdatasync,fsync,read,recvfrom,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg";
+
+/// The line at which the call that begins at `at` has succeeded; calls of several threads interleave.
+fn done(lines: &[String], at: usize) -> Option<usize> {
+    if !lines[at].contains("<unfinished ...>") {
+        return lines[at].rsplit(" = ").next().filter(|r| !r.starts_with('-')).map(|_| at);
+    }
+    let thread = lines[at].split(' ').next().unwrap();
+    let mine = |line: &String| line.split(' ').next() == Some(thread) && line.contains(" resumed>");
+    let end = at + lines[at..].iter().position(mine)?;
+    (!lines[end].rsplit(" = ").next().unwrap().starts_with('-')).then_some(end)
+}
+
+/// Whether what was last written to the store's `db` between two lines was also synced between them.
+///
+/// A sync counts when it began after that write had ended, and succeeded before line `to`.
+fn is_synced(lines: &[String], from: usize, to: usize) -> bool {
+    let on_db = |at: &usize, calls: &[&str]| {
+        lines[*at].contains("/sled/db>") && calls.iter().any(|call| lines[*at].contains(call))
+    };
+    let writes = ["write(", "writev(", "pwrite64(", "pwritev(", "pwritev2("];
+    let Some(write) = (from..to).rev().find(|at| on_db(at, &writes)) else {
+        return false;
+    };
+    let Some(written) = done(lines, write) else {
+        return false;
+    };
+    (written + 1..to)
+        .filter(|at| on_db(at, &["fdatasync("]))
+        .any(|sync| done(lines, sync).is_some_and(|end| end < to))
+}
+
+#[test]
+fn a_sync_too_early_too_late_or_elsewhere_is_none() {
+    let write = "7 pwrite64(5</x/sled/db>, \"m\", 1, 0) = 1";
+    let sync = "7 fdatasync(9</x/sled/db>) = 0";
+    let begun = "8 fdatasync(9</x/sled/db> <unfinished ...>";
+    let ended = "8 <... fdatasync resumed>) = 0";
+    let cases: [(&[&str], bool); 9] = [
+        (&[write, sync], true),
+        (&[write, begun, ended], true),
+        (&[write, begun, "7 <... fdatasync resumed>) = 0"], false),
+        (&[write, begun], false),
+        (&[begun, write, ended], false),
+        (&[sync, write], false),
+        (&[write, "7 fdatasync(9</x/sled/conf>) = 0"], false),
+        (&[write, "7 fdatasync(9</x/sled/db>) = -1 EIO (Input/output error)"], false),
+        (&[sync], false),
+    ];
+    for (lines, is) in cases {
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        assert_eq!(is_synced(&lines, 0, lines.len()), is, "{lines:?}");
+    }
+}
+
+/// Where the first answer 200 after `from` goes out.
+fn answered(lines: &[String], from: usize) -> usize {
+    from + lines[from..].iter().position(|line| line.contains("\"HTTP/1.1 200")).expect("the answer")
+}
+
+fn position(lines: &[String], text: &str) -> usize {
+    lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in the trace"))
 }
 
 #[test]
@@ -33,21 +97,14 @@ fn a_report_is_on_the_disk_before_its_200() {
         println!("left out: strace was not asked for (TIXING_STRACE=1)");
         return;
     }
-    let lines = traced("rules: {}\n", "http://127.0.0.1:9", |daemon| {
+    let lines = traced("http://127.0.0.1:9", |daemon| {
         let (status, _) =
             report(&daemon.hook(), &daemon.hook_secret.clone(), "lonely", "oLonelyPerson1").unwrap();
         assert_eq!(status, 200);
     });
-    let came = lines.iter().position(|line| line.contains("POST /v1/consents")).expect("the request");
-    let told = lines
-        .iter()
-        .rposition(|line| {
-            line.contains("HTTP/1.1 200") && line.contains("\"report")
-                || line.contains("HTTP/1.1 200 OK\\r\\ncontent-type: application/json")
-        })
-        .expect("the answer");
-    assert!(came < told);
-    assert!(lines[came..told].iter().any(|line| is_sync(line)), "no sync between a report and its answer");
+    let came = position(&lines, "POST /v1/consents");
+    let told = answered(&lines, came);
+    assert!(is_synced(&lines, came, told), "no sync between a report and its answer");
 }
 
 #[test]
@@ -71,7 +128,7 @@ fn a_mark_is_on_the_disk_before_its_request() {
     let platform = sandbox.platform();
     platform.grant_many(APPID, "oLonelyPerson2", TEMPLATE, 1).unwrap();
     let rules = "rules:\n  often:\n    template: habit\n    when: { cron: \"*/5 * * * * *\" }\n    data: { thing1: 你好 }\n";
-    let lines = traced("rules: {}\n", &sandbox.base_url(), |daemon| {
+    let lines = traced(&sandbox.base_url(), |daemon| {
         daemon.write("secret", &secret);
         assert_eq!(
             report(&daemon.hook(), &daemon.hook_secret.clone(), "r1", "oLonelyPerson2").unwrap().0,
@@ -81,13 +138,9 @@ fn a_mark_is_on_the_disk_before_its_request() {
         assert_eq!(daemon.tixing(&["reload"]).status.code(), Some(0));
         until("the message is sent", || platform.totals().accepted == 1);
     });
-    let sent = lines
-        .iter()
-        .position(|line| line.contains("POST /cgi-bin/message/subscribe/send"))
-        .expect("the send");
-    let told = lines[..sent].iter().rposition(|line| line.contains("Audience of rule often"));
-    // The log tells the walk; the mark comes after it, and the request after the mark's sync.
-    let walked = told.expect("the walk is told in the log");
-    assert!(lines[walked..sent].iter().any(|line| is_sync(line)), "no sync between the walk and the request");
+    // After the report's answer the rule alone writes: the last write before the request is its mark.
+    let told = answered(&lines, position(&lines, "POST /v1/consents"));
+    let sent = position(&lines, "POST /cgi-bin/message/subscribe/send");
+    assert!(told < sent && is_synced(&lines, told, sent), "no sync between the mark and the request");
     runtime.block_on(sandbox.stop());
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{SecretString, zeroize::Zeroize as _};
 
 use crate::domain::config::SecretSource;
+use crate::domain::language::Language;
 
 /// Where the configuration is when nobody says, the first that exists.
 const DEFAULT_CONFIGS: [&str; 2] = ["./tixing.yaml", "/etc/tixing/tixing.yaml"];
@@ -48,15 +49,6 @@ pub struct SecretError {
     pub fix: String,
     #[source]
     cause: Option<std::io::Error>,
-}
-
-/// The language of texts for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// 中文
-    Chinese,
-    /// English, also when nothing is said.
-    English,
 }
 
 impl Environment {

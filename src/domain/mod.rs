@@ -7,6 +7,7 @@ pub mod config;
 pub mod consent;
 pub mod delivery;
 pub mod id;
+pub mod language;
 pub mod message;
 pub mod occurrence;
 pub mod recipient;

@@ -14,6 +14,7 @@ use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
 use crate::domain::config::App;
+use crate::domain::count::n_of;
 use crate::domain::id::{OpenId, TemplateId};
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::Rule;
@@ -121,7 +122,7 @@ impl Desk {
         let mine = |row: &Ahead| row.rule.app == app.name && row.rule.template.id == *template;
         let rules = prepare(rows.iter().filter(|row| mine(row)))?;
         let mut mine: Vec<&mut Ahead> = rows.iter_mut().filter(|row| mine(row)).collect();
-        let n_rows = mine.len() as u64;
+        let n_rows = n_of(mine.len());
         let mut groups: HashMap<Group, u64> = HashMap::new();
         let mut after: Option<OpenId> = None;
         loop {

@@ -17,6 +17,7 @@ use super::request::ImportKind;
 use super::who;
 use crate::domain::config::App;
 use crate::domain::consent::{MAX_HELD, Source};
+use crate::domain::count::n_of;
 use crate::domain::id::{FieldName, OpenId, Ref, Tag, UnionId};
 use crate::domain::recipient::{FieldValue, Fields, MAX_FIELD_CHARS, MAX_FIELDS, MAX_TAGS, Profile};
 use crate::domain::template::{Template, TemplateKind};
@@ -275,7 +276,7 @@ impl Desk {
             });
         }
         let accounts = accounts(&piece.rows);
-        let n_rows = piece.rows.len() as u64;
+        let n_rows = n_of(piece.rows.len());
         let before = self.granted_in(&accounts)?;
         let imported = self.store().import(piece).await?;
         self.store().wait(imported.number).await?;

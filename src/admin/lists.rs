@@ -13,6 +13,7 @@ use super::instant::{local, utc};
 use super::who::{self, Person, Reveal, Shown, app_name};
 use crate::domain::config::{App, Config};
 use crate::domain::consent::{MAX_HELD, NotGranted, Source};
+use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::{AppId, OpenId, TemplateId};
 use crate::store::{AccountKey, AccountView, Delivery, Occurrence, OperatorGrant};
@@ -370,7 +371,7 @@ impl Desk {
             lines.row(&DeliveryRow::of(delivery, of.as_ref(), &shown)).await?;
         }
         let in_doubt = self.store().figures()?.open.get(&State::InDoubt).copied().unwrap_or(0);
-        if in_doubt > doubts.len() as u64 {
+        if in_doubt > n_of(doubts.len()) {
             lines.note(format!("{in_doubt} are in doubt; these are the {} longest", doubts.len())).await?;
         }
         Ok(Exit::Done)

@@ -62,9 +62,8 @@ impl Masks {
         mac.update(openid.as_str().as_bytes());
         let hash = mac.finalize().into_bytes();
         let bits = hash.iter().take(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-        let digit =
-            |n: usize| char::from(ALPHABET[usize::try_from(bits >> (59 - 5 * n) & 31).expect("5 bits")]);
-        std::iter::once('~').chain((0..MASK_CHARS).map(digit)).collect()
+        let of_five_bits = |n| ALPHABET.get(usize::try_from(bits >> (59 - 5 * n) & 31).ok()?);
+        std::iter::once('~').chain((0..MASK_CHARS).filter_map(of_five_bits).map(|c| char::from(*c))).collect()
     }
 
     /// Whether `text` has the form of a mask.

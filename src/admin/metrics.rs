@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::desk::Desk;
+use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::store::Unavailable;
 
@@ -37,7 +38,7 @@ impl Desk {
             "Sends whose outcome nobody knows.",
             &plain(count(State::InDoubt)),
         );
-        gauge("tixing_rules", "Rules in force.", &plain(self.live().rules.rules.len() as u64));
+        gauge("tixing_rules", "Rules in force.", &plain(n_of(self.live().rules.rules.len())));
         gauge("tixing_store_disk_bytes", "Bytes of the store on disk.", &plain(figures.disk_bytes));
         gauge("tixing_store_groups", "Durable groups since the start.", &plain(figures.n_groups));
         gauge("tixing_store_last_sync_us", "Microseconds of the last sync.", &plain(figures.last_sync_us));
@@ -50,7 +51,7 @@ impl Desk {
             gauge(
                 "tixing_needs_attention",
                 "Things that need a person.",
-                &plain(status.needs_attention.len() as u64),
+                &plain(n_of(status.needs_attention.len())),
             );
             gauge(
                 "tixing_last_reload_ok",

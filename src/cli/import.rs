@@ -20,6 +20,7 @@ use crate::admin::import::{self, MAX_LINE_BYTES, Row};
 use crate::admin::request::{ImportKind, Request};
 use crate::admin::who;
 use crate::domain::config::{App, Config};
+use crate::domain::count::n_of;
 use crate::store::MAX_IMPORT_ROWS;
 
 /// What the check of a file learned.
@@ -56,15 +57,15 @@ pub(super) async fn run(
     let (mut done, mut granted) = (before, 0);
     while done < checked.rows {
         let mut rows = Vec::with_capacity(MAX_IMPORT_ROWS);
-        while rows.len() < MAX_IMPORT_ROWS && done + (rows.len() as u64) < checked.rows {
-            let number = done + rows.len() as u64 + 1;
+        while rows.len() < MAX_IMPORT_ROWS && done + n_of(rows.len()) < checked.rows {
+            let number = done + n_of(rows.len()) + 1;
             let more = next_line(&mut reader, &mut line).map_err(|why| at_line(file, number, &why))?;
             if !more {
                 return Err(changed(file));
             }
             rows.push(line.clone());
         }
-        let to = done + rows.len() as u64;
+        let to = done + n_of(rows.len());
         let (digest, app) = (checked.digest.clone(), app.clone());
         let request = Request::Import { what, app, digest, first: done, rows };
         let (imported, granted_now) = figure(reach.ask(request).await?, "imported").await?;
@@ -125,8 +126,9 @@ fn check(what: ImportKind, app: &App, file: &Path) -> Result<Checked, Failure> {
 
 /// Stands for a text among millions, in little memory.
 fn key(text: &str) -> [u8; 16] {
-    let hash = sha2::Sha256::digest(text.as_bytes());
-    std::array::from_fn(|n| hash[n])
+    let mut key = [0; 16];
+    key.iter_mut().zip(sha2::Sha256::digest(text.as_bytes())).for_each(|(of_key, of_hash)| *of_key = of_hash);
+    key
 }
 
 fn open(file: &Path) -> Result<BufReader<File>, Failure> {
@@ -142,7 +144,7 @@ fn open(file: &Path) -> Result<BufReader<File>, Failure> {
 /// Puts the next line, without its end, into `line`; `false` at the end of the file.
 fn next_line(reader: &mut impl BufRead, line: &mut String) -> Result<bool, String> {
     let mut bytes = Vec::new();
-    let limit = MAX_LINE_BYTES as u64 + 2;
+    let limit = n_of(MAX_LINE_BYTES) + 2;
     reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(|error| error.to_string())?;
     if bytes.is_empty() {
         return Ok(false);
@@ -175,7 +177,8 @@ async fn figure(mut reply: Reply, key: &str) -> Result<(u64, u64), Failure> {
         match frame {
             Frame::Line(line) => {
                 let value: Value = serde_json::from_str(&line).unwrap_or_default();
-                found = (value[key].as_u64().unwrap_or(0), value["granted"].as_u64().unwrap_or(0));
+                let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
+                found = (number(key), number("granted"));
             }
             Frame::Note(note) => print::note(&note),
             Frame::End(end) if end.exit == Exit::Done => return Ok(found),

@@ -134,7 +134,7 @@ fn status(value: &Value) -> String {
         }
     }
     lines.push(format!("rules: {} loaded", number(&value["rules"], "loaded")));
-    for held in value["rules"]["held"].as_array().map(Vec::as_slice).unwrap_or_default() {
+    for held in value.pointer("/rules/held").and_then(Value::as_array).into_iter().flatten() {
         lines.push(format!("  held: {}: {}", text(held, "rule"), text(held, "reason")));
     }
     let open: Vec<String> = value["open"]

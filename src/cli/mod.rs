@@ -176,7 +176,7 @@ fn refused_reload(path: &Path, output: Output, failure: Failure) -> Result<Exit,
         return Err(Failure::new(Exit::NotInOrder, failure.message));
     }
     let report = rules::check(path).to_json();
-    let refused = serde_json::json!({ "at": null, "ok": false, "diagnostics": report["diagnostics"] });
+    let refused = serde_json::json!({ "at": null, "ok": false, "diagnostics": report.get("diagnostics") });
     broken_pipe(print::say(&refused.to_string()))?;
     Ok(Exit::NotInOrder)
 }

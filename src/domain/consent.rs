@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::count::n_of;
 use super::id::DeliveryId;
 
 /// The most a report brings available + reserved + in doubt to; what is released always counts.
@@ -98,7 +99,7 @@ impl Account {
         if self.is_dead(grant.accepted_at) {
             return Err(NotGranted::RefusedSince);
         }
-        if self.free.len() as u64 + n_open_out >= MAX_HELD {
+        if n_of(self.free.len()) + n_open_out >= MAX_HELD {
             return Err(NotGranted::Full);
         }
         self.granted += 1;
@@ -142,7 +143,9 @@ impl Account {
             None => 1,
             Some(_) => 2,
         };
-        let Some(index) = (0..self.free.len()).min_by_key(|&i| (rank(&self.free[i]), i)) else {
+        let Some(index) =
+            self.free.iter().enumerate().min_by_key(|(_, grant)| rank(grant)).map(|(index, _)| index)
+        else {
             return Err(self.why_none());
         };
         self.out.push(delivery);
@@ -205,7 +208,7 @@ impl Account {
     /// How many messages could be sent now.
     #[must_use]
     pub fn available(&self) -> u64 {
-        self.free.len() as u64 + u64::from(self.standing.is_some())
+        n_of(self.free.len()) + u64::from(self.standing.is_some())
     }
 
     /// Voids what the marks made worthless.
@@ -213,7 +216,7 @@ impl Account {
         let before = self.free.len();
         let mark = self.refused_until.max(self.denied_until);
         self.free.retain(|grant| Some(grant.accepted_at) > mark);
-        self.voided += (before - self.free.len()) as u64;
+        self.voided += n_of(before - self.free.len());
         if self.standing.is_some() && self.standing <= mark {
             self.standing = None;
             self.voided += 1;
@@ -248,7 +251,7 @@ mod tests {
 
     /// granted = free + out + consumed + voided, always.
     fn balances(account: &Account) {
-        let held = account.available() + account.out.len() as u64 + account.consumed + account.voided;
+        let held = account.available() + n_of(account.out.len()) + account.consumed + account.voided;
         assert_eq!(account.granted, held, "{account:?}");
     }
 

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod consent;
+pub mod count;
 pub mod delivery;
 pub mod id;
 pub mod language;

@@ -343,8 +343,11 @@ impl Field {
 
     fn wrapped(&self, at: usize, range: &str, from: &str, to: &str) -> CronError {
         let edge = |value: u32| {
-            let index = (value - self.min) as usize;
-            self.names.get(index).map_or_else(|| value.to_string(), |name| (*name).to_owned())
+            let place = usize::try_from(value - self.min);
+            place
+                .ok()
+                .and_then(|place| self.names.get(place))
+                .map_or_else(|| value.to_string(), |name| (*name).to_owned())
         };
         let part = |a: &str, b: &str| if a == b { a.to_owned() } else { format!("{a}-{b}") };
         let (last, first) = (edge(self.star_max), edge(self.min));
@@ -381,7 +384,9 @@ impl Field {
 
     fn span(&self, from: u32, to: u32, step: u32) -> u64 {
         debug_assert!(self.min <= from && to <= self.max, "values were checked");
-        (from..=to).step_by(step as usize).fold(0, |mask, value| mask | 1 << value)
+        (from..=to)
+            .filter(|value| (value - from).is_multiple_of(step))
+            .fold(0, |mask, value| mask | 1 << value)
     }
 
     fn wrong(&self, at: usize, message: &str, help: String) -> CronError {

@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use super::live::Current;
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
+use crate::domain::count::n_of;
 use crate::domain::delivery::Past;
 use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::message::{Message, Reply};
@@ -342,7 +343,7 @@ impl Dispatch {
         while self.starts.front().is_some_and(|start| now.saturating_sub(*start) >= Duration::from_secs(1)) {
             self.starts.pop_front();
         }
-        self.starts.len() < n as usize
+        n_of(self.starts.len()) < u64::from(n)
     }
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Unavailable> {

@@ -14,6 +14,7 @@ use super::outlook::Outlook;
 use crate::clock::Clock;
 use crate::domain::config::App;
 use crate::domain::consent::{Grant, NotGranted, Source};
+use crate::domain::count::n_of;
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
@@ -360,7 +361,7 @@ fn bound_hash(kind: &Kind, id: &AppointmentId) -> u64 {
 fn content_hash(report: &ReportIn) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
-        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(n_of(text.len()).to_be_bytes());
         hash.update(text);
     };
     match &report.said {

@@ -12,6 +12,7 @@ use super::intake::Upcoming;
 use super::live::Live;
 use crate::domain::config::App;
 use crate::domain::consent::MAX_HELD;
+use crate::domain::count::n_of;
 use crate::domain::id::{OpenId, TemplateId};
 use crate::domain::recipient::Profile;
 use crate::domain::rule::Rule;
@@ -150,7 +151,7 @@ impl RuleAhead {
         let until = now + ASK_AHEAD;
         let mut dues = Vec::new();
         let mut after = now;
-        while dues.len() as u64 <= MAX_HELD
+        while n_of(dues.len()) <= MAX_HELD
             && let Some(due) = recurrence::next(&rule.when, rule.zone, Dst::Auto, after)
             && due.at <= until
         {

@@ -8,6 +8,7 @@ use hyper::body::{Body, Bytes};
 
 use super::problem::Problem;
 use crate::clock::Clock;
+use crate::domain::count::n_of;
 
 /// Reads `body` to its end.
 ///
@@ -18,7 +19,7 @@ pub(super) async fn read<B>(body: B, limit: usize, time: Duration, clock: &Clock
 where
     B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
 {
-    if body.size_hint().lower() > limit as u64 {
+    if body.size_hint().lower() > n_of(limit) {
         return Err(Problem::too_large(limit));
     }
     tokio::select! {

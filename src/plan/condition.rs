@@ -148,7 +148,8 @@ fn tokens(source: &str) -> Vec<Token> {
             Mark::Other
         };
         after_dot = matches!(token, Lexed::Dot);
-        tokens.push(Token { mark, bytes: span.start_offset as usize..span.end_offset as usize });
+        let place = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+        tokens.push(Token { mark, bytes: place(span.start_offset)..place(span.end_offset) });
     }
     tokens
 }

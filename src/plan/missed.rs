@@ -33,7 +33,7 @@ pub fn judge(dues: &[Due], grace: Duration, policy: MissedPolicy, now: DateTime<
     let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
     let (allowed, newest) = match policy {
         MissedPolicy::Latest => (grace, 1),
-        MissedPolicy::All { max } => (grace, max as usize),
+        MissedPolicy::All { max } => (grace, usize::try_from(max).unwrap_or(usize::MAX)),
         MissedPolicy::Skip => (grace.min(SKIP_AFTER), usize::MAX),
     };
     let in_time = |due: &Due| now - due.at <= allowed;

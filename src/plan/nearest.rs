@@ -22,20 +22,25 @@ pub fn nearest<'a>(word: &str, choices: impl IntoIterator<Item = &'a str>) -> Op
 
 /// Edits between two words: insert, delete, replace, swap neighbours.
 fn distance(a: &[char], b: &[char]) -> usize {
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    // The rows of two and of one letter of `a` ago; in each, a place before the first letter of `b`.
+    let (mut before, mut above): (Option<Vec<usize>>, Vec<usize>) = (None, (0..=b.len()).collect());
+    let mut last = None;
     for (i, x) in a.iter().enumerate() {
         let mut row = vec![i + 1];
-        for (j, y) in b.iter().enumerate() {
-            let replaced = rows[i][j] + usize::from(x != y);
-            let mut best = replaced.min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                best = best.min(rows[i - 1][j - 1] + 1);
+        let mut left = i + 1;
+        for (j, (y, pair)) in b.iter().zip(above.windows(2)).enumerate() {
+            let [diagonal, up] = pair else { continue };
+            left = (diagonal + usize::from(x != y)).min(up + 1).min(left + 1);
+            let swapped = j.checked_sub(1).filter(|k| b.get(*k) == Some(x) && last == Some(y));
+            if let Some(before) = swapped.and_then(|k| before.as_ref()?.get(k)) {
+                left = left.min(before + 1);
             }
-            row.push(best);
+            row.push(left);
         }
-        rows.push(row);
+        before = Some(std::mem::replace(&mut above, row));
+        last = Some(x);
     }
-    rows[a.len()][b.len()]
+    above.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

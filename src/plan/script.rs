@@ -169,7 +169,7 @@ impl<'a> Walk<'a> {
     }
 
     fn fault(&mut self, span: Span, message: String, help: String) {
-        let offset = (span.start_offset as usize).min(self.source.len());
+        let offset = usize::try_from(span.start_offset).unwrap_or(usize::MAX).min(self.source.len());
         self.faults.push(RenderError { key: self.key.to_owned(), message, offset, help });
     }
 

@@ -11,6 +11,7 @@ use super::sled::{Options, SledStore};
 use super::*;
 use crate::clock::Clock;
 use crate::domain::consent::{Grant, NotGranted, Source};
+use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::ReportId;
 use crate::domain::occurrence::{Due, SkipReason};
@@ -450,7 +451,7 @@ fn history(steps: &[Step]) {
                 n_opened = n_opened.max(a.unwrap_or(0));
             }
             Step::Piece { which, members, ends } if n_opened > 0 => {
-                let number = which as u64 % n_opened + 1;
+                let number = n_of(which) % n_opened + 1;
                 let after = model.occurrence(number).unwrap().and_then(|o| o.position);
                 let wants: Vec<(usize, Want)> = members
                     .iter()
@@ -505,7 +506,7 @@ fn history(steps: &[Step]) {
                 }
             }
             Step::Stop { which } if n_opened > 0 => {
-                let number = which as u64 % n_opened + 1;
+                let number = n_of(which) % n_opened + 1;
                 let reason = || Some("removed".to_owned());
                 done(&engine, engine.stop_occurrence(number, OccurrenceState::Cancelled, reason()));
                 done(&model, model.stop_occurrence(number, OccurrenceState::Cancelled, reason()));

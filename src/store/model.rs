@@ -6,6 +6,7 @@
 #![expect(
     clippy::needless_for_each,
     clippy::needless_pass_by_value,
+    clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::option_option,
     clippy::wildcard_enum_match_arm,

@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
+use crate::domain::count::n_of;
 use crate::domain::id::AppId;
 
 pub use http::BuildError;
@@ -69,7 +70,7 @@ impl Options {
         ];
         let mut hash = Sha256::new();
         for part in parts {
-            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(n_of(part.len()).to_be_bytes());
             hash.update(part);
         }
         hash.finalize().into()

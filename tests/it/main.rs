@@ -1,5 +1,10 @@
 //! Tests of the crate as its users see it: one binary, so that it compiles once.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod docs;
 mod recurrence;

@@ -127,6 +127,42 @@ fn every_file_opens_with_why_it_exists() {
     }
 }
 
+/// Lines of production code whose `expect` does not say why the failure is impossible.
+fn unargued(text: &str) -> Vec<&str> {
+    let production = text.split("#[cfg(test)]\nmod tests").next().unwrap_or("");
+    let argued = |rest: &str| {
+        rest.strip_prefix('"')
+            .and_then(|r| r.split('"').next())
+            .is_some_and(|why| why.split(' ').count() >= 3)
+    };
+    let is_bad = |line: &&str| line.split(".expect(").skip(1).any(|rest| !argued(rest));
+    production.lines().filter(is_bad).collect()
+}
+
+#[test]
+fn every_expect_is_argued() {
+    for (text, found) in [
+        (".expect(\"minute < 60 by parse\")", false),
+        (".expect(\"an id\")", true),
+        (".expect(&why)", true),
+        ("#[cfg(test)]\nmod tests {\n.expect(\"an id\")", false),
+    ] {
+        assert_eq!(!unargued(text).is_empty(), found, "{text}");
+    }
+    let sources = sources();
+    // Files that are there for tests alone, and what lies below them.
+    let only_tests: Vec<&str> = sources
+        .values()
+        .flat_map(|text| text.split("#[cfg(test)]\nmod ").skip(1))
+        .filter_map(|rest| rest.lines().next()?.strip_suffix(';'))
+        .collect();
+    assert!(only_tests.contains(&"conformance") && only_tests.contains(&"tests"), "{only_tests:?}");
+    for (path, text) in &sources {
+        let is_test = path.with_extension("").iter().any(|part| only_tests.iter().any(|name| part == *name));
+        assert!(is_test || unargued(text).is_empty(), "{}: {:?}", path.display(), unargued(text));
+    }
+}
+
 #[test]
 fn croner_is_for_tests_only() {
     let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();

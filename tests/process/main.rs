@@ -6,6 +6,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
     clippy::format_push_string,
     clippy::cast_possible_truncation,
     clippy::manual_assert,

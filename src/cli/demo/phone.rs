@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use super::{APPID, TEMPLATE};
 use crate::clock::Clock;
 use crate::daemon::Shared;
+use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId, RuleId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::plan::recurrence::{self, Dst};
@@ -183,7 +184,7 @@ impl Phone {
     fn recent(&self) -> Result<Vec<Occurrence>, Unavailable> {
         let store = self.daemon.store();
         let newest = store.newest_occurrence()?.unwrap_or(0);
-        let after = newest.saturating_sub(RECENT as u64);
+        let after = newest.saturating_sub(n_of(RECENT));
         store.occurrences(None, Some(after), PAGE)
     }
 }

@@ -6,6 +6,7 @@ use super::records::{self, RecipientV1, ReportV1};
 use super::state::{AccountId, State};
 use super::writer::Desk;
 use crate::domain::consent::{Grant, MAX_HELD, NotGranted};
+use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::recipient::{MAX_FIELDS, MAX_TAGS, Profile, Recipient};
@@ -112,8 +113,8 @@ fn accept(
     let booked = match kind {
         TemplateKind::LongTerm => held.account.accept_standing(grant.accepted_at),
         TemplateKind::OneTime => {
-            let mut n_out = held.account.out.len() as u64;
-            if held.account.free.len() as u64 + n_out >= MAX_HELD {
+            let mut n_out = n_of(held.account.out.len());
+            if n_of(held.account.free.len()) + n_out >= MAX_HELD {
                 n_out = open_out(state, id, kind)?;
             }
             state.account(id, kind)?.account.accept(grant, n_out)
@@ -232,7 +233,7 @@ pub(super) fn import(desk: &mut Desk<'_>, piece: ImportPiece) -> Result<u64, Fai
     if done != piece.first {
         return Ok(done);
     }
-    let done = done + piece.rows.len() as u64;
+    let done = done + n_of(piece.rows.len());
     for row in piece.rows {
         match row {
             ImportRow::Grant(row) => {

@@ -7,6 +7,7 @@ use super::Failed;
 use super::keys::{self, Name};
 use super::records::{self, AccountV1, ChunkV1, OccurrenceV1, RecipientV1, ReportV1};
 use super::state::{Names, is_unfinished};
+use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::Counts;
@@ -228,7 +229,7 @@ impl Pass<'_> {
             let outside = self.outside.remove(&(app, template, openid.to_owned())).unwrap_or_default();
             let there: HashSet<DeliveryId> = outside.grants.iter().map(|(id, _)| *id).collect();
             let listed: HashSet<DeliveryId> = account.out.iter().copied().collect();
-            let counted = account.available() + account.out.len() as u64 + account.consumed + account.voided;
+            let counted = account.available() + n_of(account.out.len()) + account.consumed + account.voided;
             self.found.grants += counted;
             if counted != account.granted {
                 self.tell(

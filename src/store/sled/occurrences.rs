@@ -8,6 +8,7 @@ use super::records::{self, Chunk};
 use super::state::{AccountId, State, finish};
 use super::writer::Desk;
 use crate::domain::consent::NoGrant;
+use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State as DeliveryState};
 use crate::domain::id::{AppId, DeliveryId, RuleId};
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
@@ -118,7 +119,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let (app, template) = (state.name(app.as_str())?, state.name(template.as_str())?);
 
     let mut counts = Counts {
-        audience: piece.members.len() as u64 + piece.without_consent.values().sum::<u64>() + piece.expired,
+        audience: n_of(piece.members.len()) + piece.without_consent.values().sum::<u64>() + piece.expired,
         skipped: piece.without_consent,
         ..Counts::default()
     };

@@ -2,9 +2,10 @@
 //!
 //! An iterator of sled yields errors without end after a failure, so each loop ends at the first.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering as Memory;
 
 use chrono::{DateTime, Utc};
 
@@ -12,6 +13,7 @@ use super::keys::{self, Name};
 use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
 use super::{Failed, SledStore};
 use crate::domain::consent::{Account, NoGrant};
+use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
@@ -72,10 +74,13 @@ impl SledStore {
             if after.is_some_and(|after| after.as_str().as_bytes() == name) {
                 continue;
             }
-            while account.as_ref().is_some_and(|(key, _)| &key[keys::accounts(0, 0).len()..] < name) {
+            let of = |(key, _): &(::sled::IVec, ::sled::IVec)| {
+                keys::read_account(key).map(|(.., openid)| openid.as_bytes().cmp(name))
+            };
+            while account.as_ref().and_then(of).is_some_and(Ordering::is_lt) {
                 account = accounts.as_mut().and_then(Iterator::next).transpose()?;
             }
-            let beside = account.as_ref().filter(|(key, _)| &key[keys::accounts(0, 0).len()..] == name);
+            let beside = account.as_ref().filter(|account| of(account).is_some_and(Ordering::is_eq));
             let hint = match beside {
                 Some((_, value)) => hint(&records::decode::<AccountV1>(value)?.account()?.0),
                 None => Hint::Nothing(SkipReason::NoConsent),
@@ -317,15 +322,15 @@ impl SledStore {
                 *open.entry(*state).or_default() += n;
             }
         }
-        let in_doubt = self.read_doubts(usize::MAX)?.len() as u64;
+        let in_doubt = n_of(self.read_doubts(usize::MAX)?.len());
         if in_doubt > 0 {
             open.insert(DeliveryState::InDoubt, in_doubt);
         }
         Ok(Figures {
             open,
             disk_bytes: self.tree.size_on_disk()?,
-            n_groups: self.shared.n_groups.load(Ordering::Relaxed),
-            last_sync_us: self.shared.last_sync_us.load(Ordering::Relaxed),
+            n_groups: self.shared.n_groups.load(Memory::Relaxed),
+            last_sync_us: self.shared.last_sync_us.load(Memory::Relaxed),
         })
     }
 }

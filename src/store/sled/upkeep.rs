@@ -8,6 +8,7 @@ use super::keys;
 use super::records::{self, OccurrenceV1, ReportV1};
 use super::state::{BATCH_KEYS, is_unfinished};
 use super::writer::Desk;
+use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::store::REPORT_DAYS;
 
@@ -76,7 +77,7 @@ fn retire_reports(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed
         }
     }
     desk.room(old.len())?;
-    let n = old.len() as u64;
+    let n = n_of(old.len());
     for key in old {
         desk.state.remove(key);
     }

@@ -4,8 +4,10 @@
 
 use std::io::{self, Write};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is logged when `RUST_LOG` does not say.
 ///
@@ -23,22 +25,32 @@ pub enum Reader {
 
 /// Begins logging for this process. A second call changes nothing.
 ///
-/// A filter (the text of `RUST_LOG`) that cannot be read falls back to `info` and says so in the first line.
+/// A filter (the text of `RUST_LOG`) that cannot be read falls back to the default and says so in the first line.
 pub fn init(filter: Option<&str>, reader: Reader) {
-    let parsed = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER));
-    let refused = parsed.is_err();
-    let filter = parsed.unwrap_or_else(|_refused| EnvFilter::new(DEFAULT_FILTER));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(PlainLines(io::stderr))
-        .with_ansi(false);
+    let parsed = directives(filter.unwrap_or(DEFAULT_FILTER));
+    let refused = parsed.is_none();
+    let filter = parsed.or_else(|| directives(DEFAULT_FILTER)).unwrap_or_default();
+    let lines = fmt::layer().with_writer(PlainLines(io::stderr)).with_ansi(false);
     let begun = match reader {
-        Reader::Journal => builder.without_time().try_init(),
-        Reader::Terminal => builder.try_init(),
+        Reader::Journal => tracing_subscriber::registry().with(lines.without_time()).with(filter).try_init(),
+        Reader::Terminal => tracing_subscriber::registry().with(lines).with(filter).try_init(),
     };
     if begun.is_ok() && refused {
         tracing::warn!("RUST_LOG cannot be read as a filter; logging at {DEFAULT_FILTER}");
     }
+}
+
+/// Reads `level`, `target` and `target=level`, separated by commas; `None` when one is none of these.
+///
+/// Spans and fields are refused, not ignored: no line here stands in a span, and matching fields
+/// would bring a regex engine.
+fn directives(text: &str) -> Option<Targets> {
+    let given: Vec<&str> = text.split(',').map(str::trim).filter(|given| !given.is_empty()).collect();
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '.' | '-' | '=');
+    if given.iter().any(|given| given.starts_with('=') || !given.chars().all(known)) {
+        return None;
+    }
+    given.join(",").parse().ok()
 }
 
 /// Writers whose lines hold no control characters.
@@ -101,6 +113,39 @@ mod tests {
             let mut out = Vec::new();
             PlainLine(&mut out).write_all(event.as_bytes()).expect("a vector takes it");
             assert_eq!(String::from_utf8_lossy(&out), line);
+        }
+    }
+
+    #[test]
+    fn the_usual_directives_are_read_and_others_refused() {
+        use tracing::Level;
+        // The text, and the most that it lets through of this crate, of its store, and of others.
+        type Most = (Option<Level>, Option<Level>, Option<Level>);
+        let table: [(&str, Option<Most>); 14] = [
+            (DEFAULT_FILTER, Some((Some(Level::INFO), Some(Level::INFO), Some(Level::INFO)))),
+            ("trace", Some((Some(Level::TRACE), Some(Level::TRACE), Some(Level::TRACE)))),
+            ("WARN", Some((Some(Level::WARN), Some(Level::WARN), Some(Level::WARN)))),
+            ("off", Some((None, None, None))),
+            ("tixing", Some((Some(Level::TRACE), Some(Level::TRACE), None))),
+            ("tixing::store=debug", Some((None, Some(Level::DEBUG), None))),
+            ("info,tixing::store=error", Some((Some(Level::INFO), Some(Level::ERROR), Some(Level::INFO)))),
+            (" warn , tixing=debug ,", Some((Some(Level::DEBUG), Some(Level::DEBUG), Some(Level::WARN)))),
+            ("tixing=loud", None),
+            ("tixing=info=debug", None),
+            ("=debug", None),
+            ("tixing[span]=debug", None),
+            ("tixing[{delivery.id}]=debug", None),
+            ("warn; tixing=debug", None),
+        ];
+        for (text, expected) in table {
+            let read = directives(text).map(|filter| {
+                let most = |target| {
+                    let levels = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+                    levels.into_iter().find(|level| filter.would_enable(target, level))
+                };
+                (most("tixing::flow"), most("tixing::store::sled"), most("hyper"))
+            });
+            assert_eq!(read, expected, "{text:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Under strace: the disk has it before anybody is told.
 //!
 //! Without the `sync_data` of the store's writer there is no fdatasync at all, and both tests fail.
+//! What is looked for is the record's own write, and the bytes of the answer or the request on their socket.
 
 use std::fs;
 
@@ -14,7 +15,7 @@ fn traced(base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
     let mut daemon = Daemon::new(base_url, 4, "rules: {}\n");
     let trace = daemon.folder.path().join("trace");
     // With -D the daemon is our child and strace its grandchild: ending strace alone would leave the daemon behind.
-    let words = ["strace", "-D", "-f", "-y", "-s", "200", "-e", CALLS, "-o"];
+    let words = ["strace", "-D", "-f", "-y", "-s", "1000000", "-e", CALLS, "-o"];
     let mut wrapper: Vec<String> = words.iter().map(ToString::to_string).collect();
     wrapper.push(trace.display().to_string());
     daemon.under(&wrapper);
@@ -40,23 +41,28 @@ fn done(lines: &[String], at: usize) -> Option<usize> {
     (!lines[end].rsplit(" = ").next().unwrap().starts_with('-')).then_some(end)
 }
 
-/// Whether what was last written to the store's `db` between two lines was also synced between them.
+/// Whether one of `calls` on the store's `db` begins at this line.
+fn on_db(line: &str, calls: &[&str]) -> bool {
+    line.contains("/sled/db>") && calls.iter().any(|call| line.contains(call))
+}
+
+/// The lines between two at which something with this `text` is written to the store's `db`.
+fn writes(lines: &[String], from: usize, to: usize, text: &str) -> Vec<usize> {
+    let calls = ["write(", "writev(", "pwrite64(", "pwritev(", "pwritev2("];
+    (from..to).filter(|at| on_db(&lines[*at], &calls) && lines[*at].contains(text)).collect()
+}
+
+/// Whether a `text` was written to `db` between two lines, and each such write also synced between them.
 ///
-/// A sync counts when it began after that write had ended, and succeeded before line `to`.
-fn is_synced(lines: &[String], from: usize, to: usize) -> bool {
-    let on_db = |at: &usize, calls: &[&str]| {
-        lines[*at].contains("/sled/db>") && calls.iter().any(|call| lines[*at].contains(call))
+/// A sync counts when it began after the write had ended, and succeeded before line `to`.
+fn is_synced(lines: &[String], from: usize, to: usize, text: &str) -> bool {
+    let synced = |write: usize| {
+        let written = done(lines, write)?;
+        let mut syncs = (written + 1..to).filter(|at| on_db(&lines[*at], &["fdatasync("]));
+        syncs.find(|sync| done(lines, *sync).is_some_and(|end| end < to))
     };
-    let writes = ["write(", "writev(", "pwrite64(", "pwritev(", "pwritev2("];
-    let Some(write) = (from..to).rev().find(|at| on_db(at, &writes)) else {
-        return false;
-    };
-    let Some(written) = done(lines, write) else {
-        return false;
-    };
-    (written + 1..to)
-        .filter(|at| on_db(at, &["fdatasync("]))
-        .any(|sync| done(lines, sync).is_some_and(|end| end < to))
+    let writes = writes(lines, from, to, text);
+    !writes.is_empty() && writes.into_iter().all(|write| synced(write).is_some())
 }
 
 #[test]
@@ -65,7 +71,8 @@ fn a_sync_too_early_too_late_or_elsewhere_is_none() {
     let sync = "7 fdatasync(9</x/sled/db>) = 0";
     let begun = "8 fdatasync(9</x/sled/db> <unfinished ...>";
     let ended = "8 <... fdatasync resumed>) = 0";
-    let cases: [(&[&str], bool); 9] = [
+    let other = "7 pwrite64(5</x/sled/db>, \"n\", 1, 0) = 1";
+    let cases: [(&[&str], bool); 13] = [
         (&[write, sync], true),
         (&[write, begun, ended], true),
         (&[write, begun, "7 <... fdatasync resumed>) = 0"], false),
@@ -75,10 +82,14 @@ fn a_sync_too_early_too_late_or_elsewhere_is_none() {
         (&[write, "7 fdatasync(9</x/sled/conf>) = 0"], false),
         (&[write, "7 fdatasync(9</x/sled/db>) = -1 EIO (Input/output error)"], false),
         (&[sync], false),
+        (&[other, sync], false),
+        (&[other, write, sync], true),
+        (&[write, sync, other], true),
+        (&[write, sync, write], false),
     ];
     for (lines, is) in cases {
         let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        assert_eq!(is_synced(&lines, 0, lines.len()), is, "{lines:?}");
+        assert_eq!(is_synced(&lines, 0, lines.len(), "\"m\""), is, "{lines:?}");
     }
 }
 
@@ -102,9 +113,9 @@ fn a_report_is_on_the_disk_before_its_200() {
             report(&daemon.hook(), &daemon.hook_secret.clone(), "lonely", "oLonelyPerson1").unwrap();
         assert_eq!(status, 200);
     });
-    let came = position(&lines, "POST /v1/consents");
+    let came = position(&lines, "\"POST /v1/consents");
     let told = answered(&lines, came);
-    assert!(is_synced(&lines, came, told), "no sync between a report and its answer");
+    assert!(is_synced(&lines, came, told, "oLonelyPerson1"), "no sync between a report and its answer");
 }
 
 #[test]
@@ -138,9 +149,11 @@ fn a_mark_is_on_the_disk_before_its_request() {
         assert_eq!(daemon.tixing(&["reload"]).status.code(), Some(0));
         until("the message is sent", || platform.totals().accepted == 1);
     });
-    // After the report's answer the rule alone writes: the last write before the request is its mark.
-    let told = answered(&lines, position(&lines, "POST /v1/consents"));
-    let sent = position(&lines, "POST /cgi-bin/message/subscribe/send");
-    assert!(told < sent && is_synced(&lines, told, sent), "no sync between the mark and the request");
+    // The recipient's place in its chunk: the openid with its length, then the state. 0 is reserved, 1 attempting.
+    let marked = r"\16oLonelyPerson2\1\0";
+    let told = answered(&lines, position(&lines, "\"POST /v1/consents"));
+    let sent = position(&lines, "\"POST /cgi-bin/message/subscribe/send");
+    assert!(writes(&lines, 0, told, marked).is_empty(), "a mark before its rule");
+    assert!(is_synced(&lines, told, sent, marked), "no sync between the mark and the request");
     runtime.block_on(sandbox.stop());
 }

@@ -15,7 +15,7 @@ fn traced(base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
     let mut daemon = Daemon::new(base_url, 4, "rules: {}\n");
     let trace = daemon.folder.path().join("trace");
     // With -D the daemon is our child and strace its grandchild: ending strace alone would leave the daemon behind.
-    let words = ["strace", "-D", "-f", "-y", "-s", "1000000", "-e", CALLS, "-o"];
+    let words = ["strace", "-D", "-f", "-y", "-s", "1000000", "-e", CALLS, "-e", SLOW_DISK, "-o"];
     let mut wrapper: Vec<String> = words.iter().map(ToString::to_string).collect();
     wrapper.push(trace.display().to_string());
     daemon.under(&wrapper);
@@ -26,6 +26,9 @@ fn traced(base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
     until("the trace is written", || read().trim_end().ends_with("+++ exited with 0 +++"));
     read().lines().map(str::to_owned).collect()
 }
+
+/// A sync takes 100 ms at least, so that whoever does not wait for it is seen to be early.
+const SLOW_DISK: &str = "inject=fdatasync:delay_enter=100000";
 
 const CALLS: &str =
     "trace=fdatasync,fsync,read,recvfrom,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg";

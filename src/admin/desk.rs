@@ -20,8 +20,8 @@ use super::request::{DoubtVerdict, Request};
 use super::who;
 use crate::clock::Clock;
 use crate::domain::id::{DeliveryId, RuleId};
+use crate::domain::language::Language;
 use crate::flow::live::{Current, Live};
-use crate::rules::Diagnostic;
 use crate::store::{DoubtWord, Store};
 
 /// The operators' operations. Clones share everything.
@@ -302,7 +302,7 @@ impl ReloadShape {
         Self {
             at: utc(reloaded.at),
             ok: reloaded.ok,
-            diagnostics: reloaded.diagnostics.iter().map(Diagnostic::to_json).collect(),
+            diagnostics: reloaded.diagnostics.iter().map(|found| found.to_json(Language::English)).collect(),
             added: names(&reloaded.added),
             changed: names(&reloaded.changed),
             removed: names(&reloaded.removed),

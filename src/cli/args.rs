@@ -18,8 +18,19 @@ pub(super) struct Cli {
     /// The configuration [default: ./tixing.yaml, else /etc/tixing/tixing.yaml]
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) config: Option<PathBuf>,
+    /// The language of texts for people [default: the locale's]
+    #[arg(long, global = true, value_enum, value_name = "LANG")]
+    pub(super) lang: Option<Lang>,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Lang {
+    /// 中文
+    Zh,
+    /// English
+    En,
 }
 
 #[derive(Debug, Subcommand)]
@@ -265,6 +276,8 @@ mod tests {
             "--config x.yaml run",
             "demo --state /tmp/x",
             "check --json a.yaml b.yaml",
+            "--lang zh check",
+            "next --lang en",
             "next --rule a --for 7d --json",
             "next --at 2026-03-01T09:00:00Z",
             "next --cron 0_9_*_*_* --zone Asia/Shanghai --from 2026-03-01T00:00:00Z --count 3",
@@ -292,6 +305,7 @@ mod tests {
             "",
             "rum",
             "run --frobnicate",
+            "check --lang fr",
             "next --cron x --zone UTC --from a",
             "next --cron x --from a --count 1",
             "next --cron x --zone UTC --from a --count 1 --until b",

@@ -7,6 +7,7 @@ use super::broken_pipe;
 use super::print::Printer;
 use crate::admin::answer::{Exit, Failure};
 use crate::admin::instant::{local, parse, remark, utc};
+use crate::domain::language::Language;
 use crate::domain::occurrence::Due;
 use crate::domain::when::{Cron, When};
 use crate::domain::zone::Zone;
@@ -23,10 +24,22 @@ struct DueRow {
 ///
 /// # Errors
 /// 64: expression, zone or instants cannot be read.
-pub(super) fn run(text: &str, args: &Next, printer: &mut Printer) -> Result<Exit, Failure> {
+pub(super) fn run(
+    text: &str,
+    args: &Next,
+    printer: &mut Printer,
+    language: Language,
+) -> Result<Exit, Failure> {
     let usage = |what: &str, why: String| Failure::new(Exit::Usage, format!("{what}: {why}"));
-    let cron = Cron::parse(text)
-        .map_err(|bad| usage("--cron", format!("{bad} (at character {}); {}", bad.at + 1, bad.help)))?;
+    let cron = Cron::parse(text).map_err(|bad| {
+        let at = text.get(..bad.at).unwrap_or(text).chars().count() + 1;
+        let (message, help) = (bad.message.to(language), bad.help.to(language));
+        let why = match language {
+            Language::English => format!("{message} (at character {at}); {help}"),
+            Language::Chinese => format!("{message}（第 {at} 个字符）；{help}"),
+        };
+        usage("--cron", why)
+    })?;
     let zone = args.zone.as_deref().unwrap_or_default();
     let zone = Zone::parse(zone)
         .map_err(|bad| usage("--zone", format!("`{zone}`: {bad}; such as Asia/Shanghai")))?;

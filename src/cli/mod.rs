@@ -20,12 +20,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use self::args::{Cli, Command, Consents, Deliveries, Doubt, Occurrences, Output, People, Verdict};
+use self::args::{Cli, Command, Consents, Deliveries, Doubt, Lang, Occurrences, Output, People, Verdict};
 use self::print::{Colour, Look, Printer};
 use self::reach::{Reach, Without};
 use crate::admin::answer::{Exit, Failure, Frame};
 use crate::admin::request::{DoubtVerdict, ImportKind, Request};
 use crate::domain::config::Config;
+use crate::domain::language::Language;
 use crate::rules;
 use crate::settings::Environment;
 use crate::telemetry::{self, Reader};
@@ -55,10 +56,17 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
-    let Cli { config: named, command } = cli;
+    let Cli { config: named, lang, command } = cli;
+    let language = match lang {
+        Some(Lang::Zh) => Language::Chinese,
+        Some(Lang::En) => Language::English,
+        None => environment.language(),
+    };
     let path = named.clone().unwrap_or_else(|| environment.default_config());
     let colour = if environment.no_color() { Colour::Never } else { Colour::Welcome };
-    let ask = |request, output, look, without| ask(&path, request, printer(output, look, colour), without);
+    let ask = |request, output, look, without| {
+        ask(&path, language, request, printer(output, look, colour), without)
+    };
     match command {
         Command::Run => {
             log(&environment);
@@ -72,19 +80,19 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let among = if named.is_none() { check::config_among(&args.files).cloned() } else { None };
             let files: Vec<PathBuf> =
                 args.files.into_iter().filter(|file| Some(file) != among.as_ref()).collect();
-            check::run(among.as_deref().unwrap_or(&path), &files, args.output)
+            check::run(among.as_deref().unwrap_or(&path), &files, args.output, language)
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {
-                return cron::run(text, &args, &mut printer(args.output, looks::DUES, colour));
+                return cron::run(text, &args, &mut printer(args.output, looks::DUES, colour), language);
             }
             let span_s = span(&args.span)?;
             let request = Request::Next { rule: args.rule, span_s, at: args.at };
             ask(request, args.output, looks::NEXT, Without::StoreAndRules)
         }
-        Command::Reload(output) => match load(&path) {
+        Command::Reload(output) => match load(&path, language) {
             // The daemon would refuse the same file, and the way to it is in that file.
-            Err(failure) => refused_reload(&path, output, failure),
+            Err(failure) => refused_reload(&path, output, failure, language),
             Ok(_) => ask(Request::Reload, output, looks::RELOAD, Without::Nothing),
         },
         Command::Status(output) => ask(Request::Status, output, looks::STATUS, Without::Nothing),
@@ -97,8 +105,10 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let request = Request::ConsentsGrant { app, who, template, n, reveal: reveal.reveal };
             ask(request, output, looks::GRANT, Without::Store)
         }
-        Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, colour),
-        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, colour),
+        Command::Consents(Consents::Import(args)) => {
+            import(&path, ImportKind::Consents, args, colour, language)
+        }
+        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, colour, language),
         Command::Occurrences(Occurrences::List { rule, output }) => {
             ask(Request::OccurrencesList { rule }, output, looks::OCCURRENCES, Without::Store)
         }
@@ -135,16 +145,28 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// The configuration that a command works with.
-fn load(path: &Path) -> Result<Config, Failure> {
+fn load(path: &Path, language: Language) -> Result<Config, Failure> {
     match rules::load_config(path) {
         Ok(loaded) => Ok(loaded.value),
-        Err(found) => Err(Failure::new(Exit::Config, format!("the configuration cannot be used\n{found}"))),
+        Err(found) => {
+            let lead = match language {
+                Language::English => "the configuration cannot be used",
+                Language::Chinese => "配置文件无法使用",
+            };
+            Err(Failure::new(Exit::Config, format!("{lead}\n{}", found.text(language))))
+        }
     }
 }
 
 /// Sends one request and prints its answer.
-fn ask(path: &Path, request: Request, mut printer: Printer, without: Without) -> Result<Exit, Failure> {
-    let config = load(path)?;
+fn ask(
+    path: &Path,
+    language: Language,
+    request: Request,
+    mut printer: Printer,
+    without: Without,
+) -> Result<Exit, Failure> {
+    let config = load(path, language)?;
     runtime()?.block_on(async {
         let mut reach = Reach::find(config, without).await?;
         let mut reply = reach.ask(request).await?;
@@ -165,17 +187,28 @@ fn ask(path: &Path, request: Request, mut printer: Printer, without: Without) ->
     })
 }
 
-fn import(path: &Path, what: ImportKind, args: args::Import, colour: Colour) -> Result<Exit, Failure> {
-    let config = load(path)?;
+fn import(
+    path: &Path,
+    what: ImportKind,
+    args: args::Import,
+    colour: Colour,
+    language: Language,
+) -> Result<Exit, Failure> {
+    let config = load(path, language)?;
     let mut printer = printer(args.output, looks::IMPORT, colour);
     runtime()?.block_on(import::run(config, what, args.app, &args.file, &mut printer, colour))
 }
 
-fn refused_reload(path: &Path, output: Output, failure: Failure) -> Result<Exit, Failure> {
+fn refused_reload(
+    path: &Path,
+    output: Output,
+    failure: Failure,
+    language: Language,
+) -> Result<Exit, Failure> {
     if !output.json {
         return Err(Failure::new(Exit::NotInOrder, failure.message));
     }
-    let report = rules::check(path).to_json();
+    let report = rules::check(path).to_json(language);
     let refused = serde_json::json!({ "at": null, "ok": false, "diagnostics": report.get("diagnostics") });
     broken_pipe(print::say(&refused.to_string()))?;
     Ok(Exit::NotInOrder)

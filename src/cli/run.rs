@@ -17,6 +17,7 @@ use crate::admin::server::{BindError, Door};
 use crate::clock::Clock;
 use crate::daemon::{Daemon, Failure, Outside, Setup, Shared};
 use crate::domain::config::SecretSource;
+use crate::domain::language::Language;
 use crate::settings::{Environment, Secret};
 use crate::systemd;
 
@@ -46,7 +47,7 @@ impl Outside for World {
 /// # Errors
 /// 75, 78 or 70, with the chain of causes.
 pub(super) fn run(config: &Path, environment: Environment) -> Result<Exit, Told> {
-    let store_at = super::load(config)?.store;
+    let store_at = super::load(config, Language::English)?.store;
     runtime()?.block_on(async {
         let ended = Ended::listen()?;
         let store = reach::open(&store_at)?;

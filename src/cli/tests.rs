@@ -28,7 +28,7 @@ fn place() -> Place {
                 visit: { id: VRR0, kind: one_time, fields: [thing1] }\nschedules: schedules\nstore: sled:store\n\
                 hook: { listen: \"127.0.0.1:0\" }\nadmin: { socket: run/admin.sock }\n";
     std::fs::write(&path, text).expect("written");
-    let config = load(&path).expect("a good configuration");
+    let config = load(&path, Language::English).expect("a good configuration");
     Place { folder, config }
 }
 
@@ -225,7 +225,8 @@ fn a_check_of_one_file_tells_of_that_file() {
     ];
     for (files, exit) in table {
         assert_eq!(
-            check::run(&config, &files, Output { json: true }).map_err(|failure| failure.exit),
+            check::run(&config, &files, Output { json: true }, Language::English)
+                .map_err(|failure| failure.exit),
             exit,
             "{files:?}"
         );

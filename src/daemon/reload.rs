@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 use super::{Failure, Shared, clients, keep_last_good, keys};
 use crate::admin::control::Reloaded;
 use crate::domain::config::{Config, RuleSet};
+use crate::domain::language::Said;
 use crate::flow::live::Live;
 use crate::rules::{self, Diagnostic, Severity, last_good};
 
@@ -120,8 +121,11 @@ impl Shared {
                 file: self.config_path().display().to_string(),
                 line: 1,
                 column: 1,
-                message: failure.to_string(),
-                help: "put the secret where the configuration names it, then reload".to_owned(),
+                message: Said::new(failure.to_string(), format!("密钥无法使用：{failure}")),
+                help: Said::new(
+                    "put the secret where the configuration names it, then reload",
+                    "把密钥放到配置写明的地方，然后重新加载",
+                ),
                 source_line: None,
             }]
         };

@@ -5,14 +5,16 @@
 
 use std::fmt;
 
+use super::language::Phrase;
+
 /// Why a text is not an identifier of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not {what}: allowed are {allowed}")]
 pub struct BadId {
     /// What was expected, with its article: `an openid`.
-    pub what: &'static str,
-    /// The form that is allowed, for people.
-    pub allowed: &'static str,
+    pub what: Phrase,
+    /// The form that is allowed.
+    pub allowed: Phrase,
 }
 
 fn all_of(text: &str, range: std::ops::RangeInclusive<usize>, allowed: fn(u8) -> bool) -> bool {
@@ -33,8 +35,21 @@ fn is_url_safe(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
 }
 
+/// [`is_name`] in words.
+const NAME: Phrase = Phrase::new(
+    "1–64 of a–z 0–9 _ -, beginning with a letter or digit",
+    "1–64 个字符：a–z、0–9、_、-，以字母或数字开头",
+);
+/// [`is_word`] in words.
+const WORD: Phrase =
+    Phrase::new("1–32 of a–z 0–9 _, beginning with a letter", "1–32 个字符：a–z、0–9、_，以字母开头");
+/// 64 of [`is_url_safe`] in words.
+const URL_SAFE: Phrase = Phrase::new("1–64 of A–Z a–z 0–9 _ -", "1–64 个字符：A–Z、a–z、0–9、_、-");
+/// Visible characters in words.
+const PLAIN: Phrase = Phrase::new("1–64 characters without control characters", "1–64 个字符，不含控制字符");
+
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident, $what:literal, $allowed:literal, $check:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $what:expr, $allowed:expr, $check:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Box<str>);
@@ -79,39 +94,43 @@ macro_rules! shown {
 
 ids! {
     /// Name of an app in `tixing.yaml`.
-    AppName, "an app name", "1–64 of a–z 0–9 _ -, beginning with a letter or digit", is_name;
+    AppName, Phrase::new("an app name", "应用的名称"), NAME, is_name;
     /// Id of a rule, unique over all schedule files.
-    RuleId, "a rule id", "1–64 of a–z 0–9 _ -, beginning with a letter or digit", is_name;
+    RuleId, Phrase::new("a rule id", "规则的 id"), NAME, is_name;
     /// Name of a template in `tixing.yaml`.
-    TemplateName, "a template name", "1–64 of a–z 0–9 _ -, beginning with a letter or digit", is_name;
+    TemplateName, Phrase::new("a template name", "模板的名称"), NAME, is_name;
     /// Name of a hook key in `tixing.yaml`.
-    KeyName, "a key name", "1–64 of a–z 0–9 _ -, beginning with a letter or digit", is_name;
+    KeyName, Phrase::new("a key name", "密钥的名称"), NAME, is_name;
     /// The platform's id of a mini program (`wx…`).
-    AppId, "an appid", "`wx` and 1–62 of A–Z a–z 0–9", |t| {
+    AppId, Phrase::new("an appid", "AppID"),
+    Phrase::new("`wx` and 1–62 of A–Z a–z 0–9", "`wx` 开头，后接 1–62 个 A–Z、a–z、0–9"), |t| {
         t.starts_with("wx") && all_of(t, 3..=64, |b| b.is_ascii_alphanumeric())
     };
     /// The platform's id of a private template (`priTmplId`).
-    TemplateId, "a template id", "1–128 of A–Z a–z 0–9 _ -", |t| all_of(t, 1..=128, is_url_safe);
+    TemplateId, Phrase::new("a template id", "模板 ID"),
+    Phrase::new("1–128 of A–Z a–z 0–9 _ -", "1–128 个字符：A–Z、a–z、0–9、_、-"), |t| all_of(t, 1..=128, is_url_safe);
     /// The platform's id of one person in one app. Never printed in clear.
-    OpenId, "an openid", "10–64 of A–Z a–z 0–9 _ -", |t| all_of(t, 10..=64, is_url_safe);
+    OpenId, Phrase::new("an openid", "openid"),
+    Phrase::new("10–64 of A–Z a–z 0–9 _ -", "10–64 个字符：A–Z、a–z、0–9、_、-"), |t| all_of(t, 10..=64, is_url_safe);
     /// The platform's id of one person over all apps of an account. Never printed in clear.
-    UnionId, "a unionid", "1–64 of A–Z a–z 0–9 _ -", |t| all_of(t, 1..=64, is_url_safe);
+    UnionId, Phrase::new("a unionid", "unionid"), URL_SAFE, |t| all_of(t, 1..=64, is_url_safe);
     /// The operator's own number for a recipient.
-    Ref, "a ref", "1–64 characters without control characters", |t| {
+    Ref, Phrase::new("a ref", "ref"), PLAIN, |t| {
         (1..=64).contains(&t.chars().count()) && t.len() <= 256 && !t.chars().any(char::is_control)
     };
     /// Client-made id of a report; with app and openid it makes a report count once.
-    ReportId, "a report id", "1–64 of A–Z a–z 0–9 _ -", |t| all_of(t, 1..=64, is_url_safe);
+    ReportId, Phrase::new("a report id", "上报的 id"), URL_SAFE, |t| all_of(t, 1..=64, is_url_safe);
     /// Kind of an appointment.
-    Kind, "a kind", "1–32 of a–z 0–9 _, beginning with a letter", is_word;
+    Kind, Phrase::new("a kind", "预约类型"), WORD, is_word;
     /// Name of a field of a recipient or an appointment.
-    FieldName, "a field name", "1–32 of a–z 0–9 _, beginning with a letter", is_word;
+    FieldName, Phrase::new("a field name", "字段名"), WORD, is_word;
     /// Id of an appointment within its kind.
-    AppointmentId, "an appointment id", "1–64 of A–Z a–z 0–9 _ . -", |t| {
+    AppointmentId, Phrase::new("an appointment id", "预约的 id"),
+    Phrase::new("1–64 of A–Z a–z 0–9 _ . -", "1–64 个字符：A–Z、a–z、0–9、_、.、-"), |t| {
         all_of(t, 1..=64, |b| is_url_safe(b) || b == b'.')
     };
     /// A tag of a recipient.
-    Tag, "a tag", "1–64 characters without control characters", |t| {
+    Tag, Phrase::new("a tag", "标签"), PLAIN, |t| {
         (1..=64).contains(&t.chars().count()) && !t.chars().any(char::is_control)
     };
 }
@@ -168,7 +187,10 @@ impl DeliveryId {
     /// # Errors
     /// [`BadId`] for anything else.
     pub fn parse(text: &str) -> Result<Self, BadId> {
-        let bad = BadId { what: "a delivery id", allowed: "ids as `deliveries list` prints them" };
+        let bad = BadId {
+            what: Phrase::new("a delivery id", "投递的 id"),
+            allowed: Phrase::new("ids as `deliveries list` prints them", "`deliveries list` 列出的 id"),
+        };
         let mut parts = text.strip_prefix('d').ok_or_else(|| bad.clone())?.split('-');
         let mut part = || parts.next().ok_or_else(|| bad.clone());
         let (occurrence, chunk, slot) = (part()?, part()?, part()?);

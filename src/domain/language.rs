@@ -33,6 +33,13 @@ impl Said {
         Self { en: en.into(), zh: zh.into() }
     }
 
+    /// A text that is the same in both: names, words of a file, figures.
+    #[must_use]
+    pub fn same(text: impl Into<String>) -> Self {
+        let en = text.into();
+        Self { zh: en.clone(), en }
+    }
+
     /// The text in one language.
     #[must_use]
     pub fn to(&self, language: Language) -> &str {
@@ -46,5 +53,45 @@ impl Said {
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.en)
+    }
+}
+
+/// A [`Said`] that is known beforehand: part of a sentence, or a whole one.
+///
+/// Its `Display` is the English one, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phrase {
+    /// English.
+    pub en: &'static str,
+    /// 中文
+    pub zh: &'static str,
+}
+
+impl Phrase {
+    /// The same said in English and in Chinese.
+    #[must_use]
+    pub const fn new(en: &'static str, zh: &'static str) -> Self {
+        Self { en, zh }
+    }
+
+    /// The words in one language.
+    #[must_use]
+    pub const fn to(self, language: Language) -> &'static str {
+        match language {
+            Language::Chinese => self.zh,
+            Language::English => self.en,
+        }
+    }
+}
+
+impl From<Phrase> for Said {
+    fn from(phrase: Phrase) -> Self {
+        Self::new(phrase.en, phrase.zh)
+    }
+}
+
+impl fmt::Display for Phrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.en)
     }
 }

@@ -4,6 +4,7 @@
 //! (`api_sendmessage`, read 2026-11-22); what fits into which is decided in `plan::fields`.
 
 use super::id::{BadId, TemplateId, TemplateName};
+use super::language::Phrase;
 
 /// A template as a rule uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +88,11 @@ impl FieldKey {
     /// [`BadId`] unless it is lower-case letters and `_`, then digits.
     pub fn parse(text: &str) -> Result<Self, BadId> {
         let bad = BadId {
-            what: "a template field",
-            allowed: "a type and a number such as thing1 or character_string2, without .DATA",
+            what: Phrase::new("a template field", "模板字段"),
+            allowed: Phrase::new(
+                "a type and a number such as thing1 or character_string2, without .DATA",
+                "类型加数字，例如 thing1、character_string2，不带 .DATA",
+            ),
         };
         let prefix = text.trim_end_matches(|c: char| c.is_ascii_digit());
         let letters = prefix.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');

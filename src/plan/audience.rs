@@ -198,9 +198,9 @@ mod tests {
         for (condition, offset, help) in table {
             let audience = Audience { condition: Some(condition.to_owned()), ..Audience::default() };
             let error = Selector::new(&audience).expect_err(condition);
-            assert_eq!(error.key, "where");
+            assert_eq!(&*error.key, "where");
             assert_eq!(error.offset, offset, "{condition}: {error:?}");
-            assert!(error.help.contains(help), "{condition}: {error:?}");
+            assert!(error.help.en.contains(help), "{condition}: {error:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! only what the platform is known to refuse with 47003. Lengths are Unicode code points. What becomes
 //! of a value that does not fit is decided by the rule, in `render`.
 
+use crate::domain::language::Phrase;
 use crate::domain::template::FieldType;
 
 /// Why a value does not fit its field.
@@ -16,21 +17,21 @@ pub enum Misfit {
         /// How many there may be.
         max: usize,
         /// The form that is allowed, for people.
-        allowed: &'static str,
+        allowed: Phrase,
     },
     /// Not of the field's form.
     Form {
         /// The form that is allowed, for people.
-        allowed: &'static str,
+        allowed: Phrase,
     },
 }
 
 impl Misfit {
     /// The form that is allowed, for people.
     #[must_use]
-    pub fn allowed(&self) -> &'static str {
+    pub fn allowed(&self) -> Phrase {
         match self {
-            Self::TooLong { allowed, .. } | Self::Form { allowed } => allowed,
+            Self::TooLong { allowed, .. } | Self::Form { allowed } => *allowed,
         }
     }
 }
@@ -44,30 +45,40 @@ impl Misfit {
 /// [`Misfit`]; a value with both faults is of the wrong form.
 pub fn check(kind: FieldType, value: &str) -> Result<(), Misfit> {
     match kind {
-        FieldType::Thing => limit(value, 20, "up to 20 characters"),
-        FieldType::ShortThing => limit(value, 5, "up to 5 characters"),
+        FieldType::Thing => limit(value, 20, Phrase::new("up to 20 characters", "最多 20 个字符")),
+        FieldType::ShortThing => limit(value, 5, Phrase::new("up to 5 characters", "最多 5 个字符")),
         FieldType::Number => {
-            let allowed = "up to 32 digits, perhaps with a decimal point";
+            let allowed =
+                Phrase::new("up to 32 digits, perhaps with a decimal point", "最多 32 位数字，可带小数点");
             form(is_decimal(value) && n_digits(value) <= 32, allowed)
         }
         FieldType::Letter => {
-            let allowed = "up to 32 letters A–Z, a–z";
+            let allowed = Phrase::new("up to 32 letters A–Z, a–z", "最多 32 个字母 A–Z、a–z");
             form(value.bytes().all(|b| b.is_ascii_alphabetic()), allowed)?;
             limit(value, 32, allowed)
         }
         FieldType::Symbol => {
-            let allowed = "up to 5 symbols, no letters, digits or Chinese characters";
+            let allowed = Phrase::new(
+                "up to 5 symbols, no letters, digits or Chinese characters",
+                "最多 5 个符号，不能有字母、数字和汉字",
+            );
             form(!value.chars().any(char::is_alphanumeric), allowed)?;
             limit(value, 5, allowed)
         }
         FieldType::CharacterString => {
-            let allowed = "up to 32 digits, letters A–Z, a–z and symbols";
+            let allowed = Phrase::new(
+                "up to 32 digits, letters A–Z, a–z and symbols",
+                "最多 32 个数字、字母 A–Z、a–z 或符号",
+            );
             form(value.chars().all(|c| c.is_ascii() || !c.is_alphanumeric()), allowed)?;
             limit(value, 32, allowed)
         }
         FieldType::Time => form(
             is_range(value, |part| is_moment(part, Needs::Time), |part| is_moment(part, Needs::Time)),
-            "a 24-hour time such as 15:01, perhaps after a date as in 2019年10月1日 15:01; a range with ~",
+            Phrase::new(
+                "a 24-hour time such as 15:01, perhaps after a date as in 2019年10月1日 15:01; a range with ~",
+                "24 小时制时间，如 15:01，前面可带日期，如 2019年10月1日 15:01；时间段用 ~ 连接",
+            ),
         ),
         FieldType::Date => form(
             is_range(
@@ -75,23 +86,33 @@ pub fn check(kind: FieldType, value: &str) -> Result<(), Misfit> {
                 |part| is_moment(part, Needs::Date),
                 |part| is_moment(part, Needs::Date) || is_moment(part, Needs::Time),
             ),
-            "a date such as 2019年10月1日 or 2019-10-01, perhaps with a 24-hour time; a range with ~",
+            Phrase::new(
+                "a date such as 2019年10月1日 or 2019-10-01, perhaps with a 24-hour time; a range with ~",
+                "日期，如 2019年10月1日 或 2019-10-01，可带 24 小时制时间；时间段用 ~ 连接",
+            ),
         ),
         FieldType::Amount => {
-            let allowed = "a currency symbol or none, up to 10 digits, perhaps with decimals, perhaps 元";
+            let allowed = Phrase::new(
+                "a currency symbol or none, up to 10 digits, perhaps with decimals, perhaps 元",
+                "可带 1 个币种符号，最多 10 位数字，可带小数，结尾可带“元”",
+            );
             let number = value.strip_prefix(['¥', '￥', '$', '€', '£', '₩', '₹', '฿']).unwrap_or(value);
             let number = number.strip_suffix('元').unwrap_or(number);
             let whole = number.split('.').next().unwrap_or(number);
             form(is_decimal(number) && n_digits(whole) <= 10, allowed)
         }
         FieldType::PhoneNumber => {
-            let allowed = "up to 17 digits and symbols such as + and -";
+            let allowed =
+                Phrase::new("up to 17 digits and symbols such as + and -", "最多 17 位数字和符号，如 +、-");
             let good = |c: char| c.is_ascii_digit() || !c.is_alphanumeric();
             form(value.chars().all(good) && value.chars().any(|c| c.is_ascii_digit()), allowed)?;
             limit(value, 17, allowed)
         }
         FieldType::CarNumber => {
-            let allowed = "up to 8 letters and digits, the first and last may be Chinese";
+            let allowed = Phrase::new(
+                "up to 8 letters and digits, the first and last may be Chinese",
+                "最多 8 个字母或数字，首尾可为汉字",
+            );
             let last = value.chars().count().saturating_sub(1);
             let good =
                 |(i, c): (usize, char)| c.is_ascii_alphanumeric() || (i == 0 || i == last) && is_han(c);
@@ -99,12 +120,15 @@ pub fn check(kind: FieldType, value: &str) -> Result<(), Misfit> {
             limit(value, 8, allowed)
         }
         FieldType::Name => {
-            let allowed = "up to 10 characters with Chinese ones, or up to 20 letters and symbols; no digits";
+            let allowed = Phrase::new(
+                "up to 10 characters with Chinese ones, or up to 20 letters and symbols; no digits",
+                "含汉字时最多 10 个字符，否则最多 20 个字母或符号；不能有数字",
+            );
             form(!value.chars().any(char::is_numeric), allowed)?;
             limit(value, if value.chars().any(is_han) { 10 } else { 20 }, allowed)
         }
         FieldType::Phrase => {
-            let allowed = "up to 5 Chinese characters";
+            let allowed = Phrase::new("up to 5 Chinese characters", "最多 5 个汉字");
             form(value.chars().all(is_han), allowed)?;
             limit(value, 5, allowed)
         }
@@ -112,11 +136,11 @@ pub fn check(kind: FieldType, value: &str) -> Result<(), Misfit> {
     }
 }
 
-fn form(good: bool, allowed: &'static str) -> Result<(), Misfit> {
+fn form(good: bool, allowed: Phrase) -> Result<(), Misfit> {
     if good { Ok(()) } else { Err(Misfit::Form { allowed }) }
 }
 
-fn limit(value: &str, max: usize, allowed: &'static str) -> Result<(), Misfit> {
+fn limit(value: &str, max: usize, allowed: Phrase) -> Result<(), Misfit> {
     if value.chars().count() > max { Err(Misfit::TooLong { max, allowed }) } else { Ok(()) }
 }
 

@@ -17,6 +17,7 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use super::fields::{self, Misfit};
 use super::{recurrence, script};
 use crate::domain::id::OpenId;
+use crate::domain::language::Said;
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::{FieldValue, Profile};
@@ -37,13 +38,13 @@ const N_SAMPLES: usize = 31;
 #[error("{message}")]
 pub struct RenderError {
     /// The data key, `page`, or `where`.
-    pub key: String,
+    pub key: Box<str>,
     /// What is wrong, with the value seen.
-    pub message: String,
+    pub message: Said,
     /// Byte offset in the source where it is wrong.
     pub offset: usize,
     /// What to write instead; may be empty.
-    pub help: String,
+    pub help: Said,
 }
 
 /// What a message is made of besides its rule.
@@ -78,7 +79,7 @@ enum Fault {
     /// Something it shows is missing, or nothing is left of it.
     Missing,
     /// It fails on these values, or is too large.
-    Failed(String),
+    Failed(Said),
     /// It does not fit its field.
     Misfit { value: String, misfit: Misfit },
 }
@@ -129,13 +130,23 @@ impl Compiled {
         let misfit = |text: &Text| {
             let fault = dues.iter().find_map(|due| self.value(text, &self.context(&nobody, due)).err())?;
             let (message, help) = match fault {
-                Fault::Missing => ("it is empty".to_owned(), "the platform refuses empty values".to_owned()),
-                Fault::Failed(why) => (why, String::new()),
+                Fault::Missing => (
+                    Said::new("it is empty", "内容为空"),
+                    Said::new("the platform refuses empty values", "微信不接受空的字段，请填上内容"),
+                ),
+                Fault::Failed(why) => (why, Said::default()),
                 Fault::Misfit { value, misfit } => {
-                    (format!("`{value}` does not fit"), format!("allowed: {}", misfit.allowed()))
+                    let allowed = misfit.allowed();
+                    (
+                        Said::new(format!("`{value}` does not fit"), format!("`{value}` 不符合要求")),
+                        Said::new(
+                            format!("allowed: {}", allowed.en),
+                            format!("这类字段可以填：{}", allowed.zh),
+                        ),
+                    )
                 }
             };
-            Some(RenderError { key: text.key.as_str().to_owned(), message, offset: 0, help })
+            Some(RenderError { key: text.key.as_str().into(), message, offset: 0, help })
         };
         self.texts.iter().filter(|text| text.constant).filter_map(misfit).collect()
     }
@@ -193,11 +204,16 @@ impl Compiled {
             if kind == ErrorKind::UndefinedError {
                 Fault::Missing
             } else if kind == ErrorKind::OutOfFuel {
-                Fault::Failed("it takes too long".to_owned())
+                Fault::Failed(Said::new("it takes too long", "计算量太大"))
             } else if kind == ErrorKind::WriteFailure {
-                Fault::Failed(format!("it is longer than {MAX_OUTPUT_BYTES} bytes"))
+                Fault::Failed(Said::new(
+                    format!("it is longer than {MAX_OUTPUT_BYTES} bytes"),
+                    format!("内容超过 {MAX_OUTPUT_BYTES} 字节"),
+                ))
             } else {
-                Fault::Failed(error.detail().map_or_else(|| kind.to_string(), str::to_owned))
+                let why = error.detail().map_or_else(|| kind.to_string(), str::to_owned);
+                let zh = format!("计算时出错（{why}）");
+                Fault::Failed(Said::new(why, zh))
             }
         };
         let template = self.environment.get_template(name).map_err(fault)?;
@@ -323,12 +339,18 @@ fn bad_path(source: &str) -> Option<RenderError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
     let message = match (ended, path.chars().find(|c| !good(*c))) {
         (true, None) if !path.is_empty() => return None,
-        (true, None) => "the path is empty".to_owned(),
-        (_, Some(c)) => format!("`{}` cannot be in a path", c.escape_default()),
-        (false, None) => "a value stands in the path".to_owned(),
+        (true, None) => Said::new("the path is empty", "页面路径为空"),
+        (_, Some(c)) => {
+            let c = c.escape_default();
+            Said::new(format!("`{c}` cannot be in a path"), format!("页面路径里不能有 `{c}`"))
+        }
+        (false, None) => Said::new("a value stands in the path", "页面路径里不能填变量"),
     };
-    let help = "write a constant path, values after `?`: pages/visit/index?id={{ fields.id }}".to_owned();
-    Some(RenderError { key: PAGE.to_owned(), message, offset: 0, help })
+    let help = Said::new(
+        "write a constant path, values after `?`: pages/visit/index?id={{ fields.id }}",
+        "路径写固定的，变量放在 `?` 后面：pages/visit/index?id={{ fields.id }}",
+    );
+    Some(RenderError { key: PAGE.into(), message, offset: 0, help })
 }
 
 /// Takes up to [`MAX_OUTPUT_BYTES`].

@@ -13,6 +13,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use super::nearest::nearest;
 use super::render::RenderError;
 use crate::domain::id::FieldName;
+use crate::domain::language::{Phrase, Said};
 
 /// How much work one evaluation may do, in instructions.
 const FUEL: u64 = 10_000;
@@ -132,19 +133,81 @@ pub(super) fn constant_start(source: &str) -> String {
 
 /// An error that MiniJinja found while it read `source`.
 pub(super) fn syntax(key: &str, source: &str, error: &Error) -> RenderError {
-    let detail = error.detail().unwrap_or("it cannot be read").to_owned();
-    let help = match detail.strip_prefix("unknown statement ") {
-        Some("include" | "import" | "from" | "extends" | "block" | "macro" | "call") => {
-            "a rule text stands alone: no include, import, extends, block or macro"
-        }
-        Some(_) => "the statements are if, for, set and with",
-        None if error.kind() == ErrorKind::SyntaxError => {
-            "a value is written {{ fields.name }}, a condition {% if … %}…{% endif %}"
-        }
-        None => "",
+    let detail = error.detail().unwrap_or("it cannot be read");
+    let unknown = detail.strip_prefix("unknown statement ");
+    let message = match unknown {
+        Some(word) => Said::new(detail, format!("没有 `{word}` 这种语句")),
+        None => in_words(detail),
+    };
+    let help = match unknown {
+        Some("include" | "import" | "from" | "extends" | "block" | "macro" | "call") => Said::new(
+            "a rule text stands alone: no include, import, extends, block or macro",
+            "规则里的文本是独立的，不能用 include、import、extends、block、macro",
+        ),
+        Some(_) => STATEMENTS.into(),
+        None if error.kind() == ErrorKind::SyntaxError => Said::new(
+            "a value is written {{ fields.name }}, a condition {% if … %}…{% endif %}",
+            "变量写成 {{ fields.name }}，条件写成 {% if … %}…{% endif %}",
+        ),
+        None => Said::default(),
     };
     let offset = error.range().map_or(0, |range| range.start).min(source.len());
-    RenderError { key: key.to_owned(), message: detail, offset, help: help.to_owned() }
+    RenderError { key: key.into(), message, offset, help }
+}
+
+/// What can be written between `{%` and `%}`.
+const STATEMENTS: Phrase =
+    Phrase::new("the statements are if, for, set and with", "可用的语句有 if、for、set、with");
+
+/// What MiniJinja's parser says, in words of the text; a sentence that is not known here stays as it is.
+fn in_words(detail: &str) -> Said {
+    if let Some((found, wanted)) =
+        detail.strip_prefix("unexpected ").and_then(|rest| rest.split_once(", expected "))
+    {
+        let (found, wanted) = (token(found), token(wanted));
+        return Said::new(
+            format!("{} where {} is expected", found.en, wanted.en),
+            format!("这里应为{}，却是{}", wanted.zh, found.zh),
+        );
+    }
+    match detail {
+        "unexpected end of string" => Said::new("a quote is not closed", "引号没有闭合"),
+        "unexpected character" => {
+            Said::new("a character that cannot stand in an expression", "这里有表达式里不能用的字符")
+        }
+        "unexpected input after expression" | "unexpected input after end of variable block" => {
+            Said::new("the expression is over before this", "表达式到这里之前就结束了")
+        }
+        "it cannot be read" => Said::new(detail, "无法解析"),
+        other => match other.strip_prefix("unexpected ").map(token) {
+            Some(found) => {
+                Said::new(format!("{} cannot stand here", found.en), format!("这里不该出现{}", found.zh))
+            }
+            None => Said::new(other, format!("写法有误（{other}）")),
+        },
+    }
+}
+
+/// A token as MiniJinja names it.
+fn token(name: &str) -> Said {
+    let phrase = match name {
+        "end of input" => Phrase::new("the end of the text", "文本结尾"),
+        "end of variable block" => Phrase::new("`}}`", "`}}`"),
+        "end of block" => Phrase::new("`%}`", "`%}`"),
+        "start of variable block" => Phrase::new("`{{`", "`{{`"),
+        "start of block" => Phrase::new("`{%`", "`{%`"),
+        "identifier" => Phrase::new("a name", "名称"),
+        "string" => Phrase::new("a text in quotes", "带引号的文本"),
+        "integer" | "float" => Phrase::new("a number", "数字"),
+        "template-data" => Phrase::new("plain text", "普通文本"),
+        "expression" => Phrase::new("an expression", "表达式"),
+        "block keyword" | "keyword" => Phrase::new("a word such as if", "if 之类的关键字"),
+        "assignment operator" => Phrase::new("`=`", "`=`"),
+        "comma" => Phrase::new("`,`", "`,`"),
+        "identifier or integer" => Phrase::new("a name or number", "名称或数字"),
+        other => return Said::same(other),
+    };
+    phrase.into()
 }
 
 /// One walk over a syntax tree.
@@ -168,9 +231,9 @@ impl<'a> Walk<'a> {
         if self.faults.is_empty() { Ok(self.uses) } else { Err(self.faults) }
     }
 
-    fn fault(&mut self, span: Span, message: String, help: String) {
+    fn fault(&mut self, span: Span, message: Said, help: Said) {
         let offset = usize::try_from(span.start_offset).unwrap_or(usize::MAX).min(self.source.len());
-        self.faults.push(RenderError { key: self.key.to_owned(), message, offset, help });
+        self.faults.push(RenderError { key: self.key.into(), message, offset, help });
     }
 
     fn statements(&mut self, body: &[ast::Stmt<'_>]) {
@@ -218,13 +281,14 @@ impl<'a> Walk<'a> {
                 let names: Vec<_> = with.assignments.iter().map(|(name, _)| name).collect();
                 return self.scope(&names, &with.body);
             }
-            ast::Stmt::SetBlock(block) => (block.span(), "a set block"),
-            ast::Stmt::AutoEscape(block) => (block.span(), "autoescape"),
-            ast::Stmt::FilterBlock(block) => (block.span(), "a filter block"),
-            ast::Stmt::Do(call) => (call.span(), "do"),
+            ast::Stmt::SetBlock(block) => (block.span(), Phrase::new("a set block", "set 块")),
+            ast::Stmt::AutoEscape(block) => (block.span(), Phrase::new("autoescape", "autoescape")),
+            ast::Stmt::FilterBlock(block) => (block.span(), Phrase::new("a filter block", "filter 块")),
+            ast::Stmt::Do(call) => (call.span(), Phrase::new("do", "do")),
         };
-        let help = "the statements are if, for, set and with".to_owned();
-        self.fault(refused.0, format!("{} is not supported", refused.1), help);
+        let (span, what) = refused;
+        let message = Said::new(format!("{} is not supported", what.en), format!("不支持 {}", what.zh));
+        self.fault(span, message, STATEMENTS.into());
     }
 
     /// Notes the names that an assignment gives.
@@ -246,8 +310,8 @@ impl<'a> Walk<'a> {
             | ast::Expr::Call(_)
             | ast::Expr::Map(_)) => self.fault(
                 other.span(),
-                "only plain names can be set".to_owned(),
-                "write {% set name = … %}".to_owned(),
+                Said::new("only plain names can be set", "只能给普通名称赋值"),
+                Said::new("write {% set name = … %}", "写成 {% set name = … %}"),
             ),
         }
     }
@@ -276,7 +340,7 @@ impl<'a> Walk<'a> {
             }
             ast::Expr::Filter(filter) => self.filter(filter),
             ast::Expr::Test(test) => {
-                self.known("test", test.name, &TESTS, test.span());
+                self.known(Phrase::new("test", "判断"), test.name, &TESTS, test.span());
                 if matches!(test.name, "defined" | "undefined") {
                     self.guard(&test.expr);
                 }
@@ -291,8 +355,15 @@ impl<'a> Walk<'a> {
                 }
                 self.expression(&get.expr);
                 if !matches!(&get.expr, ast::Expr::Var(_)) {
-                    let help = "fields are plain texts, numbers, yes or no".to_owned();
-                    self.fault(get.span(), format!("`.{}` of a plain value", get.name), help);
+                    let help = Said::new(
+                        "fields are plain texts, numbers, yes or no",
+                        "字段的值只是文本、数字或真假，没有下一层",
+                    );
+                    let message = Said::new(
+                        format!("`.{}` of a plain value", get.name),
+                        format!("普通的值没有 `.{}`", get.name),
+                    );
+                    self.fault(get.span(), message, help);
                 }
             }
             ast::Expr::GetItem(get) => {
@@ -304,8 +375,11 @@ impl<'a> Walk<'a> {
                 self.expressions([&get.expr, &get.subscript_expr]);
             }
             ast::Expr::Call(call) => {
-                let help = "use a filter, as in {{ fields.name | upper }}".to_owned();
-                self.fault(call.span(), "there are no functions here".to_owned(), help);
+                let help = Said::new(
+                    "use a filter, as in {{ fields.name | upper }}",
+                    "改用过滤器，例如 {{ fields.name | upper }}",
+                );
+                self.fault(call.span(), Said::new("there are no functions here", "这里不能调用函数"), help);
             }
             ast::Expr::List(list) => self.expressions(&list.items),
             ast::Expr::Tuple(tuple) => self.expressions(&tuple.items),
@@ -325,7 +399,7 @@ impl<'a> Walk<'a> {
     }
 
     fn filter(&mut self, filter: &ast::Spanned<ast::Filter<'_>>) {
-        self.known("filter", filter.name, &FILTERS, filter.span());
+        self.known(Phrase::new("filter", "过滤器"), filter.name, &FILTERS, filter.span());
         if let (Some(inner), "default" | "d") = (&filter.expr, filter.name) {
             self.guard(inner);
         }
@@ -338,35 +412,43 @@ impl<'a> Walk<'a> {
 
     /// `due | local('%H:%M')`: the only operand, and a format that can work.
     fn local(&mut self, filter: &ast::Spanned<ast::Filter<'_>>) {
-        let help = || "write {{ due | local('%Y年%m月%d日 %H:%M') }}".to_owned();
+        let help = || {
+            Said::new(
+                "write {{ due | local('%Y年%m月%d日 %H:%M') }}",
+                "写成 {{ due | local('%Y年%m月%d日 %H:%M') }}",
+            )
+        };
         match &filter.expr {
             Some(ast::Expr::Var(var)) if var.id == "due" && self.place == Place::Text => {}
             Some(_) | None => {
-                self.fault(filter.span(), "`local` formats `due` and nothing else".to_owned(), help());
+                let message =
+                    Said::new("`local` formats `due` and nothing else", "`local` 只能用来格式化 `due`");
+                self.fault(filter.span(), message, help());
             }
         }
-        match filter.args.as_slice() {
-            [ast::CallArg::Pos(argument)] => match as_text(argument) {
-                Some(format) if super::render::is_time_format(&format) => {}
-                Some(format) => {
-                    self.fault(argument.span(), format!("`{format}` is no time format"), help());
-                }
-                None => self.fault(argument.span(), "the format must stand here as text".to_owned(), help()),
-            },
-            _ => self.fault(filter.span(), "`local` needs one format".to_owned(), help()),
-        }
+        let [ast::CallArg::Pos(argument)] = filter.args.as_slice() else {
+            let message = Said::new("`local` needs one format", "`local` 要带一个时间格式");
+            return self.fault(filter.span(), message, help());
+        };
+        let message = match as_text(argument) {
+            Some(format) if super::render::is_time_format(&format) => return,
+            Some(format) => {
+                Said::new(format!("`{format}` is no time format"), format!("`{format}` 不是有效的时间格式"))
+            }
+            None => Said::new("the format must stand here as text", "时间格式要直接写成字符串"),
+        };
+        self.fault(argument.span(), message, help());
     }
 
-    fn known(&mut self, what: &str, name: &str, all: &[&'static str], span: Span) {
+    fn known(&mut self, what: Phrase, name: &str, all: &[&'static str], span: Span) {
         let names = || all.iter().copied();
         if names().any(|known| known == name) {
             return;
         }
-        let help = match nearest(name, names()) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
-        };
-        self.fault(span, format!("unknown {what} `{name}`"), help);
+        let help = meant_or_all(nearest(name, names()), all);
+        let message =
+            Said::new(format!("unknown {} `{name}`", what.en), format!("没有 `{name}` 这个{}", what.zh));
+        self.fault(span, message, help);
     }
 
     /// Whether a name means one of our variables here.
@@ -382,51 +464,66 @@ impl<'a> Walk<'a> {
             ("fields" | "ref" | "tags", _) => self.uses.recipient = true,
             ("due", Place::Text) => {}
             ("rule", Place::Text) => {
-                self.fault(span, "`rule` is no value".to_owned(), "write `rule.id`".to_owned());
+                let message = Said::new("`rule` is no value", "`rule` 本身不是一个值");
+                self.fault(span, message, Said::new("write `rule.id`", "写成 `rule.id`"));
             }
             ("appointment", Place::Text) => {
-                let help = "a rule with `of` has appointments; a later version reads them".to_owned();
-                self.fault(span, "there is no `appointment` here".to_owned(), help);
+                let help = Said::new(
+                    "a rule with `of` has appointments; a later version reads them",
+                    "带 `of` 的规则才有预约，要等以后的版本",
+                );
+                let message = Said::new("there is no `appointment` here", "这里没有 `appointment`");
+                self.fault(span, message, help);
             }
             (_, place) => {
                 let own = self.own.clone();
                 let names = || place.variables().iter().copied().chain(own.iter().map(String::as_str));
                 let help = match nearest(name, names()) {
-                    Some(meant) => format!("did you mean `{meant}`?"),
                     None if FieldName::parse(name).is_ok() => {
-                        format!(
-                            "a field is written `fields.{name}`; there are {}",
-                            place.variables().join(", ")
+                        let all = place.variables();
+                        Said::new(
+                            format!("a field is written `fields.{name}`; there are {}", all.join(", ")),
+                            format!("字段要写成 `fields.{name}`；可用的有：{}", all.join("、")),
                         )
                     }
-                    None => format!("there are {}", place.variables().join(", ")),
+                    meant => meant_or_all(meant, place.variables()),
                 };
-                self.fault(span, format!("unknown variable `{name}`"), help);
+                let message =
+                    Said::new(format!("unknown variable `{name}`"), format!("没有 `{name}` 这个变量"));
+                self.fault(span, message, help);
             }
         }
     }
 
     /// `fields.city`, `rule.id`.
     fn part(&mut self, of: &str, part: &str, span: Span) {
+        let has_no =
+            |what: &str, zh: &str| Said::new(format!("{what} has no `{part}`"), format!("{zh}没有 `{part}`"));
         match (of, self.place) {
             ("fields", _) => {
                 self.uses.recipient = true;
                 if let Err(bad) = FieldName::parse(part) {
-                    let help = format!("a field name has {}", bad.allowed);
-                    self.fault(span, format!("`{part}` can be no field"), help);
+                    let help = Said::new(
+                        format!("a field name has {}", bad.allowed.en),
+                        format!("字段名：{}", bad.allowed.zh),
+                    );
+                    let message =
+                        Said::new(format!("`{part}` can be no field"), format!("`{part}` 不能是字段名"));
+                    self.fault(span, message, help);
                 }
             }
             ("rule", Place::Text) if part == "id" => {}
             ("rule", Place::Text) => {
-                self.fault(span, format!("a rule has no `{part}`"), "write `rule.id`".to_owned());
+                self.fault(span, has_no("a rule", "规则"), Said::new("write `rule.id`", "写成 `rule.id`"));
             }
             ("due", Place::Text) => {
-                let help = "write {{ due | local('%H:%M') }}".to_owned();
-                self.fault(span, format!("`due` has no `{part}`"), help);
+                let help = Said::new("write {{ due | local('%H:%M') }}", "写成 {{ due | local('%H:%M') }}");
+                self.fault(span, has_no("`due`", "`due` "), help);
             }
             ("ref" | "tags", _) => {
-                let help = "write {{ ref }}, or 'vip' in tags".to_owned();
-                self.fault(span, format!("`{of}` has no `{part}`"), help);
+                let help =
+                    Said::new("write {{ ref }}, or 'vip' in tags", "写成 {{ ref }}，或者 'vip' in tags");
+                self.fault(span, has_no(&format!("`{of}`"), &format!("`{of}` ")), help);
             }
             (_, Place::Text | Place::Condition) => self.variable(of, span),
         }
@@ -451,6 +548,14 @@ impl<'a> Walk<'a> {
             | ast::Expr::Map(_) => None,
         };
         self.uses.guarded.extend(name);
+    }
+}
+
+/// The name that was probably meant, else all there are.
+fn meant_or_all(meant: Option<&str>, all: &[&'static str]) -> Said {
+    match meant {
+        Some(meant) => Said::new(format!("did you mean `{meant}`?"), format!("是不是想写 `{meant}`？")),
+        None => Said::new(format!("there are {}", all.join(", ")), format!("可用的有：{}", all.join("、"))),
     }
 }
 

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::config_file::secret;
-use super::problem::Problem;
+use super::problem::config;
+use super::problem::shape::{self, Thing};
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Key, Node, Value};
 use crate::domain::config::{App, DEFAULT_IN_FLIGHT, PLATFORM_URL};
 use crate::domain::id::{AppId, AppName, TemplateId, TemplateName};
+use crate::domain::language::Phrase;
 use crate::domain::template::{FieldKey, FieldType, Template, TemplateKind};
 
 /// The most apps of one daemon, and templates of one app.
@@ -44,15 +46,17 @@ const EXAMPLE: &str =
 pub(super) fn read_all(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> BTreeMap<AppName, App> {
     let mut apps: BTreeMap<AppName, App> = BTreeMap::new();
     let Some(node) = top.get("apps") else {
-        walk.missing(top.spot, "apps", "tixing.yaml", "apps:");
+        walk.missing(top.spot, "apps", Thing::Config, "apps:");
         return apps;
     };
-    let Some(map) = walk.names(node, Wanted { of: "`apps`", example: EXAMPLE }) else { return apps };
+    let Some(map) = walk.names(node, Wanted { of: Thing::Key("apps"), example: EXAMPLE }) else {
+        return apps;
+    };
     if map.entries().is_empty() {
-        walk.report(node.spot, &Problem::EmptyList { of: "`apps`".to_owned() });
+        walk.report(node.spot, shape::empty_list(Thing::Key("apps")));
     }
     if map.entries().len() > MAX_APPS {
-        walk.report(node.spot, &Problem::TooMany { of: "`apps`".to_owned(), max: MAX_APPS });
+        walk.report(node.spot, shape::too_many(Thing::Key("apps"), MAX_APPS));
         return apps;
     }
     for (key, node) in map.entries() {
@@ -71,31 +75,38 @@ fn read(
     walk: &mut Walk<'_>,
 ) -> Option<App> {
     let name = walk.name(&key.text, key.spot, AppName::parse);
-    let of = format!("the app `{}`", key.text);
-    let map = walk.map(node, Wanted { of: &of, example: EXAMPLE }, APP, "an app")?;
+    let of = Thing::App(&key.text);
+    let map = walk.map(node, Wanted { of, example: EXAMPLE }, APP)?;
     let appid = match map.entry("appid") {
         None => {
-            walk.missing(key.spot, "appid", &of, "appid: wx0123456789abcdef");
+            walk.missing(key.spot, "appid", of, "appid: wx0123456789abcdef");
             None
         }
         Some((_, node)) => {
-            let wanted = Wanted { of: "`appid`", example: "appid: wx0123456789abcdef" };
+            let wanted = Wanted { of: Thing::Key("appid"), example: "appid: wx0123456789abcdef" };
             let appid = walk.parsed(node, wanted, AppId::parse);
             if let Some(first) = appid.as_ref().and_then(|id| before.values().find(|app| app.appid == *id)) {
-                walk.report(node.spot, &Problem::DuplicateAppid { first: first.name.to_string() });
+                walk.report(node.spot, config::duplicate_appid(first.name.as_str()));
             }
             appid
         }
     };
-    let secret = secret(map, key.spot, &of, folder, walk);
+    let secret = secret(map, key.spot, of, folder, walk);
     if let Some((key, _)) = map.entry("push") {
-        let instead = "delete it: this version takes consents from `POST /v1/consents` only";
+        let instead = Phrase::new(
+            "delete it: this version takes consents from `POST /v1/consents` only",
+            "请删掉；当前版本只通过 `POST /v1/consents` 接收订阅次数",
+        );
         walk.not_yet(key.spot, "push", instead);
     }
     if let Some(node) = map.get("consents_from") {
         let words = [("reports", Consents::Reports), ("events", Consents::Events)];
         if let Some(Consents::Events) = walk.one_of(node, "consents_from", &words) {
-            walk.not_yet(node.spot, "consents_from: events", "write `consents_from: reports`, the default");
+            let instead = Phrase::new(
+                "write `consents_from: reports`, the default",
+                "写成默认的 `consents_from: reports`",
+            );
+            walk.not_yet(node.spot, "consents_from: events", instead);
         }
     }
     let states = [("formal", "formal"), ("trial", "trial"), ("developer", "developer")];
@@ -104,12 +115,12 @@ fn read(
     let lang = map.get("lang").and_then(|node| walk.one_of(node, "lang", &langs)).unwrap_or("zh_CN");
     let (in_flight, per_second) = limits(map.get("limits"), walk);
     let base_url = map.get("base_url").and_then(|node| {
-        let wanted = Wanted { of: "`base_url`", example: "base_url: https://api.weixin.qq.com" };
-        url(node, "base_url", wanted, values::base_url, walk)
+        let wanted = Wanted { of: Thing::Key("base_url"), example: "base_url: https://api.weixin.qq.com" };
+        url(node, wanted, values::base_url, walk)
     });
     let proxy = map.get("proxy").and_then(|node| {
-        let wanted = Wanted { of: "`proxy`", example: "proxy: http://10.0.0.1:3128" };
-        url(node, "proxy", wanted, values::proxy, walk)
+        let wanted = Wanted { of: Thing::Key("proxy"), example: "proxy: http://10.0.0.1:3128" };
+        url(node, wanted, values::proxy, walk)
     });
     let templates = templates(map, key, walk);
     Some(App {
@@ -134,8 +145,8 @@ enum Consents {
 }
 
 fn limits(node: Option<&Node>, walk: &mut Walk<'_>) -> (usize, Option<u32>) {
-    let wanted = Wanted { of: "`limits`", example: "limits: { in_flight: 64 }" };
-    let map = node.and_then(|node| walk.map(node, wanted, LIMITS, "`limits`")).unwrap_or_else(Map::empty);
+    let wanted = Wanted { of: Thing::Key("limits"), example: "limits: { in_flight: 64 }" };
+    let map = node.and_then(|node| walk.map(node, wanted, LIMITS)).unwrap_or_else(Map::empty);
     let in_flight = map.get("in_flight").and_then(|node| walk.whole(node, "in_flight", 1..=MAX_IN_FLIGHT));
     let per_second =
         map.get("per_second").and_then(|node| walk.whole(node, "per_second", 1..=MAX_PER_SECOND));
@@ -144,34 +155,28 @@ fn limits(node: Option<&Node>, walk: &mut Walk<'_>) -> (usize, Option<u32>) {
 
 fn url(
     node: &Node,
-    key: &str,
     wanted: Wanted<'_>,
-    parse: fn(&str) -> Result<String, &'static str>,
+    parse: fn(&str) -> Result<String, Phrase>,
     walk: &mut Walk<'_>,
 ) -> Option<String> {
-    let text = walk.text(node, wanted)?;
-    match parse(text) {
-        Ok(url) => Some(url),
-        Err(why) => {
-            // A password may be in it, so it is not repeated.
-            let allowed = format!("an address such as `{}`, but {why} here", wanted.example);
-            walk.bad_value(node.spot, key, "this address", &allowed, None);
-            None
-        }
+    let parsed = parse(walk.text(node, wanted)?);
+    if let Err(why) = parsed {
+        walk.report(node.spot, shape::bad_address(wanted.of, why, wanted.example));
     }
+    parsed.ok()
 }
 
 fn templates(app: Map<'_>, key: &Key, walk: &mut Walk<'_>) -> BTreeMap<TemplateName, Template> {
     let example = "templates: { visit: { id: TEMPLATE_ID, kind: one_time, fields: [thing1, time2] } }";
     let mut templates: BTreeMap<TemplateName, Template> = BTreeMap::new();
     let Some(node) = app.get("templates") else {
-        walk.missing(key.spot, "templates", &format!("the app `{}`", key.text), example);
+        walk.missing(key.spot, "templates", Thing::App(&key.text), example);
         return templates;
     };
-    let wanted = Wanted { of: "`templates`", example };
+    let wanted = Wanted { of: Thing::Key("templates"), example };
     let Some(map) = walk.names(node, wanted) else { return templates };
     if map.entries().len() > MAX_TEMPLATES {
-        walk.report(node.spot, &Problem::TooMany { of: "`templates`".to_owned(), max: MAX_TEMPLATES });
+        walk.report(node.spot, shape::too_many(Thing::Key("templates"), MAX_TEMPLATES));
         return templates;
     }
     for (key, node) in map.entries() {
@@ -189,19 +194,20 @@ fn template(
     walk: &mut Walk<'_>,
 ) -> Option<Template> {
     let name = walk.name(&key.text, key.spot, TemplateName::parse);
-    let of = format!("the template `{}`", key.text);
+    let of = Thing::Template(&key.text);
     let example = "visit: { id: TEMPLATE_ID, kind: one_time, fields: [thing1, time2] }";
-    let map = walk.map(node, Wanted { of: &of, example }, TEMPLATE, "a template")?;
+    let map = walk.map(node, Wanted { of, example }, TEMPLATE)?;
     let id = match map.get("id") {
         None => {
-            walk.missing(key.spot, "id", &of, "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc");
+            walk.missing(key.spot, "id", of, "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc");
             None
         }
         Some(node) => {
-            let wanted = Wanted { of: "`id`", example: "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc" };
+            let wanted =
+                Wanted { of: Thing::Key("id"), example: "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc" };
             let id = walk.parsed(node, wanted, TemplateId::parse);
             if let Some(first) = id.as_ref().and_then(|id| before.values().find(|other| other.id == *id)) {
-                walk.report(node.spot, &Problem::DuplicateTemplateId { first: first.name.to_string() });
+                walk.report(node.spot, config::duplicate_template_id(first.name.as_str()));
             }
             id
         }
@@ -213,7 +219,7 @@ fn template(
     };
     let fields = match map.get("fields") {
         None => {
-            walk.report(key.spot, &Problem::UncheckedTemplate { name: key.text.clone() });
+            walk.report(key.spot, config::unchecked_template(&key.text));
             None
         }
         Some(node) => fields(node, walk),
@@ -223,15 +229,15 @@ fn template(
 
 /// The fields of a template; `None` when they cannot be relied on, then nothing is checked against them.
 fn fields(node: &Node, walk: &mut Walk<'_>) -> Option<Vec<FieldKey>> {
-    let wanted = Wanted { of: "`fields`", example: "fields: [thing1, time2]" };
+    let wanted = Wanted { of: Thing::Key("fields"), example: "fields: [thing1, time2]" };
     let fields = walk.parsed_list(node, wanted, MAX_FIELDS, FieldKey::parse);
     let Value::List(list) = &node.value else { return None };
     if list.is_empty() {
-        walk.report(node.spot, &Problem::EmptyList { of: wanted.of.to_owned() });
+        walk.report(node.spot, shape::empty_list(wanted.of));
     }
     for (item, text) in list.iter().filter_map(|item| Some((item, item.as_text()?))) {
         if FieldKey::parse(text).is_ok_and(|key| key.kind() == FieldType::Other) {
-            walk.report(item.spot, &Problem::UnknownFieldType { key: text.to_owned() });
+            walk.report(item.spot, config::unknown_field_type(text));
         }
     }
     (fields.len() == list.len() && !list.is_empty()).then_some(fields)

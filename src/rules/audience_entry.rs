@@ -1,9 +1,10 @@
 //! `to` of a rule: whom it reaches.
 
-use super::problem::Problem;
+use super::problem::shape::{self, Thing};
 use super::walk::{Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::id::{OpenId, Tag};
+use crate::domain::language::Said;
 use crate::domain::recipient::MAX_TAGS;
 use crate::domain::rule::Audience;
 
@@ -18,36 +19,38 @@ const EXAMPLE: &str = "to: { tags: [habit] }";
 /// Reads `to`; beside the audience, where its condition stands.
 pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option<&'n Node>) {
     let mut audience = Audience::default();
-    let wanted = Wanted { of: "`to`", example: EXAMPLE };
+    let wanted = Wanted { of: Thing::Key("to"), example: EXAMPLE };
     if let Some(text) = node.as_text() {
         if text != "all" {
-            let meant = Some(format!("{{ tags: [{text}] }}"));
-            walk.bad_value(
-                node.spot,
-                "to",
-                text,
+            let meant = format!("{{ tags: [{text}] }}");
+            let allowed = Said::new(
                 "`all`, or a map with `tags`, `all_tags`, `openids`, `where`",
-                meant,
+                "`all`，或者带有 `tags`、`all_tags`、`openids`、`where` 的一组键值",
             );
+            walk.report(node.spot, shape::bad_value(wanted.of, text, &allowed, Some(&meant)));
         }
         return (audience, None);
     }
-    let Some(map) = walk.map(node, wanted, TO, "`to`") else { return (audience, None) };
+    let Some(map) = walk.map(node, wanted, TO) else { return (audience, None) };
     if map.entries().is_empty() {
-        walk.report(node.spot, &Problem::EmptyList { of: "`to`".to_owned() });
+        walk.report(node.spot, shape::empty_list(Thing::Key("to")));
     }
     if let Some((key, value)) = map.entry("all")
         && walk.switch(value, "all") == Some(false)
     {
-        walk.bad_value(key.spot, "all", "false", "`true`; to reach nobody, set `enabled: false`", None);
+        let allowed = Said::new(
+            "`true`; to reach nobody, set `enabled: false`",
+            "`true`；谁也不想提醒时，请写 `enabled: false`",
+        );
+        walk.report(key.spot, shape::bad_value(Thing::Key("all"), "false", &allowed, None));
     }
     if let Some(node) = map.get("tags") {
-        let wanted = Wanted { of: "`tags`", example: "tags: [habit]" };
+        let wanted = Wanted { of: Thing::Key("tags"), example: "tags: [habit]" };
         audience.tags =
             filled(node, wanted, walk, |walk| walk.parsed_list(node, wanted, MAX_TAGS, Tag::parse));
     }
     if let Some(node) = map.get("all_tags") {
-        let wanted = Wanted { of: "`all_tags`", example: "all_tags: [habit, morning]" };
+        let wanted = Wanted { of: Thing::Key("all_tags"), example: "all_tags: [habit, morning]" };
         audience.all_tags =
             filled(node, wanted, walk, |walk| walk.parsed_list(node, wanted, MAX_TAGS, Tag::parse));
     }
@@ -56,11 +59,14 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
     }
     let condition = map.get("where");
     if let Some(node) = condition {
-        let wanted = Wanted { of: "`where`", example: "where: \"fields.city == 'Shanghai'\"" };
+        let wanted = Wanted { of: Thing::Key("where"), example: "where: \"fields.city == 'Shanghai'\"" };
         let text = walk.text(node, wanted).unwrap_or_default();
         if text.chars().count() > MAX_CONDITION {
-            let allowed = format!("conditions of at most {MAX_CONDITION} characters");
-            walk.bad_value(node.spot, "where", text, &allowed, None);
+            let allowed = Said::new(
+                format!("conditions of at most {MAX_CONDITION} characters"),
+                format!("最多 {MAX_CONDITION} 个字符的条件"),
+            );
+            walk.report(node.spot, shape::bad_value(wanted.of, text, &allowed, None));
         } else if !text.is_empty() {
             audience.condition = Some(text.to_owned());
         }
@@ -76,36 +82,30 @@ fn filled<'a, T>(
     read: impl FnOnce(&mut Walk<'a>) -> Vec<T>,
 ) -> Vec<T> {
     if matches!(&node.value, Value::List(list) if list.is_empty()) {
-        walk.report(node.spot, &Problem::EmptyList { of: wanted.of.to_owned() });
+        walk.report(node.spot, shape::empty_list(wanted.of));
     }
     read(walk)
 }
 
 /// Openids, which no message repeats.
 fn openids(node: &Node, walk: &mut Walk<'_>) -> Vec<OpenId> {
-    let wanted = Wanted { of: "`openids`", example: "openids: [oXXXXXXXXXXXXXXXXXXXXXXXXXXX]" };
+    let wanted = Wanted { of: Thing::Key("openids"), example: "openids: [oXXXXXXXXXXXXXXXXXXXXXXXXXXX]" };
     let list = walk.list(node, wanted).unwrap_or_default();
     if list.len() > MAX_OPENIDS {
-        walk.report(node.spot, &Problem::TooMany { of: wanted.of.to_owned(), max: MAX_OPENIDS });
+        walk.report(node.spot, shape::too_many(wanted.of, MAX_OPENIDS));
         return Vec::new();
     }
     if matches!(&node.value, Value::List(list) if list.is_empty()) {
-        walk.report(node.spot, &Problem::EmptyList { of: wanted.of.to_owned() });
+        walk.report(node.spot, shape::empty_list(wanted.of));
     }
     let mut seen = std::collections::HashSet::new();
     let mut openids = Vec::with_capacity(list.len());
     for item in list {
         let Some(text) = walk.text(item, wanted) else { continue };
         match OpenId::parse(text) {
-            Ok(_) if !seen.insert(text) => {
-                let (of, value) = (wanted.of.to_owned(), "this openid".to_owned());
-                walk.report(item.spot, &Problem::Repeated { of, value });
-            }
+            Ok(_) if !seen.insert(text) => walk.report(item.spot, shape::repeated_openid()),
             Ok(openid) => openids.push(openid),
-            Err(error) => {
-                let (what, allowed) = (error.what, error.allowed);
-                walk.report(item.spot, &Problem::BadName { text: "this".to_owned(), what, allowed });
-            }
+            Err(bad) => walk.report(item.spot, shape::bad_unshown_name(&bad)),
         }
     }
     openids

@@ -17,7 +17,13 @@ fn found_bytes(config: &[u8], schedule: &[u8]) -> Vec<(String, Found)> {
     list.iter()
         .map(|one| {
             assert!(CODES.iter().any(|(code, _)| *code == one.code), "{} is not listed", one.code);
-            assert!(!one.message.is_empty() && !one.help.is_empty(), "{one}");
+            assert!(
+                !one.message.en.is_empty()
+                    && !one.help.en.is_empty()
+                    && !one.message.zh.is_empty()
+                    && !one.help.zh.is_empty(),
+                "{one}"
+            );
             let file = one.file.rsplit('/').next().unwrap_or_default().to_owned();
             (file, (one.code, one.line, one.column))
         })

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 
 use super::app_entry;
 use super::names::nearest;
-use super::problem::Problem;
+use super::problem::shape::{self, Thing};
+use super::problem::{Problem, config as of_config, rule};
 use super::schedule_file::Trust;
 use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::config::{Admin, App, Config, Hook, HookKey, IpNet, SecretSource};
-use crate::domain::id::{AppName, FieldName, KeyName};
+use crate::domain::id::{AppName, BadId, FieldName, KeyName};
+use crate::domain::language::{Phrase, Said};
 use crate::domain::recipient::MAX_FIELDS;
 use crate::domain::zone::Zone;
 
@@ -36,8 +38,8 @@ const SECRET: &[&str] = &["credential", "file", "env"];
 /// Reads the tree of a configuration file that stands in `folder`, and says whether its apps can be
 /// relied on; `None` when it is no map.
 pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<(Config, Trust)> {
-    let wanted = Wanted { of: "tixing.yaml", example: "apps:" };
-    let top = walk.map(root, wanted, TOP, "tixing.yaml")?;
+    let wanted = Wanted { of: Thing::Config, example: "apps:" };
+    let top = walk.map(root, wanted, TOP)?;
     let apps = app_entry::read_all(top, folder, walk);
     // Rules depend on the apps only; a mistake elsewhere makes none of their names doubtful.
     let trust = if walk.found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
@@ -51,11 +53,11 @@ pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<(C
 
 /// A zone that is a default, and so cannot be each recipient's own.
 fn default_zone(node: &Node, walk: &mut Walk<'_>) -> Option<Zone> {
-    let text = walk.text(node, Wanted { of: "`timezone`", example: "timezone: Asia/Shanghai" })?;
+    let text = walk.text(node, Wanted { of: Thing::Key("timezone"), example: "timezone: Asia/Shanghai" })?;
     match values::zone(text) {
         Ok(zone) => Some(zone),
         Err(meant) => {
-            walk.report(node.spot, &Problem::UnknownZone { name: text.to_owned(), meant });
+            walk.report(node.spot, rule::unknown_zone(text, meant.as_deref()));
             None
         }
     }
@@ -64,7 +66,7 @@ fn default_zone(node: &Node, walk: &mut Walk<'_>) -> Option<Zone> {
 /// A path, relative to the folder of the file.
 fn path(top: Map<'_>, key: &'static str, default: &str, folder: &Path, walk: &mut Walk<'_>) -> PathBuf {
     let example = format!("{key}: {default}");
-    let wanted = Wanted { of: &format!("`{key}`"), example: &example };
+    let wanted = Wanted { of: Thing::Key(key), example: &example };
     let given = top.get(key).and_then(|node| walk.text(node, wanted));
     folder.join(given.unwrap_or(default))
 }
@@ -72,31 +74,35 @@ fn path(top: Map<'_>, key: &'static str, default: &str, folder: &Path, walk: &mu
 fn store(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> PathBuf {
     const DEFAULT: &str = "/var/lib/tixing/store";
     let Some(node) = top.get("store") else { return folder.join(DEFAULT) };
-    let wanted = Wanted { of: "`store`", example: "store: sled:/var/lib/tixing/store" };
+    let wanted = Wanted { of: Thing::Key("store"), example: "store: sled:/var/lib/tixing/store" };
     let Some(text) = walk.text(node, wanted) else { return folder.join(DEFAULT) };
     let path = text.strip_prefix("sled:").map(str::trim).filter(|path| !path.is_empty());
     if path.is_none() {
         let meant = text.starts_with(['/', '.']).then(|| format!("sled:{text}"));
-        walk.bad_value(node.spot, "store", text, "`sled:` and the path of a folder", meant);
+        let allowed = Said::new("`sled:` and the path of a folder", "`sled:` 加文件夹路径");
+        walk.report(node.spot, shape::bad_value(wanted.of, text, &allowed, meant.as_deref()));
     }
     folder.join(path.unwrap_or(DEFAULT))
 }
 
 fn hook(top: Map<'_>, apps: &BTreeMap<AppName, App>, folder: &Path, walk: &mut Walk<'_>) -> Hook {
     let node = top.get("hook");
-    let wanted = Wanted { of: "`hook`", example: "hook: { listen: 127.0.0.1:8080 }" };
-    let map = node.and_then(|node| walk.map(node, wanted, HOOK, "`hook`")).unwrap_or_else(Map::empty);
+    let wanted = Wanted { of: Thing::Key("hook"), example: "hook: { listen: 127.0.0.1:8080 }" };
+    let map = node.and_then(|node| walk.map(node, wanted, HOOK)).unwrap_or_else(Map::empty);
     let listen = map.get("listen").and_then(|node| {
-        let text = walk.text(node, Wanted { of: "`listen`", example: "listen: 127.0.0.1:8080" })?;
+        let text = walk.text(node, Wanted { of: Thing::Key("listen"), example: "listen: 127.0.0.1:8080" })?;
         let found = values::listen(text);
         if let Err(meant) = &found {
-            let allowed = "an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`";
-            walk.bad_value(node.spot, "listen", text, allowed, meant.clone());
+            let allowed = Said::new(
+                "an IP address and a port, such as `127.0.0.1:8080` or `[::1]:8080`",
+                "IP 地址加端口，例如 `127.0.0.1:8080` 或 `[::1]:8080`",
+            );
+            walk.report(node.spot, shape::bad_value(Thing::Key("listen"), text, &allowed, meant.as_deref()));
         }
         found.ok()
     });
     let session_fields = map.get("session_fields").map_or_else(Vec::new, |node| {
-        let wanted = Wanted { of: "`session_fields`", example: "session_fields: [city]" };
+        let wanted = Wanted { of: Thing::Key("session_fields"), example: "session_fields: [city]" };
         walk.parsed_list(node, wanted, MAX_FIELDS, FieldName::parse)
     });
     let trusted_proxies = map.get("trusted_proxies").map(|node| trusted_proxies(node, walk));
@@ -114,19 +120,20 @@ fn hook(top: Map<'_>, apps: &BTreeMap<AppName, App>, folder: &Path, walk: &mut W
 }
 
 fn trusted_proxies(node: &Node, walk: &mut Walk<'_>) -> Vec<IpNet> {
-    let wanted = Wanted { of: "`trusted_proxies`", example: "trusted_proxies: [10.0.0.0/8]" };
+    let wanted = Wanted { of: Thing::Key("trusted_proxies"), example: "trusted_proxies: [10.0.0.0/8]" };
     let mut networks = Vec::new();
     for item in walk.list(node, wanted).unwrap_or_default() {
         let Some(text) = walk.text(item, wanted) else { continue };
         if let Some(network) = values::network(text) {
             networks.push(network);
         } else {
-            let allowed = "IP addresses and ranges such as `10.0.0.0/8`";
-            walk.bad_value(item.spot, "trusted_proxies", text, allowed, None);
+            let allowed =
+                Said::new("IP addresses and ranges such as `10.0.0.0/8`", "IP 地址或网段，例如 `10.0.0.0/8`");
+            walk.report(item.spot, shape::bad_value(wanted.of, text, &allowed, None));
         }
     }
     if networks.len() > MAX_NAMED {
-        walk.report(node.spot, &Problem::TooMany { of: wanted.of.to_owned(), max: MAX_NAMED });
+        walk.report(node.spot, shape::too_many(wanted.of, MAX_NAMED));
     }
     networks
 }
@@ -139,29 +146,29 @@ fn keys(
     walk: &mut Walk<'_>,
 ) -> Vec<HookKey> {
     let example = "keys: [{ id: backend, secret: { credential: hook-key }, apps: [clinic] }]";
-    let wanted = Wanted { of: "`keys`", example };
+    let wanted = Wanted { of: Thing::Key("keys"), example };
     let list = walk.list(node, wanted).unwrap_or_default();
     if list.len() > MAX_NAMED {
-        walk.report(node.spot, &Problem::TooMany { of: wanted.of.to_owned(), max: MAX_NAMED });
+        walk.report(node.spot, shape::too_many(wanted.of, MAX_NAMED));
         return Vec::new();
     }
     let mut keys: Vec<HookKey> = Vec::new();
     for item in list {
-        let Some(map) = walk.map(item, Wanted { of: "a hook key", example }, KEY, "a hook key") else {
+        let Some(map) = walk.map(item, Wanted { of: Thing::HookKey, example }, KEY) else {
             continue;
         };
         let id = map.get("id").and_then(|node| {
-            let id = walk.parsed(node, Wanted { of: "`id`", example: "id: backend" }, KeyName::parse)?;
+            let id =
+                walk.parsed(node, Wanted { of: Thing::Key("id"), example: "id: backend" }, KeyName::parse)?;
             if keys.iter().any(|key| key.id == id) {
-                let (of, value) = ("`keys`".to_owned(), id.to_string());
-                walk.report(node.spot, &Problem::Repeated { of, value });
+                walk.report(node.spot, shape::repeated(wanted.of, id.as_str()));
             }
             Some(id)
         });
         if map.get("id").is_none() {
-            walk.missing(map.spot, "id", "a hook key", "id: backend");
+            walk.missing(map.spot, "id", Thing::HookKey, "id: backend");
         }
-        let secret = secret(map, map.spot, "a hook key", folder, walk);
+        let secret = secret(map, map.spot, Thing::HookKey, folder, walk);
         let its_apps = key_apps(map, top, apps, walk);
         if let (Some(id), Some(secret)) = (id, secret) {
             keys.push(HookKey { id, secret, apps: its_apps });
@@ -172,17 +179,17 @@ fn keys(
 
 /// The apps that a key may speak for; with one app it may be left out.
 fn key_apps(map: Map<'_>, top: Map<'_>, apps: &BTreeMap<AppName, App>, walk: &mut Walk<'_>) -> Vec<AppName> {
-    let wanted = Wanted { of: "`apps` of a hook key", example: "apps: [clinic]" };
+    let wanted = Wanted { of: Thing::Key("apps"), example: "apps: [clinic]" };
     let Some(node) = map.get("apps") else {
         if apps.len() > 1 {
-            walk.missing(map.spot, "apps", "a hook key", "apps: [clinic]");
+            walk.missing(map.spot, "apps", Thing::HookKey, "apps: [clinic]");
         }
         return apps.keys().cloned().collect();
     };
     let names = walk.parsed_list(node, wanted, MAX_NAMED, AppName::parse);
     let Value::List(list) = &node.value else { return names };
     if list.is_empty() {
-        walk.report(node.spot, &Problem::EmptyList { of: wanted.of.to_owned() });
+        walk.report(node.spot, shape::empty_list(wanted.of));
     }
     // An app with a mistake of its own is still an app.
     let Some(Node { value: Value::Map(declared), .. }) = top.get("apps") else { return names };
@@ -190,52 +197,54 @@ fn key_apps(map: Map<'_>, top: Map<'_>, apps: &BTreeMap<AppName, App>, walk: &mu
         let Some(text) = item.as_text().filter(|text| AppName::parse(text).is_ok()) else { continue };
         if declared.iter().all(|(key, _)| key.text != text) {
             let known: Vec<String> = declared.iter().map(|(key, _)| key.text.clone()).collect();
-            walk.report(item.spot, &unknown_app(text, known));
+            walk.report(item.spot, unknown_app(text, &known));
         }
     }
     names
 }
 
 /// A name that none of the known apps has.
-pub(super) fn unknown_app(name: &str, known: Vec<String>) -> Problem {
-    let meant = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-    Problem::UnknownApp { name: name.to_owned(), known, meant }
+pub(super) fn unknown_app(name: &str, known: &[String]) -> Problem {
+    of_config::unknown_app(name, known, nearest(name, known.iter().map(String::as_str)))
 }
+
+/// Why a text names no credential and no variable.
+const PLACE: BadId = BadId {
+    what: Phrase::new("the name of a credential or variable", "凭据或环境变量的名称"),
+    allowed: Phrase::new(
+        "A–Z a–z 0–9 _ and, of credentials, - and .",
+        "A–Z、a–z、0–9、_，凭据还可以有 - 和 .",
+    ),
+};
 
 /// Where a secret is. A secret in the file itself is refused, and not repeated.
 pub(super) fn secret(
     map: Map<'_>,
     owner: Spot,
-    of: &str,
+    of: Thing<'_>,
     folder: &Path,
     walk: &mut Walk<'_>,
 ) -> Option<SecretSource> {
     let example = "secret: { credential: clinic-secret }";
-    let wanted = Wanted { of: "`secret`", example };
+    let wanted = Wanted { of: Thing::Key("secret"), example };
     let Some(node) = map.get("secret") else {
         walk.missing(owner, "secret", of, example);
         return None;
     };
     if matches!(node.value, Value::Text(_)) {
-        walk.report(node.spot, &Problem::InlineSecret);
+        walk.report(node.spot, of_config::inline_secret());
         return None;
     }
-    let place = walk.map(node, wanted, SECRET, "`secret`")?;
+    let place = walk.map(node, wanted, SECRET)?;
     let mut known = place.entries().iter().filter(|(key, _)| SECRET.contains(&key.text.as_str()));
     let (Some((key, value)), None) = (known.next(), known.next()) else {
         if place.entries().len() > 1 || place.entries().is_empty() {
-            let problem = Problem::WrongShape {
-                of: "`secret`".to_owned(),
-                needs: "exactly one of `credential`, `file`, `env`",
-                found: "not one of them, or several",
-                example: example.to_owned(),
-                hint: None,
-            };
-            walk.report(node.spot, &problem);
+            let (needs, found) = (of_config::ONE_PLACE, of_config::NOT_ONE_PLACE);
+            walk.report(node.spot, shape::wrong_shape(wanted.of, needs, found, example, None));
         }
         return None;
     };
-    let text = walk.text(value, Wanted { of: &format!("`{}`", key.text), example })?;
+    let text = walk.text(value, Wanted { of: Thing::Key(&key.text), example })?;
     // The value may be the secret itself, so it is not repeated either.
     let is_name = text.len() <= 128
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
@@ -245,12 +254,7 @@ pub(super) fn secret(
         "credential" if is_name => Some(SecretSource::Credential(text.to_owned())),
         "env" if is_name && !text.contains(['-', '.']) => Some(SecretSource::Env(text.to_owned())),
         _ => {
-            let problem = Problem::BadName {
-                text: "this".to_owned(),
-                what: "the name of a credential or variable",
-                allowed: "A–Z a–z 0–9 _ and, of credentials, - and .",
-            };
-            walk.report(value.spot, &problem);
+            walk.report(value.spot, shape::bad_unshown_name(&PLACE));
             None
         }
     }
@@ -258,10 +262,14 @@ pub(super) fn secret(
 
 fn admin(node: Option<&Node>, folder: &Path, walk: &mut Walk<'_>) -> Admin {
     const DEFAULT: &str = "/run/tixing/admin.sock";
-    let wanted = Wanted { of: "`admin`", example: "admin: { socket: /run/tixing/admin.sock }" };
-    let map = node.and_then(|node| walk.map(node, wanted, ADMIN, "`admin`")).unwrap_or_else(Map::empty);
+    let wanted = Wanted { of: Thing::Key("admin"), example: "admin: { socket: /run/tixing/admin.sock }" };
+    let map = node.and_then(|node| walk.map(node, wanted, ADMIN)).unwrap_or_else(Map::empty);
     if let Some((key, _)) = map.entry("listen") {
-        walk.not_yet(key.spot, "listen", "delete it and use `socket`: the command line goes through it");
+        let instead = Phrase::new(
+            "delete it and use `socket`: the command line goes through it",
+            "请删掉，改用 `socket`：命令行通过它连接",
+        );
+        walk.not_yet(key.spot, "listen", instead);
     }
     Admin { socket: path(map, "socket", DEFAULT, folder, walk) }
 }

@@ -1,15 +1,17 @@
 //! What is wrong in a file, for the admin who wrote it and for programs that read `check --json`.
 //!
-//! A [`Diagnostic`] is complete: place, code, text, fix, and the line as it is written. It is made from a
-//! `Problem`, which holds the texts; nothing here knows YAML or what a rule is.
+//! A [`Diagnostic`] is complete: place, code, text and fix in both languages, and the line as it is written.
+//! It is made from a `Problem`, which holds the texts; nothing here knows YAML or what a rule is. Which
+//! language is read is decided by who prints.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::problem::{Problem, file};
 use super::source::{Source, Spot};
+use crate::domain::language::{Language, Said};
 
 /// The most diagnostics that one check lists; the last of them then says how many are left.
 pub const MAX_DIAGNOSTICS: usize = 10_000;
@@ -36,7 +38,8 @@ impl Severity {
 
 /// One thing that is wrong, where it is, and how to mend it.
 ///
-/// Its text form is several lines with a caret under the place. Secrets and openids are in none of its parts.
+/// Its text form, [`Self::text`], is several lines with a caret under the place; `Display` is the English one.
+/// Secrets and openids are in none of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
@@ -50,9 +53,9 @@ pub struct Diagnostic {
     /// The column in characters, from 1.
     pub column: u32,
     /// What is wrong, with the value seen and the values possible.
-    pub message: String,
+    pub message: Said,
     /// What to write instead.
-    pub help: String,
+    pub help: Said,
     /// The part of the line around the place, where it may be shown.
     pub source_line: Option<SourceLine>,
 }
@@ -70,36 +73,36 @@ pub struct SourceLine {
 
 impl Diagnostic {
     /// `problem` of `source` at `spot`.
-    pub(super) fn new(source: &Source, spot: Spot, problem: &Problem) -> Self {
+    pub(super) fn new(source: &Source, spot: Spot, problem: Problem) -> Self {
         Self {
-            severity: problem.severity(),
-            code: problem.code(),
+            severity: problem.severity,
+            code: problem.code,
             file: source.name().to_owned(),
             line: spot.line,
             column: spot.column,
-            message: problem.message(),
-            help: problem.help(),
+            message: problem.message,
+            help: problem.help,
             source_line: source.excerpt(spot),
         }
     }
 
     /// `problem` of something that has no lines to show: a folder, or a file that cannot be read.
-    pub(super) fn of_file(name: &str, problem: &Problem) -> Self {
+    pub(super) fn of_file(name: &str, problem: Problem) -> Self {
         Self {
-            severity: problem.severity(),
-            code: problem.code(),
+            severity: problem.severity,
+            code: problem.code,
             file: name.to_owned(),
             line: 1,
             column: 1,
-            message: problem.message(),
-            help: problem.help(),
+            message: problem.message,
+            help: problem.help,
             source_line: None,
         }
     }
 
     /// The object of `check --json`.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self, language: Language) -> serde_json::Value {
         /// Pinned: other programs read it.
         #[derive(Serialize)]
         struct Shape<'a> {
@@ -117,15 +120,38 @@ impl Diagnostic {
             file: &self.file,
             line: self.line,
             column: self.column,
-            message: &self.message,
-            help: &self.help,
+            message: self.message.to(language),
+            help: self.help.to(language),
         })
     }
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}[{}]: {}", self.severity.as_str(), self.code, self.message)?;
+impl Severity {
+    fn word(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Error | Self::Warning, Language::English) => self.as_str(),
+            (Self::Error, Language::Chinese) => "错误",
+            (Self::Warning, Language::Chinese) => "警告",
+        }
+    }
+}
+
+impl Diagnostic {
+    /// What a person reads: the message, the place, the line with a caret, and the fix.
+    #[must_use]
+    pub fn text(&self, language: Language) -> String {
+        let mut out = String::new();
+        self.write(&mut out, language).expect("a String takes all");
+        out
+    }
+
+    fn write(&self, f: &mut impl fmt::Write, language: Language) -> fmt::Result {
+        let (colon, help) = match language {
+            Language::English => (": ", "help: "),
+            Language::Chinese => ("：", "解决办法："),
+        };
+        let word = self.severity.word(language);
+        writeln!(f, "{word}[{}]{colon}{}", self.code, self.message.to(language))?;
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         writeln!(f, "{margin}--> {}:{}:{}", self.file, self.line, self.column)?;
@@ -136,7 +162,13 @@ impl fmt::Display for Diagnostic {
             let lead: String = line.text.chars().take(line.before).map(blank).collect();
             writeln!(f, "{margin} | {lead}{}", "^".repeat(carets.max(1)))?;
         }
-        write!(f, "{margin} = help: {}", self.help)
+        write!(f, "{margin} = {help}{}", self.help.to(language))
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Language::English)
     }
 }
 
@@ -165,17 +197,18 @@ impl Diagnostics {
     pub fn any_error(&self) -> bool {
         self.0.iter().any(|found| found.severity == Severity::Error)
     }
+
+    /// All of them as people read them, an empty line between two.
+    #[must_use]
+    pub fn text(&self, language: Language) -> String {
+        let texts: Vec<String> = self.0.iter().map(|found| found.text(language)).collect();
+        texts.join("\n\n")
+    }
 }
 
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, found) in self.0.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n\n")?;
-            }
-            write!(f, "{found}")?;
-        }
-        Ok(())
+        f.write_str(&self.text(Language::English))
     }
 }
 
@@ -215,9 +248,9 @@ impl Findings {
         }
         self.list.sort_by_key(|found| (rank.get(&found.file).copied(), found.line, found.column));
         if self.more > 0 {
-            let file = self.list.last().map_or_else(String::new, |last| last.file.clone());
-            let problem = Problem::TooManyFindings { more: self.more, errors: self.errors };
-            self.list.push(Diagnostic::of_file(&file, &problem));
+            let last = self.list.last().map_or_else(String::new, |last| last.file.clone());
+            let problem = file::too_many_findings(self.more, self.errors);
+            self.list.push(Diagnostic::of_file(&last, problem));
         }
         Diagnostics(self.list)
     }
@@ -225,27 +258,31 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::yaml;
     use super::*;
 
     #[test]
     fn the_caret_stands_under_wide_characters() {
         let source = Source::new("a.yaml", "值: 喝水 x\n".to_owned());
         let spot = Spot { line: 1, column: 7, length: 1 };
-        let shown = Diagnostic::new(&source, spot, &Problem::Tab).to_string();
+        let shown = Diagnostic::new(&source, spot, yaml::tab()).to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.get(1), Some(&" --> a.yaml:1:7"));
         assert_eq!(lines.get(3), Some(&"1 | 值: 喝水 x"));
         assert_eq!(lines.get(4), Some(&"  | \u{3000}  \u{3000}\u{3000} ^"));
+        let chinese = Diagnostic::new(&source, spot, yaml::tab()).text(Language::Chinese);
+        assert_eq!(chinese.lines().nth(4), lines.get(4).copied());
+        assert_eq!(chinese.lines().last(), Some("  = 解决办法：把它换成空格"));
     }
 
     #[test]
     fn the_list_is_bounded_and_says_so() {
         let mut findings = Findings::default();
         for _ in 0..MAX_DIAGNOSTICS + 5 {
-            findings.add(Diagnostic::of_file("a.yaml", &Problem::Tab));
+            findings.add(Diagnostic::of_file("a.yaml", yaml::tab()));
         }
         let list = findings.into_diagnostics().0;
         assert_eq!(list.len(), MAX_DIAGNOSTICS);
-        assert!(list.last().is_some_and(|last| last.message.contains('6')));
+        assert!(list.last().is_some_and(|last| last.message.en.contains('6')));
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::tests_support::{CONFIG_TEXT, check_texts, config_in, rule_text, write};
 use super::*;
+use crate::domain::language::Language;
 
 fn codes(diagnostics: &Diagnostics) -> Vec<&'static str> {
     diagnostics.0.iter().map(|found| found.code).collect()
@@ -79,7 +80,7 @@ fn two_rules_with_one_id_name_both_places() {
     ]);
     let found = &report.diagnostics.0[0];
     assert_eq!((found.code, found.line, found.column), ("duplicate_rule", 3, 3));
-    assert!(found.file.ends_with("b.yaml") && found.message.contains("a.yaml line 2"), "{found}");
+    assert!(found.file.ends_with("b.yaml") && found.message.en.contains("a.yaml line 2"), "{found}");
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn both_files_are_checked_in_one_go() {
 #[test]
 fn json_has_its_pinned_shape() {
     let report = check_texts(CONFIG_TEXT.as_bytes(), b"rule: {}\nrules: {}\n");
-    let json = report.to_json();
+    let json = report.to_json(Language::English);
     assert_eq!(json["ok"], false);
     let first = json["diagnostics"][0].as_object().expect("an object");
     let mut keys: Vec<&str> = first.keys().map(String::as_str).collect();
@@ -152,7 +153,7 @@ fn secrets_and_openids_are_not_repeated() {
     for line in inline {
         let config = CONFIG_TEXT.replace("secret: { credential: clinic-secret }", &line);
         let report = check_texts(config.as_bytes(), b"rules: {}\n");
-        let shown = format!("{}{}", report.diagnostics, report.to_json());
+        let shown = format!("{}{}", report.diagnostics, report.to_json(Language::English));
         assert!(!report.ok(), "{line}");
         assert!(!shown.contains("hunter2-hunter2") && !shown.contains("b2c3d4"), "{shown}");
     }
@@ -165,7 +166,7 @@ fn secrets_and_openids_are_not_repeated() {
     for list in openids {
         let schedule = format!("{}    to:\n      openids: {list}\n", rule_text("one"));
         let report = check_texts(CONFIG_TEXT.as_bytes(), schedule.as_bytes());
-        let shown = format!("{}{}", report.diagnostics, report.to_json());
+        let shown = format!("{}{}", report.diagnostics, report.to_json(Language::English));
         assert!(!report.ok() && !shown.contains("SECRET"), "{shown}");
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
-use super::problem::Problem;
+use super::problem::file;
 use super::{Loaded, LoadedRules, digest, load_folder};
 use crate::domain::config::Config;
 
@@ -47,8 +47,8 @@ pub fn save(dir: &Path, config: &str, sources: &[(String, String)]) -> io::Resul
     let schedules = folder.join(SCHEDULES);
     fs::create_dir_all(&schedules)?;
     write(&folder.join(CONFIG), config)?;
-    for (file, text) in sources {
-        write(&schedules.join(plain_name(file)?), text)?;
+    for (name, text) in sources {
+        write(&schedules.join(plain_name(name)?), text)?;
     }
     for made in [&schedules, &folder, &dir.to_path_buf()] {
         sync(made)?;
@@ -86,7 +86,7 @@ pub fn load(dir: &Path, config: &Config) -> Result<Option<Loaded<LoadedRules>>, 
         Ok(Some(loaded))
     } else {
         let shown = folder.display().to_string();
-        Err(Diagnostics(vec![Diagnostic::of_file(&shown, &Problem::KeptCopyDamaged)]))
+        Err(Diagnostics(vec![Diagnostic::of_file(&shown, file::kept_copy_damaged())]))
     }
 }
 

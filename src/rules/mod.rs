@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::domain::config::{Config, RuleSet};
+use crate::domain::language::{Language, Said};
 
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, SourceLine};
 pub use problem::CODES;
@@ -41,7 +42,7 @@ pub use source::MAX_FILE_BYTES;
 pub use yaml::{MAX_DEPTH, MAX_VALUES};
 
 use diagnostic::Findings;
-use problem::Problem;
+use problem::{Problem, file, shape};
 use schedule_file::{Gathered, Trust};
 use source::{Source, Spot};
 use walk::Walk;
@@ -87,8 +88,9 @@ impl Report {
 
     /// The object of `check --json`.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        let list: Vec<serde_json::Value> = self.diagnostics.0.iter().map(Diagnostic::to_json).collect();
+    pub fn to_json(&self, language: Language) -> serde_json::Value {
+        let found = self.diagnostics.0.iter();
+        let list: Vec<serde_json::Value> = found.map(|found| found.to_json(language)).collect();
         serde_json::json!({ "ok": self.ok(), "diagnostics": list })
     }
 }
@@ -146,8 +148,7 @@ fn read_config(path: &Path, found: &mut Findings) -> Option<(Config, Trust)> {
     let source = read_source(path, &name, found)?;
     let Some(root) = yaml::parse(&source, found) else {
         if found.n_errors() == 0 {
-            let needs = "at least `apps:`; tixing.example.yaml shows how";
-            found.add(Diagnostic::new(&source, Spot::START, &Problem::EmptyFile { needs }));
+            found.add(Diagnostic::new(&source, Spot::START, file::empty_config()));
         }
         return None;
     };
@@ -160,7 +161,7 @@ fn read_source(path: &Path, name: &str, found: &mut Findings) -> Option<Source> 
     let bytes = match source::read(path) {
         Ok(bytes) => bytes,
         Err(problem) => {
-            found.add(Diagnostic::of_file(name, &problem));
+            found.add(Diagnostic::of_file(name, problem));
             return None;
         }
     };
@@ -168,7 +169,7 @@ fn read_source(path: &Path, name: &str, found: &mut Findings) -> Option<Source> 
         Ok(source) => Some(source),
         Err(bad) => {
             let (source, spot, problem) = *bad;
-            found.add(Diagnostic::new(&source, spot, &problem));
+            found.add(Diagnostic::new(&source, spot, problem));
             None
         }
     }
@@ -185,8 +186,7 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
                 schedule_file::read(&root, config, trust, &mut gathered, &mut walk);
             }
             None if found.n_errors() == n_errors => {
-                let problem = Problem::EmptyFile { needs: "" };
-                found.add(Diagnostic::new(&source, Spot::START, &problem));
+                found.add(Diagnostic::new(&source, Spot::START, file::empty_file()));
             }
             None => {}
         }
@@ -194,7 +194,7 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
     }
     let set = gathered.set;
     if set.rules.is_empty() && set.disabled.is_empty() && found.n_errors() == 0 {
-        found.add(Diagnostic::of_file(&folder.display().to_string(), &Problem::NoRules));
+        found.add(Diagnostic::of_file(&folder.display().to_string(), file::no_rules()));
     }
     let digest = digest(&sources);
     Some(LoadedRules { set, sources, digest })
@@ -204,15 +204,15 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
 fn read_sources(folder: &Path, found: &mut Findings) -> Option<Vec<(String, Source)>> {
     let mut sources = Vec::new();
     let mut n_bytes = 0;
-    for file in list_folder(folder, found)? {
-        let name = file.display().to_string();
-        let Some(source) = read_source(&file, &name, found) else { continue };
+    for path in list_folder(folder, found)? {
+        let name = path.display().to_string();
+        let Some(source) = read_source(&path, &name, found) else { continue };
         n_bytes += source.text().len();
         if n_bytes > MAX_FOLDER_BYTES {
-            found.add(Diagnostic::of_file(&name, &Problem::FolderTooLarge { max: MAX_FOLDER_BYTES }));
+            found.add(Diagnostic::of_file(&name, file::folder_too_large(MAX_FOLDER_BYTES)));
             return None;
         }
-        let short = file.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
+        let short = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
         sources.push((short, source));
     }
     Some(sources)
@@ -221,22 +221,18 @@ fn read_sources(folder: &Path, found: &mut Findings) -> Option<Vec<(String, Sour
 /// The schedule files of a folder, in the order of their names.
 fn list_folder(folder: &Path, found: &mut Findings) -> Option<Vec<PathBuf>> {
     let name = folder.display().to_string();
-    let unreadable = |error: &std::io::Error| {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            Problem::NoFolder
-        } else {
-            Problem::Unreadable { cause: error.to_string() }
-        }
+    let unreadable = |error: &std::io::Error| -> Problem {
+        if error.kind() == std::io::ErrorKind::NotFound { file::no_folder() } else { file::unreadable(error) }
     };
     let entries = std::fs::read_dir(folder)
-        .map_err(|error| found.add(Diagnostic::of_file(&name, &unreadable(&error))))
+        .map_err(|error| found.add(Diagnostic::of_file(&name, unreadable(&error))))
         .ok()?;
     let mut files = Vec::new();
     for entry in entries {
         let path = match entry {
             Ok(entry) => entry.path(),
             Err(error) => {
-                found.add(Diagnostic::of_file(&name, &unreadable(&error)));
+                found.add(Diagnostic::of_file(&name, unreadable(&error)));
                 return None;
             }
         };
@@ -250,20 +246,20 @@ fn list_folder(folder: &Path, found: &mut Findings) -> Option<Vec<PathBuf>> {
             Some((_, "yaml")) => files.push(path),
             Some((stem, "yml" | "YAML" | "YML")) => {
                 let instead = format!("{stem}.yaml");
-                found.add(Diagnostic::of_file(&shown, &Problem::IgnoredFile { instead }));
+                found.add(Diagnostic::of_file(&shown, file::ignored_file(&instead)));
             }
             Some(_) | None => {
                 if file_name == "calendars" && path.is_dir() {
-                    let problem = Problem::NotYet {
-                        key: "calendars".to_owned(),
-                        instead: "move the folder away; list due times in `at` if holidays matter".to_owned(),
-                    };
-                    found.add(Diagnostic::of_file(&shown, &problem));
+                    let instead = Said::new(
+                        "move the folder away; list due times in `at` if holidays matter",
+                        "把这个文件夹移走；要避开节假日，可用 `at` 逐个列出时间",
+                    );
+                    found.add(Diagnostic::of_file(&shown, shape::not_yet("calendars", instead)));
                 }
             }
         }
         if files.len() > MAX_FILES {
-            found.add(Diagnostic::of_file(&name, &Problem::TooManyFiles { max: MAX_FILES }));
+            found.add(Diagnostic::of_file(&name, file::too_many_files(MAX_FILES)));
             return None;
         }
     }

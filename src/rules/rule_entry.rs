@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::audience_entry;
 use super::names::nearest;
-use super::problem::Problem;
+use super::problem::shape::{self, Thing};
+use super::problem::{Problem, rule};
 use super::schedule_file::{Trust, named_app, zone};
 use super::values;
 use super::walk::{Map, Walk, Wanted};
@@ -16,6 +17,7 @@ use super::when_entry;
 use super::yaml::{Key, Node, Value};
 use crate::domain::config::{App, Config};
 use crate::domain::id::{AppName, RuleId, TemplateId, TemplateName};
+use crate::domain::language::{Phrase, Said};
 use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::When;
@@ -35,14 +37,47 @@ const RULE: &[&str] = &[
 ];
 
 /// Keys whose effect comes with a later version, and what to do until then.
-const NOT_YET: &[(&str, &str)] = &[
-    ("quiet", "delete it, and choose due times outside the night"),
-    ("spread", "delete it; `limits` of the app hold the rate down"),
-    ("priority", "delete it; the earlier due time goes first"),
-    ("if_late", "delete it; it belongs to appointments, which come with it"),
-    ("on_doubt", "delete it; a send in doubt is held and never sent again"),
-    ("canary", "delete it; try the rule with `to: { openids: [ … ] }` first"),
-    ("was", "delete it, and keep the old id: a new id is a new rule"),
+const NOT_YET: &[(&str, Phrase)] = &[
+    (
+        "quiet",
+        Phrase::new("delete it, and choose due times outside the night", "请删掉；把时间安排在夜间以外"),
+    ),
+    (
+        "spread",
+        Phrase::new(
+            "delete it; `limits` of the app hold the rate down",
+            "请删掉；发送速度由应用的 `limits` 控制",
+        ),
+    ),
+    ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
+    (
+        "if_late",
+        Phrase::new(
+            "delete it; it belongs to appointments, which come later",
+            "请删掉；它属于预约功能，以后才有",
+        ),
+    ),
+    (
+        "on_doubt",
+        Phrase::new(
+            "delete it; a send in doubt is held and never sent again",
+            "请删掉；结果不明的发送会先搁置，不会重发",
+        ),
+    ),
+    (
+        "canary",
+        Phrase::new(
+            "delete it; try the rule with `to: { openids: [ … ] }` first",
+            "请删掉；可先用 `to: { openids: [ … ] }` 试发",
+        ),
+    ),
+    (
+        "was",
+        Phrase::new(
+            "delete it, and keep the old id: a new id is a new rule",
+            "请删掉，并沿用原来的 id：换了 id 就是另一条规则",
+        ),
+    ),
 ];
 
 /// What a rule takes from its file and from the configuration.
@@ -73,12 +108,12 @@ pub(super) struct Entry {
 /// Reads one rule; `None` when it has a mistake that keeps it from being made.
 pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut Walk<'_>) -> Option<Entry> {
     let id = walk.name(&key.text, key.spot, RuleId::parse);
-    let of = format!("the rule `{}`", key.text);
+    let of = Thing::Rule(&key.text);
     let example = "drink-water: { template: habit, when: { cron: \"0 10 * * *\" }, data: … }";
-    let map = walk.map(node, Wanted { of: &of, example }, RULE, "a rule")?;
+    let map = walk.map(node, Wanted { of, example }, RULE)?;
     for (name, instead) in NOT_YET {
         if let Some((key, _)) = map.entry(name) {
-            walk.not_yet(key.spot, name, instead);
+            walk.not_yet(key.spot, name, *instead);
         }
     }
     let app = match map.get("app") {
@@ -89,11 +124,11 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let template = template(map, key, app, around.trust, walk);
     let when = map.get("when").and_then(|node| when_entry::read(node, walk));
     if map.get("when").is_none() {
-        walk.missing(key.spot, "when", &of, "when: { cron: \"0 10 * * MON-FRI\" }");
+        walk.missing(key.spot, "when", of, "when: { cron: \"0 10 * * MON-FRI\" }");
     }
     let data = data(map, key, template, walk);
     let page = map.get("page").and_then(|node| {
-        let wanted = Wanted { of: "`page`", example: "page: \"pages/index/index\"" };
+        let wanted = Wanted { of: Thing::Key("page"), example: "page: \"pages/index/index\"" };
         walk.text(node, wanted).map(str::to_owned)
     });
     let (audience, condition) =
@@ -157,23 +192,21 @@ fn template<'c>(
     walk: &mut Walk<'_>,
 ) -> Option<&'c Template> {
     let Some(node) = map.get("template") else {
-        walk.missing(key.spot, "template", &format!("the rule `{}`", key.text), "template: habit");
+        walk.missing(key.spot, "template", Thing::Rule(&key.text), "template: habit");
         return None;
     };
-    let text = walk.text(node, Wanted { of: "`template`", example: "template: habit" })?;
+    let text = walk.text(node, Wanted { of: Thing::Key("template"), example: "template: habit" })?;
     let RuleApp::Known(app) = app else { return None };
     let named = TemplateName::parse(text).ok().and_then(|name| app.templates.get(&name));
     if named.is_none() && trust == Trust::Whole {
         let by_id = app.templates.values().find(|template| template.id.as_str() == text);
         let known: Vec<String> = app.templates.keys().map(ToString::to_string).collect();
-        let meant = nearest(text, known.iter().map(String::as_str)).map(str::to_owned);
+        let meant = nearest(text, known.iter().map(String::as_str));
         let problem = match by_id {
-            Some(template) => Problem::TemplateById { name: template.name.to_string() },
-            None => {
-                Problem::UnknownTemplate { name: text.to_owned(), app: app.name.to_string(), known, meant }
-            }
+            Some(template) => rule::template_by_id(template.name.as_str()),
+            None => rule::unknown_template(text, app.name.as_str(), &known, meant),
         };
-        walk.report(node.spot, &problem);
+        walk.report(node.spot, problem);
     }
     named
 }
@@ -184,30 +217,24 @@ fn data(
     template: Option<&Template>,
     walk: &mut Walk<'_>,
 ) -> BTreeMap<FieldKey, String> {
-    let wanted = Wanted { of: "`data`", example: "data: { thing1: \"喝水时间到\" }" };
+    let wanted = Wanted { of: Thing::Key("data"), example: "data: { thing1: \"喝水时间到\" }" };
     let mut data = BTreeMap::new();
     let Some((data_key, node)) = map.entry("data") else {
-        walk.missing(
-            key.spot,
-            "data",
-            &format!("the rule `{}`", key.text),
-            "data: { thing1: \"喝水时间到\" }",
-        );
+        walk.missing(key.spot, "data", Thing::Rule(&key.text), "data: { thing1: \"喝水时间到\" }");
         return data;
     };
     let Some(texts) = walk.names(node, wanted) else { return data };
     let fields = template.and_then(|template| Some((template.name.as_str(), template.fields.as_ref()?)));
     for (key, node) in texts.entries() {
-        let of = format!("the text of `{}`", key.text);
-        let text = walk.text(node, Wanted { of: &of, example: "thing1: \"喝水时间到\"" });
+        let of = Thing::Text(&key.text);
+        let text = walk.text(node, Wanted { of, example: "thing1: \"喝水时间到\"" });
         let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else { continue };
         if let Some((template, fields)) = fields.filter(|(_, fields)| !fields.contains(&field)) {
             let fields: Vec<String> = fields.iter().map(|field| field.as_str().to_owned()).collect();
-            let meant = nearest(&key.text, fields.iter().map(String::as_str)).map(str::to_owned);
-            let (key_text, template) = (key.text.clone(), template.to_owned());
-            walk.report(key.spot, &Problem::UnknownField { key: key_text, template, fields, meant });
+            let meant = nearest(&key.text, fields.iter().map(String::as_str));
+            walk.report(key.spot, rule::unknown_field(&key.text, template, &fields, meant));
         }
-        if let Some(text) = text.filter(|text| is_short(text, &of, node, walk)) {
+        if let Some(text) = text.filter(|text| is_short(text, of, node, walk)) {
             data.insert(field, text.to_owned());
         }
     }
@@ -215,34 +242,35 @@ fn data(
         fields.into_iter().flat_map(|(name, fields)| fields.iter().map(move |f| (name, f)))
     {
         if texts.get(field.as_str()).is_none() {
-            let (key, template) = (field.as_str().to_owned(), template.to_owned());
-            walk.report(data_key.spot, &Problem::MissingField { key, template });
+            walk.report(data_key.spot, rule::missing_field(field.as_str(), template));
         }
     }
     if texts.entries().is_empty() && fields.is_none() {
-        walk.report(node.spot, &Problem::EmptyList { of: "`data`".to_owned() });
+        walk.report(node.spot, shape::empty_list(Thing::Key("data")));
     }
     data
 }
 
-fn is_short(text: &str, of: &str, node: &Node, walk: &mut Walk<'_>) -> bool {
+fn is_short(text: &str, of: Thing<'_>, node: &Node, walk: &mut Walk<'_>) -> bool {
     let short = text.chars().count() <= MAX_TEXT;
     if !short {
-        let allowed = format!("texts of at most {MAX_TEXT} characters");
-        let problem = Problem::BadValue { of: of.to_owned(), value: text.to_owned(), allowed, meant: None };
-        walk.report(node.spot, &problem);
+        let allowed = Said::new(
+            format!("texts of at most {MAX_TEXT} characters"),
+            format!("最多 {MAX_TEXT} 个字符的文本"),
+        );
+        walk.report(node.spot, shape::bad_value(of, text, &allowed, None));
     }
     short
 }
 
 fn grace(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
-    let text = walk.text(node, Wanted { of: "`grace`", example: "grace: 30m" })?.to_owned();
-    let problem = match values::duration(&text) {
+    let text = walk.text(node, Wanted { of: Thing::Key("grace"), example: "grace: 30m" })?;
+    let problem = match values::duration(text) {
         Ok(grace) if grace >= MIN_GRACE => return Some(grace),
-        Ok(_) => Problem::GraceTooShort { text },
-        Err(why) => Problem::BadDuration { of: "`grace`".to_owned(), text, why },
+        Ok(_) => rule::grace_too_short(text),
+        Err(why) => rule::bad_duration(Thing::Key("grace"), text, why),
     };
-    walk.report(node.spot, &problem);
+    walk.report(node.spot, problem);
     None
 }
 
@@ -253,8 +281,8 @@ fn missed(map: Map<'_>, walk: &mut Walk<'_>) -> MissedPolicy {
     let missed = map.get("missed").and_then(|node| walk.one_of(node, "missed", &words));
     let missed = missed.unwrap_or(MissedPolicy::Latest);
     if let (Some((key, _)), MissedPolicy::Latest | MissedPolicy::Skip) = (map.entry("max"), missed) {
-        let why = "it counts only with `missed: all`";
-        walk.report(key.spot, &Problem::NoEffect { key: "max", why });
+        let why = Phrase::new("it counts only with `missed: all`", "只有写了 `missed: all` 才有用");
+        walk.report(key.spot, shape::no_effect("max", why));
     }
     missed
 }
@@ -264,7 +292,7 @@ fn overflow(
     data: &BTreeMap<FieldKey, String>,
     walk: &mut Walk<'_>,
 ) -> BTreeMap<FieldKey, Overflow> {
-    let wanted = Wanted { of: "`overflow`", example: "overflow: { thing1: fail }" };
+    let wanted = Wanted { of: Thing::Key("overflow"), example: "overflow: { thing1: fail }" };
     let mut overflow = BTreeMap::new();
     let Some(map) = walk.names(node, wanted) else { return overflow };
     let words = [("fail", Overflow::Fail), ("cut", Overflow::Cut)];
@@ -273,10 +301,12 @@ fn overflow(
         let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else { continue };
         if !data.contains_key(&field) {
             let fields: Vec<String> = data.keys().map(|field| field.as_str().to_owned()).collect();
-            let meant = nearest(&key.text, fields.iter().map(String::as_str)).map(str::to_owned);
-            let (of, value) = ("`overflow`".to_owned(), key.text.clone());
-            let allowed = format!("keys of `data`: {}", fields.join(", "));
-            walk.report(key.spot, &Problem::BadValue { of, value, allowed, meant });
+            let meant = nearest(&key.text, fields.iter().map(String::as_str));
+            let allowed = Said::new(
+                format!("keys of `data`: {}", fields.join(", ")),
+                format!("`data` 里的字段：{}", fields.join("、")),
+            );
+            walk.report(key.spot, shape::bad_value(wanted.of, &key.text, &allowed, meant));
         }
         if let Some(choice) = choice {
             overflow.insert(field, choice);
@@ -298,23 +328,18 @@ fn check_texts(rule: &Rule, map: Map<'_>, condition: Option<&Node>, walk: &mut W
     };
     let mut report = |error: RenderError, problem: fn(RenderError) -> Problem| {
         let spot = place(&error.key).map_or(map.spot, |node| node.spot_in(error.offset));
-        walk.report(spot, &problem(error));
+        walk.report(spot, problem(error));
     };
-    let text = |error: RenderError| match error.key.as_str() {
-        "page" => Problem::BadPage { message: error.message, help: error.help },
-        key => Problem::BadExpression {
-            of: if key == "where" { "`where`".to_owned() } else { format!("the text of `{key}`") },
-            message: error.message,
-            help: error.help,
-        },
+    let text = |RenderError { key, message, help, offset: _ }: RenderError| match &*key {
+        "page" => rule::bad_page(&message, help),
+        "where" => rule::bad_expression(Thing::Key("where"), &message, help),
+        field => rule::bad_expression(Thing::Text(field), &message, help),
     };
     match Compiled::new(rule) {
         Ok(compiled) => {
             for error in compiled.constant_misfits() {
-                report(error, |RenderError { key, message, help, .. }| Problem::DoesNotFit {
-                    key,
-                    message,
-                    help,
+                report(error, |RenderError { key, message, help, offset: _ }| {
+                    rule::does_not_fit(&key, &message, help)
                 });
             }
         }
@@ -331,8 +356,7 @@ fn check_texts(rule: &Rule, map: Map<'_>, condition: Option<&Node>, walk: &mut W
             fields::check(field.kind(), text.trim()),
             place(field.as_str()),
         ) {
-            let key = field.as_str().to_owned();
-            walk.report(node.spot, &Problem::AlwaysCut { key, allowed });
+            walk.report(node.spot, rule::always_cut(field.as_str(), allowed));
         }
     }
 }

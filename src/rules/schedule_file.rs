@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::config_file::unknown_app;
-use super::problem::Problem;
+use super::problem::shape::Thing;
+use super::problem::{config as of_config, file, rule};
 use super::rule_entry::{self, RuleApp, Surroundings};
 use super::source::Spot;
 use super::values;
@@ -15,6 +16,7 @@ use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::config::{App, Config, RuleSet};
 use crate::domain::id::AppName;
+use crate::domain::language::Phrase;
 use crate::domain::zone::Zone;
 
 /// The most rules of all files.
@@ -41,8 +43,8 @@ pub(super) struct Gathered {
 
 /// Reads the tree of one schedule file into `gathered`.
 pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Gathered, walk: &mut Walk<'_>) {
-    let wanted = Wanted { of: "a schedule file", example: "rules:" };
-    let Some(top) = walk.map(root, wanted, TOP, "a schedule file") else { return };
+    let wanted = Wanted { of: Thing::ScheduleFile, example: "rules:" };
+    let Some(top) = walk.map(root, wanted, TOP) else { return };
     let app = match top.get("app") {
         Some(node) => named_app(node, config, trust, walk),
         None => only_app(config, trust),
@@ -50,31 +52,31 @@ pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Ga
     let zone = top.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(config.zone);
     let mut around = Surroundings { config, trust, app, zone };
     let Some(node) = top.get("rules") else {
-        return walk.missing(Spot::START, "rules", "a schedule file", "rules:");
+        return walk.missing(Spot::START, "rules", Thing::ScheduleFile, "rules:");
     };
     if matches!(node.value, Value::Nothing) {
         return;
     }
-    let Some(rules) = walk.names(node, Wanted { of: "`rules`", example: "rules:" }) else { return };
+    let Some(rules) = walk.names(node, Wanted { of: Thing::Key("rules"), example: "rules:" }) else { return };
     read_rules(rules, &mut around, gathered, walk);
 }
 
 fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gathered, walk: &mut Walk<'_>) {
     for (key, node) in rules.entries() {
         if gathered.first.len() >= MAX_RULES {
-            return walk.report(key.spot, &Problem::TooManyRules { max: MAX_RULES });
+            return walk.report(key.spot, file::too_many_rules(MAX_RULES));
         }
         let here = (walk.source.name().to_owned(), key.spot.line);
         let first = gathered.first.entry(key.text.clone()).or_insert_with(|| here.clone()).clone();
         if first != here {
             let (first, first_line) = first;
-            walk.report(key.spot, &Problem::DuplicateRule { id: key.text.clone(), first, first_line });
+            walk.report(key.spot, rule::duplicate_rule(&key.text, &first, first_line));
         }
         if let RuleApp::NotSaid = around.app
             && !says_app(node)
         {
-            let known = around.config.apps.keys().map(ToString::to_string).collect();
-            walk.report(key.spot, &Problem::AppNeeded { known });
+            let known: Vec<String> = around.config.apps.keys().map(ToString::to_string).collect();
+            walk.report(key.spot, of_config::app_needed(&known));
             // Once for a file is enough.
             around.app = RuleApp::Unknown;
         }
@@ -111,15 +113,15 @@ pub(super) fn named_app<'c>(
     trust: Trust,
     walk: &mut Walk<'_>,
 ) -> RuleApp<'c> {
-    let Some(text) = walk.text(node, Wanted { of: "`app`", example: "app: clinic" }) else {
+    let Some(text) = walk.text(node, Wanted { of: Thing::Key("app"), example: "app: clinic" }) else {
         return RuleApp::Unknown;
     };
     let app: Option<&App> = AppName::parse(text).ok().and_then(|name| config.apps.get(&name));
     match (app, trust) {
         (Some(app), _) => RuleApp::Known(app),
         (None, Trust::Whole) => {
-            let known = config.apps.keys().map(ToString::to_string).collect();
-            walk.report(node.spot, &unknown_app(text, known));
+            let known: Vec<String> = config.apps.keys().map(ToString::to_string).collect();
+            walk.report(node.spot, unknown_app(text, &known));
             RuleApp::Unknown
         }
         (None, Trust::Partial) => RuleApp::Unknown,
@@ -128,15 +130,17 @@ pub(super) fn named_app<'c>(
 
 /// The zone that a file or a rule names.
 pub(super) fn zone(node: &Node, walk: &mut Walk<'_>) -> Option<Zone> {
-    let text = walk.text(node, Wanted { of: "`timezone`", example: "timezone: Asia/Shanghai" })?;
+    let text = walk.text(node, Wanted { of: Thing::Key("timezone"), example: "timezone: Asia/Shanghai" })?;
     if text == "recipient" {
-        walk.not_yet(node.spot, "timezone: recipient", "name one zone, such as `Asia/Shanghai`");
+        let instead =
+            Phrase::new("name one zone, such as `Asia/Shanghai`", "写一个固定的时区，例如 `Asia/Shanghai`");
+        walk.not_yet(node.spot, "timezone: recipient", instead);
         return None;
     }
     match values::zone(text) {
         Ok(zone) => Some(zone),
         Err(meant) => {
-            walk.report(node.spot, &Problem::UnknownZone { name: text.to_owned(), meant });
+            walk.report(node.spot, rule::unknown_zone(text, meant.as_deref()));
             None
         }
     }

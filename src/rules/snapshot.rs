@@ -35,7 +35,7 @@ pub enum SnapshotError {
 
 impl From<BadId> for SnapshotError {
     fn from(bad: BadId) -> Self {
-        Self::Value(bad.what)
+        Self::Value(bad.what.en)
     }
 }
 

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::diagnostic::SourceLine;
-use super::problem::Problem;
+use super::problem::{Problem, file};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -73,7 +73,7 @@ impl Source {
                 let good = error.utf8_error().valid_up_to();
                 let source = Self::new(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
                 let spot = source.spot_of(good);
-                return Err(Box::new((source, spot, Problem::NotUtf8)));
+                return Err(Box::new((source, spot, file::not_utf8())));
             }
         };
         let control = |c: &(usize, char)| c.1.is_control() && !matches!(c.1, '\t' | '\n' | '\r');
@@ -81,7 +81,7 @@ impl Source {
         match found {
             Some((at, c)) => {
                 let spot = source.spot_of(at);
-                Err(Box::new((source, spot, Problem::ControlCharacter { code: u32::from(c) })))
+                Err(Box::new((source, spot, file::control_character(u32::from(c)))))
             }
             None => Ok(source),
         }
@@ -205,17 +205,16 @@ pub(super) fn masked(text: &str) -> String {
 /// # Errors
 /// The problem, without a place: there is no line to show.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    let unreadable = |error: &std::io::Error| Problem::Unreadable { cause: error.to_string() };
-    let meta = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+    let meta = std::fs::metadata(path).map_err(|error| file::unreadable(&error))?;
     if !meta.is_file() {
-        return Err(Problem::Unreadable { cause: "it is no regular file".to_owned() });
+        return Err(file::no_file());
     }
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| unreadable(&error))?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    let opened = File::open(path).map_err(|error| file::unreadable(&error))?;
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| file::unreadable(&error))?;
     let n_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if n_bytes > MAX_FILE_BYTES {
-        return Err(Problem::FileTooLarge { bytes: meta.len().max(n_bytes) });
+        return Err(file::file_too_large(meta.len().max(n_bytes)));
     }
     Ok(bytes)
 }

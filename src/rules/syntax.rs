@@ -5,9 +5,11 @@
 
 use serde_saphyr::granit_parser::{ErrorKind, ScanError};
 
-use super::problem::{Hint, Problem, Unquoted};
+use super::problem::Problem;
+use super::problem::yaml::{self, Hint, Unquoted};
 use super::source::{Source, Spot};
 use super::yaml::MAX_DEPTH;
+use crate::domain::language::{Phrase, Said};
 
 /// The problem, and its place where that is better known than to the parser.
 pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, Problem) {
@@ -18,7 +20,7 @@ pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, 
     }
     let kind = error.kind();
     if matches!(kind, ErrorKind::RecursionLimitExceeded) {
-        return (spot, Problem::TooDeep { max: MAX_DEPTH });
+        return (spot, yaml::too_deep(MAX_DEPTH));
     }
     let tab = matches!(
         kind,
@@ -31,11 +33,11 @@ pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, 
     if tab {
         // The parser stops at the end of the line before.
         let below = [spot.line, spot.line + 1].into_iter().find_map(|line| from_line(source, line));
-        return below.unwrap_or((spot, Problem::Tab));
+        return below.unwrap_or((spot, yaml::tab()));
     }
     let typed = lines.into_iter().flatten().find_map(|line| full_width(source.line(line)));
     let hint = typed.or_else(|| hint(source, spot, kind));
-    (spot, Problem::Syntax { what: error.info().clone(), hint })
+    (spot, yaml::syntax(&in_words(kind), hint))
 }
 
 /// A value that cannot begin as it does, or a tab in front.
@@ -52,18 +54,18 @@ fn from_line(source: &Source, line: u32) -> Option<(Spot, Problem)> {
     if text.contains("{{") || text.contains("{%") {
         let expression = text.split_once(": ").map_or(text, |(_, value)| value).trim();
         if expression.starts_with("{{") || expression.starts_with("{%") {
-            return Some((place(expression), Problem::Unquoted(Unquoted::Expression)));
+            return Some((place(expression), yaml::unquoted(Unquoted::Expression)));
         }
     }
     let cron = text.rsplit_once("cron: ").map(|(_, cron)| cron.trim());
     if let Some(cron) = cron.filter(|cron| cron.starts_with('*')) {
-        return Some((place(cron), Problem::Unquoted(Unquoted::Cron)));
+        return Some((place(cron), yaml::unquoted(Unquoted::Cron)));
     }
     if let Some(mark) = value.chars().next().filter(|c| matches!(c, '@' | '`' | '%')) {
-        return Some((place(value), Problem::Unquoted(Unquoted::Mark(mark))));
+        return Some((place(value), yaml::unquoted(Unquoted::Mark(mark))));
     }
     let lead = text.chars().take_while(|c| c.is_whitespace()).any(|c| c == '\t');
-    lead.then(|| (place("\t"), Problem::Tab))
+    lead.then(|| (place("\t"), yaml::tab()))
 }
 
 /// The first character of the Chinese keyboard that stands outside of quotes.
@@ -115,7 +117,9 @@ fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
     );
     let line = source.line(spot.line);
     let glued = line.split_once(':').is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(' '));
-    if quote {
+    if matches!(kind, ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape) {
+        Some(Hint::Backslash)
+    } else if quote {
         Some(Hint::CloseQuote)
     } else if bracket {
         Some(Hint::CloseBracket)
@@ -126,4 +130,70 @@ fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
     } else {
         None
     }
+}
+
+/// What the parser says, in words of the file; a sentence that is not known here stays as it is.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the parser has many, and later ones may come")]
+fn in_words(kind: &ErrorKind) -> Said {
+    use ErrorKind as E;
+    let phrase = match kind {
+        E::UnexpectedEof
+        | E::UnexpectedEofBlockMapping
+        | E::UnexpectedEofBlockSequence
+        | E::UnexpectedEofFlowMapping
+        | E::UnexpectedEofFlowSequence
+        | E::UnexpectedEofImplicitFlowMapping => Phrase::new("it ends in the middle", "文件没有写完就结束了"),
+        E::ExpectedNodeContent => Phrase::new("a value is expected here", "这里应该有一个值"),
+        E::ExpectedBlockMappingKey => Phrase::new("a key is expected here", "这里应该是一个键"),
+        E::ExpectedFlowMappingSeparator => {
+            Phrase::new("`,` or `}` is expected here", "这里应该是 `,` 或 `}`")
+        }
+        E::ExpectedFlowSequenceSeparator => {
+            Phrase::new("`,` or `]` is expected here", "这里应该是 `,` 或 `]`")
+        }
+        E::ExpectedBlockSequenceEntry => Phrase::new("`- ` is expected here", "这里应该是 `- `"),
+        E::SimpleKeyExpected | E::InvalidSimpleKey => {
+            Phrase::new("a key is not followed by `: `", "键的后面缺少冒号和空格 `: `")
+        }
+        E::InvalidIndentation => Phrase::new("the line begins in a wrong column", "这一行的缩进不对"),
+        E::CommentNotSeparated | E::CommentInterceptedScalar => Phrase::new(
+            "a comment needs a space before `#`, and cannot stand within a text",
+            "注释的 `#` 前面要有空格，也不能放在文本中间",
+        ),
+        E::ExpectedWhitespace => Phrase::new("a space is missing here", "这里缺少空格"),
+        E::MisplacedFlowCollectionEnd | E::MismatchedFlowCollectionEnd { .. } => {
+            Phrase::new("this bracket closes none of its kind", "这个括号没有与它配对的左括号")
+        }
+        E::UnclosedFlowCollection { .. } => Phrase::new("a bracket is not closed", "括号没有闭合"),
+        E::BlockEntryInFlowCollection
+        | E::BlockSequenceEntryNotAllowed
+        | E::InvalidBlockEntryWhitespace
+        | E::PlainScalarStartsWithDashFlowIndicator => Phrase::new("`-` cannot stand here", "这里不能用 `-`"),
+        E::ZeroBlockScalarIndent | E::InvalidBlockScalarHeader | E::InvalidBlockScalarIndent => Phrase::new(
+            "the text block after `|` or `>` is written wrongly",
+            "`|` 或 `>` 后面的文本块写得不对",
+        ),
+        E::UnclosedQuotedScalar | E::DocumentIndicatorInQuotedScalar | E::InvalidQuotedScalarIndent => {
+            Phrase::new("a quote is not closed", "引号没有闭合")
+        }
+        E::InvalidTrailingSingleQuotedScalar | E::InvalidTrailingDoubleQuotedScalar => {
+            Phrase::new("something stands behind the closing quote", "右引号后面还有内容")
+        }
+        E::UnknownQuotedScalarEscape | E::InvalidQuotedScalarHexEscape | E::InvalidUnicodeEscape => {
+            Phrase::new("a `\\` in double quotes that means nothing", "双引号里的 `\\` 转义无效")
+        }
+        E::MappingKeyNotAllowed => Phrase::new("a key cannot stand here", "这里不能出现键"),
+        E::MappingValueNotAllowed | E::InvalidColonPlacement | E::InvalidMappingValueWhitespace => {
+            Phrase::new("a colon cannot stand here", "这里不能出现冒号")
+        }
+        E::UnexpectedCharacter { character } => {
+            return Said::new(
+                format!("`{}` cannot stand here", character.escape_default()),
+                format!("这里不能出现 `{}`", character.escape_default()),
+            );
+        }
+        // The parser knows others, none of which a schedule is likely to meet.
+        other => return Said::new(other.to_string(), format!("写法有误（{other}）")),
+    };
+    phrase.into()
 }

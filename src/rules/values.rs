@@ -9,6 +9,7 @@ use chrono_tz::TZ_VARIANTS;
 
 use super::names::nearest;
 use crate::domain::config::IpNet;
+use crate::domain::language::Phrase;
 use crate::domain::zone::Zone;
 
 /// The longest elapsed time that may be stated: 31 days.
@@ -18,14 +19,14 @@ pub(super) const MAX_DURATION: Duration = Duration::from_hours(31 * 24);
 ///
 /// # Errors
 /// Why it is none, for a message.
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(super) fn duration(text: &str) -> Result<Duration, Phrase> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or_default();
     if text.starts_with('-') {
-        return Err("it is negative");
+        return Err(Phrase::new("it is negative", "不能为负"));
     }
     if number.is_empty() {
-        return Err("it does not begin with a number");
+        return Err(Phrase::new("it does not begin with a number", "开头不是数字"));
     }
     let unit_seconds = match unit.strip_prefix(' ').unwrap_or(unit) {
         "s" | "second" | "seconds" => 1,
@@ -33,14 +34,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         "h" | "hour" | "hours" => 3600,
         "d" | "day" | "days" => 24 * 3600,
         "w" | "week" | "weeks" => 7 * 24 * 3600,
-        "" => return Err("it has no unit"),
-        _ => return Err("its unit is not one of s, m, h, d, w"),
+        "" => return Err(Phrase::new("it has no unit", "没有单位")),
+        _ => return Err(Phrase::new("its unit is not one of s, m, h, d, w", "单位不是 s、m、h、d、w 之一")),
     };
     let seconds = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit_seconds));
     match seconds.map(Duration::from_secs) {
-        Some(Duration::ZERO) => Err("it is zero"),
+        Some(Duration::ZERO) => Err(Phrase::new("it is zero", "不能为零")),
         Some(time) if time <= MAX_DURATION => Ok(time),
-        Some(_) | None => Err("it is longer than 31 days"),
+        Some(_) | None => Err(Phrase::new("it is longer than 31 days", "超过 31 天")),
     }
 }
 
@@ -79,13 +80,23 @@ pub(super) fn network(text: &str) -> Option<IpNet> {
 ///
 /// # Errors
 /// Why it is none, for a message.
-pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
+pub(super) fn base_url(text: &str) -> Result<String, Phrase> {
     let (scheme, host) = authority(text)?;
     match scheme {
         "https" => {}
         "http" if is_loopback(host) => {}
-        "http" => return Err("http is allowed to this machine only (127.0.0.1, [::1], localhost)"),
-        _ => return Err("it begins neither with https:// nor with http://"),
+        "http" => {
+            return Err(Phrase::new(
+                "http is allowed to this machine only (127.0.0.1, [::1], localhost)",
+                "http 只能用于本机（127.0.0.1、[::1]、localhost）",
+            ));
+        }
+        _ => {
+            return Err(Phrase::new(
+                "it begins neither with https:// nor with http://",
+                "开头不是 https:// 或 http://",
+            ));
+        }
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
@@ -94,27 +105,32 @@ pub(super) fn base_url(text: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// Why it is none, for a message.
-pub(super) fn proxy(text: &str) -> Result<String, &'static str> {
+pub(super) fn proxy(text: &str) -> Result<String, Phrase> {
     match authority(text)?.0 {
         "http" | "https" => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("it begins neither with http:// nor with https://"),
+        _ => Err(Phrase::new(
+            "it begins neither with http:// nor with https://",
+            "开头不是 http:// 或 https://",
+        )),
     }
 }
 
 /// Scheme and host with port.
-fn authority(text: &str) -> Result<(&str, &str), &'static str> {
-    let (scheme, rest) = text.split_once("://").ok_or("it has no scheme such as https://")?;
+fn authority(text: &str) -> Result<(&str, &str), Phrase> {
+    let (scheme, rest) = text
+        .split_once("://")
+        .ok_or(Phrase::new("it has no scheme such as https://", "没有 https:// 之类的开头"))?;
     let host = rest.strip_suffix('/').unwrap_or(rest);
     if host.contains('@') {
-        return Err("it holds a user name or password");
+        return Err(Phrase::new("it holds a user name or password", "里面有用户名或密码"));
     }
     let form = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
     if host.is_empty() || !host.chars().all(form) {
-        return Err("it holds more than a host and a port");
+        return Err(Phrase::new("it holds more than a host and a port", "除主机和端口外还有别的内容"));
     }
     let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map(|(_, port)| port);
     if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err("its port is no number up to 65535");
+        return Err(Phrase::new("its port is no number up to 65535", "端口不是 65535 以内的数字"));
     }
     Ok((scheme, host))
 }

@@ -7,10 +7,13 @@ use std::collections::HashSet;
 
 use super::diagnostic::{Diagnostic, Findings};
 use super::names::nearest;
-use super::problem::{Hint, Problem};
+use super::problem::shape::{self, Thing};
+use super::problem::yaml::Hint;
+use super::problem::{Problem, seen};
 use super::source::{Source, Spot};
 use super::yaml::{Key, Node, Value};
 use crate::domain::id::BadId;
+use crate::domain::language::{Phrase, Said};
 
 /// One file being read.
 pub(super) struct Walk<'a> {
@@ -21,7 +24,7 @@ pub(super) struct Walk<'a> {
 /// What a value is for: its name in messages, and an example of how to write it.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
-    pub(super) of: &'a str,
+    pub(super) of: Thing<'a>,
     pub(super) example: &'a str,
 }
 
@@ -55,7 +58,7 @@ impl<'n> Map<'n> {
 }
 
 impl Walk<'_> {
-    pub(super) fn report(&mut self, spot: Spot, problem: &Problem) {
+    pub(super) fn report(&mut self, spot: Spot, problem: Problem) {
         self.found.add(Diagnostic::new(self.source, spot, problem));
     }
 
@@ -64,14 +67,13 @@ impl Walk<'_> {
         &mut self,
         node: &'n Node,
         wanted: Wanted<'_>,
-        allowed: &'static [&'static str],
-        of: &'static str,
+        allowed: &[&str],
     ) -> Option<Map<'n>> {
         let map = self.names(node, wanted)?;
         for (key, _) in map.entries {
             if !allowed.contains(&key.text.as_str()) {
-                let meant = nearest(&key.text, allowed.iter().copied()).map(str::to_owned);
-                self.report(key.spot, &Problem::UnknownKey { key: key.text.clone(), of, allowed, meant });
+                let meant = nearest(&key.text, allowed.iter().copied());
+                self.report(key.spot, shape::unknown_key(&key.text, wanted.of, allowed, meant));
             }
         }
         Some(map)
@@ -82,7 +84,7 @@ impl Walk<'_> {
         match &node.value {
             Value::Map(entries) => Some(Map { spot: node.spot, entries }),
             Value::List(_) | Value::Text(_) | Value::Nothing | Value::Broken => {
-                self.wrong_shape(node, wanted, "a map of keys and values");
+                self.wrong_shape(node, wanted, shape::MAP);
                 None
             }
         }
@@ -92,7 +94,7 @@ impl Walk<'_> {
         match &node.value {
             Value::List(list) => Some(list),
             Value::Map(_) | Value::Text(_) | Value::Nothing | Value::Broken => {
-                self.wrong_shape(node, wanted, "a list in `[ ]`");
+                self.wrong_shape(node, wanted, shape::LIST);
                 None
             }
         }
@@ -102,48 +104,46 @@ impl Walk<'_> {
         match &node.value {
             Value::Text(text) => Some(&text.text),
             Value::Map(_) | Value::List(_) | Value::Nothing | Value::Broken => {
-                self.wrong_shape(node, wanted, "a text");
+                self.wrong_shape(node, wanted, shape::TEXT);
                 None
             }
         }
     }
 
-    pub(super) fn wrong_shape(&mut self, node: &Node, wanted: Wanted<'_>, needs: &'static str) {
+    pub(super) fn wrong_shape(&mut self, node: &Node, wanted: Wanted<'_>, needs: Phrase) {
+        let Wanted { of, example } = wanted;
         let found = match &node.value {
-            Value::Map(_) => "a map",
-            Value::List(_) => "a list",
-            Value::Text(_) => "a text",
-            Value::Nothing => {
-                let (of, example) = (wanted.of.to_owned(), wanted.example.to_owned());
-                return self.report(node.spot, &Problem::NoValue { of, example });
-            }
+            Value::Map(_) => Phrase::new("a map", "一组键值"),
+            Value::List(_) => Phrase::new("a list", "列表"),
+            Value::Text(_) => Phrase::new("a text", "文本"),
+            Value::Nothing => return self.report(node.spot, shape::no_value(of, example)),
             Value::Broken => return,
         };
-        let (of, example) = (wanted.of.to_owned(), wanted.example.to_owned());
         // `key：value` and `key:value` are texts to YAML, where a map was meant.
-        let text = node.as_text().filter(|_| needs.starts_with("a map")).unwrap_or_default();
+        let text = node.as_text().filter(|_| needs == shape::MAP).unwrap_or_default();
         let hint = if text.contains('：') {
             Some(Hint::FullWidth('：'))
         } else {
             text.contains(':').then_some(Hint::SpaceAfterColon)
         };
-        self.report(node.spot, &Problem::WrongShape { of, needs, found, example, hint });
+        self.report(node.spot, shape::wrong_shape(of, needs, found, example, hint));
     }
 
     /// `true` or `false`; the other words that YAML once had for them are refused.
     pub(super) fn switch(&mut self, node: &Node, of: &str) -> Option<bool> {
         let example = format!("{of}: true");
-        let text = self.text(node, Wanted { of: &format!("`{of}`"), example: &example })?;
+        let text = self.text(node, Wanted { of: Thing::Key(of), example: &example })?;
         match text {
             "true" => Some(true),
             "false" => Some(false),
             other => {
                 let meant = match other.to_ascii_lowercase().as_str() {
-                    "yes" | "on" | "y" | "1" | "true" => Some("true".to_owned()),
-                    "no" | "off" | "n" | "0" | "false" => Some("false".to_owned()),
+                    "yes" | "on" | "y" | "1" | "true" | "是" => Some("true"),
+                    "no" | "off" | "n" | "0" | "false" | "否" => Some("false"),
                     _ => None,
                 };
-                self.bad_value(node.spot, of, other, "`true`, `false`", meant);
+                let allowed = Said::new("`true`, `false`", "`true`、`false`");
+                self.report(node.spot, shape::bad_value(Thing::Key(of), other, &allowed, meant));
                 None
             }
         }
@@ -157,12 +157,16 @@ impl Walk<'_> {
         range: std::ops::RangeInclusive<u32>,
     ) -> Option<u32> {
         let example = format!("{of}: {}", range.start());
-        let text = self.text(node, Wanted { of: &format!("`{of}`"), example: &example })?;
+        let text = self.text(node, Wanted { of: Thing::Key(of), example: &example })?;
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse().ok().filter(|n| digits && range.contains(n));
         if number.is_none() {
-            let allowed = format!("whole numbers from {} to {}", range.start(), range.end());
-            self.bad_value(node.spot, of, text, &allowed, None);
+            let (least, most) = (range.start(), range.end());
+            let allowed = Said::new(
+                format!("whole numbers from {least} to {most}"),
+                format!("{least} 到 {most} 的整数"),
+            );
+            self.report(node.spot, shape::bad_value(Thing::Key(of), text, &allowed, None));
         }
         number
     }
@@ -175,12 +179,13 @@ impl Walk<'_> {
         words: &[(&'static str, T)],
     ) -> Option<T> {
         let first = words.first().map_or("", |(word, _)| word);
-        let text = self.text(node, Wanted { of: &format!("`{of}`"), example: &format!("{of}: {first}") })?;
+        let text = self.text(node, Wanted { of: Thing::Key(of), example: &format!("{of}: {first}") })?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
-            let allowed: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            let meant = nearest(text, words.iter().map(|(word, _)| *word)).map(str::to_owned);
-            self.bad_value(node.spot, of, text, &allowed.join(", "), meant);
+            let allowed: Vec<String> = words.iter().map(|(word, _)| seen(word)).collect();
+            let allowed = Said::new(allowed.join(", "), allowed.join("、"));
+            let meant = nearest(text, words.iter().map(|(word, _)| *word));
+            self.report(node.spot, shape::bad_value(Thing::Key(of), text, &allowed, meant));
         }
         found
     }
@@ -204,8 +209,8 @@ impl Walk<'_> {
     ) -> Option<T> {
         match parse(text) {
             Ok(name) => Some(name),
-            Err(BadId { what, allowed }) => {
-                self.report(spot, &Problem::BadName { text: text.to_owned(), what, allowed });
+            Err(bad) => {
+                self.report(spot, shape::bad_name(text, &bad));
                 None
             }
         }
@@ -221,40 +226,28 @@ impl Walk<'_> {
     ) -> Vec<T> {
         let Some(list) = self.list(node, wanted) else { return Vec::new() };
         if list.len() > max {
-            self.report(node.spot, &Problem::TooMany { of: wanted.of.to_owned(), max });
+            self.report(node.spot, shape::too_many(wanted.of, max));
             return Vec::new();
         }
-        let mut seen = HashSet::new();
+        let mut met = HashSet::new();
         let mut names = Vec::with_capacity(list.len());
         for item in list {
             let Some(name) = self.parsed(item, wanted, parse) else { continue };
-            if item.as_text().is_some_and(|text| !seen.insert(text)) {
-                let value = item.as_text().unwrap_or_default().to_owned();
-                self.report(item.spot, &Problem::Repeated { of: wanted.of.to_owned(), value });
-            } else {
-                names.push(name);
+            match item.as_text() {
+                Some(text) if !met.insert(text) => {
+                    self.report(item.spot, shape::repeated(wanted.of, text));
+                }
+                Some(_) | None => names.push(name),
             }
         }
         names
     }
 
-    pub(super) fn bad_value(
-        &mut self,
-        spot: Spot,
-        of: &str,
-        value: &str,
-        allowed: &str,
-        meant: Option<String>,
-    ) {
-        let (value, allowed) = (value.to_owned(), allowed.to_owned());
-        self.report(spot, &Problem::BadValue { of: format!("`{of}`"), value, allowed, meant });
+    pub(super) fn missing(&mut self, spot: Spot, key: &str, of: Thing<'_>, example: &str) {
+        self.report(spot, shape::missing_key(key, of, example));
     }
 
-    pub(super) fn missing(&mut self, spot: Spot, key: &'static str, of: &str, example: &'static str) {
-        self.report(spot, &Problem::MissingKey { key, of: of.to_owned(), example });
-    }
-
-    pub(super) fn not_yet(&mut self, spot: Spot, key: &str, instead: &str) {
-        self.report(spot, &Problem::NotYet { key: key.to_owned(), instead: instead.to_owned() });
+    pub(super) fn not_yet(&mut self, spot: Spot, key: &str, instead: Phrase) {
+        self.report(spot, shape::not_yet(key, instead.into()));
     }
 }

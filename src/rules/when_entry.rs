@@ -5,9 +5,11 @@
 
 use chrono::NaiveDateTime;
 
-use super::problem::Problem;
+use super::problem::rule;
+use super::problem::shape::{self, Thing};
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
+use crate::domain::language::Phrase;
 use crate::domain::when::{Cron, CronCode, When};
 
 /// The most civil times of one `at`.
@@ -19,45 +21,88 @@ const WHEN: &[&str] = &[
 ];
 
 /// Forms whose effect comes with a later version, and what to do until then.
-const LATER_FORMS: &[(&str, &str)] = &[
-    ("every", "use `cron`, for example `cron: \"0 */2 * * *\"`"),
-    ("before", "use `cron` or `at`; appointments come later"),
-    ("after", "use `cron` or `at`; appointments come later"),
-    ("same_day", "use `cron` or `at`; appointments come later"),
+const LATER_FORMS: &[(&str, Phrase)] = &[
+    (
+        "every",
+        Phrase::new(
+            "use `cron`, for example `cron: \"0 */2 * * *\"`",
+            "改用 `cron`，例如 `cron: \"0 */2 * * *\"`",
+        ),
+    ),
+    ("before", APPOINTMENTS),
+    ("after", APPOINTMENTS),
+    ("same_day", APPOINTMENTS),
 ];
 
+const APPOINTMENTS: Phrase =
+    Phrase::new("use `cron` or `at`; appointments come later", "改用 `cron` 或 `at`；预约功能以后才有");
+const OF_APPOINTMENTS: Phrase = Phrase::new(
+    "it belongs to appointments, which come later; delete it",
+    "它属于预约功能，以后才有；请删掉",
+);
+
 /// Keys beside a form whose effect comes with a later version.
-const LATER_KEYS: &[(&str, &str)] = &[
-    ("starting", "it belongs to `every`; delete it"),
-    ("of", "it belongs to appointments, which come later; delete it"),
-    ("time", "it belongs to appointments, which come later; delete it"),
-    ("from", "delete it, and set `enabled: true` when the rule should begin"),
-    ("until", "delete it, and set `enabled: false` when the rule should end"),
-    ("except", "delete it; list the due times in `at` if holidays matter"),
-    ("only", "delete it; list the due times in `at` if workdays matter"),
-    ("dst", "delete it; `auto`, the default, is what is done"),
+const LATER_KEYS: &[(&str, Phrase)] = &[
+    ("starting", Phrase::new("it belongs to `every`; delete it", "它要和 `every` 一起用；请删掉")),
+    ("of", OF_APPOINTMENTS),
+    ("time", OF_APPOINTMENTS),
+    (
+        "from",
+        Phrase::new(
+            "delete it, and set `enabled: true` when the rule should begin",
+            "请删掉；到该开始时再写 `enabled: true`",
+        ),
+    ),
+    (
+        "until",
+        Phrase::new(
+            "delete it, and set `enabled: false` when the rule should end",
+            "请删掉；到该结束时再写 `enabled: false`",
+        ),
+    ),
+    (
+        "except",
+        Phrase::new(
+            "delete it; list the due times in `at` if holidays matter",
+            "请删掉；要避开节假日，可用 `at` 逐个列出时间",
+        ),
+    ),
+    (
+        "only",
+        Phrase::new(
+            "delete it; list the due times in `at` if workdays matter",
+            "请删掉；只要工作日的话，可用 `at` 逐个列出时间",
+        ),
+    ),
+    (
+        "dst",
+        Phrase::new(
+            "delete it; `auto`, the default, is what is done",
+            "请删掉；现在总是按默认的 `auto` 处理",
+        ),
+    ),
 ];
 
 const EXAMPLE: &str = "when: { cron: \"0 10 * * MON-FRI\" }";
 
 /// Reads `when`; `None` when there is a mistake, which was reported.
 pub(super) fn read(node: &Node, walk: &mut Walk<'_>) -> Option<When> {
-    let map = walk.map(node, Wanted { of: "`when`", example: EXAMPLE }, WHEN, "`when`")?;
+    let map = walk.map(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, WHEN)?;
     for (name, instead) in LATER_FORMS.iter().chain(LATER_KEYS) {
         if let Some((key, _)) = map.entry(name) {
-            walk.not_yet(key.spot, name, instead);
+            walk.not_yet(key.spot, name, *instead);
         }
     }
     let forms = ["cron", "at"].into_iter().chain(LATER_FORMS.iter().map(|(name, _)| *name));
     let mut forms = forms.filter(|name| map.entry(name).is_some());
     match (forms.next(), forms.next()) {
         (None, _) => {
-            walk.report(node.spot, &Problem::NoForm);
+            walk.report(node.spot, rule::no_form());
             None
         }
         (Some(one), Some(other)) => {
             let spot = map.entry(other).map_or(node.spot, |(key, _)| key.spot);
-            walk.report(spot, &Problem::TwoForms { one, other });
+            walk.report(spot, rule::two_forms(one, other));
             // Both are looked into, so that their own mistakes show.
             let _looked_at = (cron(map, walk), at(map, walk));
             None
@@ -70,17 +115,17 @@ pub(super) fn read(node: &Node, walk: &mut Walk<'_>) -> Option<When> {
 
 fn cron(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
     let node = map.get("cron")?;
-    let text = walk.text(node, Wanted { of: "`cron`", example: "cron: \"0 10 * * MON-FRI\"" })?;
+    let text = walk.text(node, Wanted { of: Thing::Key("cron"), example: "cron: \"0 10 * * MON-FRI\"" })?;
     match Cron::parse(text) {
         Ok(cron) => Some(When::Cron(cron)),
         Err(error) => {
             let (message, help) = (error.message, error.help);
             let problem = match error.code {
-                CronCode::Syntax => Problem::BadCron { message, help },
-                CronCode::NeverFires => Problem::NeverFires { message, help },
-                CronCode::NotYet => Problem::NotYet { key: text.to_owned(), instead: help },
+                CronCode::Syntax => rule::bad_cron(message, help),
+                CronCode::NeverFires => rule::never_fires(message, help),
+                CronCode::NotYet => shape::not_yet(text, help),
             };
-            walk.report(node.spot_in(error.at), &problem);
+            walk.report(node.spot_in(error.at), problem);
             None
         }
     }
@@ -88,39 +133,40 @@ fn cron(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
 
 fn at(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
     let node = map.get("at")?;
-    let wanted = Wanted { of: "`at`", example: "at: \"2027-01-31 09:00\"" };
+    let wanted = Wanted { of: Thing::Key("at"), example: "at: \"2027-01-31 09:00\"" };
     let items = match &node.value {
         Value::List(list) => list.as_slice(),
         Value::Text(_) => std::slice::from_ref(node),
         Value::Map(_) | Value::Nothing | Value::Broken => {
-            walk.wrong_shape(node, wanted, "a date and time, or a list of them");
+            walk.wrong_shape(
+                node,
+                wanted,
+                Phrase::new("a date and time, or a list of them", "一个日期时间，或者它们的列表"),
+            );
             return None;
         }
     };
     if items.is_empty() {
-        walk.report(node.spot, &Problem::EmptyList { of: "`at`".to_owned() });
+        walk.report(node.spot, shape::empty_list(Thing::Key("at")));
     }
     if items.len() > MAX_TIMES {
-        walk.report(node.spot, &Problem::TooMany { of: "`at`".to_owned(), max: MAX_TIMES });
+        walk.report(node.spot, shape::too_many(Thing::Key("at"), MAX_TIMES));
         return None;
     }
     let mut times: Vec<NaiveDateTime> = Vec::with_capacity(items.len());
     for item in items {
         let Some(text) = walk.text(item, wanted) else { continue };
         match When::at(text) {
-            Ok(time) if times.contains(&time) => {
-                let (of, value) = ("`at`".to_owned(), text.to_owned());
-                walk.report(item.spot, &Problem::Repeated { of, value });
-            }
+            Ok(time) if times.contains(&time) => walk.report(item.spot, shape::repeated(wanted.of, text)),
             Ok(time) => times.push(time),
             Err(error) => {
                 let (message, help) = (error.message, error.help);
                 let problem = if has_form(text) {
-                    Problem::ImpossibleDate { message, help }
+                    rule::impossible_date(message, help)
                 } else {
-                    Problem::BadTime { message, help }
+                    rule::bad_time(message, help)
                 };
-                walk.report(item.spot, &problem);
+                walk.report(item.spot, problem);
             }
         }
     }

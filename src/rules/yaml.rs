@@ -11,7 +11,8 @@ use serde_saphyr::budget::{BudgetBreach, EnforcingPolicy, check_yaml_budget};
 use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::diagnostic::{Diagnostic, Findings};
-use super::problem::{Problem, Unquoted};
+use super::problem::Problem;
+use super::problem::yaml::{self, Unquoted};
 use super::source::{Source, Spot};
 use super::syntax::explain;
 
@@ -98,12 +99,11 @@ pub(super) fn parse(source: &Source, found: &mut Findings) -> Option<Node> {
         Ok(report) => match report.breached {
             None | Some(BudgetBreach::AliasAnchorRatio { .. } | BudgetBreach::MergeKeys { .. }) => {}
             Some(BudgetBreach::Depth { .. }) => {
-                let problem = Problem::TooDeep { max: MAX_DEPTH };
-                found.add(Diagnostic::new(source, Spot::START, &problem));
+                found.add(Diagnostic::new(source, Spot::START, yaml::too_deep(MAX_DEPTH)));
                 return None;
             }
             Some(_) => {
-                found.add(Diagnostic::new(source, Spot::START, &Problem::TooManyValues));
+                found.add(Diagnostic::new(source, Spot::START, yaml::too_many_values()));
                 return None;
             }
         },
@@ -166,8 +166,8 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// Reports a problem, but not again what was said of the same place just before.
-    fn report(&mut self, spot: Spot, problem: &Problem) {
-        let this = Some((spot.line, spot.column, problem.code()));
+    fn report(&mut self, spot: Spot, problem: Problem) {
+        let this = Some((spot.line, spot.column, problem.code));
         if self.last != this {
             self.found.add(Diagnostic::new(self.source, spot, problem));
         }
@@ -182,13 +182,13 @@ impl Builder<'_> {
             Event::DocumentStart(..) => {
                 self.n_documents += 1;
                 if self.n_documents > 1 {
-                    self.report(spot, &Problem::SeveralDocuments);
+                    self.report(spot, yaml::several_documents());
                     return false;
                 }
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 let cron = self.source.line(spot.line).contains("cron");
-                self.report(spot, &if cron { Problem::Unquoted(Unquoted::Cron) } else { Problem::Alias });
+                self.report(spot, if cron { yaml::unquoted(Unquoted::Cron) } else { yaml::alias() });
                 self.node(Node { spot, value: Value::Broken });
             }
             Event::Anchor(..) => {}
@@ -219,8 +219,7 @@ impl Builder<'_> {
             }
             // An event of a later parser: what it holds is unknown, so nothing is made of the file.
             _ => {
-                let what = "a construct that this release does not know".to_owned();
-                self.report(spot, &Problem::Syntax { what, hint: None });
+                self.report(spot, yaml::syntax(&yaml::UNKNOWN_CONSTRUCT.into(), None));
                 return false;
             }
         }
@@ -229,7 +228,7 @@ impl Builder<'_> {
 
     fn start(&mut self, open: Open) -> bool {
         if self.open.len() >= MAX_DEPTH {
-            self.report(open.spot, &Problem::TooDeep { max: MAX_DEPTH });
+            self.report(open.spot, yaml::too_deep(MAX_DEPTH));
             return false;
         }
         self.open.push(open);
@@ -239,10 +238,10 @@ impl Builder<'_> {
     /// Reports an anchor or a tag; whether there was one.
     fn properties(&mut self, spot: Spot, anchor: usize, tagged: bool) -> bool {
         if anchor != 0 {
-            self.report(self.before(spot, '&'), &Problem::Anchor);
+            self.report(self.before(spot, '&'), yaml::anchor());
         }
         if tagged {
-            self.report(self.before(spot, '!'), &Problem::TypeTag);
+            self.report(self.before(spot, '!'), yaml::type_tag());
         }
         anchor != 0 || tagged
     }
@@ -297,34 +296,32 @@ impl Builder<'_> {
             KeyState::None => {
                 *key = KeyState::Dropped;
                 let spot = node.spot;
-                let problem = match node.value {
-                    Value::Text(Text { text, .. }) if text == "<<" => Some(Problem::MergeKey),
+                let problem: Option<(Problem, Spot)> = match node.value {
+                    Value::Text(Text { text, .. }) if text == "<<" => Some((yaml::merge_key(), spot)),
                     Value::Text(Text { text, .. }) => {
                         let first_line = seen.get(&text).copied();
                         if first_line.is_none() {
                             seen.insert(text.clone(), spot.line);
                             *key = KeyState::Of(Key { text: text.clone(), spot });
                         }
-                        first_line.map(|first_line| Problem::DuplicateKey { key: text, first_line })
+                        first_line.map(|first_line| (yaml::duplicate_key(&text, first_line), spot))
                     }
                     Value::Broken => None,
-                    Value::Nothing => Some(Problem::KeyIsNoText),
+                    Value::Nothing => Some((yaml::key_is_no_text(), spot)),
                     Value::Map(_) | Value::List(_) => {
                         open.broken = true;
                         let at = self.source.line(open.spot.line).chars();
                         let at: String =
                             at.skip(usize::try_from(open.spot.column).unwrap_or(1) - 1).take(2).collect();
                         Some(if at == "{{" {
-                            Problem::Unquoted(Unquoted::Expression)
+                            (yaml::unquoted(Unquoted::Expression), open.spot)
                         } else {
-                            Problem::KeyIsNoText
+                            (yaml::key_is_no_text(), spot)
                         })
                     }
                 };
-                let outer = open.spot;
-                if let Some(problem) = problem {
-                    let spot = if matches!(problem, Problem::Unquoted(_)) { outer } else { spot };
-                    self.report(spot, &problem);
+                if let Some((problem, spot)) = problem {
+                    self.report(spot, problem);
                 }
             }
         }
@@ -333,7 +330,7 @@ impl Builder<'_> {
     fn scan_error(&mut self, error: &ScanError) {
         let at = *error.marker();
         let (spot, problem) = explain(self.source, spot_between(at, at), error);
-        self.report(spot, &problem);
+        self.report(spot, problem);
     }
 }
 

@@ -187,9 +187,9 @@ fn texts_that_cannot_work_are_refused_with_place_and_cure() {
     for (source, offset, help) in table {
         let errors = Compiled::new(&rule(&[("thing1", source)], None)).expect_err(source);
         let error = &errors[0];
-        assert_eq!(error.key, "thing1");
+        assert_eq!(&*error.key, "thing1");
         assert_eq!(error.offset, offset, "{source}: {error:?}");
-        assert!(error.help.contains(help), "{source}: {error:?}");
+        assert!(error.help.en.contains(help), "{source}: {error:?}");
     }
     for source in [
         "{{ ref }}/a",
@@ -201,12 +201,12 @@ fn texts_that_cannot_work_are_refused_with_place_and_cure() {
         "pages/{% if 1 %}a{% endif %}",
     ] {
         let errors = Compiled::new(&rule(&[], Some(source))).expect_err(source);
-        assert_eq!(errors[0].key, "page", "{source}");
-        assert!(errors[0].help.contains("constant path"), "{source}");
+        assert_eq!(&*errors[0].key, "page", "{source}");
+        assert!(errors[0].help.en.contains("constant path"), "{source}");
     }
     let both = rule(&[("thing1", "{{ a }}{{ b }}"), ("thing2", "{{ c }}")], Some("{{ d }}"));
     let keys: Vec<String> =
-        Compiled::new(&both).expect_err("four").into_iter().map(|error| error.key).collect();
+        Compiled::new(&both).expect_err("four").into_iter().map(|error| error.key.into_string()).collect();
     assert_eq!(keys, ["thing1", "thing1", "thing2", "page"]);
 }
 
@@ -223,6 +223,7 @@ fn texts_without_a_recipient_are_tried_at_load() {
         ("time2", "{{ due | local('%H点') }}"),
     ];
     let compiled = Compiled::new(&rule(&texts, None)).expect("they compile");
-    let keys: Vec<String> = compiled.constant_misfits().into_iter().map(|error| error.key).collect();
+    let keys: Vec<String> =
+        compiled.constant_misfits().into_iter().map(|error| error.key.into_string()).collect();
     assert_eq!(keys, ["name1", "phrase1", "thing2", "thing3", "time2"]);
 }

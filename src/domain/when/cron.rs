@@ -1,19 +1,12 @@
-//! When a rule is due, as data: parsed recurrences in civil time.
+//! Cron expressions: a set of civil times as bit masks, or the fault with its place.
 //!
-//! What instants they mean in a zone is decided in `plan::recurrence`. The wider cron dialect (`L`, `W`,
-//! `#`, `+`, nicknames) is recognised only to be refused by name, so that a later version can read it
-//! without a meaning having changed.
+//! The wider dialect (`L`, `W`, `#`, `+`, nicknames) is recognised only to be refused by name, so that a
+//! later version can read it without a meaning having changed. What instants an expression means in a zone
+//! is decided in `plan::recurrence`.
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime};
+use chrono::{Datelike, NaiveDate};
 
-/// One form of a rule's `when`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum When {
-    /// A cron expression.
-    Cron(Cron),
-    /// Single civil times, ascending and distinct.
-    At(Vec<NaiveDateTime>),
-}
+use crate::domain::language::{Phrase, Said};
 
 /// A parsed cron expression: a set of civil times as bit masks.
 ///
@@ -51,11 +44,11 @@ pub struct CronError {
     /// What kind of fault it is.
     pub code: CronCode,
     /// What is wrong, with the value seen.
-    pub message: String,
+    pub message: Said,
     /// Byte offset in the expression where it is wrong.
     pub at: usize,
     /// What to write instead.
-    pub help: String,
+    pub help: Said,
 }
 
 impl Cron {
@@ -77,10 +70,15 @@ impl Cron {
             n => {
                 return Err(CronError {
                     code: CronCode::Syntax,
-                    message: format!("{n} fields instead of 5"),
+                    message: Said::new(
+                        format!("{n} fields instead of 5"),
+                        format!("cron 表达式应有 5 段，这里有 {n} 段"),
+                    ),
                     at: words.get(6).map_or(text.len(), |(at, _)| *at),
-                    help: "write minute, hour, day of month, month, day of week; seconds may go first"
-                        .to_owned(),
+                    help: Said::new(
+                        "write minute, hour, day of month, month, day of week; seconds may go first",
+                        "依次写：分 时 日 月 周，最前面可以加上秒",
+                    ),
                 });
             }
         };
@@ -103,9 +101,12 @@ impl Cron {
         }
         Err(CronError {
             code: CronCode::NeverFires,
-            message: format!("it never fires: no month of `{}` has a day `{}`", month.1, day.1),
+            message: Said::new(
+                format!("it never fires: no month of `{}` has a day `{}`", month.1, day.1),
+                format!("永远不会触发：`{}` 月里没有 `{}` 日", month.1, day.1),
+            ),
             at: day.0,
-            help: "choose a day that one of the months has".to_owned(),
+            help: Said::new("choose a day that one of the months has", "改成这些月份里有的日期"),
         })
     }
 
@@ -213,22 +214,28 @@ fn nickname(at: usize, word: &str) -> CronError {
     match plain {
         Some(plain) => CronError {
             code: CronCode::NotYet,
-            message: format!("the nickname `{word}` is not supported yet"),
+            message: Said::new(
+                format!("the nickname `{word}` is not supported yet"),
+                format!("暂不支持 `{word}` 这种简写"),
+            ),
             at,
-            help: format!("write `{plain}`"),
+            help: Said::new(format!("write `{plain}`"), format!("写成 `{plain}`")),
         },
         None => CronError {
             code: CronCode::Syntax,
-            message: format!("`{word}` names no time"),
+            message: Said::new(format!("`{word}` names no time"), format!("`{word}` 不表示任何时间")),
             at,
-            help: "write five fields: minute, hour, day of month, month, day of week".to_owned(),
+            help: Said::new(
+                "write five fields: minute, hour, day of month, month, day of week",
+                "写成 5 段：分 时 日 月 周",
+            ),
         },
     }
 }
 
 /// What one field may hold.
 struct Field {
-    name: &'static str,
+    name: Phrase,
     min: u32,
     max: u32,
     /// What `*` reaches to; less than `max` where the last value repeats the first.
@@ -245,23 +252,23 @@ enum Kind {
     DayOfWeek,
 }
 
-const fn plain(name: &'static str, min: u32, max: u32) -> Field {
-    Field { name, min, max, star_max: max, names: &[], kind: Kind::Plain }
+const fn plain(en: &'static str, zh: &'static str, min: u32, max: u32) -> Field {
+    Field { name: Phrase::new(en, zh), min, max, star_max: max, names: &[], kind: Kind::Plain }
 }
 
-const SECOND: Field = plain("second", 0, 59);
-const MINUTE: Field = plain("minute", 0, 59);
-const HOUR: Field = plain("hour", 0, 23);
-const DAY: Field = Field { kind: Kind::DayOfMonth, ..plain("day of month", 1, 31) };
+const SECOND: Field = plain("second", "秒", 0, 59);
+const MINUTE: Field = plain("minute", "分", 0, 59);
+const HOUR: Field = plain("hour", "时", 0, 23);
+const DAY: Field = Field { kind: Kind::DayOfMonth, ..plain("day of month", "日", 1, 31) };
 const MONTH: Field = Field {
     names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
-    ..plain("month", 1, 12)
+    ..plain("month", "月", 1, 12)
 };
 const WEEKDAY: Field = Field {
     star_max: 6,
     names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
     kind: Kind::DayOfWeek,
-    ..plain("day of week", 0, 7)
+    ..plain("day of week", "周", 0, 7)
 };
 
 impl Field {
@@ -296,8 +303,16 @@ impl Field {
             None => {
                 let value = self.value(at, range)?;
                 if let Some((_, step)) = step {
-                    let help = format!("write `{range}-{}/{step}`, or `{range}` alone", self.star_max);
-                    return Err(self.wrong(at, &format!("`{item}` steps from a single value"), help));
+                    let to = self.star_max;
+                    let help = Said::new(
+                        format!("write `{range}-{to}/{step}`, or `{range}` alone"),
+                        format!("写成 `{range}-{to}/{step}`，或者只写 `{range}`"),
+                    );
+                    let message = Said::new(
+                        format!("`{item}` steps from a single value"),
+                        format!("`{item}` 的步长前面只有一个值"),
+                    );
+                    return Err(self.wrong(at, &message, help));
                 }
                 (value, value)
             }
@@ -307,12 +322,24 @@ impl Field {
         match n {
             Some(n) if n <= to - from => Ok(self.span(from, to, n)),
             Some(_) => {
-                let help = format!("write `{from}` if that is meant, or a step up to {}", to - from);
-                Err(self.wrong(at, &format!("the step `{step}` is larger than its range"), help))
+                let most = to - from;
+                let help = Said::new(
+                    format!("write `{from}` if that is meant, or a step up to {most}"),
+                    format!("如果只要 `{from}`，就写 `{from}`；否则步长最大为 {most}"),
+                );
+                let message = Said::new(
+                    format!("the step `{step}` is larger than its range"),
+                    format!("步长 `{step}` 大于它的范围"),
+                );
+                Err(self.wrong(at, &message, help))
             }
             None => {
-                let help = "write a whole number from 1".to_owned();
-                Err(self.wrong(at, &format!("the step `{step}` is no number above 0"), help))
+                let help = Said::new("write a whole number from 1", "写一个不小于 1 的整数");
+                let message = Said::new(
+                    format!("the step `{step}` is no number above 0"),
+                    format!("步长 `{step}` 不是大于 0 的整数"),
+                );
+                Err(self.wrong(at, &message, help))
             }
         }
     }
@@ -325,19 +352,30 @@ impl Field {
         let digits = (1..=2).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
         match word.parse::<u32>() {
             Ok(value) if digits && (self.min..=self.max).contains(&value) => Ok(value),
-            Ok(_) | Err(_) => Err(self.wrong(at, &format!("`{word}` is no {}", self.name), self.allowed())),
+            Ok(_) | Err(_) => {
+                let message = Said::new(
+                    format!("`{word}` is no {}", self.name.en),
+                    format!("`{word}` 不是有效的“{}”", self.name.zh),
+                );
+                Err(self.wrong(at, &message, self.allowed()))
+            }
         }
     }
 
-    fn allowed(&self) -> String {
+    fn allowed(&self) -> Said {
+        let Self { min, max, .. } = self;
         match (self.names, &self.kind) {
-            ([first, .., last], _) => {
-                format!("allowed are {}–{} and {first}–{last}", self.min, self.max)
+            ([first, .., last], _) => Said::new(
+                format!("allowed are {min}–{max} and {first}–{last}"),
+                format!("可以写 {min}–{max} 或 {first}–{last}"),
+            ),
+            (_, Kind::Plain) => {
+                Said::new(format!("allowed are {min}–{max} and `*`"), format!("可以写 {min}–{max} 或 `*`"))
             }
-            (_, Kind::Plain) => format!("allowed are {}–{} and `*`", self.min, self.max),
-            (_, Kind::DayOfMonth | Kind::DayOfWeek) => {
-                format!("allowed are {}–{}, `*` and `?`", self.min, self.max)
-            }
+            (_, Kind::DayOfMonth | Kind::DayOfWeek) => Said::new(
+                format!("allowed are {min}–{max}, `*` and `?`"),
+                format!("可以写 {min}–{max}、`*` 或 `?`"),
+            ),
         }
     }
 
@@ -352,8 +390,13 @@ impl Field {
         let part = |a: &str, b: &str| if a == b { a.to_owned() } else { format!("{a}-{b}") };
         let (last, first) = (edge(self.star_max), edge(self.min));
         let from_on = part(&from.to_ascii_uppercase(), &last);
-        let help = format!("write `{from_on},{}`", part(&first, &to.to_ascii_uppercase()));
-        self.wrong(at, &format!("the range `{range}` runs backwards"), help)
+        let until = part(&first, &to.to_ascii_uppercase());
+        let help = Said::new(format!("write `{from_on},{until}`"), format!("写成 `{from_on},{until}`"));
+        let message = Said::new(
+            format!("the range `{range}` runs backwards"),
+            format!("范围 `{range}` 的起点在终点之后"),
+        );
+        self.wrong(at, &message, help)
     }
 
     /// Names what a later version will read.
@@ -362,22 +405,40 @@ impl Field {
         let before = |letter| upper.strip_suffix(letter).is_some_and(|rest| self.value(at, rest).is_ok());
         let what = match self.kind {
             Kind::Plain => None,
-            Kind::DayOfMonth if upper == "L" => Some("the last day of a month (`L`)"),
-            Kind::DayOfMonth if upper == "LW" => Some("the last weekday of a month (`LW`)"),
-            Kind::DayOfMonth if before('W') => Some("the nearest weekday (`W`)"),
+            Kind::DayOfMonth if upper == "L" => {
+                Some(Phrase::new("the last day of a month (`L`)", "每月最后一天（`L`）"))
+            }
+            Kind::DayOfMonth if upper == "LW" => {
+                Some(Phrase::new("the last weekday of a month (`LW`)", "每月最后一个工作日（`LW`）"))
+            }
+            Kind::DayOfMonth if before('W') => {
+                Some(Phrase::new("the nearest weekday (`W`)", "最近的工作日（`W`）"))
+            }
             Kind::DayOfMonth => None,
-            Kind::DayOfWeek if upper.starts_with('+') => Some("day of month and day of week (`+`)"),
-            Kind::DayOfWeek if upper.contains('#') => Some("a certain weekday of a month (`#`)"),
-            Kind::DayOfWeek if before('L') => Some("the last such weekday of a month (`L`)"),
+            Kind::DayOfWeek if upper.starts_with('+') => {
+                Some(Phrase::new("day of month and day of week (`+`)", "“日”与“周”同时满足（`+`）"))
+            }
+            Kind::DayOfWeek if upper.contains('#') => {
+                Some(Phrase::new("a certain weekday of a month (`#`)", "每月第几个星期几（`#`）"))
+            }
+            Kind::DayOfWeek if before('L') => {
+                Some(Phrase::new("the last such weekday of a month (`L`)", "每月最后一个星期几（`L`）"))
+            }
             Kind::DayOfWeek => None,
         };
         match what {
             None => Ok(()),
             Some(what) => Err(CronError {
                 code: CronCode::NotYet,
-                message: format!("`{item}`: {what} is not supported yet"),
+                message: Said::new(
+                    format!("`{item}`: {} is not supported yet", what.en),
+                    format!("`{item}`：暂不支持{}", what.zh),
+                ),
                 at,
-                help: "write the days as numbers, or single times with `at`".to_owned(),
+                help: Said::new(
+                    "write the days as numbers, or single times with `at`",
+                    "用数字写明日期，或者用 `at` 逐个列出时间",
+                ),
             }),
         }
     }
@@ -389,48 +450,12 @@ impl Field {
             .fold(0, |mask, value| mask | 1 << value)
     }
 
-    fn wrong(&self, at: usize, message: &str, help: String) -> CronError {
-        CronError { code: CronCode::Syntax, message: format!("{}: {message}", self.name), at, help }
-    }
-}
-
-/// Why a text is no civil time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct AtError {
-    /// What is wrong, with the value seen.
-    pub message: String,
-    /// What to write instead.
-    pub help: String,
-}
-
-impl When {
-    /// Parses one civil time, `YYYY-MM-DD HH:MM` or with `:SS`.
-    ///
-    /// # Errors
-    /// [`AtError`] with the fix.
-    pub fn at(text: &str) -> Result<NaiveDateTime, AtError> {
-        let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
-        let format = match shape.as_str() {
-            "9999-99-99 99:99" => "%Y-%m-%d %H:%M",
-            "9999-99-99 99:99:99" => "%Y-%m-%d %H:%M:%S",
-            _ => {
-                return Err(AtError {
-                    message: format!("`{text}` is no civil time"),
-                    help:
-                        "write it as \"2026-03-01 09:00\" or \"2026-03-01 09:00:30\"; the zone is the rule's"
-                            .to_owned(),
-                });
-            }
-        };
-        let no_such = |why: String| AtError {
-            message: format!("there is no `{text}`: {why}"),
-            help: "choose a day and a time that exist".to_owned(),
-        };
-        if text.ends_with(":60") && format.ends_with("%S") {
-            return Err(no_such("a minute has no second 60".to_owned()));
-        }
-        NaiveDateTime::parse_from_str(text, format).map_err(|error| no_such(error.to_string()))
+    fn wrong(&self, at: usize, message: &Said, help: Said) -> CronError {
+        let message = Said::new(
+            format!("{}: {}", self.name.en, message.en),
+            format!("cron 的“{}”这一段：{}", self.name.zh, message.zh),
+        );
+        CronError { code: CronCode::Syntax, message, at, help }
     }
 }
 
@@ -480,7 +505,7 @@ mod tests {
         for (text, code, at, help) in table {
             let error = Cron::parse(text).expect_err(text);
             assert_eq!((error.code, error.at), (code, at), "{text}: {error:?}");
-            assert!(error.help.contains(help), "{text}: {error:?}");
+            assert!(error.help.en.contains(help), "{text}: {error:?}");
         }
     }
 
@@ -522,16 +547,5 @@ mod tests {
         }
         let expected = [8, 20].map(|h| [5, 35].map(|m| [10, 40].map(|s| (h, m, s))));
         assert_eq!(seen, expected.as_flattened().as_flattened());
-    }
-
-    #[test]
-    fn a_civil_time_has_one_form() {
-        assert!(When::at("2026-03-01 09:00").is_ok() && When::at("2028-02-29 23:59:59").is_ok());
-        let bad =
-            ["2026-3-1 9:00", "2026-03-01T09:00", "2026-02-30 09:00", "2026-03-01 24:00", "2026-03-01", ""];
-        for text in bad {
-            assert!(When::at(text).is_err(), "{text}");
-        }
-        assert!(When::at("2026-03-01 09:00:60").is_err());
     }
 }

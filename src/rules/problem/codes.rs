@@ -1,0 +1,123 @@
+//! The codes of all problems. They are pinned: scripts and editors branch on them.
+
+use crate::domain::language::Phrase;
+
+/// All codes with what they stand for, in the order of the alphabet.
+pub const CODES: &[(&str, Phrase)] = &[
+    ("alias", Phrase::new("a YAML alias (`*name`)", "YAML 别名（`*名称`）指向不存在的锚点")),
+    (
+        "always_cut",
+        Phrase::new("a constant text that is longer than its field", "固定文本比字段长，每次都会被截断"),
+    ),
+    ("anchor", Phrase::new("a YAML anchor (`&name`)", "YAML 锚点（`&名称`）")),
+    ("app_needed", Phrase::new("several apps, and none is named", "有几个应用，却没有写明是哪一个")),
+    ("bad_cron", Phrase::new("a cron expression that cannot be read", "cron 表达式写法有误")),
+    (
+        "bad_duration",
+        Phrase::new(
+            "a length of time that cannot be read, or is zero or negative",
+            "时长写法有误，或者为零、为负",
+        ),
+    ),
+    (
+        "bad_expression",
+        Phrase::new("a text or condition with a mistake in its {{ … }}", "文本或条件里的 {{ … }} 有误"),
+    ),
+    ("bad_name", Phrase::new("a name with characters that names cannot have", "名称里有不允许的字符")),
+    (
+        "bad_page",
+        Phrase::new("a page whose path is not constant or cannot be opened", "页面路径不固定，或者打不开"),
+    ),
+    ("bad_time", Phrase::new("a date and time that cannot be read", "日期时间写法有误")),
+    ("bad_value", Phrase::new("a value that is not one of the possible ones", "不是允许的取值")),
+    (
+        "control_character",
+        Phrase::new("a control character such as NUL in the file", "文件里有 NUL 之类的控制字符"),
+    ),
+    (
+        "does_not_fit",
+        Phrase::new("a constant value that its template field cannot hold", "固定内容不符合模板字段的要求"),
+    ),
+    ("duplicate_appid", Phrase::new("two apps with one appid", "两个应用用了同一个 AppID")),
+    ("duplicate_key", Phrase::new("a key twice in one place", "同一处有两个相同的键")),
+    ("duplicate_rule", Phrase::new("two rules with one id", "两条规则用了同一个 id")),
+    (
+        "duplicate_template_id",
+        Phrase::new("two templates of an app with one id", "同一个应用里两个模板用了同一个 ID"),
+    ),
+    ("empty_file", Phrase::new("a file without content", "文件没有内容")),
+    ("empty_list", Phrase::new("a list without entries", "列表里一项也没有")),
+    ("file_too_large", Phrase::new("a file over 1 MiB", "文件超过 1 MiB")),
+    ("folder_too_large", Phrase::new("schedule files over 8 MiB in all", "提醒规则文件总共超过 8 MiB")),
+    ("grace_too_short", Phrase::new("a grace under 60 seconds", "`grace` 不足 60 秒")),
+    (
+        "ignored_file",
+        Phrase::new("a file that is not read because of its name", "因文件名而没有被读取的文件"),
+    ),
+    ("impossible_date", Phrase::new("a date or time of day that does not exist", "不存在的日期或时间")),
+    ("inline_secret", Phrase::new("a secret in the file itself", "密钥直接写在了文件里")),
+    (
+        "kept_copy_damaged",
+        Phrase::new(
+            "the kept copy of the last good files is not what was written",
+            "上一份可用文件的备份与当初写入的不一致",
+        ),
+    ),
+    ("key_is_no_text", Phrase::new("a key that is a list or a map", "键是列表或一组键值")),
+    ("merge_key", Phrase::new("a YAML merge key (`<<`)", "YAML 合并键（`<<`）用法有误")),
+    ("missing_field", Phrase::new("a field of the template without a text", "模板的字段没有写内容")),
+    ("missing_key", Phrase::new("a key that is needed", "缺少必填的配置项")),
+    ("never_fires", Phrase::new("a rule that is never due", "永远不会触发的规则")),
+    ("no_effect", Phrase::new("a key that does nothing here", "写在这里不起作用的配置项")),
+    ("no_folder", Phrase::new("the schedule folder is not there", "提醒规则文件夹不存在")),
+    ("no_rules", Phrase::new("a folder without a rule", "文件夹里一条规则也没有")),
+    ("no_value", Phrase::new("a key without a value", "键后面没有值")),
+    ("no_when", Phrase::new("a `when` without a form", "`when` 里没有写时间")),
+    ("not_utf8", Phrase::new("a file that is not UTF-8", "文件不是 UTF-8 编码")),
+    ("not_yet", Phrase::new("a key that this version does not carry out yet", "当前版本尚不支持的配置项")),
+    ("repeated", Phrase::new("a value twice in one list", "列表里有重复的值")),
+    ("several_documents", Phrase::new("`---` with a second document", "用 `---` 写了第二个 YAML 文档")),
+    ("syntax", Phrase::new("a text that is not YAML", "不是合法的 YAML")),
+    ("tab", Phrase::new("a tab where YAML wants spaces", "该用空格的地方用了制表符")),
+    ("template_by_id", Phrase::new("a template named by its platform id", "用模板 ID 代替了模板名称")),
+    ("too_deep", Phrase::new("values nested too deep", "嵌套太深")),
+    ("too_many", Phrase::new("a list with too many entries", "列表里的项太多")),
+    ("too_many_diagnostics", Phrase::new("more diagnostics than are listed", "问题太多，没有全部列出")),
+    ("too_many_files", Phrase::new("too many schedule files", "提醒规则文件太多")),
+    ("too_many_rules", Phrase::new("too many rules in all files", "规则总数太多")),
+    ("too_many_values", Phrase::new("a file with too many values", "一个文件里的值太多")),
+    ("two_forms", Phrase::new("a `when` with two forms", "一个 `when` 里写了两种时间")),
+    ("type_tag", Phrase::new("a YAML type tag (`!name`)", "YAML 类型标签（`!名称`）")),
+    ("unchecked_template", Phrase::new("a template whose fields are not listed", "没有列出字段的模板")),
+    ("unknown_app", Phrase::new("an app that `tixing.yaml` does not have", "`tixing.yaml` 里没有的应用")),
+    ("unknown_field", Phrase::new("a field that the template does not have", "模板里没有的字段")),
+    (
+        "unknown_field_type",
+        Phrase::new("a template field of a type that no table knows", "平台参数表里没有的字段类型"),
+    ),
+    ("unknown_key", Phrase::new("a key that does not exist here", "这里没有的配置项")),
+    ("unknown_template", Phrase::new("a template that the app does not have", "应用里没有的模板")),
+    ("unknown_zone", Phrase::new("a time zone that does not exist", "不存在的时区")),
+    (
+        "unquoted",
+        Phrase::new(
+            "a text that YAML takes for something else unless it is quoted",
+            "不加引号就会被 YAML 误解的文本",
+        ),
+    ),
+    ("unreadable", Phrase::new("a file that cannot be read", "无法读取的文件")),
+    (
+        "wrong_shape",
+        Phrase::new("a text, list or map where another is needed", "该写文本、列表或键值的地方写成了别的"),
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_in_order_and_none_is_there_twice() {
+        assert!(CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+}

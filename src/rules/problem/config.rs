@@ -1,0 +1,107 @@
+//! Problems of what a configuration says: apps, secrets, templates.
+
+use super::{Problem, error, list, meant_or, seen, warning};
+use crate::domain::language::{Phrase, Said};
+
+/// Something may be the secret itself. It is not repeated.
+pub(in crate::rules) fn inline_secret() -> Problem {
+    error(
+        "inline_secret",
+        Said::new("a secret must not stand in this file", "密钥不能直接写在这个文件里"),
+        Said::new(
+            "say where it is: `{ credential: NAME }` (systemd), `{ file: PATH }` or `{ env: NAME }`; and renew \
+             the secret if others could read this file",
+            "写明它在哪里：`{ credential: 名称 }`（systemd）、`{ file: 路径 }` 或 `{ env: 变量名 }`；\
+             如果别人可能看过这个文件，请重置密钥",
+        ),
+    )
+}
+
+/// What a secret's place must be.
+pub(in crate::rules) const ONE_PLACE: Phrase =
+    Phrase::new("exactly one of `credential`, `file`, `env`", "`credential`、`file`、`env` 三者之一");
+/// What it is instead.
+pub(in crate::rules) const NOT_ONE_PLACE: Phrase =
+    Phrase::new("not one of them, or several", "一个也没有，或者有几个");
+
+/// Two apps of one mini program.
+pub(in crate::rules) fn duplicate_appid(first: &str) -> Problem {
+    error(
+        "duplicate_appid",
+        Said::new(
+            format!("the app {} has this appid already", seen(first)),
+            format!("应用 {} 已经用了这个 AppID", seen(first)),
+        ),
+        Said::new("keep one app, and give it all templates", "只保留一个，把模板都放到它下面"),
+    )
+}
+
+/// Two names of one template.
+pub(in crate::rules) fn duplicate_template_id(first: &str) -> Problem {
+    error(
+        "duplicate_template_id",
+        Said::new(
+            format!("the template {} has this id already", seen(first)),
+            format!("模板 {} 已经用了这个 ID", seen(first)),
+        ),
+        Said::new("keep one of the two names", "两个名称只保留一个"),
+    )
+}
+
+/// An app that is not configured.
+pub(in crate::rules) fn unknown_app(name: &str, known: &[String], meant: Option<&str>) -> Problem {
+    error(
+        "unknown_app",
+        Said::new(format!("there is no app {}", seen(name)), format!("没有名为 {} 的应用", seen(name))),
+        meant_or(meant, Phrase::new("apps in tixing.yaml", "tixing.yaml 里的应用"), &list(known)),
+    )
+}
+
+/// Several apps, and none is named.
+pub(in crate::rules) fn app_needed(known: &[String]) -> Problem {
+    let known = list(known);
+    error(
+        "app_needed",
+        Said::new(
+            "several apps are configured, and nothing says which one this is for",
+            "配置了几个应用，这里却没有写明是哪一个",
+        ),
+        Said::new(
+            format!("add `app:` with one of: {}", known.en),
+            format!("加上 `app:`，从这些里选一个：{}", known.zh),
+        ),
+    )
+}
+
+/// A template whose fields nobody listed.
+pub(in crate::rules) fn unchecked_template(name: &str) -> Problem {
+    warning(
+        "unchecked_template",
+        Said::new(
+            format!(
+                "the fields of the template {} are not listed, so texts for it are not checked",
+                seen(name)
+            ),
+            format!("没有列出模板 {} 的字段，因此无法检查为它写的内容", seen(name)),
+        ),
+        Said::new(
+            "list them in their order as the platform shows them: `fields: [thing1, time2]`",
+            "按小程序后台“详细内容”的顺序列出：`fields: [thing1, time2]`",
+        ),
+    )
+}
+
+/// A field of an unknown type.
+pub(in crate::rules) fn unknown_field_type(key: &str) -> Problem {
+    warning(
+        "unknown_field_type",
+        Said::new(
+            format!("{} is of a type that the platform's table does not have; it is not checked", seen(key)),
+            format!("平台的参数表里没有 {} 这种类型，因此不检查它的内容", seen(key)),
+        ),
+        Said::new(
+            "compare it with the template on mp.weixin.qq.com; keys look like `thing1`",
+            "请与 mp.weixin.qq.com 上的模板核对；字段形如 `thing1`",
+        ),
+    )
+}

@@ -1,0 +1,92 @@
+//! Everything that can be wrong in a file, and the only place where texts about it are built.
+//!
+//! A [`Problem`] is made by a function of its name, in the file of its subject, where its code, its two
+//! texts and their translations stand together. What is wrong is found out elsewhere; places and lines
+//! are added by a diagnostic. No text holds the value of a secret or an openid.
+
+mod codes;
+pub(super) mod config;
+pub(super) mod file;
+pub(super) mod rule;
+pub(super) mod shape;
+pub(super) mod yaml;
+
+pub use codes::CODES;
+
+use super::diagnostic::Severity;
+use super::source::masked;
+use crate::domain::language::{Phrase, Said};
+
+/// Longest value that a message repeats, in characters.
+const MAX_SEEN: usize = 60;
+
+/// One thing that is wrong, without its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) severity: Severity,
+    /// One of [`CODES`].
+    pub(super) code: &'static str,
+    /// What is wrong, with the value seen.
+    pub(super) message: Said,
+    /// What to write instead, or what is possible.
+    pub(super) help: Said,
+}
+
+fn error(code: &'static str, message: Said, help: Said) -> Problem {
+    /// For what a library finds without knowing a cure.
+    const LOOK: (&str, &str) =
+        ("correct it here; the examples in schedules/ show how", "改正这里；schedules/ 里的示例可以参考");
+    let help = if help.en.is_empty() { Said::new(LOOK.0, LOOK.1) } else { help };
+    Problem { severity: Severity::Error, code, message, help }
+}
+
+fn warning(code: &'static str, message: Said, help: Said) -> Problem {
+    Problem { severity: Severity::Warning, ..error(code, message, help) }
+}
+
+/// `text` between backticks, short, on one line, and without what looks like a secret.
+pub(super) fn seen(text: &str) -> String {
+    let mut short: String =
+        masked(text).chars().take(MAX_SEEN + 1).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if short.chars().count() > MAX_SEEN {
+        short.pop();
+        short.push('…');
+    }
+    format!("`{short}`")
+}
+
+/// Names one after the other.
+fn list<S: AsRef<str>>(names: &[S]) -> Said {
+    /// More names than a person reads are no help.
+    const MAX_LISTED: usize = 24;
+    if names.is_empty() {
+        return Said::new("none", "（无）");
+    }
+    let shown: Vec<String> = names.iter().take(MAX_LISTED).map(|name| seen(name.as_ref())).collect();
+    let (en, zh) = (shown.join(", "), shown.join("、"));
+    match names.len().checked_sub(MAX_LISTED) {
+        None | Some(0) => Said::new(en, zh),
+        Some(more) => Said::new(format!("{en}, and {more} more"), format!("{zh}，还有 {more} 个")),
+    }
+}
+
+/// What was probably meant, and what there is: `did you mean `a`? allowed: `a`, `b``.
+fn meant_or(meant: Option<&str>, lead: Phrase, possible: &Said) -> Said {
+    let (en, zh) = match meant {
+        Some(name) => (format!("did you mean {}? ", seen(name)), format!("是不是想写 {}？", seen(name))),
+        None => Default::default(),
+    };
+    Said::new(format!("{en}{}: {}", lead.en, possible.en), format!("{zh}{}：{}", lead.zh, possible.zh))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_short_and_without_secrets() {
+        assert_eq!(seen("喝\n水"), "`喝 水`");
+        assert_eq!(seen(&"x".repeat(1_000_000)).chars().count(), MAX_SEEN + 3);
+        assert!(!seen("0123456789abcdef0123456789abcdef").contains("abc"));
+    }
+}

@@ -21,11 +21,12 @@ use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts
 use crate::clock::Clock;
 use crate::domain::config::{App, Config, SecretSource};
 use crate::domain::id::AppName;
-use crate::flow::dispatch::{Dispatch, FEED_QUEUE, Pauses};
+use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
 use crate::flow::fanout::Fanout;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
 use crate::flow::live::{Current, Live};
+use crate::flow::pause::Pauses;
 use crate::flow::recovery;
 use crate::flow::scheduler::Scheduler;
 use crate::hook;

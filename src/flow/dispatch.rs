@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::live::Current;
+use super::pause::{Gate, Pauses};
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
 use crate::domain::count::n_of;
@@ -31,8 +32,6 @@ use crate::wechat::{Client, Ready, Sent};
 pub const FEED_QUEUE: usize = 16;
 /// Places of one queue that are looked at for an openid whose lane is free.
 const MAX_LOOK: usize = 64;
-/// The longest pause of an app whose platform cannot be reached or refuses the app.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// What a walk hands over.
 #[derive(Debug)]
@@ -68,22 +67,6 @@ pub struct Item {
     pub seat: Option<OwnedSemaphorePermit>,
 }
 
-/// Why an app does not send, for those who ask; empty while it does.
-#[derive(Clone, Debug, Default)]
-pub struct Pauses(Arc<Mutex<Option<String>>>);
-
-impl Pauses {
-    /// Why it does not send.
-    #[must_use]
-    pub fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, reason: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
-    }
-}
-
 /// The sender of one app.
 #[derive(Debug)]
 pub struct Dispatch {
@@ -110,16 +93,8 @@ pub struct Dispatch {
     cancelled: HashSet<u64>,
     /// Starts within the last second, by the monotonic clock.
     starts: VecDeque<Duration>,
-    pause: Option<Pause>,
-    told: Pauses,
+    gate: Gate,
     jitter: u64,
-}
-
-/// Nothing starts before its end, and then one request alone tries.
-#[derive(Clone, Copy, Debug)]
-struct Pause {
-    until: DateTime<Utc>,
-    n: u32,
 }
 
 /// What the tasks of a sender come back with.
@@ -151,6 +126,7 @@ impl Dispatch {
         told: Pauses,
     ) -> Self {
         Self {
+            gate: Gate::new(name.clone(), told),
             name,
             app,
             store,
@@ -166,8 +142,6 @@ impl Dispatch {
             n_in_flight: 0,
             cancelled: HashSet::new(),
             starts: VecDeque::new(),
-            pause: None,
-            told,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -226,17 +200,11 @@ impl Dispatch {
         else {
             return Ok(());
         };
-        let slots = match self.pause {
-            Some(pause) if now < pause.until => 0,
-            Some(_) => 1,
-            None => app.in_flight,
-        };
+        let slots = self.gate.slots(app.in_flight, now);
         self.start(slots, app.per_second, client, tasks)?;
         let outstanding = self.n_marking + self.marked.len() + self.n_in_flight;
-        let room = match self.pause {
-            Some(_) => slots.saturating_sub(outstanding),
-            None => (app.in_flight + app.mark_ahead()).saturating_sub(outstanding),
-        };
+        let room = if self.gate.is_paused() { slots } else { app.in_flight + app.mark_ahead() };
+        let room = room.saturating_sub(outstanding);
         if room > 0 && self.n_marking == 0 {
             self.mark(room, client, now, tasks);
         }
@@ -355,7 +323,7 @@ impl Dispatch {
                     self.queues.entry(item.id.occurrence).or_default().push_front(item);
                 }
                 let now = self.clock.now();
-                self.pause_for(&reply, None, now);
+                self.gate.hear(&reply, None, now);
                 Ok(())
             }
             Ok(Done::Marked(marks, ready)) => {
@@ -396,7 +364,7 @@ impl Dispatch {
             Decision::Wait { at, .. } => Some(at),
             Decision::Accept { .. } | Decision::Refuse | Decision::Fail { .. } | Decision::Doubt => None,
         };
-        self.pause_for(&sent.reply, stated, now);
+        self.gate.hear(&sent.reply, stated, now);
         item.n_busy += u32::from(sent.reply == Reply::Busy);
         let end = match decision {
             Decision::Accept { msgid } => End::Accepted { msgid },
@@ -440,46 +408,6 @@ impl Dispatch {
             | End::GrantDied
             | End::Expired
             | End::Cancelled => {}
-        }
-    }
-
-    /// Slows the app down when the answer concerns all of it.
-    fn pause_for(&mut self, reply: &Reply, stated: Option<DateTime<Utc>>, now: DateTime<Utc>) {
-        let n = self.pause.map_or(0, |pause| pause.n);
-        match reply {
-            Reply::NotConnected | Reply::NoToken | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
-                let wait = (Duration::from_millis(500) * 2_u32.saturating_pow(n.min(7))).min(MAX_PAUSE);
-                let until = (now + wait).max(self.pause.map_or(now, |pause| pause.until));
-                self.told.set(Some(why(reply)));
-                if n == 0 {
-                    warn!(app = %self.name, "Sending for app {} pauses: {}", self.name, why(reply));
-                }
-                // Requests that were in flight together count as one failure.
-                if self.pause.is_none_or(|pause| now >= pause.until) {
-                    self.pause = Some(Pause { until, n: n + 1 });
-                }
-            }
-            Reply::RateLimited { .. } | Reply::QuotaUsedUp => {
-                let until = stated.unwrap_or(now + MAX_PAUSE);
-                warn!(app = %self.name, until = %until, "The platform asks app {} to slow down", self.name);
-                self.told.set(Some(format!("the platform asks to slow down until {until}")));
-                self.pause = Some(Pause { until, n });
-            }
-            Reply::Accepted { .. }
-            | Reply::NoConsent
-            | Reply::Busy
-            | Reply::Concurrent
-            | Reply::RecipientBad { .. }
-            | Reply::MessageBad { .. }
-            | Reply::TemplateBad { .. }
-            | Reply::UnknownCode { .. } => {
-                if self.pause.is_some_and(|pause| now >= pause.until) {
-                    info!(app = %self.name, "Sending for app {} goes on", self.name);
-                    self.pause = None;
-                    self.told.set(None);
-                }
-            }
-            Reply::Unanswered => {}
         }
     }
 
@@ -568,8 +496,7 @@ impl Dispatch {
     fn wait(&self) -> Duration {
         let now = self.clock.now();
         let waiting = self.waiting.peek().map(|Reverse((at, _))| *at);
-        let pause = self.pause.map(|pause| pause.until);
-        let until = waiting.into_iter().chain(pause).filter(|at| *at > now).min();
+        let until = waiting.into_iter().chain(self.gate.until()).filter(|at| *at > now).min();
         let until = until.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default());
         let rate = match self.starts.front() {
             Some(start) if !self.marked.is_empty() => (*start + Duration::from_secs(1))
@@ -578,27 +505,6 @@ impl Dispatch {
             Some(_) | None => MAX_SLEEP,
         };
         until.min(rate).min(MAX_SLEEP)
-    }
-}
-
-/// Why an app pauses, for people.
-fn why(reply: &Reply) -> String {
-    match reply {
-        Reply::NotConnected => "the platform cannot be reached".to_owned(),
-        Reply::NoToken => "no access token can be had; see the log".to_owned(),
-        Reply::TokenRefused { errcode } => format!("its access token is refused (errcode {errcode})"),
-        Reply::AppBad { errcode } => format!("the platform refuses the app (errcode {errcode})"),
-        Reply::Accepted { .. }
-        | Reply::NoConsent
-        | Reply::Busy
-        | Reply::Concurrent
-        | Reply::RateLimited { .. }
-        | Reply::QuotaUsedUp
-        | Reply::RecipientBad { .. }
-        | Reply::MessageBad { .. }
-        | Reply::TemplateBad { .. }
-        | Reply::UnknownCode { .. }
-        | Reply::Unanswered => "the platform asks to wait".to_owned(),
     }
 }
 

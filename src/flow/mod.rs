@@ -6,6 +6,7 @@ pub mod housekeeping;
 pub mod intake;
 pub mod live;
 pub mod outlook;
+pub mod pause;
 pub mod recovery;
 pub mod scheduler;
 

@@ -9,3 +9,4 @@
 mod docs;
 mod recurrence;
 mod tidy;
+mod world;

@@ -1,0 +1,163 @@
+//! What the books tell in words, and the audit of both sides against each other.
+//!
+//! The words are for `assert_eq`; the audit asks whether the promises held, whatever a scenario was about.
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDateTime;
+use tixing::domain::delivery::{Past, State};
+use tixing::domain::template::TemplateKind;
+use tixing::sandbox::{Outcome, SendRecord};
+use tixing::store::{Delivery, Occurrence, Store};
+
+use super::{World, appid, beijing, openid, template};
+
+impl World {
+    /// The occurrences of a rule: `open: 3 = 1 reserved, 2 sent` or `missed 2`, with `; ` between them.
+    pub(super) fn story(&self, rule: &str) -> String {
+        let told = self.occurrences().into_iter().filter(|o| o.rule.as_str() == rule).map(|occurrence| {
+            let counts = &occurrence.counts;
+            let words = counts.by_state.iter().map(|(state, n)| format!("{n} {}", state.as_str()));
+            let skipped = counts.skipped.iter().map(|(reason, n)| format!("{n} {}", reason.as_str()));
+            let words: Vec<String> = words.chain(skipped).collect();
+            let state = occurrence.state.as_str();
+            match (words.is_empty(), state) {
+                (true, "missed") => format!("missed {}", occurrence.n),
+                (true, _) => format!("{state}: {}", counts.audience),
+                (false, _) => format!("{state}: {} = {}", counts.audience, words.join(", ")),
+            }
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The account of `name`: `2 granted = 1 available, 1 consumed`, and `, suspect` where it is.
+    pub(super) fn balance(&self, name: &str, id: &str) -> String {
+        let view = self.power().account(&appid(), &template(id), &openid(name)).unwrap();
+        let Some(view) = view else { return "nothing".to_owned() };
+        let buckets = [
+            (view.account.available(), "available"),
+            (view.reserved, "reserved"),
+            (view.in_doubt, "in doubt"),
+            (view.consumed, "consumed"),
+            (view.account.voided, "voided"),
+        ];
+        let buckets = buckets.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}"));
+        let suspect = if view.account.suspect { ", suspect" } else { "" };
+        format!("{} granted = {}{suspect}", view.account.granted, buckets.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The newest delivery of a rule to `name`.
+    pub(super) fn delivery(&self, rule: &str, name: &str) -> Delivery {
+        let of = self.deliveries();
+        let mut mine = of.into_iter().filter(|(o, d)| o.rule.as_str() == rule && d.openid == openid(name));
+        mine.next_back().unwrap().1
+    }
+
+    pub(super) fn occurrences(&self) -> Vec<Occurrence> {
+        self.power().occurrences(None, None, usize::MAX).unwrap()
+    }
+
+    pub(super) fn deliveries(&self) -> Vec<(Occurrence, Delivery)> {
+        let of = |o: Occurrence| {
+            let all = self.power().deliveries(Some(o.number), None, usize::MAX).unwrap();
+            all.into_iter().map(move |delivery| (o.clone(), delivery))
+        };
+        self.occurrences().into_iter().flat_map(of).collect()
+    }
+
+    /// Everything, for a failure.
+    pub(super) fn told(&self) -> String {
+        let rules: BTreeSet<String> =
+            self.occurrences().into_iter().map(|o| o.rule.as_str().to_owned()).collect();
+        let mut told = format!("at {}, paused: {:?}\n", beijing(self.clock.now()), self.paused());
+        for rule in rules {
+            told.extend([&rule, ": ", &self.story(&rule), "\n"]);
+        }
+        for send in self.platform.sends().iter().rev().take(20).rev() {
+            let SendRecord { openid, outcome, answered, .. } = send;
+            let send = format!(
+                "{} {openid} {outcome:?} answered {answered}
+",
+                beijing(send.at)
+            );
+            told.push_str(&send);
+        }
+        told
+    }
+
+    /// Audits the books of both sides: promises P1, P2, P4, P6 and P7.
+    pub(super) async fn books(&self) {
+        let fsck = self.power().fsck().await.unwrap().value;
+        assert_eq!(fsck.violations, [], "{}", self.told());
+        for (key, view) in self.power().accounts(None, usize::MAX).unwrap() {
+            let held = view.account.available() + view.reserved + view.in_doubt + view.consumed;
+            if view.kind == TemplateKind::OneTime {
+                assert_eq!(
+                    view.account.granted,
+                    held + view.account.voided,
+                    "{} {view:?}",
+                    key.openid.as_str()
+                );
+            }
+        }
+        let deliveries = self.deliveries();
+        for occurrence in self.occurrences() {
+            assert!(occurrence.counts.adds_up(), "{occurrence:?}");
+            for state in State::ALL.into_iter().filter(|state| *state != State::Skipped) {
+                let of = deliveries.iter().filter(|(o, d)| o.number == occurrence.number && d.state == state);
+                let (n, counted) = (of.map(|_| 1).sum::<u64>(), occurrence.counts.in_state(state));
+                // Whom a walk passes after the deadline is only counted.
+                let holds = if state == State::Expired { n <= counted } else { n == counted };
+                assert!(holds, "{n} {}: {occurrence:?}", state.as_str());
+            }
+        }
+        let mut cards = BTreeSet::new();
+        let mut repeats = 0;
+        for send in self.platform.sends() {
+            let page = send.page.clone().unwrap();
+            let (rule, due) = page.strip_prefix("p/i?rule=").unwrap().split_once("&due=").unwrap();
+            let due = NaiveDateTime::parse_from_str(due, "%Y%m%dT%H%M%S").unwrap();
+            let (occurrence, delivery) = deliveries
+                .iter()
+                .find(|(o, d)| o.rule.as_str() == rule && o.civil == due && d.openid.as_str() == send.openid)
+                .unwrap_or_else(|| panic!("a send without a delivery: {send:?}\n{}", self.told()));
+            let in_time = occurrence.due_at <= send.at && send.at <= occurrence.deadline;
+            assert!(in_time, "due {}, deadline {}: {send:?}", occurrence.due_at, occurrence.deadline);
+            let with_grant = occurrence.kind == TemplateKind::LongTerm || delivery.grant.is_some();
+            assert!(with_grant, "a send without a consent: {delivery:?}");
+            if let Outcome::Accepted { msgid } = send.outcome {
+                repeats += u64::from(!cards.insert((send.openid.clone(), page)));
+                let known = match delivery.state {
+                    State::Sent => {
+                        delivery.msgid == Some(msgid) || self.repeats_allowed > 0 || delivery.msgid.is_none()
+                    }
+                    State::InDoubt | State::Attempting => true,
+                    State::Waiting => delivery.past == Past::Busy,
+                    State::Held
+                    | State::Reserved
+                    | State::Undelivered
+                    | State::PresumedSent
+                    | State::Refused
+                    | State::Failed
+                    | State::Expired
+                    | State::Cancelled
+                    | State::Skipped => false,
+                };
+                assert!(known, "accepted, and booked as {delivery:?}: {send:?}");
+            }
+        }
+        assert_eq!(repeats, self.repeats_allowed, "repeated cards\n{}", self.told());
+        let accepted: BTreeSet<u64> = self
+            .platform
+            .sends()
+            .iter()
+            .filter_map(|send| match send.outcome {
+                Outcome::Accepted { msgid } => Some(msgid),
+                Outcome::Refused { .. } | Outcome::Unhandled => None,
+            })
+            .collect();
+        for (_, delivery) in deliveries {
+            assert!(delivery.msgid.is_none_or(|msgid| accepted.contains(&msgid)), "{delivery:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What people say: reports once, twice and against each other, and acceptances that stand.
+
+use tixing::flow::intake::ReportError;
+use tixing::sandbox::Answer;
+
+use super::{BILL, EIGHT, HABIT, World};
+
+/// Why parts of a report granted nothing.
+fn whys(out: &tixing::flow::intake::ReportOut) -> Vec<&'static str> {
+    out.ignored.iter().map(|ignored| ignored.why).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_counts_once_while_reminders_leave() {
+    let mut world = World::new().await;
+    world.rule("water", &[r#"when: { cron: "* * * * *" }"#]).await;
+    world.start().await;
+    world.tap("ann", HABIT, Answer::Accept);
+    let first = world.report_as("one", "ann", HABIT, "accept", 0).await.unwrap();
+    assert!(!first.duplicate && first.balances.values().sum::<u64>() == 1);
+    world.at("07:01").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    // The same again, later and older: current balances, and no second consent, also after a restart.
+    let again = world.report_as("one", "ann", HABIT, "accept", 90).await.unwrap();
+    assert!(again.duplicate && again.balances.values().sum::<u64>() == 0);
+    let other = world.report_as("one", "ann", HABIT, "reject", 0).await;
+    assert_eq!(other.unwrap_err(), ReportError::Conflict);
+    world.restart().await;
+    assert!(world.report_as("one", "ann", HABIT, "accept", 0).await.unwrap().duplicate);
+    assert!(!world.report_as("one", "bob", HABIT, "reject", 0).await.unwrap().duplicate, "his own one");
+    world.at("07:02").await;
+    world.expect("water", "done: 1 = 1 sent; done: 2 = 1 no_consent, 1 refused").await;
+    assert_eq!(world.balance("ann", HABIT), "1 granted = 1 consumed");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_than_a_hundred_are_kept_and_what_is_used_makes_room() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 100).await;
+    let full = world.report("ann", HABIT, "accept").await.unwrap();
+    assert_eq!((whys(&full), full.balances.values().sum::<u64>()), (vec!["full"], 100));
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    let room = world.report("ann", HABIT, "accept").await.unwrap();
+    assert_eq!((whys(&room), room.balances.values().sum::<u64>()), (vec![], 100));
+    assert_eq!(world.balance("ann", HABIT), "101 granted = 100 available, 1 consumed");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_besides_accept_grants_nothing_and_says_why() {
+    let mut world = World::new().await;
+    world.start().await;
+    let table = [
+        (HABIT, "acceptWithAudio", "1 granted = 1 available", vec![]),
+        (HABIT, "acceptWithAlert", "2 granted = 2 available", vec![]),
+        (HABIT, "acceptWithForcePush", "3 granted = 3 available", vec![]),
+        (HABIT, "reject", "3 granted = 3 available", vec![]),
+        (HABIT, "ban", "3 granted = 3 available", vec!["not_granted"]),
+        (HABIT, "filter", "3 granted = 3 available", vec!["not_granted"]),
+        (HABIT, "maybe", "3 granted = 3 available", vec!["unknown_status"]),
+        ("TPLnobody", "accept", "3 granted = 3 available", vec!["unknown_template"]),
+    ];
+    for (template, status, balance, why) in table {
+        let out = world.report("ann", template, status).await.unwrap();
+        assert_eq!((whys(&out), world.balance("ann", HABIT).as_str()), (why, balance), "{status}");
+    }
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standing_acceptance_carries_many_messages_until_it_is_ended() {
+    let mut world = World::new().await;
+    world.rule("bill", &[EIGHT, "template: bill"]).await;
+    world.start().await;
+    world.grant("ann", BILL, 1).await;
+    let mut story = Vec::new();
+    for day in ["02", "03", "04"] {
+        world.at(&format!("{day} 08:00")).await;
+        story.push("done: 1 = 1 sent");
+        world.expect("bill", &story.join("; ")).await;
+    }
+    world.tap("ann", BILL, Answer::Reject);
+    world.report("ann", BILL, "reject").await.unwrap();
+    world.at("05 08:00").await;
+    story.push("done: 1 = 1 refused");
+    world.expect("bill", &story.join("; ")).await;
+    assert_eq!((world.cards("ann"), world.sends_to("ann").len()), (3, 3));
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consent_that_comes_or_goes_during_the_walk_is_booked_as_it_is() {
+    let mut world = World::new().await;
+    world.rule("bill", &[EIGHT, "template: bill"]).await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", BILL, 1).await;
+    world.person("bob", |_| {}).await;
+    // Between the look at an account and its booking: one ends, another begins.
+    world.before_booking("ann", BILL, "reject");
+    world.before_booking("bob", HABIT, "accept");
+    world.at("08:00").await;
+    world.expect("bill", "done: 2 = 1 no_consent, 1 refused").await;
+    world.expect("water", "done: 2 = 2 no_consent").await;
+    assert_eq!(world.balance("bob", HABIT), "1 granted = 1 available");
+    world.ends().await;
+}

@@ -1,0 +1,82 @@
+//! Sends without a definite answer, and a platform that is not there.
+
+use tixing::domain::delivery::State;
+use tixing::sandbox::{Api, Fault, What};
+use tixing::store::{DoubtWord, Store};
+
+use super::{EIGHT, HABIT, World};
+
+async fn world_of_ann(lines: &[&str]) -> World {
+    let mut world = World::new().await;
+    world.rule("water", lines).await;
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_definite_answer_is_in_doubt_and_never_sent_again() {
+    let fault = |what| Fault::new(Api::Send, what);
+    let bad_gateway = What::Status { code: 502, body: "bad gateway".to_owned() };
+    let table = [
+        (fault(What::DestroyBefore), 0),
+        (fault(What::DestroyAfter), 1),
+        (fault(What::Truncate).after(), 1),
+        (fault(What::Garbage).after(), 1),
+        (fault(What::Garbage), 0),
+        (fault(bad_gateway), 0),
+    ];
+    for (fault, cards) in table {
+        let mut world = world_of_ann(&[EIGHT, "grace: 3h"]).await;
+        world.faults(vec![fault.clone()]);
+        world.at("08:00").await;
+        world.expect("water", "done: 1 = 1 in_doubt").await;
+        assert_eq!(world.balance("ann", HABIT), "1 granted = 1 in doubt");
+        world.faults(Vec::new());
+        world.at("09:00").await;
+        world.restart().await;
+        world.at("10:00").await;
+        assert_eq!((world.sends_to("ann").len(), world.cards("ann")), (1, cards), "{fault:?}");
+        let doubts = world.power().doubts(10).unwrap();
+        assert_eq!(doubts.iter().map(|doubt| doubt.state).collect::<Vec<_>>(), [State::InDoubt]);
+        let (word, story, balance) = match cards {
+            0 => (DoubtWord::Failed, "done: 1 = 1 failed", "1 granted = 1 available"),
+            _ => (DoubtWord::Sent, "done: 1 = 1 sent", "1 granted = 1 consumed"),
+        };
+        let settle = |word| world.power().settle_doubt(doubts[0].id, word, world.clock.now());
+        assert!(settle(word).await.unwrap().value);
+        assert!(!settle(DoubtWord::Failed).await.unwrap().value, "only once");
+        assert_eq!((world.story("water").as_str(), world.balance("ann", HABIT).as_str()), (story, balance));
+        assert_eq!(world.power().doubts(10).unwrap(), []);
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_be_reached_is_asked_again_until_the_deadline() {
+    // When the platform is back, what becomes of it, and the account.
+    let table = [
+        (Some("08:10"), "done: 1 = 1 sent", "1 granted = 1 consumed"),
+        (None, "done: 1 = 1 expired", "1 granted = 1 available"),
+    ];
+    for (back, story, balance) in table {
+        let mut world = world_of_ann(&[EIGHT, "grace: 30m"]).await;
+        world.calm().await;
+        world.platform_gone().await;
+        world.at("08:00").await;
+        world.until("a pause", |world| world.paused().is_some()).await;
+        if let Some(back) = back {
+            world.at(back).await;
+            world.platform_back().await;
+            world.expect_within(120, "water", story).await;
+            assert_eq!(world.paused(), None);
+        } else {
+            world.pass(20).await;
+            world.at("08:30:01").await;
+            world.expect_within(120, "water", story).await;
+            world.platform_back().await;
+        }
+        assert_eq!(world.balance("ann", HABIT), balance);
+        world.ends().await;
+    }
+}

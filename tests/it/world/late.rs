@@ -1,0 +1,165 @@
+//! Late and changed: deadlines in the middle of a walk, downtimes, and rules that are edited meanwhile.
+
+use std::time::Duration;
+
+use tixing::sandbox::{Api, Fault, What};
+
+use super::{EIGHT, HABIT, World};
+
+const HOURLY: &str = r#"when: { cron: "0 * * * *" }"#;
+
+fn slow(seconds: u64) -> Fault {
+    Fault::new(Api::Send, What::Delay(Duration::from_secs(seconds))).after()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_starts_after_its_deadline() {
+    // A limit that is too low for the audience, or a platform that is too slow: the limits, how slow, how
+    // many people, and at least and at most how many messages can have left within the minute.
+    let table = [("in_flight: 8, per_second: 2", 0, 330, 110, 122), ("in_flight: 2", 25, 10, 6, 6)];
+    for (limits, seconds, n, least, most) in table {
+        let mut world = World::with_limits(limits).await;
+        world.rule("water", &[EIGHT, "grace: 60s"]).await;
+        world.start().await;
+        world.crowd(n).await;
+        world.faults(vec![slow(seconds)]);
+        world.at("08:00").await;
+        world.pass(60 + 2 * u32::try_from(seconds).unwrap()).await;
+        world.until("the end", |world| world.story("water").starts_with("done")).await;
+        let sent = world.platform.totals().accepted;
+        assert!((least..=most).contains(&sent), "{limits}: {sent}");
+        let n = u64::try_from(n).unwrap();
+        assert_eq!(world.story("water"), format!("done: {n} = {sent} sent, {} expired", n - sent));
+        let cards: u64 = world.platform.sends().iter().map(|_| 1).sum();
+        assert_eq!(cards, sent);
+        let mut available = 0;
+        for name in (0..n).map(|n| format!("p{n:03}")) {
+            available += u64::from(world.balance(&name, HABIT) == "1 granted = 1 available");
+        }
+        assert_eq!(available, n - sent, "who was not reached keeps his consent");
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_downtime_grace_and_policy_say_what_is_still_sent() {
+    let all = ["missed: all", "max: 2"];
+    // Down from half past eight: the rule, when the daemon is back, and what the books tell of 9 to 12.
+    let table: &[(&[&str], &str, &str)] = &[
+        (&["grace: 30m"], "12:10", "missed 3; done: 1 = 1 sent"),
+        (&["grace: 30m"], "12:30", "missed 3; done: 1 = 1 sent"),
+        (&["grace: 30m"], "12:30:01", "missed 4"),
+        (&["grace: 5h"], "12:10", "missed 3; done: 1 = 1 sent"),
+        (&["grace: 5h", all[0], all[1]], "12:10", "missed 2; done: 1 = 1 sent; done: 1 = 1 sent"),
+        (&["grace: 90m", all[0]], "12:10", "missed 2; done: 1 = 1 sent; done: 1 = 1 sent"),
+        (&["grace: 30m", all[0]], "12:45", "missed 4"),
+        (&["missed: skip"], "12:00:50", "missed 3; done: 1 = 1 sent"),
+        (&["missed: skip"], "12:10", "missed 4"),
+        (&["grace: 30m"], "03 12:10", "missed 27; done: 1 = 1 sent"),
+    ];
+    for (lines, back, story) in table {
+        let mut world = World::new().await;
+        world.rule("water", &[&[HOURLY], *lines].concat()).await;
+        world.start().await;
+        world.grant("ann", HABIT, 9).await;
+        world.at("08:00").await;
+        world.expect("water", "done: 1 = 1 sent").await;
+        world.at("08:30").await;
+        world.stop().await;
+        world.clock.advance((super::instant(back) - world.clock.now()).to_std().unwrap());
+        world.start().await;
+        world.expect("water", &format!("done: 1 = 1 sent; {story}")).await;
+        // Once judged is judged: neither a restart nor a reload finds it again.
+        world.restart().await;
+        world.rule("other", &[EIGHT]).await;
+        world.calm().await;
+        assert_eq!(world.story("water"), format!("done: 1 = 1 sent; {story}"), "{lines:?} {back}");
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_begins_when_it_is_first_seen() {
+    let mut world = World::new().await;
+    world.rule("early", &[r#"when: { at: "2026-03-02 06:50" }"#]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 3).await;
+    world.at("08:10").await;
+    world.rule("late", &[EIGHT]).await;
+    world.at("09:00").await;
+    assert_eq!((world.story("early"), world.story("late")), (String::new(), String::new()));
+    world.at("03 08:00").await;
+    world.expect("late", "done: 1 = 1 sent").await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_time_counts_from_the_change() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 5).await;
+    world.at("07:30").await;
+    world.rule("water", &[r#"when: { cron: "15 7 * * *" }"#]).await;
+    world.at("08:30").await;
+    assert_eq!(world.story("water"), "", "neither the time it no longer has nor one that had passed");
+    world.rule("water", &[r#"when: { cron: "0 9 * * *" }"#]).await;
+    world.at("09:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    // Away and back: what was due meanwhile is not made up for.
+    world.no_rule("water").await;
+    world.at("03 09:10").await;
+    world.rule("water", &[r#"when: { cron: "0 9 * * *" }"#, "grace: 1h"]).await;
+    world.at("03 10:00").await;
+    assert_eq!(world.story("water"), "done: 1 = 1 sent");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_text_is_of_the_next_occurrence() {
+    let mut world = World::with_limits("in_flight: 1").await;
+    let says = |text: &str| format!("data: {{ thing1: {text} }}");
+    world.rule("water", &[EIGHT, &says("old")]).await;
+    world.start().await;
+    world.crowd(5).await;
+    world.faults(vec![slow(1)]);
+    world.at("08:00").await;
+    world.until("the first", |world| world.platform.totals().begun == 1).await;
+    world.rule("water", &[EIGHT, &says("new")]).await;
+    world.restart().await;
+    world.expect_within(30, "water", "done: 5 = 3 sent, 2 in_doubt").await;
+    world.grant("p000", HABIT, 1).await;
+    world.faults(Vec::new());
+    world.at("03 08:00").await;
+    world.expect("water", "done: 5 = 3 sent, 2 in_doubt; done: 5 = 1 sent, 4 no_consent").await;
+    let texts: Vec<String> = world.platform.sends().iter().map(|send| send.data["thing1"].clone()).collect();
+    assert_eq!(texts, ["old", "old", "old", "old", "new"]);
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn removing_or_disabling_a_rule_cancels_what_is_not_on_its_way() {
+    for disabled in [true, false] {
+        let mut world = World::with_limits("in_flight: 1").await;
+        world.rule("water", &[EIGHT]).await;
+        world.start().await;
+        world.crowd(10).await;
+        world.faults(vec![slow(5)]);
+        world.at("08:00").await;
+        world.until("the first", |world| world.platform.totals().begun == 1).await;
+        if disabled {
+            world.rule("water", &[EIGHT, "enabled: false"]).await;
+        } else {
+            world.no_rule("water").await;
+        }
+        world.expect_within(20, "water", "cancelled: 10 = 1 sent, 9 cancelled").await;
+        assert_eq!(world.balance("p009", HABIT), "1 granted = 1 available");
+        world.rule("water", &[EIGHT]).await;
+        world.faults(Vec::new());
+        world.at("09:00").await;
+        world.restart().await;
+        world.calm().await;
+        assert_eq!(world.story("water"), "cancelled: 10 = 1 sent, 9 cancelled");
+        world.ends().await;
+    }
+}

@@ -1,0 +1,495 @@
+//! The flows as an admin and a user see them: the real daemon, the real store, the real client, the
+//! sandbox on loopback, and a clock that is moved by hand.
+//!
+//! A scenario grants, writes rules, moves the clock, orders misfortune and says what the books must
+//! tell; [`World::ends`] then audits both sides against each other. Nothing here knows how the daemon
+//! does it. The doors are not asked: reports enter behind the hook, which has tests of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use secrecy::SecretString;
+use tixing::admin::control::{AppState, Control};
+use tixing::clock::Clock;
+use tixing::daemon::{Daemon, Failure, Outside, Setup, Shared};
+use tixing::domain::config::SecretSource;
+use tixing::domain::consent::{Grant, Source};
+use tixing::domain::id::{AppId, AppName, FieldName, OpenId, ReportId, Tag, TemplateId};
+use tixing::domain::recipient::{FieldValue, Profile};
+use tixing::domain::template::TemplateKind;
+use tixing::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Said, Speaker};
+use tixing::sandbox::{self, Answer, Fault, Keep, Platform, Sandbox, SendRecord};
+use tixing::store::sled::{Options, SledStore};
+use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+mod books;
+mod consents;
+mod doubt;
+mod due;
+mod late;
+mod pace;
+mod power;
+mod replies;
+mod restart;
+
+use power::Power;
+
+const APPID: &str = "wxworld0123456789";
+const SECRET: &str = "the-secret-of-the-world";
+/// A one-time template.
+pub(super) const HABIT: &str = "TPLhabit";
+/// A long-term template.
+pub(super) const BILL: &str = "TPLbill";
+/// Due at eight every day.
+pub(super) const EIGHT: &str = r#"when: { cron: "0 8 * * *" }"#;
+/// How long an effect is waited for, by the machine's clock.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one look waits for something to happen.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Everything there is, on Monday 2 March 2026 from seven in the morning in Beijing.
+pub(super) struct World {
+    folder: tempfile::TempDir,
+    pub(super) clock: Clock,
+    pub(super) platform: Platform,
+    sandbox: Option<Sandbox>,
+    options: sandbox::Options,
+    limits: &'static str,
+    rules: BTreeMap<String, String>,
+    running: Option<Running>,
+    n_reports: u32,
+    /// Sends that may repeat an earlier one: after a −1 that the platform had processed.
+    pub(super) repeats_allowed: u64,
+}
+
+/// A daemon that runs.
+struct Running {
+    power: Arc<Power>,
+    shared: Arc<Shared>,
+    intake: Intake,
+    stop: oneshot::Sender<()>,
+    task: JoinSet<Result<(), Failure>>,
+}
+
+/// The world around the daemon, which keeps one secret.
+#[derive(Debug)]
+struct Keeper;
+
+impl Outside for Keeper {
+    fn secret(&self, _source: &SecretSource) -> Result<SecretString, String> {
+        Ok(SecretString::from(SECRET))
+    }
+}
+
+pub(super) fn openid(name: &str) -> OpenId {
+    OpenId::parse(&format!("oWorld-{name}")).unwrap()
+}
+
+fn appid() -> AppId {
+    AppId::parse(APPID).unwrap()
+}
+
+fn template(id: &str) -> TemplateId {
+    TemplateId::parse(id).unwrap()
+}
+
+fn beijing(at: DateTime<Utc>) -> NaiveDateTime {
+    at.naive_utc() + TimeDelta::hours(8)
+}
+
+/// `08:00`, `08:00:30`, `08:00:30.5` on the Monday, or with the day of the month before it: `03 08:00`.
+fn instant(text: &str) -> DateTime<Utc> {
+    let (day, time) = text.split_once(' ').unwrap_or(("02", text));
+    let time = if time.len() == 5 { format!("{time}:00") } else { time.to_owned() };
+    let day = NaiveDate::from_ymd_opt(2026, 3, day.parse().unwrap()).unwrap();
+    let civil = day.and_time(NaiveTime::parse_from_str(&time, "%H:%M:%S%.f").unwrap());
+    (civil - TimeDelta::hours(8)).and_utc()
+}
+
+impl World {
+    /// A world whose daemon does not run yet.
+    pub(super) async fn new() -> Self {
+        Self::with_limits("in_flight: 8").await
+    }
+
+    /// The same, with these limits of the app.
+    pub(super) async fn with_limits(limits: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(instant("07:00"));
+        let app = sandbox::App { appid: APPID.to_owned(), secret: SECRET.to_owned() };
+        let a_template = |id: &str, kind| sandbox::Template {
+            id: id.to_owned(),
+            title: id.to_owned(),
+            kind,
+            fields: vec![sandbox::Field::new("thing1", "what")],
+        };
+        let templates = vec![
+            a_template(HABIT, sandbox::TemplateKind::OneTime),
+            a_template(BILL, sandbox::TemplateKind::LongTerm),
+        ];
+        let mut options = sandbox::Options::new(vec![app], templates);
+        options.books = Some(folder.path().join("platform.jsonl"));
+        let sandbox = Sandbox::start(options.clone(), clock.clone()).await.unwrap();
+        options.listen = sandbox.addr();
+        fs::create_dir(folder.path().join("schedules")).unwrap();
+        let platform = sandbox.platform();
+        Self {
+            folder,
+            clock,
+            platform,
+            sandbox: Some(sandbox),
+            options,
+            limits,
+            rules: BTreeMap::new(),
+            running: None,
+            n_reports: 0,
+            repeats_allowed: 0,
+        }
+    }
+
+    // --- the daemon -----------------------------------------------------------------------------
+
+    /// Starts the daemon on what is in the folder.
+    pub(super) async fn start(&mut self) {
+        assert!(self.running.is_none(), "the daemon runs");
+        let config = self.write_files();
+        let (options, clock) = (Options::new(self.folder.path().join("store")), self.clock.clone());
+        let store =
+            tokio::task::spawn_blocking(move || SledStore::open(&options, clock)).await.unwrap().unwrap();
+        let power = Arc::new(Power::new(Arc::new(store)));
+        let store = Arc::<Power>::clone(&power);
+        let setup = Setup { config, outside: Arc::new(Keeper), store, clock: self.clock.clone() };
+        let daemon = Daemon::start(setup).await.unwrap();
+        let shared = daemon.shared();
+        let store = Arc::<Power>::clone(&power);
+        let intake = Intake::new(store, shared.current().clone(), self.clock.clone());
+        let (stop, stopped) = oneshot::channel();
+        let mut task = JoinSet::new();
+        task.spawn(daemon.run(async move {
+            let _said_or_dropped = stopped.await;
+        }));
+        self.running = Some(Running { power, shared, intake, stop, task });
+    }
+
+    /// Pulls the plug: nothing more is written, whatever is under way ends.
+    pub(super) async fn kill(&mut self) {
+        let mut running = self.running.take().unwrap();
+        running.power.cut();
+        running.task.shutdown().await;
+    }
+
+    /// Pulls the plug and starts again.
+    pub(super) async fn restart(&mut self) {
+        self.kill().await;
+        self.start().await;
+    }
+
+    /// Stops the daemon as systemd would.
+    pub(super) async fn stop(&mut self) {
+        let mut running = self.running.take().unwrap();
+        running.stop.send(()).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, running.task.join_next()).await.unwrap();
+        ended.unwrap().unwrap().unwrap();
+        running.power.cut();
+    }
+
+    /// The store, with its switch.
+    pub(super) fn power(&self) -> &Power {
+        &self.running.as_ref().unwrap().power
+    }
+
+    /// Why the app does not send, as `status` says it.
+    pub(super) fn paused(&self) -> Option<String> {
+        match &self.running.as_ref().unwrap().shared.status().apps[&AppName::parse("main").unwrap()] {
+            AppState::Sending => None,
+            AppState::Paused(why) => Some(why.clone()),
+        }
+    }
+
+    // --- the admin ------------------------------------------------------------------------------
+
+    /// Writes a rule of these lines into the folder, and reloads where a daemon runs.
+    ///
+    /// What is not said is `template: habit`, a text, and a page that names rule and due time.
+    pub(super) async fn rule(&mut self, id: &str, lines: &[&str]) {
+        let has = |key: &str| lines.iter().any(|line| line.starts_with(key));
+        let mut text = format!("  {id}:\n");
+        for line in lines {
+            text.extend(["    ", *line, "\n"]);
+        }
+        if !has("template:") {
+            text += "    template: habit\n";
+        }
+        if !has("data:") {
+            text += "    data: { thing1: \"{{ rule.id }}\" }\n";
+        }
+        text += "    page: \"p/i?rule={{ rule.id }}&due={{ due | local('%Y%m%dT%H%M%S') }}\"\n";
+        self.rules.insert(id.to_owned(), text);
+        self.reload().await;
+    }
+
+    /// Takes a rule out of the folder, and reloads where a daemon runs.
+    pub(super) async fn no_rule(&mut self, id: &str) {
+        self.rules.remove(id).unwrap();
+        self.reload().await;
+    }
+
+    async fn reload(&mut self) {
+        self.write_files();
+        if let Some(running) = &self.running {
+            let reloaded = running.shared.reload().await;
+            assert!(reloaded.ok, "{:?}", reloaded.diagnostics);
+        }
+    }
+
+    fn write_files(&self) -> PathBuf {
+        let (base_url, limits) = (format!("http://{}", self.options.listen), self.limits);
+        let config = self.folder.path().join("tixing.yaml");
+        let text = format!(
+            "apps:\n  main:\n    appid: {APPID}\n    secret: {{ env: SECRET }}\n    base_url: {base_url}\n    \
+             limits: {{ {limits} }}\n    templates:\n      habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \
+             bill: {{ id: {BILL}, kind: long_term, fields: [thing1] }}\nschedules: schedules\nstore: sled:store\n\
+             hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\n"
+        );
+        fs::write(&config, text).unwrap();
+        let rules: String = self.rules.values().map(String::as_str).collect();
+        let rules = if rules.is_empty() { "rules: {}\n".to_owned() } else { format!("rules:\n{rules}") };
+        fs::write(self.folder.path().join("schedules/rules.yaml"), rules).unwrap();
+        config
+    }
+
+    // --- the people -----------------------------------------------------------------------------
+
+    /// Makes `name` known, with a profile.
+    pub(super) async fn person(&mut self, name: &str, describe: impl FnOnce(&mut Profile)) {
+        let mut profile = Profile::default();
+        describe(&mut profile);
+        let put = self.power().put_recipient(appid(), openid(name), profile, self.clock.now());
+        put.await.unwrap();
+    }
+
+    /// `name` taps "accept" `n` times, and the mini program reports each.
+    pub(super) async fn grant(&mut self, name: &str, id: &str, n: u32) {
+        for _ in 0..n {
+            self.tap(name, id, Answer::Accept);
+            let out = self.report(name, id, "accept").await.unwrap();
+            assert_eq!(out.ignored, [], "{name}");
+        }
+    }
+
+    /// `name` taps on the platform's panel; nobody reports it.
+    pub(super) fn tap(&self, name: &str, id: &str, answer: Answer) {
+        self.platform.tap(APPID, openid(name).as_str(), id, answer, Keep::Once).unwrap();
+    }
+
+    /// `name` turns the template off in the settings; nobody reports it.
+    pub(super) fn turns_off(&self, name: &str, id: &str) {
+        self.platform.revoke(APPID, openid(name).as_str(), id).unwrap();
+    }
+
+    /// The mini program reports what `name` tapped, under a fresh report id.
+    pub(super) async fn report(
+        &mut self,
+        name: &str,
+        id: &str,
+        status: &str,
+    ) -> Result<ReportOut, ReportError> {
+        self.n_reports += 1;
+        self.report_as(&format!("report-{}", self.n_reports), name, id, status, 0).await
+    }
+
+    /// The same, under this id and so many seconds after the tap.
+    pub(super) async fn report_as(
+        &self,
+        report: &str,
+        name: &str,
+        id: &str,
+        status: &str,
+        age_s: u32,
+    ) -> Result<ReportOut, ReportError> {
+        let report = ReportIn {
+            id: ReportId::parse(report).unwrap(),
+            said: Said::Results(BTreeMap::from([(id.to_owned(), status.to_owned())])),
+            age_s,
+            bound_to: None,
+            unionid: None,
+            tags: Vec::new(),
+            fields: BTreeMap::new(),
+            time_zone: None,
+        };
+        let intake = &self.running.as_ref().unwrap().intake;
+        let app = AppName::parse("main").unwrap();
+        intake.report(&app, &openid(name), Speaker::Backend, report, self.clock.now()).await
+    }
+
+    /// Lets a report arrive between the next walk's look at the account of `name` and its booking.
+    pub(super) fn before_booking(&self, name: &str, id: &str, status: &str) {
+        let now = self.clock.now();
+        let grant = Grant { accepted_at: now, source: Source::Backend, bound: None };
+        let choice = if status == "reject" { Choice::Reject(now) } else { Choice::Accept(grant) };
+        let kind = if id == BILL { TemplateKind::LongTerm } else { TemplateKind::OneTime };
+        let report = Report {
+            app: appid(),
+            openid: openid(name),
+            id: ReportId::parse(&format!("between-{name}")).unwrap(),
+            content: [0; 32],
+            now,
+            adds: Additions::default(),
+            answers: vec![tixing::store::Answer { template: template(id), kind, choice }],
+        };
+        self.power().before_booking(template(id), report);
+    }
+
+    /// People `p000`, `p001` … with one consent each, on both sides.
+    pub(super) async fn crowd(&mut self, n: usize) {
+        let names: Vec<String> = (0..n).map(|n| format!("p{n:03}")).collect();
+        let mut booked = Vec::new();
+        for name in &names {
+            self.platform.grant_many(APPID, openid(name).as_str(), HABIT, 1).unwrap();
+            booked.push(self.power().grant(OperatorGrant {
+                app: appid(),
+                openid: openid(name),
+                template: template(HABIT),
+                kind: TemplateKind::OneTime,
+                n: 1,
+                source: Source::Operator,
+                now: self.clock.now(),
+            }));
+        }
+        for pending in booked {
+            assert_eq!(pending.await.unwrap().value.n, 1);
+        }
+    }
+
+    // --- the platform ---------------------------------------------------------------------------
+
+    /// Orders misfortune.
+    pub(super) fn faults(&self, faults: Vec<Fault>) {
+        self.platform.set_faults(faults);
+    }
+
+    /// Nobody listens at the platform's address any more.
+    pub(super) async fn platform_gone(&mut self) {
+        self.sandbox.take().unwrap().stop().await;
+    }
+
+    /// Somebody does again, and remembers everything but the access tokens.
+    pub(super) async fn platform_back(&mut self) {
+        let sandbox = Sandbox::start(self.options.clone(), self.clock.clone()).await.unwrap();
+        self.platform = sandbox.platform();
+        self.sandbox = Some(sandbox);
+    }
+
+    /// Sends that reached the platform for `name`, whatever became of them.
+    pub(super) fn sends_to(&self, name: &str) -> Vec<SendRecord> {
+        let openid = openid(name);
+        self.platform.sends().into_iter().filter(|send| send.openid == openid.as_str()).collect()
+    }
+
+    /// Cards on the phone of `name`.
+    pub(super) fn cards(&self, name: &str) -> usize {
+        self.platform.cards(openid(name).as_str()).len()
+    }
+
+    // --- time -----------------------------------------------------------------------------------
+
+    /// Moves the clock to this time, once nothing moves of itself.
+    pub(super) async fn at(&self, time: &str) {
+        self.calm().await;
+        let forward = instant(time) - self.clock.now();
+        self.clock.advance(forward.to_std().unwrap_or_else(|_| panic!("{time} has passed")));
+        self.calm().await;
+    }
+
+    /// Lets this much time pass, second by second.
+    pub(super) async fn pass(&self, seconds: u32) {
+        for _ in 0..seconds {
+            self.calm().await;
+            self.clock.advance(Duration::from_secs(1));
+        }
+        self.calm().await;
+    }
+
+    /// Waits until nothing has changed for a few looks: good enough to move on, never an assertion.
+    pub(super) async fn calm(&self) {
+        let mut changes = self.platform.changes();
+        let look = |world: &Self| {
+            let decided = world.running.as_ref().map(|running| running.power.decided());
+            (decided, world.platform.totals())
+        };
+        let (mut seen, mut looks) = (look(self), 0);
+        while looks < 3 {
+            let _change = tokio::time::timeout(LOOK, changes.changed()).await;
+            let now = look(self);
+            looks = if now == seen { looks + 1 } else { 0 };
+            seen = now;
+        }
+    }
+
+    /// Waits for `seen`; the clock stands, but for a second now and then, since who was about to
+    /// fall asleep when it was moved would sleep a second more.
+    pub(super) async fn until(&self, what: &str, mut seen: impl FnMut(&Self) -> bool) {
+        let mut changes = self.platform.changes();
+        let waits = PATIENCE.as_millis() / LOOK.as_millis();
+        for n in 1..=waits {
+            if seen(self) {
+                return;
+            }
+            let _change = tokio::time::timeout(LOOK, changes.changed()).await;
+            if n.is_multiple_of(250) {
+                self.clock.advance(Duration::from_secs(1));
+            }
+        }
+        panic!("waited in vain for {what}\n{}", self.told());
+    }
+
+    /// Waits until the occurrences of `rule` are these, as [`World::story`] tells them.
+    pub(super) async fn expect(&self, rule: &str, story: &str) {
+        self.until(&format!("{rule}: {story}"), |world| world.story(rule) == story).await;
+    }
+
+    /// The same, letting at most so many seconds pass.
+    pub(super) async fn expect_within(&self, seconds: u32, rule: &str, story: &str) {
+        for _ in 0..seconds {
+            self.calm().await;
+            if self.story(rule) == story {
+                return;
+            }
+            self.clock.advance(Duration::from_secs(1));
+        }
+        self.expect(rule, story).await;
+    }
+
+    /// Waits until the account of `name` is so, as [`World::balance`] tells it.
+    pub(super) async fn expect_balance(&self, name: &str, id: &str, balance: &str) {
+        self.until(&format!("{name}: {balance}"), |world| world.balance(name, id) == balance).await;
+    }
+
+    /// The end of a scenario: audits the books, stops the daemon, and audits what is on disk.
+    pub(super) async fn ends(mut self) {
+        self.books().await;
+        self.stop().await;
+        self.start().await;
+        self.books().await;
+        self.stop().await;
+        if let Some(sandbox) = self.sandbox.take() {
+            sandbox.stop().await;
+        }
+    }
+}
+
+/// A field of a profile.
+pub(super) fn field(profile: &mut Profile, name: &str, value: &str) {
+    profile.fields.insert(FieldName::parse(name).unwrap(), FieldValue::Text(value.to_owned()));
+}
+
+/// A tag of a profile.
+pub(super) fn tag(profile: &mut Profile, tag: &str) {
+    profile.tags.insert(Tag::parse(tag).unwrap());
+}

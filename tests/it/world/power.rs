@@ -1,0 +1,170 @@
+//! A store whose power can be cut, at once or after so many writes: what a crash leaves behind.
+//!
+//! It forwards to the real engine and decides nothing. After the cut nothing is written, read or
+//! promised any more, while platform and daemon go on for as long as the test lets them.
+
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, Utc};
+use tixing::domain::consent::Account;
+use tixing::domain::delivery::State;
+use tixing::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use tixing::domain::occurrence::OccurrenceState;
+use tixing::domain::recipient::{Profile, Recipient};
+use tixing::store::{
+    AccountKey, AccountView, Closing, Delivery, DoubtWord, Figures, Fsck, Granted, ImportPiece, Mark, Number,
+    Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Report,
+    ReportOutcome, Settlement, Store, Unavailable, Wait, Walked,
+};
+use tokio::sync::watch;
+
+/// The store with its switch.
+#[derive(Debug)]
+pub(crate) struct Power {
+    inner: Mutex<Inner>,
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    store: Option<Arc<dyn Store>>,
+    /// Writes of the flows that still pass; `None` without end.
+    left: Option<usize>,
+    /// What was written, by the name of the call.
+    written: Vec<&'static str>,
+    /// Reports that arrive right before a walk of their template is booked.
+    in_between: Vec<(TemplateId, Report)>,
+}
+
+impl Power {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        let inner = Inner { store: Some(store), left: None, written: Vec::new(), in_between: Vec::new() };
+        Self { inner: Mutex::new(inner), progress: watch::Sender::new(Progress::Durable(Number(0))) }
+    }
+
+    /// Cuts the power instead of the write after the next `n`.
+    pub(crate) fn cut_after(&self, n: usize) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.left = Some(n);
+        inner.written.clear();
+    }
+
+    /// Cuts the power now.
+    pub(crate) fn cut(&self) {
+        self.inner.lock().unwrap().store = None;
+        self.progress.send_replace(Progress::Failed);
+    }
+
+    /// Lets `report` arrive between a walk's look at the accounts of `template` and its booking.
+    pub(crate) fn before_booking(&self, template: TemplateId, report: Report) {
+        self.inner.lock().unwrap().in_between.push((template, report));
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.inner.lock().unwrap().store.is_none()
+    }
+
+    /// The calls that wrote since [`Power::cut_after`].
+    pub(crate) fn written(&self) -> Vec<&'static str> {
+        self.inner.lock().unwrap().written.clone()
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store>, Unavailable> {
+        self.inner.lock().unwrap().store.clone().ok_or(Unavailable)
+    }
+
+    /// The store, for a write that counts.
+    fn spend(&self, name: &'static str) -> Option<Arc<dyn Store>> {
+        let mut inner = self.inner.lock().unwrap();
+        if let Some(left) = &mut inner.left {
+            let Some(less) = left.checked_sub(1) else {
+                inner.store = None;
+                drop(inner);
+                self.progress.send_replace(Progress::Failed);
+                return None;
+            };
+            *left = less;
+        }
+        inner.written.push(name);
+        inner.store.clone()
+    }
+}
+
+macro_rules! forward {
+    ($(write $name:ident($($arg:ident: $of:ty),*) -> $out:ty;)* ; $(upkeep $uname:ident($($uarg:ident: $uof:ty),*) -> $uout:ty;)* ; $(read $rname:ident($($rarg:ident: $rof:ty),*) -> $rout:ty;)*) => {
+        $(fn $name(&self, $($arg: $of),*) -> Pending<$out> {
+            self.spend(stringify!($name)).map_or_else(|| Pending::ready(None), |store| store.$name($($arg),*))
+        })*
+        $(fn $uname(&self, $($uarg: $uof),*) -> Pending<$uout> {
+            self.store().map_or_else(|_| Pending::ready(None), |store| store.$uname($($uarg),*))
+        })*
+        $(fn $rname(&self, $($rarg: $rof),*) -> Result<$rout, Unavailable> {
+            self.store()?.$rname($($rarg),*)
+        })*
+    };
+}
+
+impl Store for Power {
+    fn wait(&self, number: Number) -> Wait {
+        match self.store() {
+            Ok(store) => store.wait(number),
+            Err(cut) => Box::pin(std::future::ready(Err(cut))),
+        }
+    }
+
+    fn decided(&self) -> Number {
+        self.store().map_or(Number(0), |store| store.decided())
+    }
+
+    fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {
+        let Some(store) = self.spend("chunk") else { return Pending::ready(None) };
+        let walked = store.occurrence(piece.occurrence).unwrap().unwrap().template;
+        let mut inner = self.inner.lock().unwrap();
+        for (_, report) in inner.in_between.extract_if(.., |(template, _)| *template == walked) {
+            drop(store.report(report));
+        }
+        store.chunk(piece)
+    }
+
+    forward! {
+        write report(report: Report) -> ReportOutcome;
+        write put_recipient(app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put;
+        write grant(grant: OperatorGrant) -> Granted;
+        write import(piece: ImportPiece) -> u64;
+        write open(opening: Opening) -> Opened;
+        write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
+        write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
+        write settle(settlements: Vec<Settlement>) -> Vec<State>;
+        write close(ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Vec<bool>;
+        write settle_doubt(id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> bool;
+        ;
+        upkeep start_rule(app: AppId, rule: RuleId, now: DateTime<Utc>) -> DateTime<Utc>;
+        upkeep recover(now: DateTime<Utc>) -> u64;
+        upkeep keep(name: &'static str, value: Vec<u8>) -> ();
+        upkeep retire(now: DateTime<Utc>) -> u64;
+        upkeep fsck() -> Fsck;
+        ;
+        read kept(name: &str) -> Option<Vec<u8>>;
+        read recipient(app: &AppId, openid: &OpenId) -> Option<Recipient>;
+        read by_ref(app: &AppId, reference: &Ref) -> Option<OpenId>;
+        read walk(app: &AppId, template: &TemplateId, after: Option<&OpenId>, limit: usize) -> Vec<Walked>;
+        read account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<AccountView>;
+        read bare_account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<Account>;
+        read accounts(after: Option<&AccountKey>, limit: usize) -> Vec<(AccountKey, AccountView)>;
+        read cursor(app: &AppId, rule: &RuleId) -> Option<DateTime<Utc>>;
+        read occurrence(number: u64) -> Option<Occurrence>;
+        read newest_occurrence() -> Option<u64>;
+        read occurrences(rule: Option<&RuleId>, after: Option<u64>, limit: usize) -> Vec<Occurrence>;
+        read unfinished() -> Vec<Occurrence>;
+        read snapshot(hash: &[u8; 32]) -> Option<Vec<u8>>;
+        read deliveries(occurrence: Option<u64>, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
+        read delivery(id: DeliveryId) -> Option<Delivery>;
+        read doubts(limit: usize) -> Vec<Delivery>;
+        read imported(digest: &[u8; 32]) -> u64;
+        read figures() -> Figures;
+    }
+}

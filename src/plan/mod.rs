@@ -12,3 +12,4 @@ pub mod recurrence;
 pub mod render;
 pub mod retry;
 mod script;
+pub mod words;

@@ -26,6 +26,25 @@ pub struct Cron {
     wild: bool,
 }
 
+/// The values that the fields of a cron expression allow, each list ascending and distinct.
+///
+/// With both `days` and `weekdays` either is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// 0–59.
+    pub seconds: Vec<u32>,
+    /// 0–59.
+    pub minutes: Vec<u32>,
+    /// 0–23.
+    pub hours: Vec<u32>,
+    /// 1–31; `None` when days of the month do not choose.
+    pub days: Option<Vec<u32>>,
+    /// 0–6, 0 is Sunday; `None` when days of the week do not choose.
+    pub weekdays: Option<Vec<u32>>,
+    /// 1–12.
+    pub months: Vec<u32>,
+}
+
 /// What kind of fault a cron expression has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CronCode {
@@ -114,6 +133,27 @@ impl Cron {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What each field allows, for those who put it into words.
+    #[must_use]
+    pub fn allowed(&self) -> Allowed {
+        let values = |mask: u64| (0..64).filter(|value| mask >> value & 1 == 1).collect();
+        let all_days = !self.days_restricted || self.days == low::<u32>(DAY.span(DAY.min, DAY.max, 1));
+        let all_weekdays = !self.weekdays_restricted || self.weekdays == 0x7f;
+        // Either is enough: a field that allows every day makes the other one void, unless it was left open.
+        let every_day = all_days && all_weekdays
+            || self.days_restricted && self.weekdays_restricted && (all_days || all_weekdays);
+        let days = (!all_days && !every_day).then(|| values(self.days.into()));
+        let weekdays = (!all_weekdays && !every_day).then(|| values(self.weekdays.into()));
+        Allowed {
+            seconds: values(self.seconds),
+            minutes: values(self.minutes),
+            hours: values(self.hours.into()),
+            days,
+            weekdays,
+            months: values(self.months.into()),
+        }
     }
 
     /// Whether its minute or hour begins with `*`, so that it follows the wall clock through clock changes.

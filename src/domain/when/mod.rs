@@ -8,7 +8,7 @@ use chrono::{NaiveDate, NaiveDateTime};
 
 use super::language::{Phrase, Said};
 
-pub use cron::{Cron, CronCode, CronError};
+pub use cron::{Allowed, Cron, CronCode, CronError};
 
 /// One form of a rule's `when`.
 #[derive(Clone, Debug, PartialEq, Eq)]

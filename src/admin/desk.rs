@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::answer::{Answer, Exit, Failure, Lines};
 use super::control::{AppState, ClockState, Control, Reloaded, StatusParts};
+use super::explain::Question;
 use super::instant::utc;
 use super::mask::Masks;
 use super::request::{DoubtVerdict, Request};
@@ -76,6 +77,10 @@ impl Desk {
             Request::DoubtSettle { id, verdict } => self.doubt_settle(&id, verdict, lines).await,
             Request::Next { rule, span_s, at } => {
                 self.next(rule.as_deref(), span_s, at.as_deref(), lines).await
+            }
+            Request::Explain { rule, who, at, reveal, lang } => {
+                let (at, reveal, language) = (at.as_deref(), reveal.into(), lang.into());
+                self.explain(Question { rule: &rule, who: &who, at, reveal, language }, lines).await
             }
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,

@@ -14,13 +14,16 @@ use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
 use crate::domain::config::App;
+use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
-use crate::domain::id::{OpenId, TemplateId};
+use crate::domain::id::{OpenId, RuleId, TemplateId};
+use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::Rule;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::recurrence::{Dst, MAX_OCCURRENCES, Window, occurrences};
 use crate::plan::render::{Compiled, Input};
+use crate::plan::words;
 use crate::store::{Hint, Walked};
 
 /// Most due times of one forecast.
@@ -39,22 +42,30 @@ struct NextRow<'a> {
     remark: Option<String>,
     would_send: u64,
     would_skip: BTreeMap<&'static str, u64>,
+    words: Words<'a>,
+}
+
+/// When the rule is due, in both languages.
+#[derive(Serialize)]
+struct Words<'a> {
+    en: &'a str,
+    zh: &'a str,
 }
 
 /// One due time ahead, and how its audience would fare.
 #[derive(Debug)]
-struct Ahead {
-    rule: Arc<Rule>,
-    due: Due,
+pub(super) struct Ahead {
+    pub(super) rule: Arc<Rule>,
+    pub(super) due: Due,
     send: u64,
     skip: BTreeMap<SkipReason, u64>,
 }
 
 /// A rule with its texts compiled, and its first due time ahead.
-struct Prepared {
-    rule: Arc<Rule>,
-    selector: Selector,
-    texts: Compiled,
+pub(super) struct Prepared {
+    pub(super) rule: Arc<Rule>,
+    pub(super) selector: Selector,
+    pub(super) texts: Compiled,
     due: Due,
 }
 
@@ -98,16 +109,19 @@ impl Desk {
             }
         }
         self.synced().await?;
+        let mut words: BTreeMap<&RuleId, Said> = BTreeMap::new();
         for row in rows.iter().filter(|row| wanted.as_ref().is_none_or(|id| row.rule.id == *id)) {
+            let said = words.entry(&row.rule.id).or_insert_with(|| words::when(&row.rule.when));
             lines
                 .row(&NextRow {
                     rule: row.rule.id.as_str(),
                     due_at: utc(row.due.at),
                     local: local(row.due.at, row.rule.zone),
                     zone: row.rule.zone.name(),
-                    remark: remark(&row.due, row.rule.zone),
+                    remark: remark(&row.due, row.rule.zone).map(|remark| remark.en),
                     would_send: row.send,
                     would_skip: row.skip.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
+                    words: Words { en: &said.en, zh: &said.zh },
                 })
                 .await?;
         }
@@ -140,11 +154,10 @@ impl Desk {
                     Hint::Consent if n_rows == 1 => (1, SkipReason::NoConsent),
                     Hint::Consent => {
                         let account = self.store().bare_account(&app.appid, template, &walked.openid)?;
-                        let grants = account.map_or(0, |account| match account.standing {
-                            Some(_) => n_rows,
-                            None => account.available().min(n_rows),
-                        });
-                        (grants, SkipReason::NoConsent)
+                        account.map_or((0, SkipReason::NoConsent), |account| match account.standing {
+                            Some(_) => (n_rows, SkipReason::NoConsent),
+                            None => (account.available().min(n_rows), without(&account)),
+                        })
                     }
                 };
                 *groups.entry(Group { reached, grants, without }).or_default() += 1;
@@ -180,7 +193,7 @@ impl Desk {
 }
 
 /// Due times of all rules in order, at most [`MAX_ROWS`]; then also where the list was cut.
-fn ahead<'a>(
+pub(super) fn ahead<'a>(
     rules: impl Iterator<Item = &'a Arc<Rule>>,
     window: Window,
 ) -> (Vec<Ahead>, Option<DateTime<Utc>>) {
@@ -219,7 +232,7 @@ fn sort(rows: &mut [Ahead]) {
 }
 
 /// The rules of some rows, each once, with its first row.
-fn prepare<'a>(rows: impl Iterator<Item = &'a Ahead>) -> Result<Vec<Prepared>, Failure> {
+pub(super) fn prepare<'a>(rows: impl Iterator<Item = &'a Ahead>) -> Result<Vec<Prepared>, Failure> {
     let mut prepared: Vec<Prepared> = Vec::new();
     for row in rows {
         if prepared.iter().any(|known| known.rule.id == row.rule.id) {
@@ -233,6 +246,14 @@ fn prepare<'a>(rows: impl Iterator<Item = &'a Ahead>) -> Result<Vec<Prepared>, F
         prepared.push(Prepared { rule: Arc::clone(&row.rule), selector, texts, due: row.due });
     }
     Ok(prepared)
+}
+
+/// Why somebody whose grants are used up gets nothing.
+pub(super) fn without(account: &Account) -> SkipReason {
+    match account.why_none() {
+        NoGrant::None => SkipReason::NoConsent,
+        NoGrant::Refused => SkipReason::Refused,
+    }
 }
 
 /// Which rules reach a recipient, each with the reason of his own why he would not get it.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 
+use crate::domain::language::Said;
 use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
 
@@ -30,17 +31,21 @@ pub fn parse(text: &str) -> Result<DateTime<Utc>, String> {
 
 /// What a clock change does to a due time, for people; `None` on an ordinary day.
 #[must_use]
-pub fn remark(due: &Due, zone: Zone) -> Option<String> {
+pub fn remark(due: &Due, zone: Zone) -> Option<Said> {
     let shown = due.at.with_timezone(&zone.tz()).naive_local();
     if shown != due.civil {
-        return Some(format!("{} does not exist that day, the clock skips it", due.civil.format("%H:%M:%S")));
+        let stated = due.civil.format("%H:%M:%S");
+        return Some(Said::new(
+            format!("{stated} does not exist that day, the clock skips it"),
+            format!("当天没有 {stated}，时钟会跳过它"),
+        ));
     }
     if due.fold > 0 {
-        return Some("second pass of a repeated hour".to_owned());
+        return Some(Said::new("second pass of a repeated hour", "时钟回拨，这一小时的第二遍"));
     }
     let later = due.civil.and_local_timezone(zone.tz()).latest();
     let repeated = later.is_some_and(|later| later.to_utc() != due.at);
-    repeated.then(|| "first pass of a repeated hour".to_owned())
+    repeated.then(|| Said::new("first pass of a repeated hour", "时钟回拨，这一小时的第一遍"))
 }
 
 #[cfg(test)]
@@ -70,7 +75,7 @@ mod tests {
             (due("2026-11-02T06:30:00Z", "2026-11-02T01:30:00", 0), None),
         ];
         for (due, begins) in table {
-            let remark = remark(&due, zone);
+            let remark = remark(&due, zone).map(|remark| remark.en);
             assert_eq!(remark.is_some(), begins.is_some(), "{remark:?}");
             assert!(remark.unwrap_or_default().starts_with(begins.unwrap_or_default()));
         }

@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod control;
 pub mod desk;
+mod explain;
 mod forecast;
 pub mod import;
 pub mod instant;

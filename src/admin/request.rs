@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::language::Language;
+
 /// One request to the desk.
 ///
 /// `who` is an openid, a `ref`, or a mask (`~` and 10 characters) as lists show it; `app` is a name of
@@ -87,12 +89,53 @@ pub enum Request {
         /// As if it were this instant.
         at: Option<String>,
     },
+    /// Why one person gets, or did not get, one rule's reminder.
+    Explain {
+        /// The rule's id.
+        rule: String,
+        /// For whom.
+        who: String,
+        /// A past instant: the last due time up to it; a coming one: the first from it on; none: the next and the last.
+        at: Option<String>,
+        /// Show the openid in clear.
+        reveal: bool,
+        /// In which language it is told: `zh`, `en`.
+        lang: Lang,
+    },
     /// Proves the books.
     Fsck,
     /// How the daemon is.
     Status,
     /// Takes over the files as they are now.
     Reload,
+}
+
+/// The language of an answer's sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lang {
+    /// 中文
+    Zh,
+    /// English
+    En,
+}
+
+impl From<Language> for Lang {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::Chinese => Self::Zh,
+            Language::English => Self::En,
+        }
+    }
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::Zh => Self::Chinese,
+            Lang::En => Self::English,
+        }
+    }
 }
 
 /// What the rows of an import are.
@@ -129,6 +172,7 @@ impl Request {
             Self::DoubtList { .. } => "doubt list",
             Self::DoubtSettle { .. } => "doubt settle",
             Self::Next { .. } => "next",
+            Self::Explain { .. } => "explain",
             Self::Fsck => "fsck",
             Self::Status => "status",
             Self::Reload => "reload",
@@ -147,6 +191,7 @@ impl Request {
             | Self::DeliveriesList { .. }
             | Self::DoubtList { .. }
             | Self::Next { .. }
+            | Self::Explain { .. }
             | Self::Fsck
             | Self::Status => false,
         }

@@ -26,18 +26,25 @@ use crate::store::{
 };
 
 const T: &str = "VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc";
-const ANNA: &str = "oANNA0000001";
-const BO: &str = "oBO000000002";
+const DAILY: &str = "timezone: Asia/Shanghai\nrules:\n  daily:\n    template: visit\n    when: { cron: \"0 9 * * *\" }\n    \
+                     data: { thing1: \"{{ fields.city }}\" }\n";
+pub(super) const ANNA: &str = "oANNA0000001";
+pub(super) const BO: &str = "oBO000000002";
 
-struct World {
-    desk: Desk,
-    store: Arc<SledStore>,
-    current: Current,
-    clock: Clock,
+pub(super) struct World {
+    pub(super) desk: Desk,
+    pub(super) store: Arc<SledStore>,
+    pub(super) current: Current,
+    pub(super) clock: Clock,
     _folder: tempfile::TempDir,
 }
 
 fn world() -> World {
+    world_of(DAILY)
+}
+
+/// A desk over a store of its own at midnight UTC, with these rules in force and nobody known.
+pub(super) fn world_of(rules: &str) -> World {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tixing.yaml");
     let config = format!(
@@ -45,8 +52,6 @@ fn world() -> World {
          visit: {{ id: {T}, kind: one_time, fields: [thing1] }}\nschedules: schedules\nstore: sled:store\n\
          hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\n"
     );
-    let rules = "timezone: Asia/Shanghai\nrules:\n  daily:\n    template: visit\n    when: { cron: \"0 9 * * *\" }\n    \
-                 data: { thing1: \"{{ fields.city }}\" }\n";
     std::fs::write(&path, config).expect("written");
     std::fs::create_dir(folder.path().join("schedules")).expect("made");
     std::fs::write(folder.path().join("schedules/a.yaml"), rules).expect("written");
@@ -62,22 +67,22 @@ fn world() -> World {
     World { desk, store, current, clock, _folder: folder }
 }
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     parse(text).expect("an instant")
 }
 
-struct Got {
-    rows: Vec<Value>,
-    exit: Exit,
-    message: String,
+pub(super) struct Got {
+    pub(super) rows: Vec<Value>,
+    pub(super) exit: Exit,
+    pub(super) message: String,
 }
 
 impl World {
-    async fn ask(&self, request: Request) -> Got {
+    pub(super) async fn ask(&self, request: Request) -> Got {
         ask(&self.desk, request).await
     }
 
-    async fn grant(&self, who: &str, n: u32) -> Got {
+    pub(super) async fn grant(&self, who: &str, n: u32) -> Got {
         let (who, template) = (who.to_owned(), "visit".to_owned());
         self.ask(Request::ConsentsGrant { app: None, who, template, n, reveal: false }).await
     }
@@ -86,14 +91,14 @@ impl World {
         self.ask(Request::ConsentsShow { app: None, who: who.map(str::to_owned), reveal }).await
     }
 
-    async fn import(&self, what: ImportKind, first: u64, rows: &[&str]) -> Got {
+    pub(super) async fn import(&self, what: ImportKind, first: u64, rows: &[&str]) -> Got {
         let app = self.current.get();
         let digest = hex(digest(what, app.app(None).expect("one app")));
         let rows = rows.iter().map(|row| (*row).to_owned()).collect();
         self.ask(Request::Import { what, app: None, digest, first, rows }).await
     }
 
-    async fn people(&self) {
+    pub(super) async fn people(&self) {
         let rows = [
             format!(r#"{{"openid":"{ANNA}","ref":"4711","fields":{{"city":"上海"}}}}"#),
             format!(r#"{{"openid":"{BO}","muted":true}}"#),
@@ -152,7 +157,7 @@ impl World {
         }
     }
 
-    async fn settle(&self, id: DeliveryId, end: End) {
+    pub(super) async fn settle(&self, id: DeliveryId, end: End) {
         let now = self.clock.now();
         let marks: Vec<Option<Mark>> = self.store.mark(vec![id], now).await.expect("marked").value;
         let mark = marks.into_iter().next().flatten().expect("it was reserved");
@@ -294,7 +299,8 @@ async fn a_forecast_spends_the_grants_in_order() {
     assert_eq!(
         rows[0],
         json!({"rule": "daily", "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00",
-            "zone": "Asia/Shanghai", "remark": null, "would_send": 2, "would_skip": {"muted": 1, "no_consent": 1}})
+            "zone": "Asia/Shanghai", "remark": null, "would_send": 2, "would_skip": {"muted": 1, "no_consent": 1},
+            "words": {"en": "every day at 09:00", "zh": "每天 09:00"}})
     );
     let fares: Vec<(Value, Value)> =
         rows.iter().map(|row| (row["would_send"].clone(), row["would_skip"].clone())).collect();

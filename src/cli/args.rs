@@ -43,6 +43,8 @@ pub(super) enum Command {
     Check(Check),
     /// Show what is due next, and who would get it; or try a cron expression
     Next(Next),
+    /// Say why one person gets, or did not get, one rule's reminder, and what to do about it
+    Explain(Explain),
     /// Make the running daemon take over the files as they are now
     Reload(Output),
     /// Show how the daemon is; exit 1 when something needs a person
@@ -131,6 +133,24 @@ pub(super) struct Next {
     /// So many due times
     #[arg(long, value_name = "N", requires = "cron")]
     pub(super) count: Option<u32>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The rule
+    #[arg(long, value_name = "ID")]
+    pub(super) rule: String,
+    /// The person: an openid, a ref, or a mask as lists show it
+    #[arg(long, value_name = "WHO")]
+    pub(super) to: String,
+    /// An instant such as 2026-03-01T09:00:00+08:00: a past one asks for the last due time up to it, a coming one for
+    /// the first from it on [default: the next one, and the last one]
+    #[arg(long, value_name = "INSTANT")]
+    pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) reveal: Reveal,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -279,7 +299,9 @@ mod tests {
             "--lang zh check",
             "next --lang en",
             "next --rule a --for 7d --json",
-            "next --at 2026-03-01T09:00:00Z",
+            "next --at 2026-03-01T09:00:00Z --lang en",
+            "explain --rule a --to o123456789",
+            "explain --rule a --to ~0123456789 --at 2026-03-01T09:00:00Z --json --lang zh --reveal",
             "next --cron 0_9_*_*_* --zone Asia/Shanghai --from 2026-03-01T00:00:00Z --count 3",
             "next --cron 0_9_*_*_* --zone UTC --dst wall --from a --until b",
             "reload --json",
@@ -288,7 +310,7 @@ mod tests {
             "consents grant --openid o123456789 --template t --n 100",
             "consents import x.jsonl --app a --config y",
             "people import x.jsonl",
-            "occurrences list --rule r --json",
+            "occurrences list --rule r --json --lang zh",
             "deliveries list --reveal",
             "doubt list",
             "doubt settle d1-2-3 --as sent",
@@ -317,6 +339,9 @@ mod tests {
             "doubt settle d1-2-3",
             "doubt settle d1-2-3 --as lost",
             "consents",
+            "explain --rule a",
+            "explain --to o123456789",
+            "explain --rule a --to o123456789 --lang fr",
         ];
         for line in bad {
             assert!(parse(line).is_err(), "{line}");

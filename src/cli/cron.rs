@@ -53,7 +53,11 @@ pub(super) fn run(
     };
     let when = When::Cron(cron);
     let mut print = |due: Due| {
-        let row = DueRow { due_at: utc(due.at), local: local(due.at, zone), remark: remark(&due, zone) };
+        let row = DueRow {
+            due_at: utc(due.at),
+            local: local(due.at, zone),
+            remark: remark(&due, zone).map(|remark| remark.en),
+        };
         let line = serde_json::to_string(&row).expect("texts become JSON");
         broken_pipe(printer.line(&line))
     };

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::names;
 use super::print::Look;
 
 pub(super) const CONSENTS: Look = Look::Table(&[
@@ -41,10 +42,12 @@ pub(super) const OCCURRENCES: Look = Look::Table(&[
 pub(super) const DELIVERIES: Look =
     Look::Table(&["id", "rule", "due_at", "openid", "state", "reason", "attempts", "msgid", "settled_at"]);
 pub(super) const SETTLED: Look = Look::Table(&["id", "state"]);
-pub(super) const NEXT: Look = Look::Table(&["rule", "local", "zone", "would_send", "would_skip", "remark"]);
+pub(super) const NEXT: Look =
+    Look::Table(&["rule", "local", "zone", "would_send", "would_skip", "words", "remark"]);
 pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
 pub(super) const IMPORT: Look = Look::Text(import);
 pub(super) const FSCK: Look = Look::Text(fsck);
+pub(super) const EXPLAIN: Look = Look::Text(explain);
 pub(super) const STATUS: Look = Look::Text(status);
 pub(super) const RELOAD: Look = Look::Text(reload);
 
@@ -82,6 +85,26 @@ fn fsck(value: &Value) -> String {
     let mut lines = vec![format!("the books do not balance, {} violations: {counted}", violations.len())];
     lines
         .extend(violations.iter().map(|found| format!("  {}: {}", text(found, "code"), text(found, "text"))));
+    lines.join("\n")
+}
+
+/// Its sentences come in the reader's language; what stands around them is the same in all.
+fn explain(value: &Value) -> String {
+    let due = value["local"].as_str().map(|at| format!(", {} {}", names::local(at), text(value, "zone")));
+    let reason = value["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let mut lines = vec![
+        format!("{} → {}{}", text(value, "rule"), text(value, "openid"), due.unwrap_or_default()),
+        format!("{}{reason}: {}", text(value, "outcome"), text(value, "why")),
+    ];
+    let steps = value["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    lines.extend(
+        steps
+            .iter()
+            .enumerate()
+            .map(|(n, step)| format!("  {}. {}", n + 1, step.as_str().unwrap_or_default())),
+    );
+    lines.extend(value["cure"].as_str().map(|cure| format!("  ⇒ {cure}")));
+    lines.push(String::new());
     lines.join("\n")
 }
 

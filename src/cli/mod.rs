@@ -9,6 +9,7 @@ mod cron;
 mod demo;
 mod import;
 mod looks;
+mod names;
 mod print;
 mod reach;
 mod run;
@@ -20,8 +21,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use self::args::{Cli, Command, Consents, Deliveries, Doubt, Lang, Occurrences, Output, People, Verdict};
-use self::print::{Colour, Look, Printer};
+use self::args::{
+    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Occurrences, Output, People, Verdict,
+};
+use self::print::{Colour, Look, Printer, Taste};
 use self::reach::{Reach, Without};
 use crate::admin::answer::{Exit, Failure, Frame};
 use crate::admin::request::{DoubtVerdict, ImportKind, Request};
@@ -64,9 +67,9 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
     };
     let path = named.clone().unwrap_or_else(|| environment.default_config());
     let colour = if environment.no_color() { Colour::Never } else { Colour::Welcome };
-    let ask = |request, output, look, without| {
-        ask(&path, language, request, printer(output, look, colour), without)
-    };
+    let taste = Taste { colour, language };
+    let ask =
+        |request, output, look, without| ask(&path, language, request, printer(output, look, taste), without);
     match command {
         Command::Run => {
             log(&environment);
@@ -84,11 +87,15 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {
-                return cron::run(text, &args, &mut printer(args.output, looks::DUES, colour), language);
+                return cron::run(text, &args, &mut printer(args.output, looks::DUES, taste), language);
             }
             let span_s = span(&args.span)?;
             let request = Request::Next { rule: args.rule, span_s, at: args.at };
             ask(request, args.output, looks::NEXT, Without::StoreAndRules)
+        }
+        Command::Explain(Explain { rule, to: who, at, reveal, output }) => {
+            let request = Request::Explain { rule, who, at, reveal: reveal.reveal, lang: language.into() };
+            ask(request, output, looks::EXPLAIN, Without::StoreAndRules)
         }
         Command::Reload(output) => match load(&path, language) {
             // The daemon would refuse the same file, and the way to it is in that file.
@@ -105,10 +112,8 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let request = Request::ConsentsGrant { app, who, template, n, reveal: reveal.reveal };
             ask(request, output, looks::GRANT, Without::Store)
         }
-        Command::Consents(Consents::Import(args)) => {
-            import(&path, ImportKind::Consents, args, colour, language)
-        }
-        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, colour, language),
+        Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, taste),
+        Command::People(People::Import(args)) => import(&path, ImportKind::People, args, taste),
         Command::Occurrences(Occurrences::List { rule, output }) => {
             ask(Request::OccurrencesList { rule }, output, looks::OCCURRENCES, Without::Store)
         }
@@ -134,8 +139,8 @@ fn log(environment: &Environment) {
     telemetry::init(environment.log_filter().as_deref(), reader);
 }
 
-fn printer(output: Output, look: Look, colour: Colour) -> Printer {
-    if output.json { Printer::json() } else { Printer::people(look, colour) }
+fn printer(output: Output, look: Look, taste: Taste) -> Printer {
+    if output.json { Printer::json() } else { Printer::people(look, taste) }
 }
 
 /// A runtime for one command: it waits for one thing at a time.
@@ -187,16 +192,10 @@ fn ask(
     })
 }
 
-fn import(
-    path: &Path,
-    what: ImportKind,
-    args: args::Import,
-    colour: Colour,
-    language: Language,
-) -> Result<Exit, Failure> {
-    let config = load(path, language)?;
-    let mut printer = printer(args.output, looks::IMPORT, colour);
-    runtime()?.block_on(import::run(config, what, args.app, &args.file, &mut printer, colour))
+fn import(path: &Path, what: ImportKind, args: args::Import, taste: Taste) -> Result<Exit, Failure> {
+    let config = load(path, taste.language)?;
+    let mut printer = printer(args.output, looks::IMPORT, taste);
+    runtime()?.block_on(import::run(config, what, args.app, &args.file, &mut printer, taste.colour))
 }
 
 fn refused_reload(

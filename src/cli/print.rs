@@ -7,6 +7,9 @@ use std::io::{self, IsTerminal as _, Write};
 
 use serde_json::{Map, Value};
 
+use super::names;
+use crate::domain::language::Language;
+
 /// Rows of a table that are looked at for its widths; later, wider ones stand out.
 const MEASURED_ROWS: usize = 256;
 /// Widest column, in characters.
@@ -30,11 +33,19 @@ pub(super) enum Colour {
     Never,
 }
 
+/// How people want to read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taste {
+    pub(super) colour: Colour,
+    pub(super) language: Language,
+}
+
 /// Standard output for one result.
 #[derive(Debug)]
 pub(super) struct Printer {
     look: Option<Look>,
     colour: bool,
+    language: Language,
     rows: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
 }
@@ -45,13 +56,13 @@ pub(super) type Printed = io::Result<()>;
 impl Printer {
     /// A printer of JSON lines.
     pub(super) fn json() -> Self {
-        Self { look: None, colour: false, rows: Vec::new(), widths: None }
+        Self { look: None, colour: false, language: Language::default(), rows: Vec::new(), widths: None }
     }
 
     /// A printer for people.
-    pub(super) fn people(look: Look, colour: Colour) -> Self {
-        let colour = colour == Colour::Welcome && io::stdout().is_terminal();
-        Self { look: Some(look), colour, rows: Vec::new(), widths: None }
+    pub(super) fn people(look: Look, taste: Taste) -> Self {
+        let colour = taste.colour == Colour::Welcome && io::stdout().is_terminal();
+        Self { look: Some(look), colour, language: taste.language, rows: Vec::new(), widths: None }
     }
 
     /// Adds one object of the result.
@@ -67,7 +78,8 @@ impl Printer {
             },
             Some(Look::Table(columns)) => {
                 let object: Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
-                let row = columns.iter().map(|key| cell(object.get(*key).unwrap_or(&Value::Null))).collect();
+                let value = |key: &str| object.get(key).unwrap_or(&Value::Null);
+                let row = columns.iter().map(|key| cell_of(key, value(key), self.language)).collect();
                 if let Some(widths) = &self.widths {
                     return out(&padded(row, widths));
                 }
@@ -88,11 +100,12 @@ impl Printer {
     fn measured(&mut self) -> Printed {
         let Some(Look::Table(columns)) = self.look else { return Ok(()) };
         let width = |n: usize, key: &str| {
-            let rows = self.rows.iter().filter_map(|row| row.get(n)).map(|cell| cell.chars().count());
-            rows.chain([key.len()]).max().unwrap_or_default().min(MAX_WIDTH)
+            let rows = self.rows.iter().filter_map(|row| row.get(n)).map(|cell| names::width(cell));
+            rows.chain([names::width(key)]).max().unwrap_or_default().min(MAX_WIDTH)
         };
-        let widths: Vec<usize> = columns.iter().enumerate().map(|(n, key)| width(n, key)).collect();
-        let head = padded(columns.iter().map(|key| (*key).to_owned()).collect(), &widths);
+        let heads: Vec<String> = columns.iter().map(|key| names::heading(key, self.language)).collect();
+        let widths: Vec<usize> = heads.iter().enumerate().map(|(n, head)| width(n, head)).collect();
+        let head = padded(heads, &widths);
         if self.colour {
             out(&format!("\u{1b}[1m{head}\u{1b}[0m"))?;
         } else {
@@ -150,10 +163,33 @@ fn cell(value: &Value) -> String {
     }
 }
 
+/// A cell of a column whose key says how it is read.
+fn cell_of(key: &str, value: &Value, language: Language) -> String {
+    if let Some(said) = names::said(value, language) {
+        return printable(said).replace(['\n', '\t'], " ");
+    }
+    match value {
+        Value::String(text) if key == "local" => names::local(text),
+        Value::String(text) if names::has_words(key) => {
+            cell(&Value::String(names::word(text, language).to_owned()))
+        }
+        Value::Object(map) if names::has_words(key) && !map.is_empty() => {
+            let named = map.iter().map(|(word, n)| format!("{}={}", names::word(word, language), cell(n)));
+            named.collect::<Vec<_>>().join(" ")
+        }
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_)) => cell(other),
+    }
+}
+
 fn padded(row: Vec<String>, widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, width) in row.into_iter().zip(widths) {
-        let fill = width.saturating_sub(cell.chars().count()) + 2;
+        let fill = width.saturating_sub(names::width(&cell)) + 2;
         line.push_str(&cell);
         line.extend(std::iter::repeat_n(' ', fill));
     }
@@ -176,6 +212,26 @@ mod tests {
         ];
         for (value, text) in table {
             assert_eq!(cell(&value), text);
+        }
+    }
+
+    #[test]
+    fn words_of_a_table_follow_the_language() {
+        let table = [
+            ("state", serde_json::json!("missed"), "missed", "错过"),
+            ("rule", serde_json::json!("missed"), "missed", "missed"),
+            ("would_skip", serde_json::json!({"no_consent": 3}), "no_consent=3", "没有授权=3"),
+            ("words", serde_json::json!({"en": "every minute", "zh": "每分钟"}), "every minute", "每分钟"),
+            (
+                "local",
+                serde_json::json!("2026-03-01T09:00:00+08:00"),
+                "2026-03-01 09:00 +08:00",
+                "2026-03-01 09:00 +08:00",
+            ),
+        ];
+        for (key, value, en, zh) in table {
+            assert_eq!(cell_of(key, &value, Language::English), en);
+            assert_eq!(cell_of(key, &value, Language::Chinese), zh);
         }
     }
 

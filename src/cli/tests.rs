@@ -14,6 +14,7 @@ use crate::admin::desk::Desk;
 use crate::admin::import as rows;
 use crate::admin::server::{BindError, Door};
 use crate::clock::Clock;
+use crate::domain::language::Language;
 use crate::flow::live::{Current, Live};
 
 struct Place {
@@ -40,7 +41,8 @@ impl Place {
     }
 
     async fn import(&self, file: &Path) -> Result<Exit, Failure> {
-        let mut printer = Printer::people(Look::Table(&[]), Colour::Never);
+        let taste = Taste { colour: Colour::Never, language: Language::English };
+        let mut printer = Printer::people(Look::Table(&[]), taste);
         let config = self.config.clone();
         import::run(config, ImportKind::Consents, None, file, &mut printer, Colour::Never).await
     }

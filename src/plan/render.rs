@@ -3,7 +3,7 @@
 //! What a text may use is decided in `script`, what fits a field in `fields`. Values of recipients are
 //! never templates: they are put in, not read. Whether a message may be sent is not asked here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::Arc;
@@ -58,11 +58,26 @@ pub struct Input<'a> {
     pub due: &'a Due,
 }
 
+/// Why there is no message for one recipient: the first text that cannot be made, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Why the recipient is skipped.
+    pub reason: SkipReason,
+    /// The data key, or `page`.
+    pub key: String,
+    /// What the text shows and this recipient lacks, as `fields.city` or `ref`; may be empty.
+    pub missing: Vec<String>,
+    /// The form that its field allows, for a value that has another.
+    pub misfit: Option<Misfit>,
+}
+
 /// The texts of one rule, compiled.
 pub struct Compiled {
     rule: Rule,
     environment: Environment<'static>,
     texts: Vec<Text>,
+    /// What the page shows of the recipient without a way out.
+    page_shown: BTreeSet<String>,
 }
 
 /// One data value.
@@ -71,6 +86,8 @@ struct Text {
     overflow: Overflow,
     /// Whether it is the same for all recipients.
     constant: bool,
+    /// What it shows of the recipient without a way out.
+    shown: BTreeSet<String>,
 }
 
 /// Why a value cannot be made.
@@ -109,15 +126,22 @@ impl Compiled {
             if let Some(uses) = add(key.as_str(), source, &mut faults) {
                 let default = if key.kind() == FieldType::Thing { Overflow::Cut } else { Overflow::Fail };
                 let overflow = rule.overflow.get(key).copied().unwrap_or(default);
-                texts.push(Text { key: key.clone(), overflow, constant: !uses.recipient });
+                let (constant, shown) = (!uses.recipient, uses.shown());
+                texts.push(Text { key: key.clone(), overflow, constant, shown });
             }
         }
+        let mut page_shown = BTreeSet::new();
         if let Some(source) = &rule.page
-            && add(PAGE, source, &mut faults).is_some()
+            && let Some(uses) = add(PAGE, source, &mut faults)
         {
+            page_shown = uses.shown();
             faults.extend(bad_path(source));
         }
-        if faults.is_empty() { Ok(Self { rule: rule.clone(), environment, texts }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { rule: rule.clone(), environment, texts, page_shown })
+        } else {
+            Err(faults)
+        }
     }
 
     /// Values that do not fit their fields whoever gets them, tried on due times of the rule.
@@ -160,18 +184,28 @@ impl Compiled {
     /// - [`SkipReason::MissingField`]: a text shows something that this recipient lacks, or nothing.
     /// - [`SkipReason::Overflow`]: a value does not fit its field, or its text fails on these values.
     pub fn render(&self, input: &Input<'_>) -> Result<Message, SkipReason> {
+        self.try_render(input).map_err(|unfit| unfit.reason)
+    }
+
+    /// As [`Compiled::render`], and says of a recipient who is skipped what is wrong, for people.
+    ///
+    /// # Errors
+    /// The first text, in key order, that cannot be made.
+    pub fn try_render(&self, input: &Input<'_>) -> Result<Message, Unfit> {
         let context = self.context(input.profile, input.due);
-        let skip = |fault: Fault| match fault {
-            Fault::Missing => SkipReason::MissingField,
-            Fault::Failed(_) | Fault::Misfit { .. } => SkipReason::Overflow,
-        };
         let data = self.texts.iter().map(|text| {
-            let value = self.value(text, &context).map_err(skip)?;
+            let value = self.value(text, &context);
+            let value =
+                value.map_err(|fault| unfit(text.key.as_str(), &text.shown, &fault, input.profile))?;
             Ok((text.key.as_str().to_owned(), value))
         });
         let data = data.collect::<Result<_, _>>()?;
         let page = match self.rule.page {
-            Some(_) => Some(self.put_out(PAGE, &context).map_err(skip)?.trim_start_matches('/').to_owned()),
+            Some(_) => {
+                let page = self.put_out(PAGE, &context);
+                let page = page.map_err(|fault| unfit(PAGE, &self.page_shown, &fault, input.profile))?;
+                Some(page.trim_start_matches('/').to_owned())
+            }
             None => None,
         };
         Ok(Message { to: input.openid.clone(), template: self.rule.template.id.clone(), page, data })
@@ -237,6 +271,21 @@ impl fmt::Debug for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compiled").field("rule", &self.rule.id).finish_non_exhaustive()
     }
+}
+
+fn unfit(key: &str, shown: &BTreeSet<String>, fault: &Fault, profile: &Profile) -> Unfit {
+    let lacks = |name: &&String| match name.strip_prefix("fields.") {
+        Some(field) => !profile.fields.keys().any(|known| known.as_str() == field),
+        None => profile.reference.is_none(),
+    };
+    let (reason, misfit, missing) = match fault {
+        Fault::Missing => {
+            (SkipReason::MissingField, None, shown.iter().filter(lacks).cloned().collect::<Vec<_>>())
+        }
+        Fault::Failed(_) => (SkipReason::Overflow, None, Vec::new()),
+        Fault::Misfit { value: _, misfit } => (SkipReason::Overflow, Some(*misfit), Vec::new()),
+    };
+    Unfit { reason, key: key.to_owned(), missing, misfit }
 }
 
 /// What scripts see of a recipient; `ref` is left out where there is none.

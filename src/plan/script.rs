@@ -90,6 +90,16 @@ pub(super) struct Uses {
     pub(super) recipient: bool,
     /// Names whose absence it asks for itself, by `is defined` or `default`.
     pub(super) guarded: BTreeSet<String>,
+    /// Fields it shows, and `ref`.
+    named: BTreeSet<String>,
+}
+
+impl Uses {
+    /// What it shows of the recipient and does not ask for first: `fields.city`, `ref`.
+    pub(super) fn shown(&self) -> BTreeSet<String> {
+        let asks = |name: &&String| !self.guarded.contains(name.strip_prefix("fields.").unwrap_or(name));
+        self.named.iter().filter(asks).cloned().collect()
+    }
 }
 
 /// An environment with our limits, strict about undefined values, without templates.
@@ -461,7 +471,12 @@ impl<'a> Walk<'a> {
             return;
         }
         match (name, self.place) {
-            ("fields" | "ref" | "tags", _) => self.uses.recipient = true,
+            ("fields" | "ref" | "tags", _) => {
+                self.uses.recipient = true;
+                if name == "ref" {
+                    self.uses.named.insert(name.to_owned());
+                }
+            }
             ("due", Place::Text) => {}
             ("rule", Place::Text) => {
                 let message = Said::new("`rule` is no value", "`rule` 本身不是一个值");
@@ -502,6 +517,7 @@ impl<'a> Walk<'a> {
         match (of, self.place) {
             ("fields", _) => {
                 self.uses.recipient = true;
+                self.uses.named.insert(format!("fields.{part}"));
                 if let Err(bad) = FieldName::parse(part) {
                     let help = Said::new(
                         format!("a field name has {}", bad.allowed.en),

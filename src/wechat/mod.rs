@@ -1,6 +1,6 @@
 //! The platform's client: one mini program, its access token, and the calls made for it.
 //!
-//! Here a message becomes one HTTP request and the answer becomes a [`Reply`](crate::domain::message::Reply);
+//! Here a message becomes one HTTP request and the answer becomes a [`Reply`];
 //! nothing else of the crate speaks to the platform. It decides neither when to send nor whether to
 //! try again, keeps no books, and stores nothing: the access token lives in memory only, because the
 //! stable-token call gives the same one again.
@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Clock;
 use crate::domain::count::n_of;
 use crate::domain::id::AppId;
+use crate::domain::message::Reply;
 
 pub use http::BuildError;
 pub use send::Sent;
@@ -39,6 +40,12 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest it may take to have a connection, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What an errcode that was booked means, for people.
+#[must_use]
+pub fn meaning(errcode: i64) -> Reply {
+    errcode::reply(errcode, None, None)
+}
 
 /// What a [`Client`] is made of.
 #[derive(Clone)]

@@ -70,6 +70,25 @@ pub fn next(when: &When, zone: Zone, dst: Dst, after: DateTime<Utc>) -> Option<D
     first(when, zone, dst, open_window(when, after), 1).first().copied()
 }
 
+/// The last due time at or before `until`, looked for over the 9 years before it; `None` when there is none.
+#[must_use]
+pub fn last(when: &When, zone: Zone, dst: Dst, until: DateTime<Utc>) -> Option<Due> {
+    // Ever longer looks back: most rules were due within the first.
+    [3600, DAY, 8 * DAY, 62 * DAY, 800 * DAY, HORIZON].into_iter().find_map(|span| {
+        let mut after = instant(until.timestamp().saturating_sub(span).saturating_sub(1));
+        let mut last = None;
+        loop {
+            let dues = occurrences(when, zone, dst, Window { after, until });
+            let full = dues.len() == MAX_OCCURRENCES;
+            last = dues.last().copied().or(last);
+            match last.filter(|_| full) {
+                Some(due) => after = due.at,
+                None => return last,
+            }
+        }
+    })
+}
+
 /// The next `n` due times of a rule, for previews; at most [`MAX_OCCURRENCES`], of a cron expression none over 9 years away.
 #[must_use]
 pub fn next_dues(rule: &Rule, after: DateTime<Utc>, n: usize) -> Vec<Due> {

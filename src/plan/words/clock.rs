@@ -98,8 +98,7 @@ fn even(allowed: &Allowed) -> Option<Times> {
         if let [second] = seconds.as_slice()
             && *second > 0
         {
-            words.en.push_str(&format!(" at second {second}"));
-            words.zh.push_str(&format!("的第 {second} 秒"));
+            words = Said::new(format!("{words} at second {second}"), format!("{}的第 {second} 秒", words.zh));
         }
         return Some(Times { words, kind: Kind::AllDay });
     }

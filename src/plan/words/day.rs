@@ -49,7 +49,7 @@ pub(super) fn month_en(month: u32) -> &'static str {
         "November",
         "December",
     ];
-    NAMES.get(month.wrapping_sub(1) as usize).copied().unwrap_or("no month")
+    (1..).zip(NAMES).find_map(|(number, name)| (number == month).then_some(name)).unwrap_or("no month")
 }
 
 fn some_months(days: Option<&[u32]>, weekdays: Option<&[u32]>, months: &[u32]) -> Said {

@@ -42,11 +42,11 @@ pub fn lateness(rule: &Rule) -> Said {
     match rule.missed {
         MissedPolicy::Latest => Said::new(
             format!("sent up to {grace} late; of several that are late, the newest"),
-            format!("最多迟 {} 仍会发送；迟到的有几次时，只发最新一次", grace.zh),
+            format!("最多迟 {}仍会发送；迟到的有几次时，只发最新一次", grace.zh),
         ),
         MissedPolicy::All { max } => Said::new(
             format!("sent up to {grace} late; of several that are late, the newest {max}"),
-            format!("最多迟 {} 仍会发送；迟到的有几次时，发最新的 {max} 次", grace.zh),
+            format!("最多迟 {}仍会发送；迟到的有几次时，发最新的 {max} 次", grace.zh),
         ),
         MissedPolicy::Skip => Said::new(
             format!("not sent when it is found over 60 seconds late; sending may take up to {grace}"),

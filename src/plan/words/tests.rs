@@ -145,8 +145,11 @@ static DATES: LazyLock<Vec<NaiveDate>> = LazyLock::new(|| {
     named.into_values().collect()
 });
 
-/// What an expression means: whether it is due on each of [`DATES`], and its times of a day.
-fn meaning(cron: &Cron) -> (Vec<bool>, Vec<u32>) {
+/// Whether it is due on each of [`DATES`], and its times of a day.
+type Meaning = (Vec<bool>, Vec<u32>);
+
+/// What an expression means.
+fn meaning(cron: &Cron) -> Meaning {
     let days = DATES.iter().map(|date| cron.has_day(*date)).collect();
     let mut times = Vec::new();
     let mut from = 0;
@@ -183,7 +186,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]
     fn different_times_never_read_alike(texts in proptest::collection::vec(expression(), 60..120)) {
-        let mut known: HashMap<String, (String, (Vec<bool>, Vec<u32>))> = HashMap::new();
+        let mut known: HashMap<String, (String, Meaning)> = HashMap::new();
         for text in texts {
             let Ok(cron) = Cron::parse(&text) else { continue };
             let said = when(&When::Cron(cron.clone()));

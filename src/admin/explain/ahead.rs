@@ -1,0 +1,257 @@
+//! What would become of a coming due time for one person.
+//!
+//! It spends the person's grants of today on the due times before it, in the order in which `next` does,
+//! so both say the same. It knows nothing of acceptances to come.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::telling::{self, moment};
+use super::{Case, Certainty, Chain};
+use crate::admin::answer::{Exit, Failure};
+use crate::admin::control::AppState;
+use crate::admin::desk::Desk;
+use crate::admin::forecast;
+use crate::admin::instant::remark;
+use crate::domain::consent::Account;
+use crate::domain::count::n_of;
+use crate::domain::id::RuleId;
+use crate::domain::language::Said;
+use crate::domain::occurrence::{Due, SkipReason};
+use crate::domain::rule::Rule;
+use crate::plan::audience::Verdict;
+use crate::plan::recurrence::{self, Dst, Window};
+use crate::plan::render::{Compiled, Input};
+use crate::plan::words;
+
+/// Due times that are named as spending consents before this one.
+const MAX_NAMED: usize = 3;
+
+/// How a chain goes on after one of its links.
+enum Link {
+    Holds,
+    Breaks { reason: &'static str, why: Said, cure: Said },
+}
+
+impl Desk {
+    /// The chain for the first due time after `after`.
+    pub(super) fn ahead(&self, case: &Case, after: DateTime<Utc>) -> Result<Chain, Failure> {
+        let Some(rule) = case.rule.clone() else { return Ok(case.at_rest()) };
+        let Some(due) = recurrence::next(&rule.when, rule.zone, Dst::default(), after) else {
+            return Ok(case.over(&rule));
+        };
+        let mut steps = vec![case.schedule(&rule)];
+        let at = moment(due.at, rule.zone);
+        steps.push(Said::new(format!("Its next due time is {at}."), format!("下一次是 {at}。")));
+        if let Some(remark) = remark(&due, rule.zone) {
+            steps.push(Said::new(
+                format!("Mind the clock: {remark}."),
+                format!("注意时钟调整：{}。", remark.zh),
+            ));
+        }
+        let link = self.links(case, &rule, &due, &mut steps)?;
+        let lateness = words::lateness(&rule);
+        steps.push(Said::new(
+            format!("If tixing is down at that time: {lateness}."),
+            format!("如果那时 tixing 没有运行：{}。", lateness.zh),
+        ));
+        let trouble = self.trouble(case);
+        steps.extend(trouble.iter().cloned());
+        let (outcome, reason, why, cure) = match link {
+            Link::Breaks { reason, why, cure } => ("would_skip", Some(reason.to_owned()), why, Some(cure)),
+            Link::Holds => {
+                let why = Said::new(
+                    format!(
+                        "This person would get it: in the audience, with a consent left, and the texts fit. Due {at}."
+                    ),
+                    format!("该用户会收到：在范围内，有剩余授权，内容也填得出。时间 {at}。"),
+                );
+                ("would_send", None, why, trouble.into_iter().next())
+            }
+        };
+        let due = Some((due.at, rule.zone));
+        Ok(Chain { due, outcome, reason, why, cure, certainty: Certainty::Inferred, steps })
+    }
+
+    /// Audience, mute, consent, texts: in the order in which the walk asks.
+    fn links(
+        &self,
+        case: &Case,
+        rule: &Arc<Rule>,
+        due: &Due,
+        steps: &mut Vec<Said>,
+    ) -> Result<Link, Failure> {
+        match case.audience(rule)? {
+            Ok(inside) => steps.push(inside),
+            Err(outside) => {
+                steps.push(outside.why.clone());
+                return Ok(Link::Breaks { reason: outside.reason, why: outside.why, cure: outside.cure });
+            }
+        }
+        let profile = case.profile();
+        if profile.muted {
+            let why = Said::new("This person is muted and gets nothing.", "该用户已静音，什么都不会收到。");
+            steps.push(why.clone());
+            let cure = Said::new(
+                "Unmute: tixing people import with \"muted\": false and the rest of the profile.",
+                "取消静音：用 tixing people import，写上 \"muted\": false 和其余资料。",
+            );
+            return Ok(Link::Breaks { reason: SkipReason::Muted.as_str(), why, cure });
+        }
+        let account = self.store().bare_account(&case.app.appid, &rule.template.id, &case.person.openid)?;
+        steps.push(telling::account(account.as_ref(), &rule.template, rule.zone));
+        if let Some(reason) = spent(case, rule, due, account.as_ref(), steps)? {
+            let (why, cure) = telling::without(reason, &rule.template, &case.shown);
+            steps.push(why.clone());
+            return Ok(Link::Breaks { reason: reason.as_str(), why, cure });
+        }
+        let compiled = Compiled::new(rule).map_err(|errors| {
+            let first = errors.first().map(ToString::to_string).unwrap_or_default();
+            Failure::new(Exit::Config, format!("rule `{}`: {first}", rule.id))
+        })?;
+        let input = Input { openid: &case.person.openid, profile: &profile, due };
+        if let Err(unfit) = compiled.try_render(&input) {
+            let (why, cure) = telling::unfit(&unfit);
+            steps.push(why.clone());
+            return Ok(Link::Breaks { reason: unfit.reason.as_str(), why, cure });
+        }
+        steps.push(Said::new(
+            "All texts can be filled in for this person, and fit their fields.",
+            "所有内容都能为该用户填好，并符合字段要求。",
+        ));
+        Ok(Link::Holds)
+    }
+
+    /// What stands in the way of everybody now.
+    fn trouble(&self, case: &Case) -> Vec<Said> {
+        let Some(control) = self.control() else {
+            return vec![Said::new(
+                "No daemon runs now; nothing is sent until it is started: systemctl start tixing.",
+                "现在没有守护进程在运行，启动之前什么都不会发送：systemctl start tixing。",
+            )];
+        };
+        let status = control.status();
+        let mut trouble = Vec::new();
+        if let Some(hold) = status.hold {
+            trouble
+                .push(Said::new(format!("Everything is on hold: {hold}."), format!("全部暂停中：{hold}。")));
+        }
+        if let Some(AppState::Paused(why)) = status.apps.get(&case.app.name) {
+            let app = &case.app.name;
+            trouble.push(Said::new(
+                format!("App `{app}` cannot send now ({why}); it goes on by itself when that is over."),
+                format!("小程序 `{app}` 现在不能发送（{why}），恢复后会自动继续。"),
+            ));
+        }
+        if let Some((_, why)) = status.held_rules.iter().find(|(id, _)| *id == case.id) {
+            trouble.push(Said::new(format!("The rule is held: {why}."), format!("规则已暂停：{why}。")));
+        }
+        trouble
+    }
+}
+
+/// Whether the grants of today are used up before `due`, and why there are none then. Tells what uses them.
+fn spent(
+    case: &Case,
+    rule: &Rule,
+    due: &Due,
+    account: Option<&Account>,
+    steps: &mut Vec<Said>,
+) -> Result<Option<SkipReason>, Failure> {
+    let Some(account) = account else { return Ok(Some(SkipReason::NoConsent)) };
+    if account.standing.is_some() {
+        return Ok(None);
+    }
+    let available = account.available();
+    if available == 0 {
+        return Ok(Some(forecast::without(account)));
+    }
+    let alike = case.live.rules.rules.values();
+    let alike = alike.filter(|other| other.app == rule.app && other.template.id == rule.template.id);
+    let (rows, _cut) = forecast::ahead(alike, Window { after: case.now, until: due.at });
+    let prepared = forecast::prepare(rows.iter())?;
+    let profile = case.profile();
+    let mut spending: Vec<(&RuleId, DateTime<Utc>)> = Vec::new();
+    for row in &rows {
+        if (row.due.at, &row.rule.id) >= (due.at, &rule.id) || n_of(spending.len()) >= available {
+            break;
+        }
+        let Some(ready) = prepared.iter().find(|ready| ready.rule.id == row.rule.id) else { continue };
+        let input = Input { openid: &case.person.openid, profile: &profile, due: &row.due };
+        let reached = ready.selector.selects(&case.person.openid, &profile) == Verdict::Yes;
+        if reached && ready.texts.render(&input).is_ok() {
+            spending.push((&row.rule.id, row.due.at));
+        }
+    }
+    if !spending.is_empty() {
+        let named =
+            spending.iter().take(MAX_NAMED).map(|(id, at)| format!("`{id}` {}", moment(*at, rule.zone)));
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if spending.len() > MAX_NAMED {
+            named.push_str(", …");
+        }
+        let n = spending.len();
+        steps.push(Said::new(
+            format!("Due times before it will use {n} of them: {named}."),
+            format!("在它之前会先用掉 {n} 次：{named}。"),
+        ));
+    }
+    Ok((n_of(spending.len()) >= available).then(|| forecast::without(account)))
+}
+
+impl Case {
+    /// The rule is disabled, or gone from the files.
+    fn at_rest(&self) -> Chain {
+        let name = self.name();
+        let (reason, why, cure) = if self.live.rules.disabled.contains(&self.id) {
+            (
+                "disabled",
+                Said::new(
+                    format!("Rule {name} is at rest: its file says `enabled: false`."),
+                    format!("规则 {name} 已停用：文件里写着 enabled: false。"),
+                ),
+                Said::new(
+                    "Remove `enabled: false` and run tixing reload.",
+                    "去掉 enabled: false，再运行 tixing reload。",
+                ),
+            )
+        } else {
+            (
+                "removed",
+                Said::new(
+                    format!("Rule {name} is in no schedule file any more."),
+                    format!("规则 {name} 已不在任何规则文件里。"),
+                ),
+                Said::new("Put it back and run tixing reload.", "把它加回去，再运行 tixing reload。"),
+            )
+        };
+        Self::nothing_ahead(reason, why, Some(cure), Vec::new())
+    }
+
+    /// All due times of the rule have passed.
+    fn over(&self, rule: &Rule) -> Chain {
+        let why = Said::new(
+            format!("Rule {} has no due time ahead.", self.name()),
+            format!("规则 {} 之后不再有时间。", self.name()),
+        );
+        let cure = Said::new(
+            "Add times to its `when` and run tixing reload.",
+            "在 when 里加上新的时间，再运行 tixing reload。",
+        );
+        Self::nothing_ahead("no_due_time", why, Some(cure), vec![self.schedule(rule)])
+    }
+
+    fn nothing_ahead(reason: &str, why: Said, cure: Option<Said>, mut steps: Vec<Said>) -> Chain {
+        steps.push(why.clone());
+        Chain {
+            due: None,
+            outcome: "would_skip",
+            reason: Some(reason.to_owned()),
+            why,
+            cure,
+            certainty: Certainty::Known,
+            steps,
+        }
+    }
+}

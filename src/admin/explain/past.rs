@@ -1,0 +1,407 @@
+//! What became of a past due time for one person, as the books have it.
+//!
+//! A person with a record of his own is read off it. Who had no consent has none, he was only counted:
+//! for him the counts, the account and what is known of him now are put together, and the chain says
+//! which of it is certain.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::outcome::{
+    Told, accepted_only_after, attempts, changed, covers, keep_running, late, not_in_force, not_opened,
+    not_reached, settled, skipped,
+};
+use super::telling::{self, moment};
+use super::{Case, Certainty, Chain};
+use crate::admin::answer::Failure;
+use crate::admin::desk::Desk;
+use crate::domain::consent::{Account, NoGrant};
+use crate::domain::count::n_of;
+use crate::domain::delivery::State;
+use crate::domain::id::{OpenId, RuleId};
+use crate::domain::language::Said;
+use crate::domain::occurrence::{OccurrenceState, SkipReason};
+use crate::domain::rule::{MissedPolicy, Rule};
+use crate::domain::template::Template;
+use crate::plan::recurrence::{self, Dst};
+use crate::plan::words;
+use crate::rules::snapshot;
+use crate::store::{Delivery, Occurrence};
+
+/// Occurrences read at once.
+const PAGE: usize = 512;
+/// Chunks of deliveries read at once.
+const PAGE_CHUNKS: usize = 8;
+
+/// The records of a rule around an instant.
+pub(super) struct Records {
+    /// The newest one due at or before it.
+    last: Option<Occurrence>,
+    /// The first one due after it.
+    next: Option<Occurrence>,
+}
+
+impl Records {
+    pub(super) fn is_empty(&self) -> bool {
+        self.any().is_none()
+    }
+
+    pub(super) fn any(&self) -> Option<&Occurrence> {
+        self.last.as_ref().or(self.next.as_ref())
+    }
+}
+
+impl Desk {
+    /// The records of a rule around `until`; looked for from the newest back, since people ask about yesterday.
+    pub(super) async fn records(&self, rule: &RuleId, until: DateTime<Utc>) -> Result<Records, Failure> {
+        let mut records = Records { last: None, next: None };
+        let mut end = self.store().newest_occurrence()?;
+        while let Some(newest) = end {
+            // A page of all rules' numbers; a rule's records are in the order of its due times.
+            let after = newest.checked_sub(n_of(PAGE));
+            let page = self.store().occurrences(Some(rule), after, PAGE)?;
+            for occurrence in page.into_iter().filter(|occurrence| occurrence.number <= newest) {
+                if occurrence.due_at <= until {
+                    records.last = Some(occurrence);
+                } else if records.next.as_ref().is_none_or(|next| occurrence.due_at < next.due_at) {
+                    records.next = Some(occurrence);
+                }
+            }
+            if records.last.is_some() {
+                break;
+            }
+            end = after;
+            tokio::task::yield_now().await;
+        }
+        Ok(records)
+    }
+
+    /// The chain for the last due time at or before `until`; `None` when there was none.
+    pub(super) fn past(
+        &self,
+        case: &Case,
+        records: &Records,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Chain>, Failure> {
+        let stated = case.rule.as_ref().and_then(|rule| {
+            let due = recurrence::last(&rule.when, rule.zone, Dst::default(), until)?;
+            Some((rule, due.at))
+        });
+        let recorded = records.last.as_ref().map(|last| last.due_at);
+        if let Some((rule, at)) = stated.filter(|(_, at)| Some(*at) > recorded) {
+            if let Some(folded) = records.next.as_ref().filter(|next| covers(next, rule, at)) {
+                return Ok(Some(self.recorded(case, folded, at)?));
+            }
+            let cursor = self.store().cursor(&case.app.appid, &case.id)?;
+            if cursor.is_none_or(|cursor| cursor < at) {
+                return Ok(Some(not_opened(case, rule, at, cursor)));
+            }
+            if records.last.is_none() {
+                return Ok(Some(not_in_force(case, rule, at)));
+            }
+        }
+        records.last.as_ref().map(|last| self.recorded(case, last, last.due_at)).transpose()
+    }
+
+    /// The chain of a due time that `occurrence` records.
+    fn recorded(
+        &self,
+        case: &Case,
+        occurrence: &Occurrence,
+        due_at: DateTime<Utc>,
+    ) -> Result<Chain, Failure> {
+        let zone = occurrence.zone;
+        let at = moment(due_at, zone);
+        let snapshot = self.store().snapshot(&occurrence.snapshot)?;
+        let rule = snapshot.and_then(|bytes| snapshot::decode(&bytes).ok());
+        let rule = rule.or_else(|| case.rule.as_deref().cloned());
+        let mut steps: Vec<Said> = rule.iter().map(|rule| case.schedule(rule)).collect();
+        steps.push(Said::new(format!("It was due at {at}."), format!("这一次的时间是 {at}。")));
+        let told = match occurrence.state {
+            OccurrenceState::Missed => {
+                let told = self.missed(occurrence, due_at, rule.as_ref())?;
+                steps.push(told.why.clone());
+                told
+            }
+            OccurrenceState::Open
+            | OccurrenceState::Held
+            | OccurrenceState::Done
+            | OccurrenceState::Cancelled => {
+                let until = moment(occurrence.deadline, zone);
+                let grace = rule.as_ref().map(|rule| words::span(rule.grace));
+                let grace = grace.map_or_else(Said::default, |grace| {
+                    Said::new(format!(" (`grace`: {grace})"), format!("（grace：{}）", grace.zh))
+                });
+                steps.push(Said::new(
+                    format!("It was opened in time; its messages could leave until {until}{grace}."),
+                    format!("已按时开始处理，消息最晚可以在 {until} 发出{}。", grace.zh),
+                ));
+                match self.delivery_of(occurrence, &case.person.openid)? {
+                    Some(delivery) => {
+                        self.delivered(case, occurrence, &delivery, rule.as_ref(), &mut steps)?
+                    }
+                    None => self.without_record(case, occurrence, rule.as_ref(), &mut steps)?,
+                }
+            }
+        };
+        let Told { outcome, reason, why, cure, certainty } = told;
+        Ok(Chain { due: Some((due_at, zone)), outcome, reason, why, cure, certainty, steps })
+    }
+
+    /// The delivery of one person in an occurrence. Walks go in openid order, so the search ends where he would be.
+    fn delivery_of(&self, occurrence: &Occurrence, openid: &OpenId) -> Result<Option<Delivery>, Failure> {
+        let mut after = None;
+        loop {
+            let page = self.store().deliveries(Some(occurrence.number), after, PAGE_CHUNKS)?;
+            let Some(last) = page.last() else { return Ok(None) };
+            after = Some(last.id);
+            let beyond = last.openid > *openid;
+            if let Some(found) = page.into_iter().find(|delivery| delivery.openid == *openid) {
+                return Ok(Some(found));
+            }
+            if beyond {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Why an occurrence was missed: grace for sure, or perhaps the policy.
+    fn missed(
+        &self,
+        occurrence: &Occurrence,
+        due_at: DateTime<Utc>,
+        rule: Option<&Rule>,
+    ) -> Result<Told, Failure> {
+        let Some(rule) = rule else {
+            let why = Said::new(
+                "It was missed: found later than its grace or policy allows.",
+                "这一次错过了：发现时已超过 grace 或 missed 允许的时间。",
+            );
+            return Ok(Told::known("missed", None, why, Some(keep_running())));
+        };
+        let grace = words::span(rule.grace);
+        let by_grace = || {
+            Said::new(
+                format!(
+                    "It was missed: tixing found it later than its `grace` of {grace} allows, so nobody got it."
+                ),
+                format!("这一次错过了：tixing 发现它时已超过 grace（{}），所以谁都没有收到。", grace.zh),
+            )
+        };
+        let (reason, why) = match rule.missed {
+            MissedPolicy::Skip => (
+                "skip",
+                Said::new(
+                    "It was missed: tixing found it over 60 seconds late, and the rule says `missed: skip`.",
+                    "这一次错过了：tixing 发现它时已迟 60 秒以上，而规则写着 missed: skip。",
+                ),
+            ),
+            MissedPolicy::Latest | MissedPolicy::All { .. } => {
+                // The policy only passes over what a newer one, opened within its grace, took the place of.
+                let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
+                let until = due_at.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
+                if self.opened_between(occurrence, due_at, until)? {
+                    let policy = match rule.missed {
+                        MissedPolicy::All { max } => format!("missed: all, max: {max}"),
+                        MissedPolicy::Latest | MissedPolicy::Skip => "missed: latest".to_owned(),
+                    };
+                    (
+                        "grace_or_policy",
+                        Said::new(
+                            format!(
+                                "It was missed: tixing found it late, and a newer one took its place (`{policy}`)."
+                            ),
+                            format!("这一次错过了：tixing 发现得晚，由更新的一次代替（{policy}）。"),
+                        ),
+                    )
+                } else {
+                    ("grace", by_grace())
+                }
+            }
+        };
+        Ok(Told::known("missed", Some(reason), why, Some(keep_running())))
+    }
+
+    /// Whether another occurrence of the rule, due in (from, until], was opened.
+    fn opened_between(
+        &self,
+        of: &Occurrence,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<bool, Failure> {
+        let mut after = of.number;
+        loop {
+            let page = self.store().occurrences(Some(&of.rule), Some(after), 64)?;
+            let Some(last) = page.last() else { return Ok(false) };
+            after = last.number;
+            let opened = |one: &Occurrence| {
+                one.state != OccurrenceState::Missed && from < one.due_at && one.due_at <= until
+            };
+            if page.iter().any(opened) {
+                return Ok(true);
+            }
+            if last.due_at > until {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Read off the person's own record.
+    fn delivered(
+        &self,
+        case: &Case,
+        occurrence: &Occurrence,
+        delivery: &Delivery,
+        rule: Option<&Rule>,
+        steps: &mut Vec<Said>,
+    ) -> Result<Told, Failure> {
+        let zone = occurrence.zone;
+        steps.push(Said::new("This person was in its audience.", "该用户在这一次的范围内。"));
+        if delivery.state == State::Skipped {
+            let told = skipped(case, occurrence, delivery, rule);
+            steps.push(told.why.clone());
+            return Ok(told);
+        }
+        if delivery.state != State::Held {
+            steps.push(telling::grant(delivery.grant.as_ref(), zone));
+        }
+        steps.push(attempts(delivery, occurrence));
+        let account =
+            self.store().bare_account(&case.app.appid, &occurrence.template, &case.person.openid)?;
+        let told = settled(occurrence, delivery, account.as_ref());
+        steps.push(told.why.clone());
+        if let Some(template) = case.template(occurrence) {
+            steps.push(telling::account(account.as_ref(), template, zone));
+        }
+        Ok(told)
+    }
+
+    /// No record of the person: what the counts, the account and the person as he is now say.
+    fn without_record(
+        &self,
+        case: &Case,
+        occurrence: &Occurrence,
+        rule: Option<&Rule>,
+        steps: &mut Vec<Said>,
+    ) -> Result<Told, Failure> {
+        let passed = occurrence.walked || occurrence.position.as_ref() >= Some(&case.person.openid);
+        if !passed {
+            let told = not_reached(occurrence);
+            steps.push(told.why.clone());
+            return Ok(told);
+        }
+        let account =
+            self.store().bare_account(&case.app.appid, &occurrence.template, &case.person.openid)?;
+        let told = self.concluded(case, occurrence, rule, account.as_ref())?;
+        steps.push(told.why.clone());
+        if let Some(template) = case.template(occurrence) {
+            steps.push(telling::account(account.as_ref(), template, occurrence.zone));
+        }
+        steps.push(match told.certainty {
+            Certainty::Known => Said::new(
+                "That is certain: the counts of the occurrence and the books leave nothing else.",
+                "这一点可以确定：这一次的统计和账本只剩这一种可能。",
+            ),
+            Certainty::Inferred => Said::new(
+                "Who has no consent is only counted, not recorded, so this is concluded from what is known now; \
+                 tags, fields or consents may have been different then.",
+                "没有授权的人只计数、不留记录，所以这是根据现在的资料推断的；当时的标签、字段或授权可能不同。",
+            ),
+        });
+        Ok(told)
+    }
+
+    fn concluded(
+        &self,
+        case: &Case,
+        occurrence: &Occurrence,
+        rule: Option<&Rule>,
+        account: Option<&Account>,
+    ) -> Result<Told, Failure> {
+        let outside = |reason: &str, why: Said, cure: Said, certainty: Certainty| Told {
+            outcome: "not_in_audience",
+            reason: Some(reason.to_owned()),
+            why,
+            cure: Some(cure),
+            certainty,
+        };
+        let zone = occurrence.zone;
+        let Some(recipient) = &case.recipient else {
+            let unknown = case.unknown();
+            return Ok(outside(unknown.reason, unknown.why, unknown.cure, Certainty::Known));
+        };
+        if recipient.created_at > occurrence.due_at {
+            let since = moment(recipient.created_at, zone);
+            let why = Said::new(
+                format!(
+                    "This person was first heard of at {since}, after the due time, and the walk had passed by then."
+                ),
+                format!("该用户在 {since} 才第一次出现，晚于这一次的时间，当时已经轮过。"),
+            );
+            let cure = Said::new("The next due time can reach this person.", "下一次就可以发给该用户。");
+            let surely = recipient.created_at > occurrence.deadline;
+            let certainty = if surely { Certainty::Known } else { Certainty::Inferred };
+            return Ok(outside("came_later", why, cure, certainty));
+        }
+        if let Some(rule) = rule
+            && let Err(found) = case.audience(rule)?
+        {
+            return Ok(outside(found.reason, found.why, found.cure, Certainty::Inferred));
+        }
+        let n = |reason: SkipReason| occurrence.counts.skipped.get(&reason).copied().unwrap_or(0);
+        let (without, refused) = (n(SkipReason::NoConsent), n(SkipReason::Refused));
+        let expired = self.expired_unrecorded(occurrence)?;
+        if without + refused == 0 {
+            return Ok(if expired > 0 { late(occurrence) } else { changed(occurrence) });
+        }
+        let refuses = account.is_some_and(|account| account.why_none() == NoGrant::Refused);
+        let refused_then = refused > 0 && (without == 0 || refuses);
+        let reason = if refused_then { SkipReason::Refused } else { SkipReason::NoConsent };
+        let template = case.template(occurrence);
+        let (_, cure) = template
+            .map_or_else(Default::default, |template| telling::without(reason, template, &case.shown));
+        let why = if refused_then {
+            Said::new(
+                "No consent was left at that time, and the last answer was a refusal, so nothing was sent.",
+                "当时没有剩余授权，而且最近一次的回答是拒绝，所以没有发送。",
+            )
+        } else {
+            Said::new(
+                "No consent was left at that time, so nothing was sent.",
+                "当时没有剩余授权，所以没有发送。",
+            )
+        };
+        let never = account.is_none_or(|account| accepted_only_after(account, occurrence.due_at));
+        let certainty =
+            if never && expired == 0 && rule.is_some() { Certainty::Known } else { Certainty::Inferred };
+        Ok(Told {
+            outcome: "skipped",
+            reason: Some(reason.as_str().to_owned()),
+            why,
+            cure: Some(cure),
+            certainty,
+        })
+    }
+
+    /// How many were passed after the deadline: those counted as expired who have no record.
+    fn expired_unrecorded(&self, occurrence: &Occurrence) -> Result<u64, Failure> {
+        let counted = occurrence.counts.in_state(State::Expired);
+        if counted == 0 {
+            return Ok(0);
+        }
+        let mut recorded = 0;
+        let mut after = None;
+        loop {
+            let page = self.store().deliveries(Some(occurrence.number), after, PAGE_CHUNKS)?;
+            let Some(last) = page.last() else { return Ok(counted.saturating_sub(recorded)) };
+            after = Some(last.id);
+            recorded += n_of(page.iter().filter(|delivery| delivery.state == State::Expired).count());
+        }
+    }
+}
+
+impl Case {
+    /// The occurrence's template as it is configured now.
+    pub(super) fn template(&self, occurrence: &Occurrence) -> Option<&Template> {
+        self.app.templates.values().find(|template| template.id == occurrence.template)
+    }
+}

@@ -18,7 +18,10 @@ const FORCE_GAP: TimeDelta = TimeDelta::seconds(30);
 const FORCES_PER_DAY: u32 = 20;
 /// How long an ended token is remembered as expired (42001), before it is as good as never issued (40001).
 const REMEMBERED: TimeDelta = TimeDelta::hours(4);
-/// Length of the random part of a token; real ones have about this length.
+/// How every token, login code and session key begins: none of them may ever stand in a log, and this is
+/// the word that a search of the logs looks for.
+const MARK: &str = "CANARY";
+/// Length of the part of a token that is made; real ones have about this length.
 const TOKEN_LENGTH: usize = 133;
 
 /// Makes texts that do not repeat: SplitMix64 from a seed, written in base 62.
@@ -36,11 +39,12 @@ impl Mint {
         mixed(self.0)
     }
 
-    /// `length` letters and digits.
+    /// `length` letters and digits, the first of them `CANARY`.
     pub(super) fn text(&mut self, length: usize) -> String {
         const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let letter = |number: u64| usize::try_from(number % 62).ok().and_then(|at| LETTERS.get(at)).copied();
-        (0..length).filter_map(|_| letter(self.number() >> 7)).map(char::from).collect()
+        let made = (MARK.len()..length).filter_map(|_| letter(self.number() >> 7)).map(char::from);
+        MARK.chars().chain(made).collect()
     }
 }
 

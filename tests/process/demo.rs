@@ -1,12 +1,14 @@
 //! The demo as a person uses it: in a browser, by taps and by what the page shows.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::daemon::{Reaped, asked, breathe, logs, request, until};
+use super::daemon::{Reaped, asked, breathe, canary, logs, note, request, until};
 
 struct Demo {
     _child: Reaped,
@@ -15,11 +17,18 @@ struct Demo {
 
 impl Demo {
     fn start(state: &Path) -> Self {
+        // The demo keeps both once they are there.
+        for (name, text) in [("person", format!("o{}", canary("Demo"))), ("secret", canary("Secret"))] {
+            if !state.join(name).exists() {
+                std::fs::write(state.join(name), text).unwrap();
+            }
+        }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(logs().join("demo.log"));
         let child = Command::new(env!("CARGO_BIN_EXE_tixing"))
             .args(["demo", "--listen", "127.0.0.1:0", "--state"])
             .arg(state)
             .env("RUST_LOG", "trace")
+            .env("RUST_BACKTRACE", "1")
             .stdout(Stdio::piped())
             .stderr(log.unwrap())
             .spawn()
@@ -45,6 +54,15 @@ impl Demo {
     }
 }
 
+/// The first picture that the page is told.
+fn first_event(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET /demo/events HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
+    let lines = BufReader::new(stream).lines().map(Result::unwrap);
+    lines.skip_while(|line| !line.starts_with("data:")).take_while(|line| !line.is_empty()).collect()
+}
+
 fn balance(picture: &Value) -> u64 {
     picture["balances"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum()
 }
@@ -57,6 +75,8 @@ fn cards(picture: &Value) -> usize {
 fn a_tap_a_card_and_a_kill() {
     let state = tempfile::tempdir().unwrap();
     let demo = Demo::start(state.path());
+    assert_eq!(request(&demo.address, "GET", "/", &[], b"").unwrap().0, 200);
+    note("bodies", &first_event(&demo.address));
     assert_eq!((cards(&demo.phone()), balance(&demo.phone())), (0, 0));
     let tapped = demo.call("POST", "/demo/tap", &json!({ "answer": "accept" }));
     assert_eq!(balance(&tapped) as usize + cards(&tapped), 1);

@@ -17,7 +17,7 @@ fn a_second_daemon_ends_with_75_and_harms_nothing() {
     let second = daemon.tixing(&["run"]);
     assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
     assert!(String::from_utf8_lossy(&second.stderr).contains("held by another process"));
-    assert_eq!(report(&daemon.hook(), &daemon.hook_secret, "r1", "oStillThere01").unwrap().0, 200);
+    assert_eq!(report(&daemon.hook(), &daemon.hook_secret, "r1", "oCANARYStill01").unwrap().0, 200);
     assert_eq!(daemon.stop(), Some(0), "SIGTERM ends it in good order");
     assert_eq!(daemon.tixing(&["status"]).status.code(), Some(69), "no daemon");
     assert_eq!(daemon.json(&["consents", "show", "--json"]).len(), 1, "and the books are read without one");
@@ -54,7 +54,7 @@ fn mistakes_have_their_exit_codes() {
     assert_eq!(daemon.tixing(&["check"]).status.code(), Some(0));
     assert_eq!(daemon.tixing(&["chek"]).status.code(), Some(64));
     daemon
-        .write("bad.jsonl", "{\"openid\":\"oGoodEnough1\",\"template\":\"habit\",\"n\":1}\n{\"openid\":7}\n");
+        .write("bad.jsonl", "{\"openid\":\"oCANARYGood1\",\"template\":\"habit\",\"n\":1}\n{\"openid\":7}\n");
     let import = daemon.tixing(&["consents", "import", "bad.jsonl"]);
     assert_eq!(import.status.code(), Some(65));
     assert!(String::from_utf8_lossy(&import.stderr).contains('2'), "the line is named");
@@ -90,14 +90,14 @@ fn bad_input_at_the_hook_is_a_problem_and_nothing_more() {
     let post = |headers: &[(&str, String)], body: &[u8]| {
         request(&hook, "POST", "/v1/consents", headers, body).unwrap()
     };
-    let good: &[u8] = br#"{"report":"r1","openid":"oBadInputs0001","results":{"TPLprocess":"accept"}}"#;
+    let good: &[u8] = br#"{"report":"r1","openid":"oCANARYBadIn001","results":{"TPLprocess":"accept"}}"#;
     let shapes: [(&[u8], u16); 6] = [
         (b"{", 400),
         (b"\xff\xfe", 400),
         (b"[]", 422),
-        (br#"{"report":"r1","openid":"oBadInputs0001","results":{},"zzz":1}"#, 422),
+        (br#"{"report":"r1","openid":"oCANARYBadIn001","results":{},"zzz":1}"#, 422),
         (br#"{"report":"r1","openid":"short","results":{}}"#, 422),
-        (br#"{"report":"r1","openid":"oBadInputs0001","results":{"TPLprocess":"accept"},"age_s":-1}"#, 422),
+        (br#"{"report":"r1","openid":"oCANARYBadIn001","results":{"TPLprocess":"accept"},"age_s":-1}"#, 422),
     ];
     for (n, (body, status)) in shapes.iter().enumerate() {
         let (is, text) = post(&sign(&format!("w{n}"), now, body), body);
@@ -113,7 +113,7 @@ fn bad_input_at_the_hook_is_a_problem_and_nothing_more() {
     assert_eq!(request(&hook, "GET", "/nowhere", &[], b"").unwrap().0, 404);
     assert!(daemon.json(&["consents", "show", "--json"]).is_empty(), "nothing was recorded");
     assert_eq!(post(&sign("w", now, good), good).0, 200);
-    let other: &[u8] = br#"{"report":"r1","openid":"oBadInputs0001","results":{"TPLprocess":"reject"}}"#;
+    let other: &[u8] = br#"{"report":"r1","openid":"oCANARYBadIn001","results":{"TPLprocess":"reject"}}"#;
     assert_eq!(post(&sign("w", now, other), other).0, 409);
     assert_eq!(daemon.json(&["consents", "show", "--json"])[0]["granted"], 1);
     breathe();

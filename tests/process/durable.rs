@@ -8,7 +8,7 @@ use std::fs;
 use tixing::clock::Clock;
 use tixing::sandbox::{self, Sandbox};
 
-use super::daemon::{APPID, Daemon, TEMPLATE, asked, report, until};
+use super::daemon::{APPID, Daemon, TEMPLATE, asked, canary, report, until};
 
 /// The system calls of a daemon while `work` was done with it, one a line.
 fn traced(base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
@@ -113,12 +113,12 @@ fn a_report_is_on_the_disk_before_its_200() {
     }
     let lines = traced("http://127.0.0.1:9", |daemon| {
         let (status, _) =
-            report(&daemon.hook(), &daemon.hook_secret.clone(), "lonely", "oLonelyPerson1").unwrap();
+            report(&daemon.hook(), &daemon.hook_secret.clone(), "lonely", "oCANARYlonely1").unwrap();
         assert_eq!(status, 200);
     });
     let came = position(&lines, "\"POST /v1/consents");
     let told = answered(&lines, came);
-    assert!(is_synced(&lines, came, told, "oLonelyPerson1"), "no sync between a report and its answer");
+    assert!(is_synced(&lines, came, told, "oCANARYlonely1"), "no sync between a report and its answer");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_mark_is_on_the_disk_before_its_request() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let secret = "not-a-secret-that-matters".to_owned();
+    let secret = canary("Secret");
     let app = sandbox::App { appid: APPID.to_owned(), secret: secret.clone() };
     let template = sandbox::Template {
         id: TEMPLATE.to_owned(),
@@ -140,12 +140,12 @@ fn a_mark_is_on_the_disk_before_its_request() {
         .block_on(Sandbox::start(sandbox::Options::new(vec![app], vec![template]), Clock::system()))
         .unwrap();
     let platform = sandbox.platform();
-    platform.grant_many(APPID, "oLonelyPerson2", TEMPLATE, 1).unwrap();
+    platform.grant_many(APPID, "oCANARYlonely2", TEMPLATE, 1).unwrap();
     let rules = "rules:\n  often:\n    template: habit\n    when: { cron: \"*/5 * * * * *\" }\n    data: { thing1: 你好 }\n";
     let lines = traced(&sandbox.base_url(), |daemon| {
         daemon.write("secret", &secret);
         assert_eq!(
-            report(&daemon.hook(), &daemon.hook_secret.clone(), "r1", "oLonelyPerson2").unwrap().0,
+            report(&daemon.hook(), &daemon.hook_secret.clone(), "r1", "oCANARYlonely2").unwrap().0,
             200
         );
         daemon.rules(rules);
@@ -153,7 +153,7 @@ fn a_mark_is_on_the_disk_before_its_request() {
         until("the message is sent", || platform.totals().accepted == 1);
     });
     // The recipient's place in its chunk: the openid with its length, then the state. 0 is reserved, 1 attempting.
-    let marked = r"\16oLonelyPerson2\1\0";
+    let marked = r"\16oCANARYlonely2\1\0";
     let told = answered(&lines, position(&lines, "\"POST /v1/consents"));
     let sent = position(&lines, "\"POST /cgi-bin/message/subscribe/send");
     assert!(writes(&lines, 0, told, marked).is_empty(), "a mark before its rule");

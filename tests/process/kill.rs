@@ -8,7 +8,7 @@ use std::time::Duration;
 use tixing::clock::Clock;
 use tixing::sandbox::{self, Api, Fault, Outcome, Platform, Sandbox, What};
 
-use super::daemon::{APPID, Daemon, TEMPLATE, asked, breathe, canary, report, until};
+use super::daemon::{APPID, Daemon, TEMPLATE, asked, breathe, report, until};
 
 const IN_FLIGHT: usize = 16;
 /// Deliveries that may be marked beyond those in flight.
@@ -58,8 +58,7 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
     daemon
         .write("tixing.yaml", &config.replace("http://127.0.0.1:9\n", &format!("{}\n", sandbox.base_url())));
 
-    let openids: Vec<String> =
-        (0..people).map(|n| canary(&format!("oCANARYperson{seed:x}x{n:06}"))).collect();
+    let openids: Vec<String> = (0..people).map(|n| format!("oCANARYperson{seed:x}x{n:06}")).collect();
     let (mut lines, mut persons) = (String::new(), String::new());
     for openid in &openids {
         lines.push_str(&format!("{{\"openid\":\"{openid}\",\"template\":\"habit\",\"n\":1}}\n"));
@@ -91,7 +90,7 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
                         breathe();
                         continue;
                     };
-                    let openid = canary(&format!("oCANARYreporter{seed:x}c{client:03}n{n:05}"));
+                    let openid = format!("oCANARYreporter{seed:x}c{client:03}n{n:05}");
                     if let Some((200, _)) = report(&address, &secret, "r1", &openid) {
                         acknowledged.lock().unwrap().insert(openid);
                         n += 1;

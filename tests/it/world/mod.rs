@@ -28,6 +28,7 @@ use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+mod agreement;
 mod books;
 mod consents;
 mod doubt;
@@ -42,6 +43,7 @@ use power::Power;
 
 const APPID: &str = "wxworld0123456789";
 const SECRET: &str = "the-secret-of-the-world";
+const HOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiBhIGJhY2tlbmQgb2YgdGhlIHdvcmxk";
 /// A one-time template.
 pub(super) const HABIT: &str = "TPLhabit";
 /// A long-term template.
@@ -61,6 +63,8 @@ pub(super) struct World {
     sandbox: Option<Sandbox>,
     options: sandbox::Options,
     limits: &'static str,
+    /// A configuration of its own, with `{base_url}` where the platform is; else the world's usual one.
+    config: Option<String>,
     rules: BTreeMap<String, String>,
     running: Option<Running>,
     n_reports: u32,
@@ -77,13 +81,14 @@ struct Running {
     task: JoinSet<Result<(), Failure>>,
 }
 
-/// The world around the daemon, which keeps one secret.
+/// The world around the daemon, which keeps one secret of apps and one of backends.
 #[derive(Debug)]
 struct Keeper;
 
 impl Outside for Keeper {
-    fn secret(&self, _source: &SecretSource) -> Result<SecretString, String> {
-        Ok(SecretString::from(SECRET))
+    fn secret(&self, source: &SecretSource) -> Result<SecretString, String> {
+        let of_hook = matches!(source, SecretSource::Credential(name) if name.as_str() == "hook-key");
+        Ok(SecretString::from(if of_hook { HOOK_SECRET } else { SECRET }))
     }
 }
 
@@ -120,8 +125,6 @@ impl World {
 
     /// The same, with these limits of the app.
     pub(super) async fn with_limits(limits: &'static str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Clock::by_hand(instant("07:00"));
         let app = sandbox::App { appid: APPID.to_owned(), secret: SECRET.to_owned() };
         let a_template = |id: &str, kind| sandbox::Template {
             id: id.to_owned(),
@@ -133,7 +136,14 @@ impl World {
             a_template(HABIT, sandbox::TemplateKind::OneTime),
             a_template(BILL, sandbox::TemplateKind::LongTerm),
         ];
-        let mut options = sandbox::Options::new(vec![app], templates);
+        let options = sandbox::Options::new(vec![app], templates);
+        Self { limits, ..Self::around(options, instant("07:00")).await }
+    }
+
+    /// A world around this platform from `start` on, with an empty folder of rules.
+    async fn around(mut options: sandbox::Options, start: DateTime<Utc>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(start);
         options.books = Some(folder.path().join("platform.jsonl"));
         let sandbox = Sandbox::start(options.clone(), clock.clone()).await.unwrap();
         options.listen = sandbox.addr();
@@ -145,7 +155,8 @@ impl World {
             platform,
             sandbox: Some(sandbox),
             options,
-            limits,
+            limits: "in_flight: 8",
+            config: None,
             rules: BTreeMap::new(),
             running: None,
             n_reports: 0,
@@ -251,6 +262,10 @@ impl World {
     fn write_files(&self) -> PathBuf {
         let (base_url, limits) = (format!("http://{}", self.options.listen), self.limits);
         let config = self.folder.path().join("tixing.yaml");
+        if let Some(text) = &self.config {
+            fs::write(&config, text.replace("{base_url}", &base_url)).unwrap();
+            return config;
+        }
         let text = format!(
             "apps:\n  main:\n    appid: {APPID}\n    secret: {{ env: SECRET }}\n    base_url: {base_url}\n    \
              limits: {{ {limits} }}\n    templates:\n      habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \

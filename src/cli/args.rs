@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
     version,
     about,
     after_help = "Exit codes: 0 done, 1 a checked thing is not in order, 64 usage, 65 bad data, 69 no daemon,\n\
-                  75 store held by another process or failing, 77 not permitted, 78 bad configuration."
+                  70 a fault of tixing itself, 75 store held by another process or failing, 77 not permitted, 78 bad configuration."
 )]
 pub(super) struct Cli {
     /// The configuration [default: ./tixing.yaml, else /etc/tixing/tixing.yaml]

@@ -76,6 +76,118 @@ fn commands_are_found_where_documents_show_them() {
     }
 }
 
+/// The flags that a document gives: to a command, or by themselves with an empty one. A command is shown in a
+/// code span or on a line of a shell block, a flag by itself in a code span.
+fn flags(text: &str) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let spans = line.split('`').skip(1).step_by(2);
+        let shell = ["", "sudo "].iter().filter_map(|start| line.trim_start().strip_prefix(start));
+        for shown in
+            spans.chain(shell.filter(|line| line.starts_with("tixing ") || line.starts_with("cargo ")))
+        {
+            let shown = shown.split(" #").next().unwrap_or("");
+            let run =
+                ["tixing ", "cargo run --release -- "].iter().find_map(|start| shown.strip_prefix(start));
+            let (command, rest) = match run {
+                Some(rest) => {
+                    let words: Vec<&str> =
+                        rest.split(' ').take_while(|word| is_command(word)).take(2).collect();
+                    (words.join(" "), rest)
+                }
+                None if shown.starts_with("--") => (String::new(), shown),
+                None => continue,
+            };
+            let flags = rest.split(' ').filter(|word| word.starts_with("--"));
+            found
+                .extend(flags.map(|flag| (command.clone(), flag.split('=').next().unwrap_or("").to_owned())));
+        }
+    }
+    found
+}
+
+/// The flags that `--help` of a command lists.
+fn real_flags(words: &[&str]) -> BTreeSet<String> {
+    let help = String::from_utf8(tixing(&[words, &["--help"]].concat()).stdout).unwrap();
+    let words =
+        help.lines().filter(|line| line.trim_start().starts_with('-')).flat_map(str::split_whitespace);
+    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_flag_that_documents_show_is_one_of_its_command() {
+    let mut any = BTreeSet::new();
+    for command in subcommands(&[]) {
+        any.extend(real_flags(&[&command]));
+        any.extend(subcommands(&[&command]).iter().flat_map(|word| real_flags(&[&command, word])));
+    }
+    let mut n = 0;
+    for name in ["README.md", "README.zh-CN.md", "docs/hook.md"] {
+        for (command, flag) in flags(&read(name)) {
+            let words: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).collect();
+            let known = if words.is_empty() { any.clone() } else { real_flags(&words) };
+            assert!(known.contains(&flag), "{name}: `{command} {flag}`; there are {known:?}");
+            n += 1;
+        }
+    }
+    assert!(n >= 10, "{n} flags");
+}
+
+#[test]
+fn flags_are_found_where_documents_show_them() {
+    for (text, expected) in [
+        ("use `tixing doubt settle ID --as sent`", vec![("doubt settle", "--as")]),
+        (
+            "   sudo tixing check --config /etc/a.yaml --json # --not",
+            vec![("check", "--config"), ("check", "--json")],
+        ),
+        ("openids unless `--reveal` is given, `--lang zh|en`", vec![("", "--lang"), ("", "--reveal")]),
+        ("`cargo build --release`, `curl --unix-socket x`", vec![]),
+        ("cargo run --release -- demo --state=x", vec![("demo", "--state")]),
+    ] {
+        let expected =
+            expected.into_iter().map(|(command, flag)| (command.to_owned(), flag.to_owned())).collect();
+        assert_eq!(flags(text), expected, "{text}");
+    }
+}
+
+/// The numbers that stand in `text` between words about ends.
+fn codes(text: &str) -> BTreeSet<u8> {
+    let after = ["exit ", "exits ", "退出码为 ", "退出码 "].iter().flat_map(|word| text.split(word).skip(1));
+    let before = text
+        .split("以 ")
+        .skip(1)
+        .filter(|part| part.trim_start_matches(char::is_numeric).starts_with(" 退出"));
+    let number = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok());
+    after.chain(before).filter_map(number).collect()
+}
+
+#[test]
+fn every_exit_code_that_is_named_is_one() {
+    let real: BTreeSet<u8> =
+        (0..=u8::MAX).filter(|code| tixing::admin::answer::Exit::try_from(*code).is_ok()).collect();
+    // A list of all: a number and what it means, each after a mark.
+    let listed = |text: &str, start: &str| -> BTreeSet<u8> {
+        let list = text.split(start).nth(1).unwrap().split("\n\n").next().unwrap();
+        let parts = list.split([',', '·']).map(|part| part.split_whitespace().next());
+        parts.flatten().map(|word| word.parse().unwrap()).collect()
+    };
+    let help = String::from_utf8(tixing(&["--help"]).stdout).unwrap();
+    for (name, text, start) in [
+        ("--help", help, "Exit codes:"),
+        ("README.md", read("README.md"), "Exit codes:"),
+        ("README.zh-CN.md", read("README.zh-CN.md"), "退出码："),
+    ] {
+        assert_eq!(listed(&text, start), real, "{name}");
+        let named = codes(&text);
+        assert!(!named.is_empty() && named.is_subset(&real), "{name}: {named:?}");
+    }
+    assert_eq!(
+        codes("then exit 75, exits 1; 退出码为 3，以 4 退出，以 5 为准"),
+        BTreeSet::from([1, 3, 4, 75])
+    );
+}
+
 #[test]
 fn both_readmes_show_the_same_code_and_sections() {
     let (english, chinese) = (read("README.md"), read("README.zh-CN.md"));

@@ -12,6 +12,11 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// Gives the manager another line for `systemctl status`.
+pub fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
 /// Tells the manager that a reload began; [`ready`] ends it.
 ///
 /// From systemd 253 on, `Type=notify-reload` waits for ever without the monotonic stamp that goes along.

@@ -11,7 +11,9 @@ use std::pin::Pin;
 use chrono::{DateTime, Utc};
 
 use crate::domain::id::{AppName, RuleId};
-use crate::rules::Diagnostic;
+use crate::domain::occurrence::Due;
+use crate::domain::zone::Zone;
+use crate::rules::{Diagnostic, Severity};
 
 /// A running daemon, as far as operators steer it.
 pub trait Control: fmt::Debug + Send + Sync + 'static {
@@ -39,8 +41,38 @@ pub struct Reloaded {
     pub changed: Vec<RuleId>,
     /// Rules that are gone or disabled.
     pub removed: Vec<RuleId>,
+    /// When the new and the changed ones are due for the first time.
+    pub first_due: Vec<FirstDue>,
     /// Settings that changed and need a restart, each a key of `tixing.yaml`.
     pub needs_restart: Vec<&'static str>,
+}
+
+impl Reloaded {
+    /// A sentence on why the files are not in force; `None` when they are.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let errors = self.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        let first = errors.clone().next().filter(|_| !self.ok)?;
+        let more = match errors.count() {
+            1 => String::new(),
+            n => format!("; {} more: `tixing check`", n - 1),
+        };
+        let Diagnostic { file, line, column, code, message, .. } = first;
+        Some(format!(
+            "the last reload was refused, what was in force stays: {file}:{line}:{column}: [{code}] {message}{more}"
+        ))
+    }
+}
+
+/// When a rule that a reload brought is due for the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstDue {
+    /// The rule.
+    pub rule: RuleId,
+    /// Its zone.
+    pub zone: Zone,
+    /// The due time; `None` when there is none any more.
+    pub due: Option<Due>,
 }
 
 /// What only the daemon knows of itself.

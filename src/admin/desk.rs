@@ -13,9 +13,9 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::answer::{Answer, Exit, Failure, Lines};
-use super::control::{AppState, ClockState, Control, Reloaded, StatusParts};
+use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusParts};
 use super::explain::Question;
-use super::instant::utc;
+use super::instant::{local, utc};
 use super::mask::Masks;
 use super::request::{DoubtVerdict, Request};
 use super::who;
@@ -164,7 +164,8 @@ impl Desk {
     async fn reload(&self, lines: &Lines) -> Result<Exit, Failure> {
         let Some(control) = self.control() else { return Err(no_daemon()) };
         let reloaded = control.reload().await;
-        lines.row(&ReloadShape::of(&reloaded)).await?;
+        let first_due = Some(reloaded.first_due.iter().map(FirstDueShape::of).collect());
+        lines.row(&ReloadShape { first_due, ..ReloadShape::of(&reloaded) }).await?;
         Ok(if reloaded.ok { Exit::Done } else { Exit::NotInOrder })
     }
 
@@ -299,6 +300,28 @@ struct ReloadShape {
     changed: Vec<String>,
     removed: Vec<String>,
     needs_restart: Vec<&'static str>,
+    /// Only the answer to a reload has them: the status of an hour later would tell what is past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_due: Option<Vec<FirstDueShape>>,
+}
+
+#[derive(Serialize)]
+struct FirstDueShape {
+    rule: String,
+    due_at: Option<String>,
+    local: Option<String>,
+    zone: &'static str,
+}
+
+impl FirstDueShape {
+    fn of(first: &FirstDue) -> Self {
+        Self {
+            rule: first.rule.to_string(),
+            due_at: first.due.map(|due| utc(due.at)),
+            local: first.due.map(|due| local(due.at, first.zone)),
+            zone: first.zone.name(),
+        }
+    }
 }
 
 impl ReloadShape {
@@ -312,6 +335,7 @@ impl ReloadShape {
             changed: names(&reloaded.changed),
             removed: names(&reloaded.removed),
             needs_restart: reloaded.needs_restart.clone(),
+            first_due: None,
         }
     }
 }

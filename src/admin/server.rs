@@ -171,7 +171,11 @@ async fn answer(desk: &Desk, uid: u32, request: HttpRequest<Incoming>) -> Respon
 
 fn ready(desk: &Desk) -> Response<Reply> {
     match desk.control().map(super::control::Control::status) {
-        Some(status) if status.ready => text(StatusCode::OK, "ready\n"),
+        // What was in force still is, and reports are still taken: no reason to send anybody away.
+        Some(status) if status.ready => match status.reload.refusal() {
+            None => text(StatusCode::OK, "ready\n"),
+            Some(why) => text(StatusCode::OK, format!("ready, but {why}\n")),
+        },
         Some(_) | None => text(StatusCode::SERVICE_UNAVAILABLE, "not ready; see `tixing status`\n"),
     }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::answer::{Exit, Frame};
-use super::control::{AppState, ClockState, Control, Reloaded, StatusParts};
+use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusParts};
 use super::desk::Desk;
 use super::import::{digest, hex};
 use super::instant::parse;
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::domain::id::{AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::template::TemplateKind;
+use crate::domain::zone::Zone;
 use crate::flow::live::{Current, Live};
 use crate::rules;
 use crate::store::sled::{Options, SledStore};
@@ -130,7 +131,7 @@ impl World {
             to: due,
             occurrences: vec![NewOccurrence {
                 due: Due { at: due, civil: "2026-03-01T09:00:00".parse().expect("a time"), fold: 0 },
-                zone: crate::domain::zone::Zone::SHANGHAI,
+                zone: Zone::SHANGHAI,
                 deadline: due + TimeDelta::minutes(30),
                 missed: None,
             }],
@@ -405,6 +406,15 @@ impl FakeDaemon {
             added: vec![RuleId::parse("daily").expect("an id")],
             changed: Vec::new(),
             removed: Vec::new(),
+            first_due: vec![FirstDue {
+                rule: RuleId::parse("daily").expect("an id"),
+                zone: Zone::SHANGHAI,
+                due: Some(Due {
+                    at: at("2026-03-01T01:00:00Z"),
+                    civil: at("2026-03-01T09:00:00Z").naive_utc(),
+                    fold: 0,
+                }),
+            }],
             needs_restart: Vec::new(),
         }
     }
@@ -442,8 +452,9 @@ async fn status_and_reload_speak_for_the_daemon() {
         let store: Arc<dyn Store> = Arc::<SledStore>::clone(&world.store);
         let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
-        let reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
-            "changed": [], "removed": [], "needs_restart": []});
+        let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
+            "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",
+            "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai"}]});
         let got = ask(&desk, Request::Reload).await;
         assert_eq!((got.exit, &got.rows[0]), (exit, &reload));
         let got = ask(&desk, Request::Status).await;
@@ -455,6 +466,7 @@ async fn status_and_reload_speak_for_the_daemon() {
             json!({"state": "paused", "reason": "40125"})
         };
         assert_eq!(status["apps"], json!({"clinic": app}));
+        reload.as_object_mut().expect("an object").remove("first_due");
         assert_eq!(status["reload"], reload);
         for key in
             ["ready", "version", "hold", "needs_attention", "rules", "clock", "open", "store", "zone_data"]

@@ -118,12 +118,37 @@ fn reload(value: &Value) -> String {
             n("changed"),
             n("removed")
         ));
+        lines.extend(differences(value));
     } else {
         lines.push("the files were refused; what was in force stays in force".to_owned());
     }
     let restart = value["needs_restart"].as_array().map(Vec::as_slice).unwrap_or_default();
     lines.extend(restart.iter().map(|key| format!("needs restart: {}", key.as_str().unwrap_or_default())));
     lines.join("\n")
+}
+
+/// Which rules a reload brought, with their first due times, and which it took.
+fn differences(value: &Value) -> Vec<String> {
+    /// More are left to `--json`: nobody reads them on a terminal.
+    const MAX_LISTED: usize = 50;
+    let list = |key: &str| value[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    let first_due = |rule: &Value| {
+        let found = list("first_due").iter().find(|first| first["rule"] == *rule)?;
+        let due = found["local"].as_str().map(|local| format!("first due {local} {}", text(found, "zone")));
+        Some(format!(": {}", due.unwrap_or_else(|| "never due again".to_owned())))
+    };
+    let mut lines = Vec::new();
+    for change in ["added", "changed", "removed"] {
+        let listed = list(change);
+        for rule in listed.iter().take(MAX_LISTED) {
+            let id = rule.as_str().unwrap_or_default();
+            lines.push(format!("  {change:<7} {id}{}", first_due(rule).unwrap_or_default()));
+        }
+        if listed.len() > MAX_LISTED {
+            lines.push(format!("  {change:<7} … and {} more; --json lists all", listed.len() - MAX_LISTED));
+        }
+    }
+    lines
 }
 
 fn diagnostics(value: &Value) -> Vec<String> {
@@ -196,6 +221,14 @@ mod tests {
         assert_eq!(
             import(&value),
             "60 of 100 rows imported now, 40 were there already, 299 granted of 300 asked for"
+        );
+        let value = serde_json::json!({"ok": true, "added": ["tea"], "changed": ["walk"], "removed": ["nap"],
+            "first_due": [{"rule": "tea", "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai"},
+                {"rule": "walk", "due_at": null, "local": null, "zone": "Asia/Shanghai"}], "diagnostics": [], "needs_restart": ["hook"]});
+        assert_eq!(
+            reload(&value),
+            "the files are in force: 1 rules added, 1 changed, 1 removed\n  added   tea: first due 2026-03-01T09:00:00+08:00 Asia/Shanghai\n  \
+             changed walk: never due again\n  removed nap\nneeds restart: hook"
         );
         let value = serde_json::json!({"ok": false, "accounts": 1, "grants": 2, "deliveries": 3,
             "violations": [{"code": "unbalanced", "text": "one more"}]});

@@ -97,11 +97,15 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let request = Request::Explain { rule, who, at, reveal: reveal.reveal, lang: language.into() };
             ask(request, output, looks::EXPLAIN, Without::StoreAndRules)
         }
-        Command::Reload(output) => match load(&path, language) {
-            // The daemon would refuse the same file, and the way to it is in that file.
-            Err(failure) => refused_reload(&path, output, failure, language),
-            Ok(_) => ask(Request::Reload, output, looks::RELOAD, Without::Nothing),
-        },
+        Command::Reload(output) => {
+            match ask(Request::Reload, output, looks::RELOAD, Without::Nothing) {
+                // The daemon would refuse the same file, but the way to it is in that file.
+                Err(failure) if failure.exit == Exit::Config => {
+                    refused_reload(&path, output, failure, language)
+                }
+                asked => asked,
+            }
+        }
         Command::Status(output) => ask(Request::Status, output, looks::STATUS, Without::Nothing),
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
@@ -171,9 +175,16 @@ fn ask(
     mut printer: Printer,
     without: Without,
 ) -> Result<Exit, Failure> {
-    let config = load(path, language)?;
+    let config = load(path, language);
     runtime()?.block_on(async {
-        let mut reach = Reach::find(config, without).await?;
+        let mut reach = match config {
+            Ok(config) => Reach::find(config, without).await?,
+            // A daemon goes on with the last good files, and says so.
+            Err(failure) => match rules::admin_socket(path) {
+                Some(socket) => Reach::daemon(&socket).await.ok().flatten().ok_or(failure)?,
+                None => return Err(failure),
+            },
+        };
         let mut reply = reach.ask(request).await?;
         while let Some(frame) = reply.next().await {
             match frame {

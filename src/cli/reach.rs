@@ -78,35 +78,15 @@ impl Reach {
     /// 69 without a daemon where one is needed, 75 when the store is held or fails, 77 when socket or store
     /// are somebody else's, 78 when the rules are needed and are bad.
     pub(super) async fn find(config: Config, without: Without) -> Result<Self, Failure> {
-        let socket = &config.admin.socket;
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(socket)).await;
-        let shown = socket.display();
-        match connected {
-            Ok(Ok(stream)) => return Connection::over(stream).await.map(Self::Daemon),
-            Ok(Err(error)) if is_absent(&error) => {}
-            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(Failure::new(
-                    Exit::NotPermitted,
-                    format!(
-                        "the admin socket `{shown}` is not open to this user; try `sudo -u tixing tixing …`, or join the socket's group"
-                    ),
-                ));
-            }
-            Ok(Err(error)) => {
-                return Err(Failure::new(Exit::NoDaemon, format!("the admin socket `{shown}`: {error}")));
-            }
-            Err(_late) => {
-                return Err(Failure::new(
-                    Exit::NoDaemon,
-                    format!("the daemon behind `{shown}` does not answer"),
-                ));
-            }
+        if let Some(daemon) = Self::daemon(&config.admin.socket).await? {
+            return Ok(daemon);
         }
         if without == Without::Nothing {
             return Err(Failure::new(
                 Exit::NoDaemon,
                 format!(
-                    "no daemon answers at `{shown}`; start it with `tixing run` or `systemctl start tixing`"
+                    "no daemon answers at `{}`; start it with `tixing run` or `systemctl start tixing`",
+                    config.admin.socket.display()
                 ),
             ));
         }
@@ -127,6 +107,30 @@ impl Reach {
         let clock = Clock::system();
         let live = Live { generation: 0, at: clock.now(), config, rules, clients: BTreeMap::new() };
         Ok(Self::Desk(Desk::new(store, Current::new(live), clock, None)))
+    }
+
+    /// The daemon behind `socket`, if one runs.
+    ///
+    /// # Errors
+    /// 69 when it does not answer, 77 when the socket is somebody else's.
+    pub(super) async fn daemon(socket: &Path) -> Result<Option<Self>, Failure> {
+        let shown = socket.display();
+        match tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(socket)).await {
+            Ok(Ok(stream)) => Connection::over(stream).await.map(Self::Daemon).map(Some),
+            Ok(Err(error)) if is_absent(&error) => Ok(None),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Err(Failure::new(
+                Exit::NotPermitted,
+                format!(
+                    "the admin socket `{shown}` is not open to this user; try `sudo -u tixing tixing …`, or join the socket's group"
+                ),
+            )),
+            Ok(Err(error)) => {
+                Err(Failure::new(Exit::NoDaemon, format!("the admin socket `{shown}`: {error}")))
+            }
+            Err(_late) => {
+                Err(Failure::new(Exit::NoDaemon, format!("the daemon behind `{shown}` does not answer")))
+            }
+        }
     }
 
     /// Sends a request.

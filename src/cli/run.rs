@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 
 use super::reach;
 use crate::admin::answer::{Exit, Failure as Told};
-use crate::admin::control::Control;
+use crate::admin::control::{Control, Reloaded};
 use crate::admin::desk::Desk;
 use crate::admin::server::{BindError, Door};
 use crate::clock::Clock;
-use crate::daemon::{Daemon, Failure, Outside, Setup, Shared};
+use crate::daemon::{Asker, Daemon, Failure, Outside, Setup, Shared};
 use crate::domain::config::SecretSource;
 use crate::domain::language::Language;
 use crate::settings::{Environment, Secret};
@@ -56,7 +56,8 @@ pub(super) fn run(config: &Path, environment: Environment) -> Result<Exit, Told>
         let mut daemon = Daemon::start(setup).await.map_err(told)?;
         open_admin(&mut daemon).await?;
         let beside = Beside::start(daemon.shared())?;
-        systemd::ready("reminders are sent");
+        let ready = state(&daemon.shared().last_reload());
+        systemd::ready(&ready);
         let result = daemon.run(ended.wait()).await;
         systemd::stopping();
         beside.stop().await;
@@ -132,15 +133,17 @@ impl Beside {
             .map_err(|error| Told::new(Exit::Internal, format!("cannot listen for SIGHUP: {error}")))?;
         let mut tasks = JoinSet::new();
         let clock = shared.clock().clone();
+        let mut reloads = shared.reloads();
+        tasks.spawn(async move {
+            while reloads.changed().await.is_ok() {
+                let line = state(&reloads.borrow_and_update());
+                systemd::status(&line);
+            }
+        });
         tasks.spawn(async move {
             while hangup.recv().await.is_some() {
                 systemd::reloading();
-                let done = Shared::reload(&shared).await;
-                systemd::ready(if done.ok {
-                    "reminders are sent"
-                } else {
-                    "the last reload was refused; see `tixing check`"
-                });
+                systemd::ready(&state(&shared.reload(Asker::Signal).await));
             }
         });
         if let Some(every) = systemd::heartbeat() {
@@ -157,6 +160,11 @@ impl Beside {
     pub(super) async fn stop(mut self) {
         self.0.shutdown().await;
     }
+}
+
+/// The line of `systemctl status`.
+fn state(reloaded: &Reloaded) -> String {
+    reloaded.refusal().unwrap_or_else(|| "reminders are sent".to_owned())
 }
 
 /// The exit code and the text of a daemon's failure.

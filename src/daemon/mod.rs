@@ -30,12 +30,15 @@ use crate::flow::pause::Pauses;
 use crate::flow::recovery;
 use crate::flow::scheduler::Scheduler;
 use crate::hook;
-use crate::rules::{self, Diagnostics, last_good};
+use crate::rules::Diagnostics;
 use crate::store::{Progress, Store, Unavailable};
 use crate::wechat;
 
 mod keys;
+mod lookout;
 mod reload;
+
+pub use reload::Asker;
 
 /// What the daemon needs from the world around it.
 pub trait Outside: fmt::Debug + Send + Sync {
@@ -116,7 +119,9 @@ pub struct Shared {
     current: Current,
     keys: hook::Keys,
     reloaded: Arc<Notify>,
-    last_reload: Mutex<Reloaded>,
+    last_reload: watch::Sender<Reloaded>,
+    /// The files as they were when they were last read.
+    seen: Mutex<reload::Seen>,
     /// Why apps do not send, by the senders themselves.
     pauses: BTreeMap<AppName, Pauses>,
     /// One reload at a time.
@@ -131,13 +136,9 @@ impl Daemon {
     /// # Errors
     /// [`Failure`]; nothing runs then.
     pub async fn start(setup: Setup) -> Result<Self, Failure> {
-        let loaded = rules::load_config(&setup.config).map_err(Failure::Config)?;
-        for warning in &loaded.warnings {
-            warn!("{}", reload::line(warning));
-        }
-        let config = loaded.value;
         let now = setup.clock.now();
-        let (set, first) = reload::first_rules(&config, &setup.config, now);
+        let reload::First { config, rules: set, reloaded: first, seen } =
+            reload::First::read(&setup.config, now)?;
         let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
         let keys = hook::Keys::new(keys::hook_keys(&config, &*setup.outside)?);
         let session_key = keys::kept_or_made(&*setup.store, "session_key").await?;
@@ -157,7 +158,8 @@ impl Daemon {
             current: current.clone(),
             keys: keys.clone(),
             reloaded: Arc::new(Notify::new()),
-            last_reload: Mutex::new(first),
+            last_reload: watch::Sender::new(first),
+            seen: Mutex::new(seen),
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -175,6 +177,7 @@ impl Daemon {
         };
         daemon.start_flows(&current);
         daemon.open_hook(listener, &current, session_key);
+        daemon.watch_files();
         let housekeeping = Housekeeping {
             store: Arc::clone(&daemon.shared.setup.store),
             current,
@@ -244,6 +247,18 @@ impl Daemon {
             let _stopped = stop.wait_for(|stop| *stop).await;
         };
         self.doors.spawn(hook::serve(listener, options, door, stopped));
+    }
+
+    fn watch_files(&mut self) {
+        let mut stop = self.stop.subscribe();
+        let shared = self.shared();
+        self.doors.spawn(async move {
+            tokio::select! {
+                // A dropped sender is a daemon that is gone.
+                _stopped = stop.wait_for(|stop| *stop) => {}
+                never = lookout::watch(shared) => never,
+            }
+        });
     }
 
     /// What doors and signals share.
@@ -339,7 +354,13 @@ impl Shared {
     /// What became of the last reload, the load at start included.
     #[must_use]
     pub fn last_reload(&self) -> Reloaded {
-        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_reload.borrow().clone()
+    }
+
+    /// Tells of each reload as it ends.
+    #[must_use]
+    pub fn reloads(&self) -> watch::Receiver<Reloaded> {
+        self.last_reload.subscribe()
     }
 
     fn config_path(&self) -> &Path {
@@ -349,7 +370,7 @@ impl Shared {
 
 impl Control for Shared {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
-        Box::pin(self.reload())
+        Box::pin(self.reload(Asker::Operator))
     }
 
     fn status(&self) -> StatusParts {
@@ -370,11 +391,7 @@ impl Control for Shared {
                 needs_attention.push(format!("app {name} does not send: {reason}"));
             }
         }
-        if !reload.ok {
-            let n = reload.diagnostics.len();
-            needs_attention
-                .push(format!("the files were refused with {n} findings; `tixing check` lists them"));
-        }
+        needs_attention.extend(reload.refusal());
         let ready = *self.setup.store.progress().borrow() != Progress::Failed;
         StatusParts {
             ready,
@@ -439,15 +456,5 @@ fn client(
         Some(client) => Ok(client.clone()),
         None => wechat::Client::new(options, clock.clone())
             .map_err(|source| Failure::Client { app: app.name.clone(), source }),
-    }
-}
-
-/// Keeps the source of a good set, so that a bad one never stops a later start (P8).
-fn keep_last_good(config: &Config, source: &Path, loaded: &rules::LoadedRules) {
-    let folder = config.store.join("last-good");
-    let kept =
-        std::fs::read_to_string(source).and_then(|text| last_good::save(&folder, &text, &loaded.sources));
-    if let Err(error) = kept {
-        warn!("The good rules could not be kept in `{}`: {error}", folder.display());
     }
 }

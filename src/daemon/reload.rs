@@ -1,53 +1,173 @@
 //! Reload: another generation is taken over whole, or the old one stays.
+//!
+//! One path for all who ask: the operators' socket, SIGHUP, and [`super::lookout`], which sees that files changed.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tracing::{error, info, warn};
 
-use super::{Failure, Shared, clients, keep_last_good, keys};
-use crate::admin::control::Reloaded;
+use super::{Failure, Shared, clients, keys};
+use crate::admin::control::{FirstDue, Reloaded};
 use crate::domain::config::{Config, RuleSet};
 use crate::domain::language::Said;
-use crate::flow::live::Live;
-use crate::rules::{self, Diagnostic, Severity, last_good};
+use crate::flow::live::{Live, Planned};
+use crate::plan::recurrence::{self, Dst};
+use crate::rules::{self, Diagnostic, Fingerprint, Loaded, Severity, Whole, last_good};
 
-/// The rules a daemon starts with: those in the folder, else the last good ones, else none.
-pub(super) fn first_rules(config: &Config, source: &Path, now: DateTime<Utc>) -> (RuleSet, Reloaded) {
-    match rules::load_rules(config) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                warn!("{}", line(warning));
-            }
-            keep_last_good(config, source, &loaded.value);
-            (loaded.value.set, reloaded(now, true, loaded.warnings))
+/// How often files that change while they are read are read again.
+const MAX_READINGS: u32 = 10;
+/// How long to wait before that.
+const READING_PAUSE: Duration = Duration::from_millis(50);
+
+/// Who wants a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// An operator, through the socket.
+    Operator,
+    /// SIGHUP.
+    Signal,
+    /// Nobody: the files changed.
+    Files,
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Operator => "an operator asked",
+            Self::Signal => "SIGHUP",
+            Self::Files => "they changed",
+        })
+    }
+}
+
+/// The files as they were when they were last read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Folder of the schedule files, as the configuration named it then.
+    pub(super) schedules: PathBuf,
+    /// What they looked like.
+    pub(super) look: Fingerprint,
+}
+
+impl Seen {
+    /// The files now.
+    pub(super) fn now(config: &Path, schedules: PathBuf) -> Self {
+        let look = Fingerprint::of(config, &schedules);
+        Self { schedules, look }
+    }
+}
+
+/// What a daemon starts with.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) config: Config,
+    pub(super) rules: RuleSet,
+    pub(super) reloaded: Reloaded,
+    pub(super) seen: Seen,
+}
+
+impl First {
+    /// Reads the files: the rules are those in the folder, else the last good ones, else none.
+    ///
+    /// # Errors
+    /// [`Failure::Config`]: there is no configuration to start with.
+    pub(super) fn read(path: &Path, now: DateTime<Utc>) -> Result<Self, Failure> {
+        let config = rules::load_config(path).map_err(Failure::Config)?.value;
+        // Taken before, so that what changes meanwhile is seen as changed.
+        let seen = Seen::now(path, config.schedules.clone());
+        let found = match rules::read(path).result {
+            Ok(Loaded { value, warnings }) => match emptied(&value, &kept_rules(&value)) {
+                None => {
+                    for warning in &warnings {
+                        warn!("{}", line(warning));
+                    }
+                    keep_last_good(&value);
+                    let reloaded = reloaded(now, true, warnings);
+                    return Ok(Self { config: value.config, rules: value.rules.set, reloaded, seen });
+                }
+                Some(found) => vec![found],
+            },
+            Err(found) => found.0,
+        };
+        for diagnostic in &found {
+            error!("{}", line(diagnostic));
         }
-        Err(found) => {
-            for diagnostic in &found.0 {
-                error!("{}", line(diagnostic));
+        let n = found.len();
+        let rules = match last_good::load(&kept_at(&config), &config) {
+            Ok(Some(loaded)) => {
+                error!(n, "The schedule files cannot be used; the last good ones are in force");
+                loaded.value.set
             }
-            let set = match last_good::load(&config.store.join("last-good"), config) {
-                Ok(Some(loaded)) => {
-                    error!(
-                        n = found.0.len(),
-                        "The schedule files cannot be used; the last good ones are in force"
-                    );
-                    loaded.value.set
-                }
-                Ok(None) => {
-                    error!(n = found.0.len(), "The schedule files cannot be used; no rule is in force");
-                    RuleSet::default()
-                }
-                Err(_) => {
-                    error!(
-                        "The schedule files cannot be used, nor the last good ones with this configuration; no rule is in force"
-                    );
-                    RuleSet::default()
-                }
-            };
-            (set, reloaded(now, false, found.0))
-        }
+            Ok(None) => {
+                error!(n, "The schedule files cannot be used; no rule is in force");
+                RuleSet::default()
+            }
+            Err(_) => {
+                error!(n, "The schedule files cannot be used, nor the last good ones; no rule is in force");
+                RuleSet::default()
+            }
+        };
+        Ok(Self { config, rules, reloaded: reloaded(now, false, found), seen })
+    }
+}
+
+/// Where the last good set of a configuration is kept.
+fn kept_at(config: &Config) -> PathBuf {
+    config.store.join("last-good")
+}
+
+/// The last good rules, where the folder has no file: there they tell whether it once had.
+fn kept_rules(whole: &Whole) -> RuleSet {
+    if !whole.rules.sources.is_empty() {
+        return RuleSet::default();
+    }
+    let kept = last_good::load(&kept_at(&whole.config), &whole.config).ok().flatten();
+    kept.map(|kept| kept.value.set).unwrap_or_default()
+}
+
+/// Keeps the source of a good set, so that a bad one never stops a later start (P8).
+fn keep_last_good(whole: &Whole) {
+    let folder = kept_at(&whole.config);
+    if let Err(error) = last_good::save(&folder, &whole.config_sources, &whole.rules.sources) {
+        warn!("The good rules could not be kept in `{}`: {error}", folder.display());
+    }
+}
+
+/// Why a folder that has lost all its files is not taken over by itself: it looks like a volume that is not
+/// mounted, or a checkout under way, and would cancel everything that is open.
+fn emptied(whole: &Whole, before: &RuleSet) -> Option<Diagnostic> {
+    let suspicious = whole.rules.sources.is_empty() && !before.rules.is_empty();
+    suspicious.then(|| {
+        refusal(
+            "emptied_folder",
+            &whole.config.schedules,
+            Said::new(
+                "the folder has no schedule file any more; the rules in force stay",
+                "文件夹里一个规则文件也没有了；原来的规则继续用",
+            ),
+            Said::new(
+                "put the files back; if nothing is to be sent any more, run `tixing reload`",
+                "把文件放回来；如果真的什么都不再发，请运行 `tixing reload`",
+            ),
+        )
+    })
+}
+
+fn refusal(code: &'static str, file: &Path, message: Said, help: Said) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code,
+        file: file.display().to_string(),
+        line: 1,
+        column: 1,
+        message,
+        help,
+        source_line: None,
     }
 }
 
@@ -65,6 +185,7 @@ fn reloaded(at: DateTime<Utc>, ok: bool, diagnostics: Vec<Diagnostic>) -> Reload
         added: Vec::new(),
         changed: Vec::new(),
         removed: Vec::new(),
+        first_due: Vec::new(),
         needs_restart: Vec::new(),
     }
 }
@@ -73,18 +194,19 @@ impl Shared {
     /// Reads all files again and puts them in force, or keeps what is in force and says why.
     ///
     /// Apps' secrets, templates and limits, keys and rules take effect at once; the rest is named in
-    /// [`Reloaded::needs_restart`] and stays as it is until the next start.
-    pub async fn reload(&self) -> Reloaded {
+    /// [`Reloaded::needs_restart`] and stays as it is until the next start. When it returns, the scheduler plans
+    /// with the new rules.
+    pub async fn reload(&self, asker: Asker) -> Reloaded {
         let _one = self.reloading.lock().await;
         let now = self.setup.clock.now();
-        let reloaded = match self.try_reload(now) {
+        let reloaded = match self.try_reload(asker, now).await {
             Ok(done) => {
                 let (added, changed, removed) = (done.added.len(), done.changed.len(), done.removed.len());
                 info!(
                     added,
                     changed,
                     removed,
-                    "The files are in force: {added} rules added, {changed} changed, {removed} removed"
+                    "The files are in force ({asker}): {added} rules added, {changed} changed, {removed} removed"
                 );
                 for part in &done.needs_restart {
                     warn!("`{part}` changed and needs a restart");
@@ -95,57 +217,109 @@ impl Shared {
                 for diagnostic in &found {
                     error!("{}", line(diagnostic));
                 }
-                error!(n = found.len(), "The files were refused; what was in force stays in force");
+                let n = found.len();
+                error!(n, "The files were refused ({asker}); what was in force stays in force");
                 reloaded(now, false, found)
             }
         };
-        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = reloaded.clone();
-        if reloaded.ok {
-            self.reloaded.notify_one();
-        }
+        self.last_reload.send_replace(reloaded.clone());
         reloaded
     }
 
-    fn try_reload(&self, now: DateTime<Utc>) -> Result<Reloaded, Vec<Diagnostic>> {
-        let loaded = rules::load_config(self.config_path()).map_err(|found| found.0)?;
-        let mut warnings = loaded.warnings;
-        let mut config = loaded.value;
-        let loaded = rules::load_rules(&config).map_err(|found| found.0)?;
-        warnings.extend(loaded.warnings);
+    async fn try_reload(&self, asker: Asker, now: DateTime<Utc>) -> Result<Reloaded, Vec<Diagnostic>> {
+        let Loaded { value: mut whole, warnings } = self.read_settled().await?;
         let old = self.current.get();
-        let needs_restart = keep_fixed(&mut config, &old.config);
-        let refused = |failure: Failure| {
-            vec![Diagnostic {
-                severity: Severity::Error,
-                code: "secret_unusable",
-                file: self.config_path().display().to_string(),
-                line: 1,
-                column: 1,
-                message: Said::new(failure.to_string(), format!("密钥无法使用：{failure}")),
-                help: Said::new(
-                    "put the secret where the configuration names it, then reload",
-                    "把密钥放到配置写明的地方，然后重新加载",
-                ),
-                source_line: None,
-            }]
-        };
-        let new_keys = keys::hook_keys(&config, &*self.setup.outside).map_err(refused)?;
-        let clients =
-            clients(&config, &*self.setup.outside, &self.setup.clock, Some(&old)).map_err(refused)?;
+        match asker {
+            Asker::Files => emptied(&whole, &old.rules).map_or(Ok(()), |found| Err(vec![found]))?,
+            Asker::Operator | Asker::Signal => {}
+        }
         let mut done = reloaded(now, true, warnings);
-        differences(&old.rules, &loaded.value.set, &mut done);
-        done.needs_restart = needs_restart;
-        keep_last_good(&config, self.config_path(), &loaded.value);
+        done.needs_restart = keep_fixed(&mut whole.config, &old.config);
+        let refused = |failure: Failure| {
+            let message = Said::new(failure.to_string(), format!("密钥无法使用：{failure}"));
+            let help = Said::new(
+                "put the secret where the configuration names it, then reload",
+                "把密钥放到配置写明的地方，然后重新加载",
+            );
+            vec![refusal("secret_unusable", self.config_path(), message, help)]
+        };
+        let outside = &*self.setup.outside;
+        let new_keys = keys::hook_keys(&whole.config, outside).map_err(refused)?;
+        let clients = clients(&whole.config, outside, &self.setup.clock, Some(&old)).map_err(refused)?;
+        differences(&old.rules, &whole.rules.set, &mut done);
+        let whole = blocking(move || {
+            keep_last_good(&whole);
+            whole
+        })
+        .await;
         self.keys.replace(new_keys);
-        self.current.replace(Live {
-            generation: old.generation + 1,
-            at: now,
-            config,
-            rules: loaded.value.set,
-            clients,
-        });
+        let generation = old.generation + 1;
+        let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients };
+        self.current.replace(new);
+        self.reloaded.notify_one();
+        let planned = self.current.planned(generation).await;
+        first_dues(&self.current.get().rules, planned, &mut done);
         Ok(done)
     }
+
+    /// Reads the files until nothing changed while they were read, so that a set is never half of one and half of
+    /// another.
+    async fn read_settled(&self) -> Result<Loaded<Whole>, Vec<Diagnostic>> {
+        let mut folder = self.seen().schedules;
+        for _reading in 0..MAX_READINGS {
+            let path = self.config_path().to_owned();
+            let (reading, before, after) = blocking(move || {
+                let before = Seen::now(&path, folder);
+                let reading = rules::read(&path);
+                let folder = reading.schedules.clone().unwrap_or_else(|| before.schedules.clone());
+                let after = Seen::now(&path, folder);
+                (reading, before, after)
+            })
+            .await;
+            folder = after.schedules.clone();
+            if before == after {
+                self.see(after);
+                return reading.result.map_err(|found| found.0);
+            }
+            if before.schedules == after.schedules {
+                self.setup.clock.sleep(READING_PAUSE).await;
+            }
+        }
+        let message = Said::new("the files change all the time while they are read", "读取时文件一直在变");
+        let help = Said::new("reload when nobody writes to them any more", "等没有人再写这些文件时重新加载");
+        Err(vec![refusal("files_changing", self.config_path(), message, help)])
+    }
+
+    /// The files as they were when they were last read.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn see(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    }
+}
+
+/// Does something that waits for the disk, without holding up other tasks.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and this task with it.
+            Err(_cancelled) => std::future::pending().await,
+        },
+    }
+}
+
+fn first_dues(rules: &RuleSet, planned: Planned, done: &mut Reloaded) {
+    let new: BTreeSet<_> = done.added.iter().chain(&done.changed).collect();
+    let first = |rule: &crate::domain::rule::Rule| FirstDue {
+        rule: rule.id.clone(),
+        zone: rule.zone,
+        due: recurrence::next(&rule.when, rule.zone, Dst::Auto, planned.since),
+    };
+    done.first_due = new.into_iter().filter_map(|id| rules.rules.get(id)).map(|rule| first(rule)).collect();
 }
 
 /// Keeps what a running daemon cannot change as it was, and names it.

@@ -32,6 +32,18 @@ pub struct Config {
     pub hook: Hook,
     /// The operators' door.
     pub admin: Admin,
+    /// Whether changed files are taken over without being asked.
+    pub reload: ReloadMode,
+}
+
+/// When changed files are taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReloadMode {
+    /// By themselves, soon after they have come to rest, and when asked.
+    #[default]
+    Auto,
+    /// Only when asked.
+    Manual,
 }
 
 /// One mini program.

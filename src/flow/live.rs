@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use tokio::sync::watch;
 
 use crate::domain::config::{App, Config, RuleSet};
 use crate::domain::id::AppName;
@@ -42,23 +43,53 @@ impl Live {
 
 /// The generation in force; cheap to read, replaced by a reload.
 #[derive(Clone, Debug)]
-pub struct Current(Arc<ArcSwap<Live>>);
+pub struct Current(Arc<Generations>);
+
+#[derive(Debug)]
+struct Generations {
+    live: ArcSwap<Live>,
+    /// Which one the scheduler works with, and since when.
+    planned: watch::Sender<Planned>,
+}
+
+/// Which generation the scheduler works with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// Its number; 0 before the first.
+    pub generation: u64,
+    /// From when its rules count: a rule that is new in it has its first due time after this.
+    pub since: DateTime<Utc>,
+}
 
 impl Current {
     /// Begins with `live`.
     #[must_use]
     pub fn new(live: Live) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(live)))
+        let planned = watch::Sender::new(Planned::default());
+        Self(Arc::new(Generations { live: ArcSwap::from_pointee(live), planned }))
     }
 
     /// The generation in force.
     #[must_use]
     pub fn get(&self) -> Arc<Live> {
-        self.0.load_full()
+        self.0.live.load_full()
     }
 
     /// Puts another in force.
     pub fn replace(&self, live: Live) {
-        self.0.store(Arc::new(live));
+        self.0.live.store(Arc::new(live));
+    }
+
+    /// The scheduler has taken a generation over.
+    pub fn plan(&self, planned: Planned) {
+        self.0.planned.send_replace(planned);
+    }
+
+    /// Waits until the scheduler works with `generation` or a later one.
+    pub async fn planned(&self, generation: u64) -> Planned {
+        let mut planned = self.0.planned.subscribe();
+        // The sender is in `self`, so waiting cannot fail.
+        let reached = planned.wait_for(|planned| planned.generation >= generation).await;
+        reached.map(|planned| *planned).unwrap_or_default()
     }
 }

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::live::{Current, Live};
+use super::live::{self, Current, Live};
 use crate::clock::Clock;
 use crate::domain::id::{AppId, RuleId};
 use crate::domain::occurrence::{Due, OccurrenceState};
@@ -135,7 +135,9 @@ impl Scheduler {
         }
         self.rules = rules;
         self.generation = live.generation;
-        self.cancel_removed(live).await
+        self.cancel_removed(live).await?;
+        self.current.plan(live::Planned { generation: live.generation, since: now });
+        Ok(())
     }
 
     async fn cancel_removed(&self, live: &Live) -> Result<(), Unavailable> {

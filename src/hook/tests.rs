@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::domain::config::{Admin, App, Config, Hook, RuleSet, SecretSource};
+use crate::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, SecretSource};
 use crate::domain::id::{AppId, FieldName, KeyName, RuleId, Tag};
 use crate::domain::recipient::FieldValue;
 use crate::domain::zone::Zone;
@@ -60,6 +60,7 @@ fn live(apps: &[&str]) -> Live {
             trusted_proxies: None,
         },
         admin: Admin { socket: "admin.sock".into() },
+        reload: ReloadMode::Manual,
     };
     Live { generation: 1, at: start(), config, rules: RuleSet::default(), clients: BTreeMap::new() }
 }

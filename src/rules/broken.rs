@@ -73,6 +73,7 @@ fn mistakes_in_the_configuration() {
         ("appid:", "appld:", &[("missing_key", 2, 3), ("unknown_key", 3, 5)]),
         ("store:", "stroe:", &[("unknown_key", 7, 1)]),
         ("store: sled:store", "store: sled:store\nstore: sled:x", &[("duplicate_key", 8, 1)]),
+        ("store: sled:store", "store: sled:store\nreload: never", &[("bad_value", 8, 9)]),
         ("apps:", "Apps:", &[("unknown_key", 1, 1), ("missing_key", 1, 1)]),
         ("    secret: { credential: clinic-secret }\n", "", &[("missing_key", 2, 3)]),
         // Names and ids.

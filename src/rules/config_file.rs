@@ -15,7 +15,7 @@ use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
-use crate::domain::config::{Admin, App, Config, Hook, HookKey, IpNet, SecretSource};
+use crate::domain::config::{Admin, App, Config, Hook, HookKey, IpNet, ReloadMode, SecretSource};
 use crate::domain::id::{AppName, BadId, FieldName, KeyName};
 use crate::domain::language::{Phrase, Said};
 use crate::domain::recipient::MAX_FIELDS;
@@ -29,7 +29,7 @@ const MAX_SESSION_HOURS: u32 = 720;
 /// The most apps, hook keys and trusted proxies.
 const MAX_NAMED: usize = 1000;
 
-const TOP: &[&str] = &["apps", "timezone", "schedules", "store", "hook", "admin"];
+const TOP: &[&str] = &["apps", "timezone", "schedules", "store", "hook", "admin", "reload"];
 const HOOK: &[&str] = &["listen", "keys", "session_fields", "login", "session_hours", "trusted_proxies"];
 const KEY: &[&str] = &["id", "secret", "apps"];
 const ADMIN: &[&str] = &["socket", "listen"];
@@ -48,7 +48,12 @@ pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<(C
     let store = store(top, folder, walk);
     let hook = hook(top, &apps, folder, walk);
     let admin = admin(top.get("admin"), folder, walk);
-    Some((Config { apps, zone, schedules, store, hook, admin }, trust))
+    let reload = top.get("reload").and_then(|node| {
+        let words = [("auto", ReloadMode::Auto), ("manual", ReloadMode::Manual)];
+        walk.one_of(node, "reload", &words)
+    });
+    let reload = reload.unwrap_or_default();
+    Some((Config { apps, zone, schedules, store, hook, admin, reload }, trust))
 }
 
 /// A zone that is a default, and so cannot be each recipient's own.
@@ -272,6 +277,12 @@ fn admin(node: Option<&Node>, folder: &Path, walk: &mut Walk<'_>) -> Admin {
         walk.not_yet(key.spot, "listen", instead);
     }
     Admin { socket: path(map, "socket", DEFAULT, folder, walk) }
+}
+
+/// The operators' socket in a tree of which nothing else is wanted.
+pub(super) fn admin_socket(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<PathBuf> {
+    let top = walk.map(root, Wanted { of: Thing::Config, example: "admin:" }, TOP)?;
+    Some(admin(top.get("admin"), folder, walk).socket)
 }
 
 #[cfg(test)]

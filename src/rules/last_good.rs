@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::problem::file;
-use super::{Loaded, LoadedRules, digest, load_folder};
-use crate::domain::config::Config;
+use super::{CONFIG_FILE, Loaded, LoadedRules, PULLED, digest, load_config, load_folder};
+use crate::domain::config::{App, Config};
+use crate::domain::id::AppName;
 
 /// The link to the folder that counts.
 const CURRENT: &str = "current";
@@ -20,17 +21,15 @@ const CURRENT: &str = "current";
 const NEXT: &str = "current.next";
 /// Where the schedule files of a set are, within its folder.
 const SCHEDULES: &str = "schedules";
-/// The configuration that the set was checked against, for people.
-const CONFIG: &str = "tixing.yaml";
 
-/// Keeps a good set: the text of its configuration and its `sources`.
+/// Keeps a good set: the files of its configuration and its `sources`, each with its name.
 ///
 /// On return it is durable, and the set before it is gone. The same set again writes nothing. Call it only
 /// with sources that were loaded without errors.
 ///
 /// # Errors
 /// Those of the file system; what was kept before is then still there, or the new set is.
-pub fn save(dir: &Path, config: &str, sources: &[(String, String)]) -> io::Result<()> {
+pub fn save(dir: &Path, config: &[(String, String)], sources: &[(String, String)]) -> io::Result<()> {
     let name = folder_name(config, sources);
     if current(dir).is_some_and(|kept| kept == name) && is_whole(&dir.join(&name), config, sources) {
         return Ok(());
@@ -46,7 +45,9 @@ pub fn save(dir: &Path, config: &str, sources: &[(String, String)]) -> io::Resul
     }
     let schedules = folder.join(SCHEDULES);
     fs::create_dir_all(&schedules)?;
-    write(&folder.join(CONFIG), config)?;
+    for (name, text) in config {
+        write(&folder.join(plain_name(name)?), text)?;
+    }
     for (name, text) in sources {
         write(&schedules.join(plain_name(name)?), text)?;
     }
@@ -73,16 +74,20 @@ pub fn save(dir: &Path, config: &str, sources: &[(String, String)]) -> io::Resul
 
 /// Loads the kept set against `config`, through the same checks as the admin's files.
 ///
-/// `None` when nothing was ever kept.
+/// A set that does not go with `config` any more is loaded against the configuration it was good with, as long
+/// as no app became another mini program. `None` when nothing was ever kept.
 ///
 /// # Errors
-/// All diagnostics: the set does not go with this configuration, or is not what was written.
+/// All diagnostics: the set goes with neither, or is not what was written.
 pub fn load(dir: &Path, config: &Config) -> Result<Option<Loaded<LoadedRules>>, Diagnostics> {
     let Some(name) = current(dir) else { return Ok(None) };
     let folder = dir.join(&name);
-    let loaded = load_folder(&folder.join(SCHEDULES), config)?;
-    let config_text = fs::read_to_string(folder.join(CONFIG)).unwrap_or_default();
-    if folder_name(&config_text, &loaded.value.sources) == name {
+    let schedules = folder.join(SCHEDULES);
+    let loaded = load_folder(&schedules, config)
+        .or_else(|found| load_folder(&schedules, &kept_config(&folder, config).ok_or(found)?))?;
+    let text = |file: &str| Some((file.to_owned(), fs::read_to_string(folder.join(file)).ok()?));
+    let config_files: Vec<(String, String)> = [CONFIG_FILE, PULLED].into_iter().filter_map(text).collect();
+    if folder_name(&config_files, &loaded.value.sources) == name {
         Ok(Some(loaded))
     } else {
         let shown = folder.display().to_string();
@@ -90,11 +95,19 @@ pub fn load(dir: &Path, config: &Config) -> Result<Option<Loaded<LoadedRules>>, 
     }
 }
 
+/// `config` with the apps and the zone of the kept configuration, unless a name has come to mean another app.
+fn kept_config(folder: &Path, config: &Config) -> Option<Config> {
+    let kept = load_config(&folder.join(CONFIG_FILE)).ok()?.value;
+    let same = |(name, app): (&AppName, &App)| config.apps.get(name).is_none_or(|now| now.appid == app.appid);
+    kept.apps.iter().all(same).then(|| Config { apps: kept.apps, zone: kept.zone, ..config.clone() })
+}
+
 /// Whether `folder` holds these texts.
-fn is_whole(folder: &Path, config: &str, sources: &[(String, String)]) -> bool {
+fn is_whole(folder: &Path, config: &[(String, String)], sources: &[(String, String)]) -> bool {
     let holds = |path: PathBuf, text: &str| fs::read(path).is_ok_and(|kept| kept == text.as_bytes());
     let schedules = folder.join(SCHEDULES);
-    holds(folder.join(CONFIG), config) && sources.iter().all(|(name, text)| holds(schedules.join(name), text))
+    config.iter().all(|(name, text)| holds(folder.join(name), text))
+        && sources.iter().all(|(name, text)| holds(schedules.join(name), text))
 }
 
 /// Name of the folder that counts.
@@ -103,11 +116,9 @@ fn current(dir: &Path) -> Option<String> {
 }
 
 /// The digest of configuration and sources, in hex.
-fn folder_name(config: &str, sources: &[(String, String)]) -> String {
-    let mut all = vec![(CONFIG.to_owned(), config.to_owned())];
-    all.extend_from_slice(sources);
+fn folder_name(config: &[(String, String)], sources: &[(String, String)]) -> String {
     let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-    digest(&all).iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect()
+    digest(&[config, sources].concat()).iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect()
 }
 
 /// A name within a folder, and nothing that leads out of it.
@@ -134,9 +145,14 @@ fn sync(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::super::tests_support::{CONFIG_TEXT, config_in, rule_text};
     use super::*;
+    use crate::domain::id::AppId;
 
     fn sources(id: &str) -> Vec<(String, String)> {
         vec![("a.yaml".to_owned(), rule_text(id))]
+    }
+
+    fn config_files() -> Vec<(String, String)> {
+        vec![(CONFIG_FILE.to_owned(), CONFIG_TEXT.to_owned())]
     }
 
     fn ids(dir: &Path, config: &Config) -> Vec<String> {
@@ -151,7 +167,7 @@ mod tests {
         let config = config_in(state.path());
         assert_eq!(load(&dir, &config), Ok(None));
         for id in ["one", "two", "two"] {
-            save(&dir, CONFIG_TEXT, &sources(id)).expect("kept");
+            save(&dir, &config_files(), &sources(id)).expect("kept");
             assert_eq!(ids(&dir, &config), [id]);
         }
         assert_eq!(fs::read_dir(&dir).expect("the folder").count(), 2, "one set and the link");
@@ -165,11 +181,11 @@ mod tests {
         let state = tempfile::tempdir().expect("a folder");
         let dir = state.path().join("last-good");
         let config = config_in(state.path());
-        save(&dir, CONFIG_TEXT, &sources("one")).expect("kept");
-        let new = dir.join(folder_name(CONFIG_TEXT, &sources("two")));
+        save(&dir, &config_files(), &sources("one")).expect("kept");
+        let new = dir.join(folder_name(&config_files(), &sources("two")));
         let steps: [&dyn Fn(); 5] = [
             &|| fs::create_dir_all(&new).expect("made"),
-            &|| fs::write(new.join(CONFIG), "apps:").expect("a piece"),
+            &|| fs::write(new.join(CONFIG_FILE), "apps:").expect("a piece"),
             &|| fs::create_dir_all(new.join(SCHEDULES)).expect("made"),
             &|| fs::write(new.join(SCHEDULES).join("a.yaml"), "rul").expect("a piece"),
             &|| symlink("nowhere", dir.join(NEXT)).expect("a link"),
@@ -178,12 +194,12 @@ mod tests {
             step();
             assert_eq!(ids(&dir, &config), ["one"]);
         }
-        save(&dir, CONFIG_TEXT, &sources("two")).expect("kept after the kill");
+        save(&dir, &config_files(), &sources("two")).expect("kept after the kill");
         assert_eq!(ids(&dir, &config), ["two"]);
         // After the link was moved, before the old set was removed.
         fs::create_dir_all(dir.join("0123").join(SCHEDULES)).expect("made");
         assert_eq!(ids(&dir, &config), ["two"]);
-        save(&dir, CONFIG_TEXT, &sources("three")).expect("kept");
+        save(&dir, &config_files(), &sources("three")).expect("kept");
         assert!(!dir.join("0123").exists());
     }
 
@@ -192,24 +208,30 @@ mod tests {
         let state = tempfile::tempdir().expect("a folder");
         let dir = state.path().join("last-good");
         let config = config_in(state.path());
-        save(&dir, CONFIG_TEXT, &sources("one")).expect("kept");
+        save(&dir, &config_files(), &sources("one")).expect("kept");
         let file = dir.join(CURRENT).join(SCHEDULES).join("a.yaml");
         fs::write(&file, rule_text("six")).expect("written over");
         let codes = |result: Result<_, Diagnostics>| -> Vec<&'static str> {
             result.expect_err("bad").0.iter().map(|found| found.code).collect()
         };
         assert_eq!(codes(load(&dir, &config)), ["kept_copy_damaged"]);
-        save(&dir, CONFIG_TEXT, &sources("one")).expect("kept anew");
+        save(&dir, &config_files(), &sources("one")).expect("kept anew");
         assert_eq!(ids(&dir, &config), ["one"]);
         let mut other = config;
-        other.apps.clear();
-        assert_eq!(codes(load(&dir, &other)), ["app_needed"]);
+        for app in other.apps.values_mut() {
+            app.templates.clear();
+        }
+        assert_eq!(ids(&dir, &other), ["one"], "it goes on with the templates it was good with");
+        for app in other.apps.values_mut() {
+            app.appid = AppId::parse("wx0000000000000000").expect("an appid");
+        }
+        assert_eq!(codes(load(&dir, &other)), ["unknown_template"], "but not for another mini program");
     }
 
     #[test]
     fn a_name_that_leads_out_is_refused() {
         let state = tempfile::tempdir().expect("a folder");
         let bad = vec![("../a.yaml".to_owned(), rule_text("one"))];
-        assert!(save(&state.path().join("last-good"), CONFIG_TEXT, &bad).is_err());
+        assert!(save(&state.path().join("last-good"), &config_files(), &bad).is_err());
     }
 }

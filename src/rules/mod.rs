@@ -8,6 +8,7 @@ mod app_entry;
 mod audience_entry;
 mod config_file;
 mod diagnostic;
+mod fingerprint;
 pub mod last_good;
 mod names;
 mod problem;
@@ -36,6 +37,7 @@ use crate::domain::config::{Config, RuleSet};
 use crate::domain::language::{Language, Said};
 
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, SourceLine};
+pub use fingerprint::Fingerprint;
 pub use problem::CODES;
 pub use schedule_file::MAX_RULES;
 pub use source::MAX_FILE_BYTES;
@@ -47,6 +49,10 @@ use schedule_file::{Gathered, Trust};
 use source::{Source, Spot};
 use walk::Walk;
 
+/// What a configuration is called where its text is kept.
+const CONFIG_FILE: &str = "tixing.yaml";
+/// What the platform said of the templates, beside the configuration.
+const PULLED: &str = "templates.pulled.yaml";
 /// The most schedule files of one folder.
 pub const MAX_FILES: usize = 10_000;
 /// The most bytes of all schedule files.
@@ -70,6 +76,26 @@ pub struct LoadedRules {
     pub sources: Vec<(String, String)>,
     /// SHA-256 of the sources; the same files give the same digest.
     pub digest: [u8; 32],
+}
+
+/// A configuration and its rules, read together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Whole {
+    /// The configuration.
+    pub config: Config,
+    /// Its files: name beside `tixing.yaml`, and text.
+    pub config_sources: Vec<(String, String)>,
+    /// The rules.
+    pub rules: LoadedRules,
+}
+
+/// One reading of all files.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// All of it, or everything that is wrong.
+    pub result: Result<Loaded<Whole>, Diagnostics>,
+    /// The folder of the schedule files, where the configuration could be read that far.
+    pub schedules: Option<PathBuf>,
 }
 
 /// What a check found.
@@ -101,8 +127,44 @@ impl Report {
 /// All diagnostics, at least one of them an error.
 pub fn load_config(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
     let mut found = Findings::default();
-    let config = read_config(path, &mut found).map(|(config, _)| config);
+    let config = read_config(path, &mut found).map(|read| read.config);
     finish(config, found)
+}
+
+/// Loads the configuration at `path` and its schedule files; what is wrong in either is told at once.
+#[must_use]
+pub fn read(path: &Path) -> Reading {
+    let mut found = Findings::default();
+    let mut schedules = None;
+    let whole = read_config(path, &mut found).and_then(|ReadConfig { config, trust, sources }| {
+        schedules = Some(config.schedules.clone());
+        let rules = read_folder(&config.schedules, &config, trust, &mut found)?;
+        Some(Whole { config, config_sources: sources, rules })
+    });
+    Reading { result: finish(whole, found), schedules }
+}
+
+/// Where the operators' socket is according to a configuration that need not be good.
+///
+/// So that a daemon can be asked how it is while `tixing.yaml` is being mended. Of a file that is no YAML the
+/// `admin` block alone is read.
+#[must_use]
+pub fn admin_socket(path: &Path) -> Option<PathBuf> {
+    let mut found = Findings::default();
+    if let Some(read) = read_config(path, &mut found) {
+        return Some(read.config.admin.socket);
+    }
+    let text = String::from_utf8_lossy(&source::read(path).ok()?).into_owned();
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("admin:"));
+    let mut block = lines.next()?.to_owned();
+    for line in lines.take_while(|line| line.starts_with([' ', '#']) || line.is_empty()) {
+        block.push('\n');
+        block.push_str(line);
+    }
+    let source = Source::new("", block);
+    let root = yaml::parse(&source, &mut found)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    config_file::admin_socket(&root, folder, &mut Walk { source: &source, found: &mut found })
 }
 
 /// Loads the schedule files of `config`, in the order of their names.
@@ -120,8 +182,8 @@ pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
 #[must_use]
 pub fn check(path: &Path) -> Report {
     let mut found = Findings::default();
-    if let Some((config, trust)) = read_config(path, &mut found) {
-        read_folder(&config.schedules, &config, trust, &mut found);
+    if let Some(read) = read_config(path, &mut found) {
+        read_folder(&read.config.schedules, &read.config, read.trust, &mut found);
     }
     Report { diagnostics: found.into_diagnostics() }
 }
@@ -142,8 +204,16 @@ fn finish<T>(value: Option<T>, found: Findings) -> Result<Loaded<T>, Diagnostics
     }
 }
 
+/// A configuration as far as it could be read.
+struct ReadConfig {
+    config: Config,
+    trust: Trust,
+    /// Its files: name and text.
+    sources: Vec<(String, String)>,
+}
+
 /// The configuration as far as it can be read; `None` when there is nothing to go on from.
-fn read_config(path: &Path, found: &mut Findings) -> Option<(Config, Trust)> {
+fn read_config(path: &Path, found: &mut Findings) -> Option<ReadConfig> {
     let name = path.display().to_string();
     let source = read_source(path, &name, found)?;
     let Some(root) = yaml::parse(&source, found) else {
@@ -153,7 +223,8 @@ fn read_config(path: &Path, found: &mut Findings) -> Option<(Config, Trust)> {
         return None;
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    config_file::read(&root, folder, &mut Walk { source: &source, found })
+    let (config, trust) = config_file::read(&root, folder, &mut Walk { source: &source, found })?;
+    Some(ReadConfig { config, trust, sources: vec![(CONFIG_FILE.to_owned(), source.into_text())] })
 }
 
 /// Reads and checks one file; what is wrong with it as a file is reported.

@@ -188,6 +188,12 @@ impl Daemon {
         answer
     }
 
+    /// As [`Daemon::write`]; its folder is made if it is missing.
+    pub(crate) fn write_new(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.folder.path().join(name).parent().unwrap()).unwrap();
+        self.write(name, text);
+    }
+
     /// Where the hook listens.
     pub(crate) fn hook(&self) -> String {
         self.json(&["status", "--json"])[0]["hook"].as_str().unwrap().to_owned()

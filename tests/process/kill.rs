@@ -14,7 +14,7 @@ const IN_FLIGHT: usize = 16;
 /// Deliveries that may be marked beyond those in flight.
 const MARK_AHEAD: u64 = 16;
 
-fn platform(secret: &str, answer_after: Duration) -> (tokio::runtime::Runtime, Sandbox) {
+pub(crate) fn platform(secret: &str, answer_after: Duration) -> (tokio::runtime::Runtime, Sandbox) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let app = sandbox::App { appid: APPID.to_owned(), secret: secret.to_owned() };
     let template = sandbox::Template {

@@ -20,3 +20,4 @@ mod doors;
 mod durable;
 mod kill;
 mod leak;
+mod reload;

@@ -45,9 +45,14 @@ pub const CODES: &[(&str, Phrase)] = &[
         "duplicate_template_id",
         Phrase::new("two templates of an app with one id", "同一个应用里两个模板用了同一个 ID"),
     ),
+    (
+        "emptied_folder",
+        Phrase::new("a schedule folder that has lost all its files", "规则文件夹里的文件全都不见了"),
+    ),
     ("empty_file", Phrase::new("a file without content", "文件没有内容")),
     ("empty_list", Phrase::new("a list without entries", "列表里一项也没有")),
     ("file_too_large", Phrase::new("a file over 1 MiB", "文件超过 1 MiB")),
+    ("files_changing", Phrase::new("files that change while they are read", "读取时一直在变的文件")),
     ("folder_too_large", Phrase::new("schedule files over 8 MiB in all", "提醒规则文件总共超过 8 MiB")),
     ("grace_too_short", Phrase::new("a grace under 60 seconds", "`grace` 不足 60 秒")),
     (
@@ -76,6 +81,7 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("not_utf8", Phrase::new("a file that is not UTF-8", "文件不是 UTF-8 编码")),
     ("not_yet", Phrase::new("a key that this version does not carry out yet", "当前版本尚不支持的配置项")),
     ("repeated", Phrase::new("a value twice in one list", "列表里有重复的值")),
+    ("secret_unusable", Phrase::new("a secret that cannot be read or used", "无法读取或无法使用的密钥")),
     ("several_documents", Phrase::new("`---` with a second document", "用 `---` 写了第二个 YAML 文档")),
     ("syntax", Phrase::new("a text that is not YAML", "不是合法的 YAML")),
     ("tab", Phrase::new("a tab where YAML wants spaces", "该用空格的地方用了制表符")),

@@ -15,7 +15,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use tixing::admin::control::{AppState, Control};
 use tixing::clock::Clock;
-use tixing::daemon::{Daemon, Failure, Outside, Setup, Shared};
+use tixing::daemon::{Asker, Daemon, Failure, Outside, Setup, Shared};
 use tixing::domain::config::SecretSource;
 use tixing::domain::consent::{Grant, Source};
 use tixing::domain::id::{AppId, AppName, FieldName, OpenId, ReportId, Tag, TemplateId};
@@ -254,7 +254,7 @@ impl World {
     async fn reload(&mut self) {
         self.write_files();
         if let Some(running) = &self.running {
-            let reloaded = running.shared.reload().await;
+            let reloaded = running.shared.reload(Asker::Operator).await;
             assert!(reloaded.ok, "{:?}", reloaded.diagnostics);
         }
     }
@@ -270,7 +270,7 @@ impl World {
             "apps:\n  main:\n    appid: {APPID}\n    secret: {{ env: SECRET }}\n    base_url: {base_url}\n    \
              limits: {{ {limits} }}\n    templates:\n      habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \
              bill: {{ id: {BILL}, kind: long_term, fields: [thing1] }}\nschedules: schedules\nstore: sled:store\n\
-             hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\n"
+             hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\nreload: manual\n"
         );
         fs::write(&config, text).unwrap();
         let rules: String = self.rules.values().map(String::as_str).collect();

@@ -514,7 +514,6 @@ impl Books {
             slot.attempts += 1;
             slot.first_started_at.get_or_insert(started);
         }
-        let first = slot.first_started_at;
         match end {
             End::Refused => slot.errcode = Some(43101),
             End::Failed { errcode } => slot.errcode = Some(errcode),
@@ -541,7 +540,7 @@ impl Books {
                 self.void(id);
                 let ledger = self.ledger_of(id);
                 if ledger.suspect {
-                    ledger.denied_until = ledger.denied_until.max(Some(first.unwrap_or(now)));
+                    ledger.denied_until = ledger.denied_until.max(Some(started.unwrap_or(now)));
                     ledger.bury();
                 }
                 ledger.suspect = true;

@@ -26,13 +26,24 @@ fn change(
     now: DateTime<Utc>,
     note: impl FnOnce(&mut Delivery),
 ) -> Result<Option<Delivery>, Failed> {
+    change_started(desk, id, event, now, now, note)
+}
+
+/// The same for the end of an attempt that began at `started_at`.
+fn change_started(
+    desk: &mut Desk<'_>,
+    id: DeliveryId,
+    event: Event,
+    started_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+    note: impl FnOnce(&mut Delivery),
+) -> Result<Option<Delivery>, Failed> {
     desk.room(CHANGE_KEYS)?;
     let state = &mut *desk.state;
     let Some(held) = state.chunk(id.occurrence, id.chunk)? else { return Ok(None) };
     let Some(slot) = held.chunk.slots.get_mut(usize::from(id.slot)) else { return Ok(None) };
     let before = slot.state;
     let Ok((after, effect)) = step(before, slot.past, event) else { return Ok(None) };
-    let started_before = slot.first_started_at;
     slot.state = after;
     slot.next_at = None;
     slot.settled_at = (!after.is_open()).then_some(now);
@@ -47,7 +58,7 @@ fn change(
         finish(&mut held.occurrence);
     }
     state.changed_occurrence(id.occurrence);
-    settle_account(desk, &slot, event, effect, started_before, now)?;
+    settle_account(desk, &slot, event, effect, started_at)?;
     Ok(Some(slot))
 }
 
@@ -57,8 +68,7 @@ fn settle_account(
     slot: &Delivery,
     event: Event,
     effect: Effect,
-    started_before: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
+    started_at: DateTime<Utc>,
 ) -> Result<(), Failed> {
     let state = &mut *desk.state;
     match effect {
@@ -84,7 +94,7 @@ fn settle_account(
         (Effect::Void | Effect::Keep | Effect::Take, _) => {}
     }
     if event == Event::Refuse {
-        account.denied(slot.first_started_at.or(started_before).unwrap_or(now));
+        account.denied(started_at);
     }
     state.changed_account(payer);
     Ok(())
@@ -144,7 +154,8 @@ pub(super) fn settle(
                 End::Doubt | End::GrantDied | End::Expired | End::Cancelled => {}
             }
         };
-        let slot = change(desk, id, event, settlement.now, note)?;
+        let started_at = settlement.started_at.unwrap_or(settlement.now);
+        let slot = change_started(desk, id, event, started_at, settlement.now, note)?;
         let state = match slot {
             Some(slot) => slot.state,
             None => return Err(Failed::Record("an attempt ended that was not under way")),

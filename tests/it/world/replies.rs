@@ -257,3 +257,19 @@ async fn without_a_token_until_the_deadline_everything_expires_untouched() {
     assert_eq!(world.platform.totals().begun, 0);
     world.ends().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denial_speaks_of_the_moment_it_was_asked() {
+    let mut world = world_of_ann(&[EIGHT], 2).await;
+    world.faults(vec![answers(43101).at_most(1), answers(44990).at_most(1), answers(43101).at_most(1)]);
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 refused").await;
+    world.at("03 08:00").await;
+    world.expect("water", "done: 1 = 1 refused; open: 1 = 1 waiting").await;
+    // Tapped between the two attempts: the second one was asked with it there, and denied.
+    world.clock.advance(Duration::from_millis(500));
+    world.grant("ann", HABIT, 1).await;
+    world.expect_within(60, "water", "done: 1 = 1 refused; done: 1 = 1 refused").await;
+    assert_eq!(world.balance("ann", HABIT), "3 granted = 3 voided, suspect");
+    world.ends().await;
+}

@@ -321,8 +321,8 @@ impl Prepared {
             kind: occurrence.kind,
             deadline: occurrence.deadline,
             attempts: self.attempts,
-            // A restart forgets how often, not that it happened.
-            n_busy: u32::from(self.past == Past::Busy),
+            // A restart forgets how many of them were answered −1: all of them count, so that none is one too many.
+            n_busy: if self.past == Past::Busy { self.attempts } else { 0 },
             past: self.past,
             at: self.at,
             seat: None,

@@ -273,3 +273,18 @@ async fn a_denial_speaks_of_the_moment_it_was_asked() {
     assert_eq!(world.balance("ann", HABIT), "3 granted = 3 voided, suspect");
     world.ends().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_is_tried_no_more_often_for_restarts() {
+    let mut world = world_of_ann(&[EIGHT], 1).await;
+    world.faults(vec![answers(-1)]);
+    world.at("08:00").await;
+    for n in 1..=3 {
+        world.until("another attempt", |world| world.sends_to("ann").len() == n).await;
+        world.expect("water", "open: 1 = 1 waiting").await;
+        world.restart().await;
+    }
+    world.expect_within(60, "water", "done: 1 = 1 in_doubt").await;
+    assert_eq!(world.sends_to("ann").len(), 4);
+    world.ends().await;
+}

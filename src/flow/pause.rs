@@ -44,6 +44,15 @@ pub(super) struct Gate {
 struct Pause {
     until: DateTime<Utc>,
     n: u32,
+    cause: Cause,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The platform is away or refuses the app: only a request that succeeds shows that this is over.
+    Broken,
+    /// The platform asked to wait until the end of the pause.
+    Asked,
 }
 
 impl Gate {
@@ -62,11 +71,17 @@ impl Gate {
         self.pause.is_some()
     }
 
-    /// How many requests may run at the same time, of `in_flight` at best.
+    /// How many requests may run at the same time, of `in_flight` at best. When the wait that the platform
+    /// asked for is over, it is told no more, also while there is nothing to send.
     pub(super) fn slots(&self, in_flight: usize, now: DateTime<Utc>) -> usize {
         match self.pause {
             Some(pause) if now < pause.until => 0,
-            Some(_) => 1,
+            Some(pause) => {
+                if pause.cause == Cause::Asked {
+                    self.told.set(None);
+                }
+                1
+            }
             None => in_flight,
         }
     }
@@ -90,14 +105,14 @@ impl Gate {
                 // Requests that were in flight together count as one failure.
                 if !self.is_shut(now) {
                     let until = (now + wait).max(not_before);
-                    self.pause = Some(Pause { until, n: n + 1 });
+                    self.pause = Some(Pause { until, n: n + 1, cause: Cause::Broken });
                 }
             }
             Reply::RateLimited { .. } | Reply::QuotaUsedUp => {
-                let until = stated.unwrap_or(now + MAX_PAUSE);
+                let until = stated.unwrap_or(now + MAX_PAUSE).max(not_before);
                 warn!(app = %self.app, until = %until, "The platform asks app {} to slow down", self.app);
                 self.told.set(Some(format!("the platform asks to slow down until {until}")));
-                self.pause = Some(Pause { until, n });
+                self.pause = Some(Pause { until, n, cause: Cause::Asked });
             }
             Reply::Accepted { .. }
             | Reply::NoConsent

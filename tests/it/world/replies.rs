@@ -288,3 +288,32 @@ async fn busy_is_tried_no_more_often_for_restarts() {
     assert_eq!(world.sends_to("ann").len(), 4);
     world.ends().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_up_quota_waits_for_the_day_of_beijing_or_for_the_deadline() {
+    let world = world_of_ann(&[EIGHT, "grace: 30m"], 1).await;
+    world.faults(vec![answers(45009)]);
+    world.at("08:00").await;
+    world.expect("water", "open: 1 = 1 waiting").await;
+    assert!(world.paused().is_some());
+    world.at("08:30").await;
+    assert_eq!(world.story("water"), "open: 1 = 1 waiting");
+    world.at("08:31").await;
+    world.expect("water", "done: 1 = 1 expired").await;
+    assert_eq!(
+        (world.balance("ann", HABIT).as_str(), world.sends_to("ann").len()),
+        ("1 granted = 1 available", 1)
+    );
+    world.until("an app that sends", |world| world.paused().is_none()).await;
+    world.ends().await;
+
+    let world = world_of_ann(&[EIGHT, "grace: 20h"], 1).await;
+    world.faults(vec![answers(45009).at_most(1)]);
+    world.at("08:00").await;
+    world.expect("water", "open: 1 = 1 waiting").await;
+    world.at("23:59:59").await;
+    assert_eq!(world.sends_to("ann").len(), 1);
+    world.at("03 00:00:00").await;
+    world.expect_within(70, "water", "done: 1 = 1 sent").await;
+    world.ends().await;
+}

@@ -162,9 +162,21 @@ impl Scheduler {
     async fn open(&mut self, id: &RuleId, now: DateTime<Utc>) -> Result<(), Unavailable> {
         let Some(planned) = self.rules.get_mut(id) else { return Ok(()) };
         let rule = Arc::clone(&planned.rule);
-        let occurrences = found(&rule, planned.cursor, now);
+        let mut occurrences = found(&rule, planned.cursor, now);
         let store = Arc::clone(&self.store);
-        let opened = advance(&*store, planned, now, occurrences).await?;
+        let mut opened = Vec::new();
+        // Piece by piece, the cursor behind each: a crash in between finds the rest again.
+        loop {
+            let rest = occurrences.split_off(occurrences.len().min(MAX_OPENED));
+            let last = occurrences.last().filter(|_| !rest.is_empty());
+            let to = last.map_or(now, |last| last.due.at);
+            opened.extend(advance(&*store, planned, to, occurrences).await?);
+            // Where somebody else moved the cursor, what is due from there is found at the next look.
+            if rest.is_empty() || planned.cursor != to {
+                break;
+            }
+            occurrences = rest;
+        }
         planned.next = next_due(planned);
         for number in &opened {
             info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
@@ -233,8 +245,6 @@ fn found(rule: &Rule, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccur
     for (due, verdict) in missed::judge(&dues, rule.grace, rule.missed, now) {
         records.push(due, verdict);
     }
-    let surplus = records.list.len().saturating_sub(MAX_OPENED);
-    records.list.drain(..surplus);
     records.list
 }
 

@@ -163,3 +163,19 @@ async fn removing_or_disabling_a_rule_cancels_what_is_not_on_its_way() {
         world.ends().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_a_policy_wants_is_sent_however_many_that_are() {
+    let mut world = World::new().await;
+    let minutely = r#"when: { cron: "* * * * *" }"#;
+    world.rule("water", &[minutely, "grace: 2h", "missed: all", "max: 60"]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 70).await;
+    world.stop().await;
+    world.clock.advance(Duration::from_mins(70));
+    world.start().await;
+    let story = format!("missed 10; {}", ["done: 1 = 1 sent"; 60].join("; "));
+    world.expect("water", &story).await;
+    assert_eq!(world.cards("ann"), 60);
+    world.ends().await;
+}

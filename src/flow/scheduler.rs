@@ -84,9 +84,15 @@ impl Scheduler {
     pub async fn look(&mut self) -> Result<(), Unavailable> {
         let live = self.current.get();
         if live.generation != self.generation {
-            self.take_over(&live).await?;
+            // What came due before the change was seen is due by the rules from before it.
+            let now = self.clock.now();
+            self.open_due(now).await?;
+            self.take_over(&live, now).await?;
         }
-        let now = self.clock.now();
+        self.open_due(self.clock.now()).await
+    }
+
+    async fn open_due(&mut self, now: DateTime<Utc>) -> Result<(), Unavailable> {
         let due: Vec<RuleId> = self
             .rules
             .iter()
@@ -106,10 +112,9 @@ impl Scheduler {
         until.min(MAX_SLEEP)
     }
 
-    /// Takes over another generation: new rules start at now, changed ones go on from now, and
+    /// Takes over another generation at `now`: new rules start there, changed ones go on from there, and
     /// what is open of removed or disabled ones is cancelled.
-    async fn take_over(&mut self, live: &Live) -> Result<(), Unavailable> {
-        let now = self.clock.now();
+    async fn take_over(&mut self, live: &Live, now: DateTime<Utc>) -> Result<(), Unavailable> {
         let mut rules = BTreeMap::new();
         for (id, rule) in &live.rules.rules {
             let Some(app) = live.config.apps.get(&rule.app) else { continue };

@@ -179,3 +179,17 @@ async fn all_that_a_policy_wants_is_sent_however_many_that_are() {
     assert_eq!(world.cards("ann"), 60);
     world.ends().await;
 }
+
+#[tokio::test]
+async fn a_time_that_came_before_the_edit_was_seen_is_not_lost() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    world.at("07:59:59.5").await;
+    // On one thread the scheduler cannot look before eight has struck.
+    world.rule("water", &[r#"when: { cron: "0 8,9 * * *" }"#]).await;
+    world.clock.advance(Duration::from_secs(1));
+    world.expect("water", "done: 1 = 1 sent").await;
+    world.ends().await;
+}

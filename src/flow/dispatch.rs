@@ -200,6 +200,10 @@ impl Dispatch {
         else {
             return Ok(());
         };
+        if self.gate.is_shut(now) {
+            // A mark is for what may start at once: in a crash it would be in doubt.
+            self.give_back();
+        }
         let slots = self.gate.slots(app.in_flight, now);
         self.start(slots, app.per_second, client, tasks)?;
         let outstanding = self.n_marking + self.marked.len() + self.n_in_flight;
@@ -320,7 +324,7 @@ impl Dispatch {
                 self.n_marking = self.n_marking.saturating_sub(items.len());
                 for item in items.into_iter().rev() {
                     self.lanes.remove(&item.message.to);
-                    self.queues.entry(item.id.occurrence).or_default().push_front(item);
+                    self.put_back(item, None);
                 }
                 let now = self.clock.now();
                 self.gate.hear(&reply, None, now);
@@ -398,10 +402,10 @@ impl Dispatch {
         match end {
             End::Wait { at, past } => {
                 item.past = past;
-                self.await_time(item, at);
+                self.put_back(item, Some(at));
             }
-            End::NotStarted
-            | End::Accepted { .. }
+            End::NotStarted => self.put_back(item, None),
+            End::Accepted { .. }
             | End::Refused
             | End::Failed { .. }
             | End::Doubt
@@ -411,10 +415,22 @@ impl Dispatch {
         }
     }
 
+    /// Takes a delivery in again that goes on, at `at` where it has to wait; that of a stopped occurrence ends.
+    fn put_back(&mut self, item: Item, at: Option<DateTime<Utc>>) {
+        if self.cancelled.contains(&item.id.occurrence) {
+            self.close(&[item.id], Closing::Cancelled);
+            return;
+        }
+        match at {
+            Some(at) => self.await_time(item, at),
+            None => self.queues.entry(item.id.occurrence).or_default().push_front(item),
+        }
+    }
+
     fn admit(&mut self, items: Vec<Item>) {
         for item in items {
             if self.cancelled.contains(&item.id.occurrence) {
-                let _queued = self.store.close(vec![item.id], Closing::Cancelled, self.clock.now());
+                self.close(&[item.id], Closing::Cancelled);
                 continue;
             }
             match item.at {
@@ -445,6 +461,14 @@ impl Dispatch {
         self.cancelled.insert(occurrence);
         let ids = self.withdraw(|item| item.id.occurrence == occurrence);
         self.close(&ids, Closing::Cancelled);
+        let now = self.clock.now();
+        for (item, mark, ready) in std::mem::take(&mut self.marked) {
+            if item.id.occurrence == occurrence {
+                self.settle(item, mark, None, End::Cancelled, now);
+            } else {
+                self.marked.push_back((item, mark, ready));
+            }
+        }
     }
 
     fn expire(&mut self, now: DateTime<Utc>) {
@@ -483,13 +507,11 @@ impl Dispatch {
         }
     }
 
-    /// Gives marked deliveries that never started back, at stop.
+    /// Gives marked deliveries that never started back.
     fn give_back(&mut self) {
         let now = self.clock.now();
-        while let Some((item, mark, _ready)) = self.marked.pop_front() {
-            self.lanes.remove(&item.message.to);
-            let _queued =
-                self.store.settle(vec![Settlement { mark, started_at: None, end: End::NotStarted, now }]);
+        while let Some((item, mark, _ready)) = self.marked.pop_back() {
+            self.settle(item, mark, None, End::NotStarted, now);
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tixing::sandbox::{Api, Fault, What};
+use tixing::sandbox::{Acceptance, Api, Fault, What};
 
-use super::{EIGHT, HABIT, World};
+use super::{APPID, EIGHT, HABIT, World};
 
 const HOURLY: &str = r#"when: { cron: "0 * * * *" }"#;
 
@@ -191,5 +191,47 @@ async fn a_time_that_came_before_the_edit_was_seen_is_not_lost() {
     world.rule("water", &[r#"when: { cron: "0 8,9 * * *" }"#]).await;
     world.clock.advance(Duration::from_secs(1));
     world.expect("water", "done: 1 = 1 sent").await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_when_its_rule_goes_is_cancelled_at_once() {
+    let code = |code| Fault::new(Api::Send, What::Errcode { code, msg: String::new() });
+    // What the platform does to those on their way, and when the rule goes: before or after its answer.
+    let late = Fault::new(Api::Send, What::Delay(Duration::from_secs(2)));
+    let table = [(vec![code(45009)], false), (vec![late, code(45009)], true)];
+    for (faults, before) in table {
+        let mut world = World::with_limits("in_flight: 2").await;
+        world.rule("water", &[EIGHT, "grace: 20h"]).await;
+        world.start().await;
+        world.crowd(5).await;
+        world.faults(faults);
+        world.at("08:00").await;
+        world.until("two on their way", |world| world.platform.totals().begun >= 2).await;
+        if !before {
+            world.until("a pause", |world| world.paused().is_some()).await;
+        }
+        world.no_rule("water").await;
+        world.calm().await;
+        world.clock.advance(Duration::from_secs(2));
+        world.expect_within(5, "water", "cancelled: 5 = 5 cancelled").await;
+        for n in 0..5 {
+            assert_eq!(world.balance(&format!("p00{n}"), HABIT), "1 granted = 1 available");
+        }
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_goes_while_there_is_no_access_token_is_cancelled_at_once() {
+    let mut world = World::with_limits("in_flight: 2").await;
+    world.rule("water", &[EIGHT, "grace: 20h"]).await;
+    world.start().await;
+    world.crowd(5).await;
+    world.platform.refuse_tokens(APPID, Acceptance::Refused);
+    world.at("08:00").await;
+    world.until("a pause", |world| world.paused().is_some()).await;
+    world.no_rule("water").await;
+    world.expect_within(10, "water", "cancelled: 5 = 5 cancelled").await;
     world.ends().await;
 }

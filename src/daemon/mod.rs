@@ -175,7 +175,7 @@ impl Daemon {
             stop: watch::Sender::new(false),
             jobs: None,
         };
-        daemon.start_flows(&current);
+        daemon.start_flows(&current).await?;
         daemon.open_hook(listener, &current, session_key);
         daemon.watch_files();
         let housekeeping = Housekeeping {
@@ -193,9 +193,18 @@ impl Daemon {
         Ok(daemon)
     }
 
-    fn start_flows(&mut self, current: &Current) {
+    async fn start_flows(&mut self, current: &Current) -> Result<(), Failure> {
         let Setup { store, clock, .. } = &self.shared.setup;
         let opened = Arc::new(Notify::new());
+        let mut scheduler = Scheduler::new(
+            Arc::clone(store),
+            current.clone(),
+            clock.clone(),
+            Arc::clone(&self.shared.reloaded),
+            Arc::clone(&opened),
+        );
+        // Before anything is sent: what a rule left open that is gone since is cancelled.
+        scheduler.look().await?;
         let live = current.get();
         for app in live.config.apps.values() {
             let (feed, fed) = mpsc::channel(FEED_QUEUE);
@@ -218,14 +227,8 @@ impl Daemon {
             let stop = self.stop.subscribe();
             self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
         }
-        let scheduler = Scheduler::new(
-            Arc::clone(store),
-            current.clone(),
-            clock.clone(),
-            Arc::clone(&self.shared.reloaded),
-            opened,
-        );
         self.tasks.spawn(async move { ("the scheduler", scheduler.run().await) });
+        Ok(())
     }
 
     fn open_hook(&mut self, listener: TcpListener, current: &Current, session_key: [u8; 32]) {

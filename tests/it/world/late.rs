@@ -235,3 +235,26 @@ async fn a_rule_that_goes_while_there_is_no_access_token_is_cancelled_at_once() 
     world.expect_within(10, "water", "cancelled: 5 = 5 cancelled").await;
     world.ends().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_went_during_a_downtime_sends_nothing_more() {
+    for _ in 0..3 {
+        let mut world = World::with_limits("in_flight: 1").await;
+        world.rule("water", &[EIGHT, "grace: 5h"]).await;
+        for n in 0..30 {
+            world.rule(&format!("other-{n:02}"), &[r#"when: { cron: "0 23 * * *" }"#]).await;
+        }
+        world.start().await;
+        world.crowd(6).await;
+        world.faults(vec![slow(5)]);
+        world.at("08:00").await;
+        world.until("the first", |world| world.platform.totals().begun == 1).await;
+        world.kill().await;
+        world.no_rule("water").await;
+        world.faults(Vec::new());
+        world.start().await;
+        world.until("an end", |world| world.story("water").starts_with("cancelled")).await;
+        world.expect("water", "cancelled: 6 = 4 cancelled, 2 in_doubt").await;
+        world.ends().await;
+    }
+}

@@ -16,7 +16,7 @@ fn slow(seconds: u64) -> Fault {
 async fn nothing_starts_after_its_deadline() {
     // A limit that is too low for the audience, or a platform that is too slow: the limits, how slow, how
     // many people, and at least and at most how many messages can have left within the minute.
-    let table = [("in_flight: 8, per_second: 2", 0, 330, 110, 122), ("in_flight: 2", 25, 10, 6, 6)];
+    let table = [("in_flight: 8, per_second: 2", 0, 330, 20, 122), ("in_flight: 2", 25, 10, 4, 6)];
     for (limits, seconds, n, least, most) in table {
         let mut world = World::with_limits(limits).await;
         world.rule("water", &[EIGHT, "grace: 60s"]).await;

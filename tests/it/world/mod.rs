@@ -439,7 +439,7 @@ impl World {
             (decided, world.platform.totals())
         };
         let (mut seen, mut looks) = (look(self), 0);
-        while looks < 3 {
+        while looks < 5 {
             let _change = tokio::time::timeout(LOOK, changes.changed()).await;
             let now = look(self);
             looks = if now == seen { looks + 1 } else { 0 };

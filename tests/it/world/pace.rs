@@ -26,7 +26,7 @@ async fn no_second_has_more_starts_than_the_limit() {
     let mut at: Vec<_> = world.platform.sends().iter().map(|send| send.at).collect();
     at.sort_unstable();
     assert!(at.windows(6).all(|six| six[5] - six[0] >= TimeDelta::seconds(1)), "{at:?}");
-    assert!(at[22] - at[0] <= TimeDelta::seconds(6), "it is used: {at:?}");
+    assert!(at[22] - at[0] <= TimeDelta::seconds(9), "it is used: {at:?}");
     world.ends().await;
 }
 

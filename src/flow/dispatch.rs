@@ -146,7 +146,8 @@ impl Dispatch {
         }
     }
 
-    /// Runs until `stop` is set and everything under way has ended, or the store fails.
+    /// Runs until `stop` is set, or nothing more can come in, and everything under way has ended; or the
+    /// store fails.
     ///
     /// At stop no new request starts: marked deliveries that never started are given back, requests
     /// in flight end by themselves within their own time limit.
@@ -159,8 +160,10 @@ impl Dispatch {
         mut stop: tokio::sync::watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
+        // At a stop the walks end too; whichever is heard of first, what is under way ends by itself.
+        let mut walks_ended = false;
         loop {
-            let stopping = *stop.borrow_and_update();
+            let stopping = *stop.borrow_and_update() || walks_ended;
             if stopping {
                 self.give_back();
                 if tasks.is_empty() {
@@ -182,7 +185,7 @@ impl Dispatch {
                 fed = feed.recv(), if !stopping => match fed {
                     Some(Feed::Items(items)) => self.admit(items),
                     Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
-                    None => return Ok(()),
+                    None => walks_ended = true,
                 },
                 () = self.clock.sleep(wait), if !stopping => {}
                 _ = stop.changed(), if !stopping => {}

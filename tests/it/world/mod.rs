@@ -22,6 +22,7 @@ use tixing::domain::id::{AppId, AppName, FieldName, OpenId, ReportId, Tag, Templ
 use tixing::domain::recipient::{FieldValue, Profile};
 use tixing::domain::template::TemplateKind;
 use tixing::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Said, Speaker};
+use tixing::flow::live::Current;
 use tixing::sandbox::{self, Answer, Fault, Keep, Platform, Sandbox, SendRecord};
 use tixing::store::sled::{Options, SledStore};
 use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
@@ -208,6 +209,15 @@ impl World {
         let ended = tokio::time::timeout(PATIENCE, running.task.join_next()).await.unwrap();
         ended.unwrap().unwrap().unwrap();
         running.power.cut();
+    }
+
+    /// Stops the daemon and hands out what it was made of, to be wired by hand until [`World::kill`].
+    pub(super) async fn parts(&mut self) -> (Arc<Power>, Current) {
+        let running = self.running.as_mut().unwrap();
+        let (stop, _none) = oneshot::channel();
+        std::mem::replace(&mut running.stop, stop).send(()).unwrap();
+        running.task.join_next().await.unwrap().unwrap().unwrap();
+        (Arc::clone(&running.power), running.shared.current().clone())
     }
 
     /// The store, with its switch.

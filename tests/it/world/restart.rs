@@ -1,10 +1,17 @@
 //! The plug pulled at every write of a run, and while requests are on their way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tixing::domain::delivery::State;
+use tixing::flow::dispatch::{Dispatch, FEED_QUEUE};
+use tixing::flow::fanout::Fanout;
+use tixing::flow::pause::Pauses;
+use tixing::flow::scheduler::Scheduler;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::Store;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::{EIGHT, HABIT, World};
 
@@ -147,5 +154,44 @@ async fn a_graceful_stop_leaves_nothing_in_doubt() {
     world.faults(Vec::new());
     world.start().await;
     world.expect("water", "done: 9 = 9 sent").await;
+    world.ends().await;
+}
+
+#[tokio::test]
+async fn a_sender_that_hears_of_the_end_by_its_walks_stops_as_gracefully() {
+    let mut world = World::with_limits("in_flight: 2").await;
+    world.rule("water", &[EIGHT, "grace: 3h"]).await;
+    world.start().await;
+    world.crowd(24).await;
+    world.faults(vec![Fault::new(Api::Send, What::Delay(Duration::from_secs(2))).after()]);
+    let (store, current) = world.parts().await;
+    world.clock.advance(Duration::from_hours(1));
+    let (opened, reloaded) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut scheduler =
+        Scheduler::new(store.clone(), current.clone(), world.clock.clone(), reloaded, opened.clone());
+    scheduler.look().await.unwrap();
+    // On one thread, both ends are there when the sender looks; which it sees first is a toss of a coin.
+    for n in (2..20).step_by(2) {
+        let (feed, fed) = mpsc::channel(FEED_QUEUE);
+        let (clock, opened, store) = (world.clock.clone(), opened.clone(), store.clone());
+        let fanout = Fanout { app: super::appid(), store: store.clone(), clock: clock.clone(), opened, feed };
+        let name = current.get().config.apps.keys().next().unwrap().clone();
+        let dispatch = Dispatch::new(name, super::appid(), store, current.clone(), clock, Pauses::default());
+        let (stop, stopped) = watch::channel(false);
+        let (mut walks, mut sender) = (JoinSet::new(), JoinSet::new());
+        walks.spawn(fanout.run());
+        sender.spawn(dispatch.run(fed, stopped));
+        world.until("two on their way", |world| world.platform.totals().begun == n).await;
+        world.calm().await;
+        walks.abort_all();
+        stop.send_replace(true);
+        world.pass(3).await;
+        sender.join_next().await.unwrap().unwrap().unwrap();
+    }
+    drop((store, scheduler));
+    world.kill().await;
+    world.faults(Vec::new());
+    world.start().await;
+    world.expect("water", "done: 24 = 24 sent").await;
     world.ends().await;
 }

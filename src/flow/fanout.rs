@@ -32,7 +32,8 @@ use crate::store::{
 pub const SEATS: usize = 256;
 /// Occurrences of one app that are walked at the same time; the rest wait their turn.
 pub const MAX_WALKS: usize = 64;
-/// Recipients read at a time.
+/// Recipients read at a time while few of them are selected; a piece begins with as many as it may hold, since
+/// those who do not fit are read again for the next one.
 const PAGE: usize = 256;
 /// Recipients passed before a position is booked although nobody of them gets a record.
 const MAX_PASSED: u64 = 4096;
@@ -145,11 +146,14 @@ impl Walker {
             let mut gathering = Gathering::default();
             let mut after = from.clone();
             let mut walk = Walk::GoesOn;
+            let mut limit = CHUNK_DELIVERIES;
             while !gathering.is_full() {
                 let (store, app, template, after_now) =
                     (Arc::clone(&store), app.clone(), template.clone(), after.clone());
-                let page = super::read(move || store.walk(&app, &template, after_now.as_ref(), PAGE)).await?;
-                let last_page = page.len() < PAGE;
+                let page =
+                    super::read(move || store.walk(&app, &template, after_now.as_ref(), limit)).await?;
+                let last_page = page.len() < limit;
+                limit = PAGE;
                 let now = self.clock.now();
                 let all = gathering.take(page, &occurrence, &ready, now, &mut after);
                 if last_page && all {

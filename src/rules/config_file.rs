@@ -198,10 +198,13 @@ fn key_apps(map: Map<'_>, top: Map<'_>, apps: &BTreeMap<AppName, App>, walk: &mu
     }
     // An app with a mistake of its own is still an app.
     let Some(Node { value: Value::Map(declared), .. }) = top.get("apps") else { return names };
-    for item in list {
+    if declared.len() > MAX_NAMED || list.len() > MAX_NAMED {
+        return names;
+    }
+    for item in list.iter() {
         let Some(text) = item.as_text().filter(|text| AppName::parse(text).is_ok()) else { continue };
-        if declared.iter().all(|(key, _)| key.text != text) {
-            let known: Vec<String> = declared.iter().map(|(key, _)| key.text.clone()).collect();
+        if declared.iter().all(|(key, _)| &*key.text != text) {
+            let known: Vec<String> = declared.iter().map(|(key, _)| key.text.to_string()).collect();
             walk.report(item.spot, unknown_app(text, &known));
         }
     }
@@ -241,7 +244,7 @@ pub(super) fn secret(
         return None;
     }
     let place = walk.map(node, wanted, SECRET)?;
-    let mut known = place.entries().iter().filter(|(key, _)| SECRET.contains(&key.text.as_str()));
+    let mut known = place.entries().iter().filter(|(key, _)| SECRET.contains(&&*key.text));
     let (Some((key, value)), None) = (known.next(), known.next()) else {
         if place.entries().len() > 1 || place.entries().is_empty() {
             let (needs, found) = (of_config::ONE_PLACE, of_config::NOT_ONE_PLACE);
@@ -254,7 +257,7 @@ pub(super) fn secret(
     let is_name = text.len() <= 128
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         && !text.starts_with("whsec_");
-    match key.text.as_str() {
+    match &*key.text {
         "file" => Some(SecretSource::File(folder.join(text))),
         "credential" if is_name => Some(SecretSource::Credential(text.to_owned())),
         "env" if is_name && !text.contains(['-', '.']) => Some(SecretSource::Env(text.to_owned())),

@@ -28,6 +28,8 @@ use crate::plan::render::{Compiled, RenderError};
 
 /// The most occurrences that `missed: all` may send at once.
 const MAX_MAX: u32 = 100;
+/// The most texts of one rule; a template has 5 today.
+const MAX_FIELDS: usize = 64;
 /// The longest text of a value or a page, in characters.
 const MAX_TEXT: usize = 4096;
 
@@ -224,6 +226,10 @@ fn data(
         return data;
     };
     let Some(texts) = walk.names(node, wanted) else { return data };
+    if texts.entries().len() > MAX_FIELDS {
+        walk.report(node.spot, shape::too_many(wanted.of, MAX_FIELDS));
+        return data;
+    }
     let fields = template.and_then(|template| Some((template.name.as_str(), template.fields.as_ref()?)));
     for (key, node) in texts.entries() {
         let of = Thing::Text(&key.text);
@@ -295,6 +301,10 @@ fn overflow(
     let wanted = Wanted { of: Thing::Key("overflow"), example: "overflow: { thing1: fail }" };
     let mut overflow = BTreeMap::new();
     let Some(map) = walk.names(node, wanted) else { return overflow };
+    if map.entries().len() > MAX_FIELDS {
+        walk.report(node.spot, shape::too_many(wanted.of, MAX_FIELDS));
+        return overflow;
+    }
     let words = [("fail", Overflow::Fail), ("cut", Overflow::Cut)];
     for (key, node) in map.entries() {
         let choice = walk.one_of(node, &key.text, &words);
@@ -322,7 +332,7 @@ fn check_texts(rule: &Rule, map: Map<'_>, condition: Option<&Node>, walk: &mut W
         ("page", _) => map.get("page"),
         ("where", _) => condition,
         (key, Some(Value::Map(texts))) => {
-            texts.iter().find(|(name, _)| name.text == key).map(|(_, node)| node)
+            texts.iter().find(|(name, _)| &*name.text == key).map(|(_, node)| node)
         }
         (_, _) => None,
     };

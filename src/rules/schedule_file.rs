@@ -67,7 +67,7 @@ fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gath
             return walk.report(key.spot, file::too_many_rules(MAX_RULES));
         }
         let here = (walk.source.name().to_owned(), key.spot.line);
-        let first = gathered.first.entry(key.text.clone()).or_insert_with(|| here.clone()).clone();
+        let first = gathered.first.entry(key.text.to_string()).or_insert_with(|| here.clone()).clone();
         if first != here {
             let (first, first_line) = first;
             walk.report(key.spot, rule::duplicate_rule(&key.text, &first, first_line));
@@ -92,7 +92,7 @@ fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gath
 
 fn says_app(rule: &Node) -> bool {
     match &rule.value {
-        Value::Map(entries) => entries.iter().any(|(key, _)| key.text == "app"),
+        Value::Map(entries) => entries.iter().any(|(key, _)| &*key.text == "app"),
         Value::List(_) | Value::Text(_) | Value::Nothing | Value::Broken => true,
     }
 }

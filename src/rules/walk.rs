@@ -15,6 +15,9 @@ use super::yaml::{Key, Node, Value};
 use crate::domain::id::BadId;
 use crate::domain::language::{Phrase, Said};
 
+/// So many unknown keys of one map are told; whoever has more mends them first.
+const MAX_UNKNOWN: usize = 2000;
+
 /// One file being read.
 pub(super) struct Walk<'a> {
     pub(super) source: &'a Source,
@@ -48,7 +51,7 @@ impl<'n> Map<'n> {
 
     /// `key` with its value.
     pub(super) fn entry(self, key: &str) -> Option<&'n (Key, Node)> {
-        self.entries.iter().find(|(name, _)| name.text == key)
+        self.entries.iter().find(|(name, _)| &*name.text == key)
     }
 
     /// All keys with their values, in the order of the file.
@@ -70,8 +73,14 @@ impl Walk<'_> {
         allowed: &[&str],
     ) -> Option<Map<'n>> {
         let map = self.names(node, wanted)?;
+        let mut n_unknown = 0;
         for (key, _) in map.entries {
-            if !allowed.contains(&key.text.as_str()) {
+            if !allowed.contains(&&*key.text) {
+                n_unknown += 1;
+                if n_unknown > MAX_UNKNOWN {
+                    self.report(key.spot, shape::too_many(wanted.of, MAX_UNKNOWN));
+                    break;
+                }
                 let meant = nearest(&key.text, allowed.iter().copied());
                 self.report(key.spot, shape::unknown_key(&key.text, wanted.of, allowed, meant));
             }

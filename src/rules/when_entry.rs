@@ -135,7 +135,7 @@ fn at(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
     let node = map.get("at")?;
     let wanted = Wanted { of: Thing::Key("at"), example: "at: \"2027-01-31 09:00\"" };
     let items = match &node.value {
-        Value::List(list) => list.as_slice(),
+        Value::List(list) => &**list,
         Value::Text(_) => std::slice::from_ref(node),
         Value::Map(_) | Value::Nothing | Value::Broken => {
             walk.wrong_shape(

@@ -9,7 +9,6 @@ pub const CODES: &[(&str, Phrase)] = &[
         "always_cut",
         Phrase::new("a constant text that is longer than its field", "固定文本比字段长，每次都会被截断"),
     ),
-    ("anchor", Phrase::new("a YAML anchor (`&name`)", "YAML 锚点（`&名称`）")),
     ("app_needed", Phrase::new("several apps, and none is named", "有几个应用，却没有写明是哪一个")),
     ("bad_cron", Phrase::new("a cron expression that cannot be read", "cron 表达式写法有误")),
     (
@@ -69,7 +68,10 @@ pub const CODES: &[(&str, Phrase)] = &[
         ),
     ),
     ("key_is_no_text", Phrase::new("a key that is a list or a map", "键是列表或一组键值")),
-    ("merge_key", Phrase::new("a YAML merge key (`<<`)", "YAML 合并键（`<<`）用法有误")),
+    (
+        "merge_key",
+        Phrase::new("a YAML merge key (`<<`) with something that is no map", "YAML 合并键（`<<`）用法有误"),
+    ),
     ("missing_field", Phrase::new("a field of the template without a text", "模板的字段没有写内容")),
     ("missing_key", Phrase::new("a key that is needed", "缺少必填的配置项")),
     ("never_fires", Phrase::new("a rule that is never due", "永远不会触发的规则")),

@@ -143,36 +143,48 @@ pub(in crate::rules) fn unquoted(what: Unquoted) -> Problem {
     error("unquoted", message, help)
 }
 
-/// `*name`
-pub(in crate::rules) fn alias() -> Problem {
+/// `*name` without a `&name`.
+pub(in crate::rules) fn alias(name: &str) -> Problem {
     error(
         "alias",
-        Said::new("YAML aliases (`*name`) are not used here", "这里不使用 YAML 别名（`*名称`）"),
         Said::new(
-            "write the value out, or put the text in quotes if it begins with `*`",
-            "把值直接写出来；如果文本本来就以 `*` 开头，请加引号",
+            format!("no anchor {} stands before this alias", seen(&format!("&{name}"))),
+            format!("别名前面没有锚点 {}", seen(&format!("&{name}"))),
+        ),
+        Said::new(
+            "put the text in quotes if it is one, or write the anchor before its first alias",
+            "如果这是普通文本，请加引号；如果是别名，请先在前面写出锚点",
         ),
     )
 }
 
-/// `&name`
-pub(in crate::rules) fn anchor() -> Problem {
+/// `&name [*name]`
+pub(in crate::rules) fn alias_in_itself() -> Problem {
     error(
-        "anchor",
-        Said::new("YAML anchors (`&name`) are not used here", "这里不使用 YAML 锚点（`&名称`）"),
-        Said::new(
-            "write the value out, or put the text in quotes if it begins with `&`",
-            "把值直接写出来；如果文本本来就以 `&` 开头，请加引号",
-        ),
+        "alias",
+        Said::new("this alias stands within its own anchor", "这个别名写在了它自己的锚点里面"),
+        Said::new("write the value out", "把值直接写出来"),
     )
 }
 
-/// `<<`
+/// Aliases of aliases of aliases.
+pub(in crate::rules) fn aliases_unfold_too_far(max: usize) -> Problem {
+    error(
+        "too_many_values",
+        Said::new(
+            format!("the aliases of this file unfold into more than {max} values, or 1 MiB of text"),
+            format!("这个文件里的别名展开后超过 {max} 个值，或超过 1 MiB 文本"),
+        ),
+        Said::new("write values out, or use fewer aliases", "把值直接写出来，或者少用一些别名"),
+    )
+}
+
+/// `<<` with something that is no map.
 pub(in crate::rules) fn merge_key() -> Problem {
     error(
         "merge_key",
-        Said::new("YAML merge keys (`<<`) are not used here", "这里不使用 YAML 合并键（`<<`）"),
-        Said::new("write the keys out", "把各个键直接写出来"),
+        Said::new("`<<` takes a map, or a list of maps", "`<<` 后面要写一组键值，或者几组键值的列表"),
+        Said::new("write `<<: *name`, or write the keys out", "写成 `<<: *名称`，或者把各个键直接写出来"),
     )
 }
 

@@ -96,11 +96,30 @@ pub(super) struct Demo {
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Tell only of these files
+    /// Tell only of these files; one from elsewhere is checked as if it were among the schedules
     #[arg(value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
-    #[command(flatten)]
-    pub(super) output: Output,
+    /// The form of what is found
+    #[arg(long, value_enum, value_name = "FORM", conflicts_with = "json")]
+    pub(super) format: Option<Format>,
+    /// Print JSON, one object: the same as `--format json`
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Exit 1 for warnings too
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people, with the line and a caret
+    Text,
+    /// One object
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+    /// A SARIF 2.1.0 log
+    Sarif,
 }
 
 #[derive(Debug, Args)]
@@ -297,6 +316,8 @@ mod tests {
             "demo --state /tmp/x",
             "check --json a.yaml b.yaml",
             "--lang zh check",
+            "check --format sarif --strict a.yaml",
+            "check --format github",
             "next --lang en",
             "next --rule a --for 7d --json",
             "next --at 2026-03-01T09:00:00Z --lang en",
@@ -328,6 +349,8 @@ mod tests {
             "rum",
             "run --frobnicate",
             "check --lang fr",
+            "check --format xml",
+            "check --format text --json",
             "next --cron x --zone UTC --from a",
             "next --cron x --from a --count 1",
             "next --cron x --zone UTC --from a --count 1 --until b",

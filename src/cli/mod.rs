@@ -15,7 +15,7 @@ mod reach;
 mod run;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -80,10 +80,8 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             run::demo(args, environment)
         }
         Command::Check(args) => {
-            let among = if named.is_none() { check::config_among(&args.files).cloned() } else { None };
-            let files: Vec<PathBuf> =
-                args.files.into_iter().filter(|file| Some(file) != among.as_ref()).collect();
-            check::run(among.as_deref().unwrap_or(&path), &files, args.output, language)
+            let found = if named.is_none() { check::config_of(&args.files) } else { None };
+            check::run(found.as_deref().unwrap_or(&path), &args, language)
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {

@@ -206,6 +206,22 @@ fn spans_have_a_unit() {
 }
 
 #[test]
+fn warnings_count_only_when_they_are_asked_to() {
+    let place = place();
+    std::fs::create_dir(place.folder.path().join("schedules")).expect("made");
+    let config = place.folder.path().join("tixing.yaml");
+    for (strict, exit) in [(false, Exit::Done), (true, Exit::NotInOrder)] {
+        // The folder without a rule is worth a warning.
+        let args = args::Check { strict, ..args(Vec::new()) };
+        assert_eq!(check::run(&config, &args, Language::Chinese).expect("checked"), exit);
+    }
+}
+
+fn args(files: Vec<PathBuf>) -> args::Check {
+    args::Check { files, format: None, json: true, strict: false }
+}
+
+#[test]
 fn a_check_of_one_file_tells_of_that_file() {
     let place = place();
     std::fs::create_dir(place.folder.path().join("schedules")).expect("made");
@@ -217,21 +233,29 @@ fn a_check_of_one_file_tells_of_that_file() {
     let good = place.file("schedules/a.yaml", &rule("a", "visit"));
     let bad = place.file("schedules/b.yaml", &rule("b", "nope"));
     let other = place.file("c.yaml", &rule("c", "visit"));
+    // A copy of `a.yaml` that an editor made.
+    let again = place.file("a.yaml", &rule("a", "visit"));
+    let same_id = place.file("d.yaml", &rule("a", "visit"));
+    let wrong = place.file("e.yaml", &rule("e", "nope"));
     let config = place.folder.path().join("tixing.yaml");
     let table = [
         (vec![], Ok(Exit::NotInOrder)),
         (vec![good.clone()], Ok(Exit::Done)),
         (vec![good, bad], Ok(Exit::NotInOrder)),
-        (vec![other], Err(Exit::Usage)),
+        (vec![other.clone()], Ok(Exit::Done)),
+        (vec![again.clone()], Ok(Exit::Done)),
+        (vec![same_id], Ok(Exit::NotInOrder)),
+        (vec![other, wrong], Ok(Exit::NotInOrder)),
         (vec![place.folder.path().join("schedules/none.yaml")], Err(Exit::Usage)),
     ];
     for (files, exit) in table {
         assert_eq!(
-            check::run(&config, &files, Output { json: true }, Language::English)
-                .map_err(|failure| failure.exit),
+            check::run(&config, &args(files.clone()), Language::English).map_err(|failure| failure.exit),
             exit,
             "{files:?}"
         );
     }
-    assert_eq!(check::config_among(std::slice::from_ref(&config)), Some(&config));
+    assert_eq!(check::config_of(std::slice::from_ref(&config)), Some(config.clone()));
+    let above = check::config_of(&[place.folder.path().join("schedules/a.yaml")]).expect("one above");
+    assert_eq!(above, config.canonicalize().expect("there"));
 }

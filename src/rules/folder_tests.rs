@@ -182,7 +182,7 @@ fn bombs_are_refused() {
     let aliases = |n: usize| vec![format!("*a{}", n.saturating_sub(1)); 9].join(",");
     let laughs = lines(10, |n| format!("a{n}: &a{n} [{}]", if n == 0 { "x".to_owned() } else { aliases(n) }));
     let steps = lines(2000, |n| format!("{}a:", " ".repeat(n % 400)));
-    let keys: String = (0..900).map(|n| format!("k{n}: 1, ")).collect();
+    let keys = lines(900, |n| format!("k{n}: 1,")).replace('\n', " ");
     let merges = format!("a: &a {{{keys}}}\n{}", lines(10_000, |n| format!("b{n}: {{<<: *a}}")));
     let longer = format!("a: &a {}\nrules: [{}]\n", "x".repeat(500_000), "*a,".repeat(10_000));
     let deeper = lines(40, |n| format!("a{n}: &a{n} [*a{}]", n.saturating_sub(1))).replacen("*a0", "x", 1);

@@ -138,7 +138,7 @@ pub fn read(path: &Path) -> Reading {
     let mut schedules = None;
     let whole = read_config(path, &mut found).and_then(|ReadConfig { config, trust, sources }| {
         schedules = Some(config.schedules.clone());
-        let rules = read_folder(&config.schedules, &config, trust, &mut found)?;
+        let rules = read_folder(&config.schedules, &config, trust, &[], &mut found)?;
         Some(Whole { config, config_sources: sources, rules })
     });
     Reading { result: finish(whole, found), schedules }
@@ -181,9 +181,15 @@ pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
 /// blamed for names that it may have meant to define.
 #[must_use]
 pub fn check(path: &Path) -> Report {
+    check_with(path, &[])
+}
+
+/// [`check`] with some files more, each in the place of one of its name if there is one.
+#[must_use]
+pub fn check_with(path: &Path, more: &[PathBuf]) -> Report {
     let mut found = Findings::default();
     if let Some(read) = read_config(path, &mut found) {
-        read_folder(&read.config.schedules, &read.config, read.trust, &mut found);
+        read_folder(&read.config.schedules, &read.config, read.trust, more, &mut found);
     }
     Report { diagnostics: found.into_diagnostics() }
 }
@@ -191,7 +197,7 @@ pub fn check(path: &Path) -> Report {
 /// Loads schedule files from a folder that need not be the configured one.
 fn load_folder(folder: &Path, config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
     let mut found = Findings::default();
-    let rules = read_folder(folder, config, Trust::Whole, &mut found);
+    let rules = read_folder(folder, config, Trust::Whole, &[], &mut found);
     finish(rules, found)
 }
 
@@ -246,10 +252,16 @@ fn read_source(path: &Path, name: &str, found: &mut Findings) -> Option<Source> 
     }
 }
 
-fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Findings) -> Option<LoadedRules> {
+fn read_folder(
+    folder: &Path,
+    config: &Config,
+    trust: Trust,
+    more: &[PathBuf],
+    found: &mut Findings,
+) -> Option<LoadedRules> {
     let mut gathered = Gathered::default();
     let mut sources = Vec::new();
-    for (short, source) in read_sources(folder, found)? {
+    for (short, source) in read_sources(folder, more, found)? {
         let n_errors = found.n_errors();
         match yaml::parse(&source, found) {
             Some(root) => {
@@ -272,10 +284,13 @@ fn read_folder(folder: &Path, config: &Config, trust: Trust, found: &mut Finding
 }
 
 /// Reads the schedule files of a folder, each with its name within it; all of them, before any is parsed.
-fn read_sources(folder: &Path, found: &mut Findings) -> Option<Vec<(String, Source)>> {
+fn read_sources(folder: &Path, more: &[PathBuf], found: &mut Findings) -> Option<Vec<(String, Source)>> {
     let mut sources = Vec::new();
     let mut n_bytes = 0;
-    for path in list_folder(folder, found)? {
+    let mut paths = list_folder(folder, found)?;
+    paths.retain(|path| more.iter().all(|other| other.file_name() != path.file_name()));
+    paths.extend_from_slice(more);
+    for path in paths {
         let name = path.display().to_string();
         let Some(source) = read_source(&path, &name, found) else { continue };
         n_bytes += source.text().len();

@@ -212,12 +212,12 @@ impl World {
     }
 
     /// Stops the daemon and hands out what it was made of, to be wired by hand until [`World::kill`].
-    pub(super) async fn parts(&mut self) -> (Arc<Power>, Current) {
+    pub(super) async fn parts(&mut self) -> (Arc<dyn Store>, Current) {
         let running = self.running.as_mut().unwrap();
         let (stop, _none) = oneshot::channel();
         std::mem::replace(&mut running.stop, stop).send(()).unwrap();
         running.task.join_next().await.unwrap().unwrap().unwrap();
-        (Arc::clone(&running.power), running.shared.current().clone())
+        (Arc::<Power>::clone(&running.power), running.shared.current().clone())
     }
 
     /// The store, with its switch.

@@ -167,14 +167,20 @@ async fn a_sender_that_hears_of_the_end_by_its_walks_stops_as_gracefully() {
     let (store, current) = world.parts().await;
     world.clock.advance(Duration::from_hours(1));
     let (opened, reloaded) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let mut scheduler =
-        Scheduler::new(store.clone(), current.clone(), world.clock.clone(), reloaded, opened.clone());
+    let mut scheduler = Scheduler::new(
+        Arc::clone(&store),
+        current.clone(),
+        world.clock.clone(),
+        reloaded,
+        Arc::clone(&opened),
+    );
     scheduler.look().await.unwrap();
     // On one thread, both ends are there when the sender looks; which it sees first is a toss of a coin.
     for n in (2..20).step_by(2) {
         let (feed, fed) = mpsc::channel(FEED_QUEUE);
-        let (clock, opened, store) = (world.clock.clone(), opened.clone(), store.clone());
-        let fanout = Fanout { app: super::appid(), store: store.clone(), clock: clock.clone(), opened, feed };
+        let (clock, opened, store) = (world.clock.clone(), Arc::clone(&opened), Arc::clone(&store));
+        let fanout =
+            Fanout { app: super::appid(), store: Arc::clone(&store), clock: clock.clone(), opened, feed };
         let name = current.get().config.apps.keys().next().unwrap().clone();
         let dispatch = Dispatch::new(name, super::appid(), store, current.clone(), clock, Pauses::default());
         let (stop, stopped) = watch::channel(false);

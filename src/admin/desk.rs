@@ -82,6 +82,7 @@ impl Desk {
                 let (at, reveal, language) = (at.as_deref(), reveal.into(), lang.into());
                 self.explain(Question { rule: &rule, who: &who, at, reveal, language }, lines).await
             }
+            Request::Census => self.census(lines).await,
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,
             Request::Reload => self.reload(lines).await,

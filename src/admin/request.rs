@@ -102,6 +102,8 @@ pub enum Request {
         /// In which language it is told: `zh`, `en`.
         lang: Lang,
     },
+    /// Counts the recipients of each app, with their tags and fields.
+    Census,
     /// Proves the books.
     Fsck,
     /// How the daemon is.
@@ -173,6 +175,7 @@ impl Request {
             Self::DoubtSettle { .. } => "doubt settle",
             Self::Next { .. } => "next",
             Self::Explain { .. } => "explain",
+            Self::Census => "census",
             Self::Fsck => "fsck",
             Self::Status => "status",
             Self::Reload => "reload",
@@ -192,6 +195,7 @@ impl Request {
             | Self::DoubtList { .. }
             | Self::Next { .. }
             | Self::Explain { .. }
+            | Self::Census
             | Self::Fsck
             | Self::Status => false,
         }

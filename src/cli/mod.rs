@@ -10,6 +10,7 @@ mod demo;
 mod import;
 mod looks;
 mod names;
+mod people;
 mod print;
 mod reach;
 mod run;

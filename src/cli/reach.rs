@@ -27,7 +27,7 @@ use crate::domain::config::{Config, RuleSet};
 use crate::flow::live::{Current, Live};
 use crate::rules;
 use crate::store::Store;
-use crate::store::sled::{OpenError, Options, SledStore};
+use crate::store::sled::{LOCK_WAIT, OpenError, Options, SledStore};
 
 /// Longest line of an answer, in bytes: the diagnostics of a reload are the longest.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -104,9 +104,27 @@ impl Reach {
         };
         own(&config.store)?;
         let store = open(&config.store)?;
+        Ok(Self::desk(store, config, rules))
+    }
+
+    /// Who answers for `config` at once: a daemon, or a desk over a store that is there and that nobody holds.
+    pub(super) async fn at_hand(config: Config) -> Option<Self> {
+        let connected =
+            tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(&config.admin.socket)).await;
+        match connected {
+            Ok(Ok(stream)) => return Connection::over(stream).await.ok().map(Self::Daemon),
+            Ok(Err(error)) if is_absent(&error) => {}
+            Ok(Err(_)) | Err(_) => return None,
+        }
+        let is_there = config.store.join("lock").exists() && own(&config.store).is_ok();
+        let store = is_there.then(|| open_within(&config.store, Duration::ZERO).ok()).flatten()?;
+        Some(Self::desk(store, config, RuleSet::default()))
+    }
+
+    fn desk(store: Arc<dyn Store>, config: Config, rules: RuleSet) -> Self {
         let clock = Clock::system();
         let live = Live { generation: 0, at: clock.now(), config, rules, clients: BTreeMap::new() };
-        Ok(Self::Desk(Desk::new(store, Current::new(live), clock, None)))
+        Self::Desk(Desk::new(store, Current::new(live), clock, None))
     }
 
     /// The daemon behind `socket`, if one runs.
@@ -248,12 +266,15 @@ fn own(folder: &Path) -> Result<(), Failure> {
 
 /// Opens the store; waits up to 10 s for another process to let go of it.
 ///
-/// The one place where the command line chooses an engine.
-///
 /// # Errors
 /// 75: it is held or cannot be opened.
 pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, Failure> {
-    match SledStore::open(&Options::new(folder.to_owned()), Clock::system()) {
+    open_within(folder, LOCK_WAIT)
+}
+
+/// The one place where the command line chooses an engine.
+fn open_within(folder: &Path, lock_wait: Duration) -> Result<Arc<dyn Store>, Failure> {
+    match SledStore::open(&Options { lock_wait, ..Options::new(folder.to_owned()) }, Clock::system()) {
         Ok(store) => Ok(Arc::new(store)),
         Err(error) => {
             let exit = match &error {

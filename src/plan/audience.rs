@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::condition::Condition;
 use super::render::RenderError;
-use crate::domain::id::{OpenId, Tag};
+use crate::domain::id::{FieldName, OpenId, Tag};
 use crate::domain::recipient::Profile;
 use crate::domain::rule::Audience;
 
@@ -44,6 +44,17 @@ impl Selector {
             openids: audience.openids.iter().cloned().collect(),
             condition,
         })
+    }
+
+    /// What the condition says of everybody, when it takes nothing from the recipient.
+    #[must_use]
+    pub fn constant(&self) -> Option<Verdict> {
+        self.condition.as_ref()?.constant()
+    }
+
+    /// Fields of the recipient that the condition looks at.
+    pub fn recipient_fields(&self) -> impl Iterator<Item = &FieldName> {
+        self.condition.iter().flat_map(Condition::fields)
     }
 
     /// Whether this recipient belongs.

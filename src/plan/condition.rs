@@ -18,6 +18,7 @@ use minijinja::{Environment, Value};
 use super::audience::Verdict;
 use super::render::{RenderError, person};
 use super::script;
+use crate::domain::id::FieldName;
 use crate::domain::recipient::Profile;
 
 /// Name of the condition in messages.
@@ -27,6 +28,10 @@ const KEY: &str = "where";
 pub(super) struct Condition {
     environment: Environment<'static>,
     root: Node,
+    /// It takes nothing from the recipient.
+    constant: bool,
+    /// Fields that it looks at.
+    fields: BTreeSet<FieldName>,
 }
 
 /// A condition as its joining words and the parts between them.
@@ -45,10 +50,20 @@ enum Node {
 impl Condition {
     /// Compiles and checks.
     pub(super) fn new(source: &str) -> Result<Self, RenderError> {
-        script::check_condition(KEY, source).map_err(first)?;
+        let uses = script::check_condition(KEY, source).map_err(first)?;
         let mut environment = script::environment();
         let root = split(&tokens(source), source, &mut environment)?;
-        Ok(Self { environment, root })
+        Ok(Self { environment, root, constant: !uses.recipient, fields: uses.fields() })
+    }
+
+    /// What it says of everybody, when it takes nothing from the recipient.
+    pub(super) fn constant(&self) -> Option<Verdict> {
+        self.constant.then(|| self.verdict(&Profile::default()))
+    }
+
+    /// Fields of the recipient that it looks at.
+    pub(super) fn fields(&self) -> &BTreeSet<FieldName> {
+        &self.fields
     }
 
     /// Never an error: what fails on these values is undefined.

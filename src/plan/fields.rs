@@ -136,6 +136,35 @@ pub fn check(kind: FieldType, value: &str) -> Result<(), Misfit> {
     }
 }
 
+/// Why no value that holds `fixed` can fit a field of this type, whatever else is put in beside it.
+///
+/// `None` proves nothing: the rest decides. Blanks at the ends of `fixed` do not count.
+#[must_use]
+pub fn rules_out(kind: FieldType, fixed: &str) -> Option<Misfit> {
+    let fixed = fixed.trim();
+    let strange = |c: char| match kind {
+        FieldType::Thing | FieldType::ShortThing | FieldType::EnumString | FieldType::Other => false,
+        FieldType::Number => !c.is_ascii_digit() && c != '.',
+        FieldType::Letter => !c.is_ascii_alphabetic(),
+        FieldType::Symbol => c.is_alphanumeric(),
+        FieldType::CharacterString => !c.is_ascii() && c.is_alphanumeric(),
+        FieldType::Time | FieldType::Date => {
+            !c.is_ascii_digit() && !c.is_whitespace() && !"年月日:-/.~".contains(c)
+        }
+        FieldType::Amount => c.is_alphabetic() && c != '元',
+        FieldType::PhoneNumber => c.is_alphanumeric() && !c.is_ascii_digit(),
+        FieldType::CarNumber => !c.is_ascii_alphanumeric() && !is_han(c),
+        FieldType::Name => c.is_numeric(),
+        FieldType::Phrase => !is_han(c),
+    };
+    let allowed = match check(kind, fixed) {
+        Ok(()) => return None,
+        Err(Misfit::TooLong { max, allowed }) => return Some(Misfit::TooLong { max, allowed }),
+        Err(Misfit::Form { allowed }) => allowed,
+    };
+    fixed.chars().any(strange).then_some(Misfit::Form { allowed })
+}
+
 fn form(good: bool, allowed: Phrase) -> Result<(), Misfit> {
     if good { Ok(()) } else { Err(Misfit::Form { allowed }) }
 }
@@ -357,6 +386,11 @@ mod tests {
         for (kind, good, wrong, long) in table {
             for value in good {
                 assert_eq!(check(kind, value), Ok(()), "{kind:?} {value}");
+                let chars: Vec<char> = value.chars().collect();
+                for part in (1..=chars.len()).flat_map(|n| chars.windows(n)) {
+                    let part: String = part.iter().collect();
+                    assert_eq!(rules_out(kind, &part), None, "{kind:?} {part} of {value}");
+                }
             }
             for value in wrong {
                 assert!(matches!(check(kind, value), Err(Misfit::Form { .. })), "{kind:?} {value}");
@@ -367,7 +401,29 @@ mod tests {
                 };
                 let cut: String = value.chars().take(max).collect();
                 assert!(matches!(check(kind, &cut), Ok(()) | Err(Misfit::Form { .. })), "{kind:?} {cut}");
+                assert!(rules_out(kind, value).is_some(), "{kind:?} {value}");
             }
+        }
+    }
+
+    #[test]
+    fn some_parts_spoil_every_value() {
+        let table = [
+            (FieldType::Number, "元", true),
+            (FieldType::Time, "上午", true),
+            (FieldType::Time, "：", true),
+            (FieldType::Date, "明天", true),
+            (FieldType::Phrase, "OK", true),
+            (FieldType::Amount, "约", true),
+            (FieldType::Name, "3号", true),
+            (FieldType::Letter, "é", true),
+            (FieldType::Amount, "-", false),
+            (FieldType::Time, "~", false),
+            (FieldType::Thing, "x", false),
+            (FieldType::Number, " ", false),
+        ];
+        for (kind, part, spoils) in table {
+            assert_eq!(rules_out(kind, part).is_some(), spoils, "{kind:?} {part}");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod audience;
 mod condition;
+pub mod crowding;
 pub mod fields;
 pub mod missed;
 pub mod nearest;

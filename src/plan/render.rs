@@ -16,7 +16,7 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use super::fields::{self, Misfit};
 use super::{recurrence, script};
-use crate::domain::id::OpenId;
+use crate::domain::id::{FieldName, OpenId};
 use crate::domain::language::Said;
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, SkipReason};
@@ -78,6 +78,8 @@ pub struct Compiled {
     texts: Vec<Text>,
     /// What the page shows of the recipient without a way out.
     page_shown: BTreeSet<String>,
+    /// Fields of the recipient by data key, or `page`.
+    looks_at: BTreeMap<String, BTreeSet<FieldName>>,
 }
 
 /// One data value.
@@ -111,11 +113,15 @@ impl Compiled {
         environment.add_filter("local", local);
         environment.set_formatter(format_value);
         let mut texts = Vec::new();
+        let mut looks_at = BTreeMap::new();
         let mut faults = Vec::new();
         let mut add = |key: &str, source: &str, faults: &mut Vec<RenderError>| {
             let uses = script::check_text(key, source).map_err(|found| faults.extend(found)).ok()?;
             match environment.add_template_owned(key.to_owned(), source.to_owned()) {
-                Ok(()) => Some(uses),
+                Ok(()) => {
+                    looks_at.insert(key.to_owned(), uses.fields());
+                    Some(uses)
+                }
                 Err(error) => {
                     faults.push(script::syntax(key, source, &error));
                     None
@@ -138,10 +144,21 @@ impl Compiled {
             faults.extend(bad_path(source));
         }
         if faults.is_empty() {
-            Ok(Self { rule: rule.clone(), environment, texts, page_shown })
+            Ok(Self { rule: rule.clone(), environment, texts, page_shown, looks_at })
         } else {
             Err(faults)
         }
+    }
+
+    /// Fields of the recipient that the texts look at: by data key, or `page`.
+    pub fn recipient_fields(&self) -> impl Iterator<Item = (&str, &BTreeSet<FieldName>)> {
+        self.looks_at.iter().map(|(key, fields)| (key.as_str(), fields))
+    }
+
+    /// Whether the text of this key takes nothing from the recipient.
+    #[must_use]
+    pub fn is_constant(&self, key: &FieldKey) -> bool {
+        self.texts.iter().any(|text| text.key == *key && text.constant)
     }
 
     /// Values that do not fit their fields whoever gets them, tried on due times of the rule.
@@ -286,6 +303,12 @@ fn unfit(key: &str, shown: &BTreeSet<String>, fault: &Fault, profile: &Profile) 
         Fault::Misfit { value: _, misfit } => (SkipReason::Overflow, Some(*misfit), Vec::new()),
     };
     Unfit { reason, key: key.to_owned(), missing, misfit }
+}
+
+/// The text that the source of a value puts out whoever it is for, without blanks at its ends.
+#[must_use]
+pub fn fixed_text(source: &str) -> String {
+    clean(&script::fixed_text(source))
 }
 
 /// What scripts see of a recipient; `ref` is left out where there is none.

@@ -100,6 +100,12 @@ impl Uses {
         let asks = |name: &&String| !self.guarded.contains(name.strip_prefix("fields.").unwrap_or(name));
         self.named.iter().filter(asks).cloned().collect()
     }
+
+    /// Fields of the recipient that it looks at, also those whose absence it asks for.
+    pub(super) fn fields(&self) -> BTreeSet<FieldName> {
+        let fields = self.named.iter().filter_map(|name| name.strip_prefix("fields."));
+        fields.filter_map(|name| FieldName::parse(name).ok()).collect()
+    }
 }
 
 /// An environment with our limits, strict about undefined values, without templates.
@@ -139,6 +145,29 @@ pub(super) fn constant_start(source: &str) -> String {
         Some(ast::Stmt::EmitRaw(raw)) => raw.raw.to_owned(),
         Some(_) | None => String::new(),
     }
+}
+
+/// The text that the source puts out whoever it is for, its parts joined; blanks at the ends may go.
+///
+/// What stands inside of a condition or loop may not come at all, and is left out.
+pub(super) fn fixed_text(source: &str) -> String {
+    let Ok(ast::Stmt::Template(root)) = parse(source, "text", SyntaxConfig::default()) else {
+        return String::new();
+    };
+    let raw = root.children.iter().filter_map(|child| match child {
+        ast::Stmt::EmitRaw(raw) => Some(raw.raw),
+        ast::Stmt::Template(_)
+        | ast::Stmt::EmitExpr(_)
+        | ast::Stmt::IfCond(_)
+        | ast::Stmt::ForLoop(_)
+        | ast::Stmt::Set(_)
+        | ast::Stmt::WithBlock(_)
+        | ast::Stmt::SetBlock(_)
+        | ast::Stmt::AutoEscape(_)
+        | ast::Stmt::FilterBlock(_)
+        | ast::Stmt::Do(_) => None,
+    });
+    raw.collect::<String>().trim().to_owned()
 }
 
 /// An error that MiniJinja found while it read `source`.

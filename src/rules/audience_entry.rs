@@ -1,10 +1,10 @@
 //! `to` of a rule: whom it reaches.
 
 use super::problem::shape::{self, Thing};
-use super::walk::{Walk, Wanted};
+use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::id::{OpenId, Tag};
-use crate::domain::language::Said;
+use crate::domain::language::{Phrase, Said};
 use crate::domain::recipient::MAX_TAGS;
 use crate::domain::rule::Audience;
 
@@ -57,6 +57,7 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
     if let Some(node) = map.get("openids") {
         audience.openids = openids(node, walk);
     }
+    no_effect(map, &audience, walk);
     let condition = map.get("where");
     if let Some(node) = condition {
         let wanted = Wanted { of: Thing::Key("where"), example: "where: \"fields.city == 'Shanghai'\"" };
@@ -72,6 +73,22 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
         }
     }
     (audience, condition)
+}
+
+/// Keys that choose nobody out beside the others.
+fn no_effect(map: Map<'_>, audience: &Audience, walk: &mut Walk<'_>) {
+    if let Some((key, _)) = map.entry("all").filter(|_| map.entries().len() > 1) {
+        let why = Phrase::new("a recipient must meet the other keys as well", "收件人还要同时满足其他各项");
+        walk.report(key.spot, shape::no_effect("all", why));
+    }
+    let has_one = audience.tags.iter().any(|tag| audience.all_tags.contains(tag));
+    if let Some((key, _)) = map.entry("tags").filter(|_| has_one) {
+        let why = Phrase::new(
+            "whoever has all of `all_tags` has one of them",
+            "满足 `all_tags` 的人必然已有其中之一",
+        );
+        walk.report(key.spot, shape::no_effect("tags", why));
+    }
 }
 
 /// An empty list would choose nobody or everybody, depending on whom one asks; so it is a mistake.

@@ -10,9 +10,11 @@ mod config_file;
 mod diagnostic;
 mod fingerprint;
 pub mod last_good;
+mod meaning;
 mod names;
 mod problem;
 mod rule_entry;
+mod rule_texts;
 mod schedule_file;
 pub mod snapshot;
 mod source;
@@ -38,6 +40,7 @@ use crate::domain::language::{Language, Said};
 
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, SourceLine};
 pub use fingerprint::Fingerprint;
+pub use meaning::View;
 pub use problem::CODES;
 pub use schedule_file::MAX_RULES;
 pub use source::MAX_FILE_BYTES;
@@ -98,6 +101,15 @@ pub struct Reading {
     pub schedules: Option<PathBuf>,
 }
 
+/// What a check looks at beside the configuration and its folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// Some files more, each in the place of one of its name if there is one.
+    pub files: &'a [PathBuf],
+    /// An instant and the people there are, to judge what the rules mean; without it only what they say is judged.
+    pub view: Option<&'a View>,
+}
+
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -138,7 +150,7 @@ pub fn read(path: &Path) -> Reading {
     let mut schedules = None;
     let whole = read_config(path, &mut found).and_then(|ReadConfig { config, trust, sources }| {
         schedules = Some(config.schedules.clone());
-        let rules = read_folder(&config.schedules, &config, trust, &[], &mut found)?;
+        let rules = read_folder(&config.schedules, &config, trust, Beside::default(), &mut found)?;
         Some(Whole { config, config_sources: sources, rules })
     });
     Reading { result: finish(whole, found), schedules }
@@ -181,15 +193,15 @@ pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
 /// blamed for names that it may have meant to define.
 #[must_use]
 pub fn check(path: &Path) -> Report {
-    check_with(path, &[])
+    check_with(path, Beside::default())
 }
 
-/// [`check`] with some files more, each in the place of one of its name if there is one.
+/// [`check`] with what else is to be looked at.
 #[must_use]
-pub fn check_with(path: &Path, more: &[PathBuf]) -> Report {
+pub fn check_with(path: &Path, beside: Beside<'_>) -> Report {
     let mut found = Findings::default();
     if let Some(read) = read_config(path, &mut found) {
-        read_folder(&read.config.schedules, &read.config, read.trust, more, &mut found);
+        read_folder(&read.config.schedules, &read.config, read.trust, beside, &mut found);
     }
     Report { diagnostics: found.into_diagnostics() }
 }
@@ -197,7 +209,7 @@ pub fn check_with(path: &Path, more: &[PathBuf]) -> Report {
 /// Loads schedule files from a folder that need not be the configured one.
 fn load_folder(folder: &Path, config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
     let mut found = Findings::default();
-    let rules = read_folder(folder, config, Trust::Whole, &[], &mut found);
+    let rules = read_folder(folder, config, Trust::Whole, Beside::default(), &mut found);
     finish(rules, found)
 }
 
@@ -256,29 +268,35 @@ fn read_folder(
     folder: &Path,
     config: &Config,
     trust: Trust,
-    more: &[PathBuf],
+    beside: Beside<'_>,
     found: &mut Findings,
 ) -> Option<LoadedRules> {
     let mut gathered = Gathered::default();
-    let mut sources = Vec::new();
-    for (short, source) in read_sources(folder, more, found)? {
+    let sources = read_sources(folder, beside.files, found)?;
+    for (n, (_, source)) in sources.iter().enumerate() {
+        gathered.file = n;
         let n_errors = found.n_errors();
-        match yaml::parse(&source, found) {
+        match yaml::parse(source, found) {
             Some(root) => {
-                let mut walk = Walk { source: &source, found };
+                let mut walk = Walk { source, found };
                 schedule_file::read(&root, config, trust, &mut gathered, &mut walk);
             }
             None if found.n_errors() == n_errors => {
-                found.add(Diagnostic::new(&source, Spot::START, file::empty_file()));
+                found.add(Diagnostic::new(source, Spot::START, file::empty_file()));
             }
             None => {}
         }
-        sources.push((short, source.into_text()));
+    }
+    if let Some(view) = beside.view {
+        let sources: Vec<&Source> = sources.iter().map(|(_, source)| source).collect();
+        meaning::judge(&gathered.placed, &sources, config, view, found);
     }
     let set = gathered.set;
     if set.rules.is_empty() && set.disabled.is_empty() && found.n_errors() == 0 {
         found.add(Diagnostic::of_file(&folder.display().to_string(), file::no_rules()));
     }
+    let sources: Vec<(String, String)> =
+        sources.into_iter().map(|(short, source)| (short, source.into_text())).collect();
     let digest = digest(&sources);
     Some(LoadedRules { set, sources, digest })
 }

@@ -8,23 +8,22 @@ use std::time::Duration;
 
 use super::audience_entry;
 use super::names::nearest;
+use super::problem::rule;
 use super::problem::shape::{self, Thing};
-use super::problem::{Problem, rule};
+use super::rule_texts;
 use super::schedule_file::{Trust, named_app, zone};
+use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::when_entry;
-use super::yaml::{Key, Node, Value};
+use super::yaml::{Key, Node};
 use crate::domain::config::{App, Config};
-use crate::domain::id::{AppName, RuleId, TemplateId, TemplateName};
+use crate::domain::id::{AppName, FieldName, RuleId, TemplateId, TemplateName};
 use crate::domain::language::{Phrase, Said};
 use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::When;
 use crate::domain::zone::Zone;
-use crate::plan::audience::Selector;
-use crate::plan::fields::{self, Misfit};
-use crate::plan::render::{Compiled, RenderError};
 
 /// The most occurrences that `missed: all` may send at once.
 const MAX_MAX: u32 = 100;
@@ -105,6 +104,12 @@ pub(super) enum RuleApp<'c> {
 pub(super) struct Entry {
     pub(super) rule: Rule,
     pub(super) enabled: bool,
+    /// Where `when` stands.
+    pub(super) when: Spot,
+    /// Where `to` stands.
+    pub(super) to: Option<Spot>,
+    /// Fields of the recipient that it looks at, and where.
+    pub(super) asked: Vec<(FieldName, Spot)>,
 }
 
 /// Reads one rule; `None` when it has a mistake that keeps it from being made.
@@ -157,9 +162,10 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         missed,
         overflow,
     };
-    check_texts(&rule, map, condition, walk);
+    let asked = rule_texts::check(&rule, map, condition, walk);
     let whole = template.is_some() && when.is_some() && id.is_some() && walk.found.n_errors() == n_errors;
-    whole.then_some(Entry { rule, enabled })
+    let spot = |key: &str| map.get(key).map(|node| node.spot);
+    whole.then(|| Entry { rule, enabled, when: spot("when").unwrap_or(key.spot), to: spot("to"), asked })
 }
 
 /// Stand-ins for parts with a mistake, so that the texts can be checked all the same. No rule keeps them.
@@ -323,50 +329,4 @@ fn overflow(
         }
     }
     overflow
-}
-
-/// Compiles all texts of the rule, and reports each fault where it stands.
-fn check_texts(rule: &Rule, map: Map<'_>, condition: Option<&Node>, walk: &mut Walk<'_>) {
-    let data = map.get("data").map(|node| &node.value);
-    let place = |key: &str| match (key, data) {
-        ("page", _) => map.get("page"),
-        ("where", _) => condition,
-        (key, Some(Value::Map(texts))) => {
-            texts.iter().find(|(name, _)| &*name.text == key).map(|(_, node)| node)
-        }
-        (_, _) => None,
-    };
-    let mut report = |error: RenderError, problem: fn(RenderError) -> Problem| {
-        let spot = place(&error.key).map_or(map.spot, |node| node.spot_in(error.offset));
-        walk.report(spot, problem(error));
-    };
-    let text = |RenderError { key, message, help, offset: _ }: RenderError| match &*key {
-        "page" => rule::bad_page(&message, help),
-        "where" => rule::bad_expression(Thing::Key("where"), &message, help),
-        field => rule::bad_expression(Thing::Text(field), &message, help),
-    };
-    match Compiled::new(rule) {
-        Ok(compiled) => {
-            for error in compiled.constant_misfits() {
-                report(error, |RenderError { key, message, help, offset: _ }| {
-                    rule::does_not_fit(&key, &message, help)
-                });
-            }
-        }
-        Err(errors) => errors.into_iter().for_each(|error| report(error, text)),
-    }
-    if let Err(error) = Selector::new(&rule.audience) {
-        report(error, text);
-    }
-    for (field, text) in &rule.data {
-        // A text with an expression may be short once it is filled in.
-        if let (false, Overflow::Cut, Err(Misfit::TooLong { allowed, .. }), Some(node)) = (
-            text.contains('{'),
-            rule.overflow_of(field),
-            fields::check(field.kind(), text.trim()),
-            place(field.as_str()),
-        ) {
-            walk.report(node.spot, rule::always_cut(field.as_str(), allowed));
-        }
-    }
 }

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::config_file::unknown_app;
+use super::meaning::Placed;
 use super::problem::shape::Thing;
 use super::problem::{config as of_config, file, rule};
-use super::rule_entry::{self, RuleApp, Surroundings};
+use super::rule_entry::{self, Entry, RuleApp, Surroundings};
 use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
@@ -37,6 +38,10 @@ pub(super) enum Trust {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) set: RuleSet,
+    /// The enabled ones, where they stand.
+    pub(super) placed: Vec<Placed>,
+    /// How many files were read before this one.
+    pub(super) file: usize,
     /// Where each id was first met, also of rules with mistakes.
     first: HashMap<String, (String, u32)>,
 }
@@ -81,10 +86,13 @@ fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gath
             around.app = RuleApp::Unknown;
         }
         if let Some(entry) = rule_entry::read(key, node, around, walk) {
-            if entry.enabled {
-                gathered.set.rules.insert(entry.rule.id.clone(), Arc::new(entry.rule));
+            let Entry { rule, enabled, when, to, asked } = entry;
+            if enabled {
+                let rule = Arc::new(rule);
+                gathered.set.rules.insert(rule.id.clone(), Arc::clone(&rule));
+                gathered.placed.push(Placed { rule, file: gathered.file, key: key.spot, when, to, asked });
             } else {
-                gathered.set.disabled.push(entry.rule.id);
+                gathered.set.disabled.push(rule.id);
             }
         }
     }

@@ -32,6 +32,16 @@ pub(super) fn write(folder: &Path, files: &[(&str, &[u8])]) {
     }
 }
 
+/// A folder with a configuration and schedule files.
+pub(super) fn folder(config: &str, schedules: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), &[("tixing.yaml", config.as_bytes())]);
+    for (name, text) in schedules {
+        write(&folder.path().join("schedules"), &[(name, text.as_bytes())]);
+    }
+    folder
+}
+
 /// The good configuration, loaded from `folder`.
 pub(super) fn config_in(folder: &Path) -> Config {
     write(folder, &[("tixing.yaml", CONFIG_TEXT.as_bytes())]);

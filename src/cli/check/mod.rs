@@ -1,19 +1,20 @@
-//! `check`: everything that is wrong with the files, at once, without secrets, store or daemon.
+//! `check`: everything that is wrong with the files, at once; it needs no secret, no store and no daemon.
 //!
 //! What is found is decided in `rules`; here is who hears of it, and in which form.
 
 mod github;
 mod sarif;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::args::{Check, Format};
-use super::broken_pipe;
 use super::print::say;
+use super::{broken_pipe, people};
 use crate::admin::answer::{Exit, Failure};
+use crate::clock::Clock;
 use crate::domain::language::{Language, Said};
-use crate::rules::{self, Report};
+use crate::rules::{self, Beside, Report, View};
 
 /// Folders above a file that are searched for its configuration.
 const MAX_ABOVE: usize = 16;
@@ -27,14 +28,14 @@ const MAX_ABOVE: usize = 16;
 /// A named file is not there (64), or nobody reads any more.
 pub(super) fn run(config: &Path, args: &Check, language: Language) -> Result<Exit, Failure> {
     let files: Vec<PathBuf> = args.files.iter().filter(|file| real(file) != real(config)).cloned().collect();
-    let report = if files.is_empty() {
-        rules::check(config)
-    } else {
-        let elsewhere = elsewhere(config, &files, language)?;
-        let mut report = rules::check_with(config, &elsewhere);
+    let people =
+        rules::load_config(config).map_or_else(|_| BTreeMap::new(), |loaded| people::census(loaded.value));
+    let view = View { now: Clock::system().now(), people };
+    let elsewhere = if files.is_empty() { Vec::new() } else { elsewhere(config, &files, language)? };
+    let mut report = rules::check_with(config, Beside { files: &elsewhere, view: Some(&view) });
+    if !files.is_empty() {
         keep(&mut report, config, &files);
-        report
-    };
+    }
     let clean = if args.strict { report.diagnostics.0.is_empty() } else { report.ok() };
     let exit = if clean { Exit::Done } else { Exit::NotInOrder };
     match args.format.unwrap_or(if args.json { Format::Json } else { Format::Text }) {

@@ -5,6 +5,7 @@
 //! alone, never on where a search began or how the time was cut into windows. Grace, spread and quiet
 //! hours are decided elsewhere.
 
+mod changes;
 mod segments;
 
 use std::cmp::Ordering;
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, Utc};
 
+pub use self::changes::{Fate, Touched, touched};
 use self::segments::{Segment, Segments};
 use crate::domain::occurrence::Due;
 use crate::domain::rule::Rule;

@@ -30,8 +30,23 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("bad_time", Phrase::new("a date and time that cannot be read", "日期时间写法有误")),
     ("bad_value", Phrase::new("a value that is not one of the possible ones", "不是允许的取值")),
     (
+        "clock_change",
+        Phrase::new("a due time that a clock change skips or repeats", "时钟切换会跳过或重复的触发时间"),
+    ),
+    (
+        "constant_condition",
+        Phrase::new("a condition that is the same for everybody", "对所有人结果都一样的条件"),
+    ),
+    (
         "control_character",
         Phrase::new("a control character such as NUL in the file", "文件里有 NUL 之类的控制字符"),
+    ),
+    (
+        "crowded",
+        Phrase::new(
+            "more than three rules that want the same consent on one day",
+            "同一天有三条以上的规则要用同一份订阅",
+        ),
     ),
     (
         "does_not_fit",
@@ -82,6 +97,7 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("no_when", Phrase::new("a `when` without a form", "`when` 里没有写时间")),
     ("not_utf8", Phrase::new("a file that is not UTF-8", "文件不是 UTF-8 编码")),
     ("not_yet", Phrase::new("a key that this version does not carry out yet", "当前版本尚不支持的配置项")),
+    ("past", Phrase::new("a rule whose times have all passed", "时间已全部过去的规则")),
     ("repeated", Phrase::new("a value twice in one list", "列表里有重复的值")),
     ("secret_unusable", Phrase::new("a secret that cannot be read or used", "无法读取或无法使用的密钥")),
     ("several_documents", Phrase::new("`---` with a second document", "用 `---` 写了第二个 YAML 文档")),
@@ -94,6 +110,10 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("too_many_files", Phrase::new("too many schedule files", "提醒规则文件太多")),
     ("too_many_rules", Phrase::new("too many rules in all files", "规则总数太多")),
     ("too_many_values", Phrase::new("a file with too many values", "一个文件里的值太多")),
+    (
+        "too_slow",
+        Phrase::new("an audience that cannot be served within `grace`", "在 `grace` 内发不完的收件人数"),
+    ),
     ("two_forms", Phrase::new("a `when` with two forms", "一个 `when` 里写了两种时间")),
     ("type_tag", Phrase::new("a YAML type tag (`!name`)", "YAML 类型标签（`!名称`）")),
     ("unchecked_template", Phrase::new("a template whose fields are not listed", "没有列出字段的模板")),
@@ -114,6 +134,8 @@ pub const CODES: &[(&str, Phrase)] = &[
         ),
     ),
     ("unreadable", Phrase::new("a file that cannot be read", "无法读取的文件")),
+    ("unseen_field", Phrase::new("a field that no recipient has", "没有任何收件人有的字段")),
+    ("unseen_tag", Phrase::new("a tag that no recipient has", "没有任何收件人有的标签")),
     (
         "wrong_shape",
         Phrase::new("a text, list or map where another is needed", "该写文本、列表或键值的地方写成了别的"),

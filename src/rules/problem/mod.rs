@@ -7,6 +7,7 @@
 mod codes;
 pub(super) mod config;
 pub(super) mod file;
+pub(super) mod meaning;
 pub(super) mod rule;
 pub(super) mod shape;
 pub(super) mod yaml;

@@ -109,3 +109,22 @@ async fn a_consent_that_comes_or_goes_during_the_walk_is_booked_as_it_is() {
     assert_eq!(world.balance("bob", HABIT), "1 granted = 1 available");
     world.ends().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standing_acceptance_survives_one_denial_and_not_a_second() {
+    let mut world = World::new().await;
+    world.rule("bill", &[EIGHT, "template: bill"]).await;
+    world.start().await;
+    world.grant("ann", BILL, 1).await;
+    world.turns_off("ann", BILL);
+    world.at("08:00").await;
+    world.expect("bill", "done: 1 = 1 refused").await;
+    assert_eq!(world.balance("ann", BILL), "1 granted = 1 available, suspect");
+    world.at("03 08:00").await;
+    world.expect("bill", "done: 1 = 1 refused; done: 1 = 1 refused").await;
+    assert_eq!(world.balance("ann", BILL), "1 granted = 1 voided, suspect");
+    world.at("04 08:00").await;
+    world.expect("bill", "done: 1 = 1 refused; done: 1 = 1 refused; done: 1 = 1 no_consent").await;
+    assert_eq!(world.sends_to("ann").len(), 2);
+    world.ends().await;
+}

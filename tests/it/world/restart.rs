@@ -131,6 +131,28 @@ async fn what_is_on_its_way_at_the_cut_is_in_doubt_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_reserved_at_the_cut_expires_when_the_daemon_is_back_too_late() {
+    let mut world = World::with_limits("in_flight: 2").await;
+    world.rule("water", &[EIGHT, "grace: 30m"]).await;
+    world.start().await;
+    world.crowd(300).await;
+    world.faults(vec![Fault::new(Api::Send, What::Delay(Duration::from_secs(5))).after()]);
+    world.at("08:00").await;
+    world.until("two on their way", |world| world.platform.totals().begun == 2).await;
+    world.calm().await;
+    world.kill().await;
+    world.clock.advance(Duration::from_mins(31));
+    world.start().await;
+    world.expect("water", "done: 300 = 296 expired, 4 in_doubt").await;
+    assert_eq!(
+        (world.platform.totals().begun, world.balance("p299", HABIT).as_str()),
+        (2, "1 granted = 1 available")
+    );
+    assert_eq!(world.balance("p100", HABIT), "1 granted = 1 available");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_stop_leaves_nothing_in_doubt() {
     let mut world = World::with_limits("in_flight: 2").await;
     world.rule("water", &[EIGHT, "grace: 3h"]).await;

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use chrono::{DateTime, Utc};
 
 use crate::domain::id::{AppName, RuleId};
+use crate::domain::language::Said;
 use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
 use crate::rules::{Diagnostic, Severity};
@@ -73,6 +74,8 @@ pub struct FirstDue {
     pub zone: Zone,
     /// The due time; `None` when there is none any more.
     pub due: Option<Due>,
+    /// When it is due, in words.
+    pub words: Said,
 }
 
 /// What only the daemon knows of itself.

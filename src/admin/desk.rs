@@ -85,7 +85,7 @@ impl Desk {
             Request::Census => self.census(lines).await,
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,
-            Request::Reload => self.reload(lines).await,
+            Request::Reload { lang } => self.reload(lang.into(), lines).await,
         }
     }
 
@@ -162,11 +162,11 @@ impl Desk {
         Ok(if ok { Exit::Done } else { Exit::NotInOrder })
     }
 
-    async fn reload(&self, lines: &Lines) -> Result<Exit, Failure> {
+    async fn reload(&self, language: Language, lines: &Lines) -> Result<Exit, Failure> {
         let Some(control) = self.control() else { return Err(no_daemon()) };
         let reloaded = control.reload().await;
         let first_due = Some(reloaded.first_due.iter().map(FirstDueShape::of).collect());
-        lines.row(&ReloadShape { first_due, ..ReloadShape::of(&reloaded) }).await?;
+        lines.row(&ReloadShape { first_due, ..ReloadShape::of(&reloaded, language) }).await?;
         Ok(if reloaded.ok { Exit::Done } else { Exit::NotInOrder })
     }
 
@@ -206,7 +206,7 @@ impl Desk {
                 last_sync_us: figures.last_sync_us,
             },
             zone_data: parts.zone_data,
-            reload: ReloadShape::of(&parts.reload),
+            reload: ReloadShape::of(&parts.reload, Language::English),
             generation: parts.generation,
             hook: parts.hook.map(|address| address.to_string()),
         };
@@ -312,6 +312,14 @@ struct FirstDueShape {
     due_at: Option<String>,
     local: Option<String>,
     zone: &'static str,
+    words: Words,
+}
+
+/// When a rule is due, in both languages.
+#[derive(Serialize)]
+struct Words {
+    en: String,
+    zh: String,
 }
 
 impl FirstDueShape {
@@ -321,17 +329,18 @@ impl FirstDueShape {
             due_at: first.due.map(|due| utc(due.at)),
             local: first.due.map(|due| local(due.at, first.zone)),
             zone: first.zone.name(),
+            words: Words { en: first.words.en.clone(), zh: first.words.zh.clone() },
         }
     }
 }
 
 impl ReloadShape {
-    fn of(reloaded: &Reloaded) -> Self {
+    fn of(reloaded: &Reloaded, language: Language) -> Self {
         let names = |rules: &[RuleId]| rules.iter().map(RuleId::to_string).collect();
         Self {
             at: utc(reloaded.at),
             ok: reloaded.ok,
-            diagnostics: reloaded.diagnostics.iter().map(|found| found.to_json(Language::English)).collect(),
+            diagnostics: reloaded.diagnostics.iter().map(|found| found.to_json(language)).collect(),
             added: names(&reloaded.added),
             changed: names(&reloaded.changed),
             removed: names(&reloaded.removed),

@@ -109,16 +109,21 @@ pub enum Request {
     /// How the daemon is.
     Status,
     /// Takes over the files as they are now.
-    Reload,
+    Reload {
+        /// In which language mistakes are told; English where nothing is said.
+        #[serde(default)]
+        lang: Lang,
+    },
 }
 
 /// The language of an answer's sentences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lang {
     /// 中文
     Zh,
     /// English
+    #[default]
     En,
 }
 
@@ -178,7 +183,7 @@ impl Request {
             Self::Census => "census",
             Self::Fsck => "fsck",
             Self::Status => "status",
-            Self::Reload => "reload",
+            Self::Reload { .. } => "reload",
         }
     }
 
@@ -186,7 +191,7 @@ impl Request {
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
-            Self::ConsentsGrant { .. } | Self::DoubtSettle { .. } | Self::Reload => true,
+            Self::ConsentsGrant { .. } | Self::DoubtSettle { .. } | Self::Reload { .. } => true,
             Self::Import { first, .. } => *first == 0,
             Self::ConsentsShow { .. }
             | Self::Imported { .. }

@@ -13,9 +13,10 @@ use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusPa
 use super::desk::Desk;
 use super::import::{digest, hex};
 use super::instant::parse;
-use super::request::{DoubtVerdict, ImportKind, Request};
+use super::request::{DoubtVerdict, ImportKind, Lang, Request};
 use crate::clock::Clock;
 use crate::domain::id::{AppName, DeliveryId, OpenId, RuleId};
+use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
@@ -414,6 +415,7 @@ impl FakeDaemon {
                     civil: at("2026-03-01T09:00:00Z").naive_utc(),
                     fold: 0,
                 }),
+                words: Said::new("every day at 09:00", "每天 09:00"),
             }],
             needs_restart: Vec::new(),
         }
@@ -447,15 +449,16 @@ impl Control for FakeDaemon {
 async fn status_and_reload_speak_for_the_daemon() {
     let world = world();
     assert_eq!(world.ask(Request::Status).await.exit, Exit::NoDaemon);
-    assert_eq!(world.ask(Request::Reload).await.exit, Exit::NoDaemon);
+    assert_eq!(world.ask(Request::Reload { lang: Lang::En }).await.exit, Exit::NoDaemon);
     for (ok, exit) in [(true, Exit::Done), (false, Exit::NotInOrder)] {
         let store: Arc<dyn Store> = Arc::<SledStore>::clone(&world.store);
         let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
             "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",
-            "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai"}]});
-        let got = ask(&desk, Request::Reload).await;
+            "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai",
+            "words": {"en": "every day at 09:00", "zh": "每天 09:00"}}]});
+        let got = ask(&desk, Request::Reload { lang: Lang::En }).await;
         assert_eq!((got.exit, &got.rows[0]), (exit, &reload));
         let got = ask(&desk, Request::Status).await;
         assert_eq!(got.exit, exit);

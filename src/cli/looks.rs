@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::names;
 use super::print::Look;
+use crate::domain::language::Language;
 
 pub(super) const CONSENTS: Look = Look::Table(&[
     "app",
@@ -49,7 +50,7 @@ pub(super) const IMPORT: Look = Look::Text(import);
 pub(super) const FSCK: Look = Look::Text(fsck);
 pub(super) const EXPLAIN: Look = Look::Text(explain);
 pub(super) const STATUS: Look = Look::Text(status);
-pub(super) const RELOAD: Look = Look::Text(reload);
+pub(super) const RELOAD: Look = Look::Told(reload);
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("-")
@@ -108,44 +109,61 @@ fn explain(value: &Value) -> String {
     lines.join("\n")
 }
 
-fn reload(value: &Value) -> String {
+fn reload(value: &Value, language: Language) -> String {
+    let say = |en: &str, zh: &str| match language {
+        Language::English => en.to_owned(),
+        Language::Chinese => zh.to_owned(),
+    };
     let mut lines = diagnostics(value);
     if value["ok"] == true {
-        let n = |key: &str| value[key].as_array().map_or(0, Vec::len);
-        lines.push(format!(
-            "the files are in force: {} rules added, {} changed, {} removed",
-            n("added"),
-            n("changed"),
-            n("removed")
+        let [added, changed, removed] =
+            ["added", "changed", "removed"].map(|key| value[key].as_array().map_or(0, Vec::len));
+        lines.push(say(
+            &format!("the files are in force: {added} rules added, {changed} changed, {removed} removed"),
+            &format!("文件已生效：新增 {added} 条规则，改动 {changed} 条，删除 {removed} 条"),
         ));
-        lines.extend(differences(value));
+        lines.extend(differences(value, language));
     } else {
-        lines.push("the files were refused; what was in force stays in force".to_owned());
+        lines.push(say(
+            "the files were refused; what was in force stays in force",
+            "文件有误，没有生效；原来的继续用",
+        ));
     }
     let restart = value["needs_restart"].as_array().map(Vec::as_slice).unwrap_or_default();
-    lines.extend(restart.iter().map(|key| format!("needs restart: {}", key.as_str().unwrap_or_default())));
+    let restart = restart.iter().map(|key| key.as_str().unwrap_or_default());
+    lines.extend(restart.map(|key| say(&format!("needs restart: {key}"), &format!("重启后才生效：{key}"))));
     lines.join("\n")
 }
 
 /// Which rules a reload brought, with their first due times, and which it took.
-fn differences(value: &Value) -> Vec<String> {
+fn differences(value: &Value, language: Language) -> Vec<String> {
     /// More are left to `--json`: nobody reads them on a terminal.
     const MAX_LISTED: usize = 50;
     let list = |key: &str| value[key].as_array().map(Vec::as_slice).unwrap_or_default();
-    let first_due = |rule: &Value| {
+    let first_due = |rule: &Value| -> Option<String> {
         let found = list("first_due").iter().find(|first| first["rule"] == *rule)?;
-        let due = found["local"].as_str().map(|local| format!("first due {local} {}", text(found, "zone")));
-        Some(format!(": {}", due.unwrap_or_else(|| "never due again".to_owned())))
+        let words = names::said(&found["words"], language).unwrap_or_default();
+        let due = found["local"].as_str().map(|at| format!("{} {}", names::local(at), text(found, "zone")));
+        Some(match (due, language) {
+            (Some(due), Language::English) => format!(": {words}; first due {due}"),
+            (Some(due), Language::Chinese) => format!("：{words}；第一次是 {due}"),
+            (None, Language::English) => format!(": {words}; never due again"),
+            (None, Language::Chinese) => format!("：{words}；不会再到期"),
+        })
     };
     let mut lines = Vec::new();
-    for change in ["added", "changed", "removed"] {
+    for (change, zh) in [("added", "新增"), ("changed", "改动"), ("removed", "删除")] {
+        let head = match language {
+            Language::English => format!("{change:<7}"),
+            Language::Chinese => zh.to_owned(),
+        };
         let listed = list(change);
         for rule in listed.iter().take(MAX_LISTED) {
             let id = rule.as_str().unwrap_or_default();
-            lines.push(format!("  {change:<7} {id}{}", first_due(rule).unwrap_or_default()));
+            lines.push(format!("  {head} {id}{}", first_due(rule).unwrap_or_default()));
         }
         if listed.len() > MAX_LISTED {
-            lines.push(format!("  {change:<7} … and {} more; --json lists all", listed.len() - MAX_LISTED));
+            lines.push(format!("  {head} … +{}: --json", listed.len() - MAX_LISTED));
         }
     }
     lines
@@ -223,12 +241,18 @@ mod tests {
             "60 of 100 rows imported now, 40 were there already, 299 granted of 300 asked for"
         );
         let value = serde_json::json!({"ok": true, "added": ["tea"], "changed": ["walk"], "removed": ["nap"],
-            "first_due": [{"rule": "tea", "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai"},
-                {"rule": "walk", "due_at": null, "local": null, "zone": "Asia/Shanghai"}], "diagnostics": [], "needs_restart": ["hook"]});
+            "first_due": [{"rule": "tea", "due_at": "2026-03-01T01:00:00Z", "local": "2026-03-01T09:00:00+08:00", "zone": "Asia/Shanghai",
+                "words": {"en": "every day at 09:00", "zh": "每天 09:00"}},
+                {"rule": "walk", "due_at": null, "local": null, "zone": "Asia/Shanghai", "words": {"en": "on one day", "zh": "某一天"}}], "diagnostics": [], "needs_restart": ["hook"]});
         assert_eq!(
-            reload(&value),
-            "the files are in force: 1 rules added, 1 changed, 1 removed\n  added   tea: first due 2026-03-01T09:00:00+08:00 Asia/Shanghai\n  \
-             changed walk: never due again\n  removed nap\nneeds restart: hook"
+            reload(&value, Language::English),
+            "the files are in force: 1 rules added, 1 changed, 1 removed\n  added   tea: every day at 09:00; first due 2026-03-01 09:00 +08:00 Asia/Shanghai\n  \
+             changed walk: on one day; never due again\n  removed nap\nneeds restart: hook"
+        );
+        assert_eq!(
+            reload(&value, Language::Chinese),
+            "文件已生效：新增 1 条规则，改动 1 条，删除 1 条\n  新增 tea：每天 09:00；第一次是 2026-03-01 09:00 +08:00 Asia/Shanghai\n  \
+             改动 walk：某一天；不会再到期\n  删除 nap\n重启后才生效：hook"
         );
         let value = serde_json::json!({"ok": false, "accounts": 1, "grants": 2, "deliveries": 3,
             "violations": [{"code": "unbalanced", "text": "one more"}]});

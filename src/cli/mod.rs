@@ -97,7 +97,7 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             ask(request, output, looks::EXPLAIN, Without::StoreAndRules)
         }
         Command::Reload(output) => {
-            match ask(Request::Reload, output, looks::RELOAD, Without::Nothing) {
+            match ask(Request::Reload { lang: language.into() }, output, looks::RELOAD, Without::Nothing) {
                 // The daemon would refuse the same file, but the way to it is in that file.
                 Err(failure) if failure.exit == Exit::Config => {
                     refused_reload(&path, output, failure, language)

@@ -22,6 +22,8 @@ pub(super) enum Look {
     Table(&'static [&'static str]),
     /// As a text made of each object.
     Text(fn(&Value) -> String),
+    /// The same, in the reader's language.
+    Told(fn(&Value, Language) -> String),
 }
 
 /// Whether colour is welcome; it still needs a terminal.
@@ -74,6 +76,10 @@ impl Printer {
             None => out(line),
             Some(Look::Text(text)) => match serde_json::from_str(line) {
                 Ok(value) => out(&text(&value)),
+                Err(_) => out(line),
+            },
+            Some(Look::Told(text)) => match serde_json::from_str(line) {
+                Ok(value) => out(&text(&value, self.language)),
                 Err(_) => out(line),
             },
             Some(Look::Table(columns)) => {

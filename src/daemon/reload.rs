@@ -17,6 +17,7 @@ use crate::domain::config::{Config, RuleSet};
 use crate::domain::language::Said;
 use crate::flow::live::{Live, Planned};
 use crate::plan::recurrence::{self, Dst};
+use crate::plan::words;
 use crate::rules::{self, Diagnostic, Fingerprint, Loaded, Severity, Whole, last_good};
 
 /// How often files that change while they are read are read again.
@@ -318,6 +319,7 @@ fn first_dues(rules: &RuleSet, planned: Planned, done: &mut Reloaded) {
         rule: rule.id.clone(),
         zone: rule.zone,
         due: recurrence::next(&rule.when, rule.zone, Dst::Auto, planned.since),
+        words: words::when(&rule.when),
     };
     done.first_due = new.into_iter().filter_map(|id| rules.rules.get(id)).map(|rule| first(rule)).collect();
 }

@@ -19,6 +19,28 @@ pub struct Template {
     pub fields: Option<Vec<FieldKey>>,
 }
 
+/// A template as the platform describes it, whatever it is called here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The platform's id.
+    pub id: TemplateId,
+    /// Its title, as people see it.
+    pub title: String,
+    /// One acceptance for one message, or a standing one.
+    pub kind: TemplateKind,
+    /// Its fields in order.
+    pub fields: Vec<DescribedField>,
+}
+
+/// A field with what stands before it on the card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedField {
+    /// Its key.
+    pub key: FieldKey,
+    /// What stands before it.
+    pub label: String,
+}
+
 /// How acceptances of a template count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TemplateKind {

@@ -19,6 +19,9 @@ use crate::domain::id::AppId;
 /// The largest answer that is read; the platform's are below 1 KiB.
 const MAX_BODY: usize = 64 * 1024;
 
+/// The largest list of templates that is read; one of fifty has some 50 KiB.
+const MAX_LIST: usize = 1024 * 1024;
+
 /// How long an unused connection is kept.
 ///
 /// Short, so that a connection the platform closed in silence is rarely picked for a send, whose
@@ -174,7 +177,7 @@ impl Http {
 
     /// Posts one message. The caller limits the time, because it knows what was under way.
     pub(super) async fn send(&self, url: &SendUrl, body: Vec<u8>) -> Result<Body, NoAnswer> {
-        self.exchange(post(url.0.clone(), body)).await
+        self.exchange(post(url.0.clone(), body), MAX_BODY).await
     }
 
     /// Asks for the stable access token in normal mode, which never ends the one in use.
@@ -185,7 +188,7 @@ impl Http {
             "secret": self.secret.expose_secret(),
             "force_refresh": false,
         });
-        self.limited(post(self.url("/cgi-bin/stable_token"), body.to_string().into_bytes())).await
+        self.limited(post(self.url("/cgi-bin/stable_token"), body.to_string().into_bytes()), MAX_BODY).await
     }
 
     /// Exchanges a login code, which is worthless afterwards.
@@ -196,7 +199,14 @@ impl Http {
             .append_pair("secret", self.secret.expose_secret())
             .append_pair("js_code", code)
             .append_pair("grant_type", "authorization_code");
-        self.limited(Request::new(Method::GET, url)).await
+        self.limited(Request::new(Method::GET, url), MAX_BODY).await
+    }
+
+    /// Asks for the account's own templates.
+    pub(super) async fn gettemplate(&self, token: &SecretString) -> Result<Body, NoAnswer> {
+        let mut url = self.url("/wxaapi/newtmpl/gettemplate");
+        url.query_pairs_mut().append_pair("access_token", token.expose_secret());
+        self.limited(Request::new(Method::GET, url), MAX_LIST).await
     }
 
     fn url(&self, path: &str) -> Url {
@@ -205,19 +215,20 @@ impl Http {
         url
     }
 
-    async fn limited(&self, request: Request) -> Result<Body, NoAnswer> {
-        match timeout(self.times.call, self.exchange(request)).await {
+    async fn limited(&self, request: Request, max: usize) -> Result<Body, NoAnswer> {
+        match timeout(self.times.call, self.exchange(request, max)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(NoAnswer::Unanswered("no answer in time".to_owned())),
         }
     }
 
-    async fn exchange(&self, request: Request) -> Result<Body, NoAnswer> {
+    async fn exchange(&self, request: Request, max: usize) -> Result<Body, NoAnswer> {
         let mut response = self.client.execute(request).await.map_err(NoAnswer::of)?;
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(NoAnswer::of)? {
-            if body.len() + piece.len() > MAX_BODY {
-                return Err(NoAnswer::Unanswered("the answer is larger than 64 KiB".to_owned()));
+            if body.len() + piece.len() > max {
+                let why = format!("the answer is larger than {} KiB", max / 1024);
+                return Err(NoAnswer::Unanswered(why));
             }
             body.extend_from_slice(&piece);
         }

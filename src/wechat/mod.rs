@@ -10,6 +10,7 @@ mod errcode;
 mod http;
 mod send;
 mod session;
+mod templates;
 mod token;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ use crate::domain::message::Reply;
 pub use http::BuildError;
 pub use send::Sent;
 pub use session::{Identity, LoginError};
+pub use templates::{Listed, TemplatesError};
 pub use token::{Ready, TokenError, TokenState};
 
 use http::{Http, Times};

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 
 use super::http::{Http, NoAnswer, Times};
 use super::{
-    CALL_TIMEOUT, CONNECT_TIMEOUT, Client, Identity, LoginError, Options, Sent, TokenError, TokenState,
+    CALL_TIMEOUT, CONNECT_TIMEOUT, Client, Identity, Listed, LoginError, Options, Sent, TemplatesError,
+    TokenError, TokenState,
 };
 use crate::clock::Clock;
 use crate::domain::id::{AppId, OpenId, TemplateId, UnionId};
@@ -477,6 +478,58 @@ async fn login_codes_have_their_outcomes() {
 }
 
 #[tokio::test]
+async fn templates_are_listed_as_the_account_has_them() {
+    let listed = |act: Act| async move {
+        let fake = sending(move |_| act.clone()).await;
+        let outcome = client(&fake, &hand()).templates().await;
+        (outcome, fake)
+    };
+    let list = r#"{"errcode":0,"errmsg":"ok","data":[
+        {"priTmplId":"A_b-1","title":"喝水","content":"事项:{{thing1.DATA}}\n时间:{{time2.DATA}}\n","example":"","type":2},
+        {"priTmplId":"B","title":"账单","content":"金额:{{amount1.DATA}}","type":"3",
+         "keywordEnumValueList":[{"keywordCode":"enum_string2.DATA","enumValueList":["a"]}]},
+        {"priTmplId":"C","content":"","type":4},{"priTmplId":"D","title":"x","content":"{{x.DATA}}","type":2},7]}"#;
+    let (outcome, fake) = listed(Act::json(list)).await;
+    let outcome = outcome.unwrap();
+    let shown: Vec<String> = outcome
+        .templates
+        .iter()
+        .map(|t| {
+            let fields: Vec<String> =
+                t.fields.iter().map(|f| format!("{} {}", f.label, f.key.as_str())).collect();
+            format!("{} {} {} {}", t.id.as_str(), t.title, t.kind.as_str(), fields.join(","))
+        })
+        .collect();
+    assert_eq!(shown, ["A_b-1 喝水 one_time 事项 thing1,时间 time2", "B 账单 long_term 金额 amount1"]);
+    assert_eq!(outcome.n_odd, 3);
+    let [asked] = <[Call; 1]>::try_from(fake.calls("gettemplate")).unwrap();
+    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("GET", "/wxaapi/newtmpl/gettemplate"));
+    assert_eq!(asked.query, "access_token=CANARYTOKEN-1");
+
+    let unavailable = |why: &str| Err(TemplatesError::Unavailable { why: why.to_owned() });
+    let refused = |errcode| Err(TemplatesError::Refused { errcode, errmsg: String::new() });
+    let table: [(Act, Result<Listed, TemplatesError>, usize); 6] = [
+        (Act::json(r#"{"errcode":0}"#), Ok(Listed::default()), 1),
+        (Act::json(r#"{"errcode":45009}"#), refused(45009), 1),
+        (Act::json(r#"{"errcode":40001}"#), refused(40001), 2),
+        (Act::json("x"), unavailable("the answer is not JSON"), 1),
+        (Act::json("{}"), unavailable("the answer has no errcode"), 1),
+        (Act::Json(" ".repeat(1 << 21)), unavailable("the answer is larger than 1024 KiB"), 1),
+    ];
+    for (act, wanted, asked) in table {
+        let (outcome, fake) = listed(act).await;
+        assert_eq!((outcome, fake.n("gettemplate")), (wanted, asked));
+    }
+    let denied = Fake::start(|_| Act::json(r#"{"errcode":40125,"errmsg":"invalid appsecret"}"#)).await;
+    let error = client(&denied, &hand()).templates().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the platform gives no access token (errcode 40125: invalid appsecret)",
+        "why there is no token"
+    );
+}
+
+#[tokio::test]
 async fn no_canary_sings() {
     // The platform repeats whatever it was told, in every text.
     let echo = |call: &Call| {
@@ -492,6 +545,7 @@ async fn no_canary_sings() {
         format!("{:?}", client.send(&message()).await),
         format!("{:?} {}", client.token_state(), client.token_state()),
         format!("{:?}", client.code2session("CANARYCODE").await),
+        format!("{:?}", client.templates().await),
     ];
     for act in [Act::Close, Act::Hang, Act::Raw(b"garbage".to_vec())] {
         let fake = sending(move |_| act.clone()).await;
@@ -499,7 +553,9 @@ async fn no_canary_sings() {
         let ready = client.ready().await.unwrap();
         seen.push(format!("{:?}", client.send_with(ready, &message()).await));
         seen.push(format!("{:?}", client.code2session("CANARYCODE").await));
+        seen.push(format!("{:?}", client.templates().await));
         fake.stop().await;
+        seen.push(format!("{:?}", client.templates().await));
         seen.push(format!("{:?}", client.send(&message()).await));
         seen.push(format!("{:?}", client.code2session("CANARYCODE").await));
     }

@@ -171,6 +171,11 @@ impl Token {
         self.probation.filter(|_errcode| !self.confirmed.load(Ordering::Acquire))
     }
 
+    /// For calls that are no sends.
+    pub(super) fn value(&self) -> &SecretString {
+        &self.value
+    }
+
     /// For taking it out of texts.
     pub(super) fn expose_secret(&self) -> &str {
         self.value.expose_secret()

@@ -78,6 +78,7 @@ fn a_tap_a_card_and_a_kill() {
     assert_eq!(request(&demo.address, "GET", "/", &[], b"").unwrap().0, 200);
     note("bodies", &first_event(&demo.address));
     assert_eq!((cards(&demo.phone()), balance(&demo.phone())), (0, 0));
+    assert_eq!(demo.phone()["next"][0]["words"]["zh"], "每 15 秒");
     let tapped = demo.call("POST", "/demo/tap", &json!({ "answer": "accept" }));
     assert_eq!(balance(&tapped) as usize + cards(&tapped), 1);
     until("the card arrives", || cards(&demo.phone()) == 1);
@@ -193,10 +194,12 @@ fn a_person_taps_in_a_browser() {
     browser.open(&format!("http://{}/?lang=en", demo.address));
     until("the page is live", || browser.text("#balance") == "0");
     assert_eq!(browser.text("#subscribe"), "Subscribe to reminders");
+    assert_eq!(browser.text("#next .soft"), "every 15 seconds");
     browser.open(&format!("http://{}/?lang=zh", demo.address));
     until("the page is live in Chinese", || {
         browser.text("#subscribe") == "订阅提醒" && browser.text("#balance") == "0"
     });
+    assert_eq!(browser.text("#next .soft"), "每 15 秒");
     browser.click("#subscribe");
     browser.click("#accept");
     let mut seen_one = false;

@@ -20,8 +20,10 @@ use crate::clock::Clock;
 use crate::daemon::Shared;
 use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId, RuleId};
+use crate::domain::language::Said;
 use crate::domain::occurrence::OccurrenceState;
 use crate::plan::recurrence::{self, Dst};
+use crate::plan::words;
 use crate::sandbox::{Answer, Keep, Platform};
 use crate::store::{Occurrence, Unavailable};
 
@@ -70,6 +72,14 @@ struct Skipped {
 struct Next {
     rule: String,
     due_at: String,
+    words: Words,
+}
+
+/// When a rule is due, in both languages; the page chooses.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Words {
+    en: String,
+    zh: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -169,7 +179,8 @@ impl Phone {
         let now = self.clock.now();
         let next = live.rules.rules.values().filter_map(|rule| {
             let due = recurrence::next(&rule.when, rule.zone, Dst::Auto, now)?;
-            Some(Next { rule: rule.id.to_string(), due_at: rfc3339(due.at) })
+            let Said { en, zh } = words::when(&rule.when);
+            Some(Next { rule: rule.id.to_string(), due_at: rfc3339(due.at), words: Words { en, zh } })
         });
         Ok(Picture {
             cards: cards.collect(),

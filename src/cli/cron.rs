@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::args::{DstWord, Next};
 use super::broken_pipe;
-use super::print::Printer;
+use super::print::{Printer, say};
 use crate::admin::answer::{Exit, Failure};
 use crate::admin::instant::{local, parse, remark, utc};
 use crate::domain::language::Language;
@@ -12,6 +12,7 @@ use crate::domain::occurrence::Due;
 use crate::domain::when::{Cron, When};
 use crate::domain::zone::Zone;
 use crate::plan::recurrence::{Dst, Window, next, occurrences};
+use crate::plan::words;
 
 #[derive(Serialize)]
 struct DueRow {
@@ -52,6 +53,9 @@ pub(super) fn run(
         Some(DstWord::Shift) => Dst::Shift,
     };
     let when = When::Cron(cron);
+    if !args.output.json {
+        broken_pipe(say(words::when(&when).to(language)))?;
+    }
     let mut print = |due: Due| {
         let row = DueRow {
             due_at: utc(due.at),

@@ -259,6 +259,24 @@ fn the_shipped_examples_pass_check() {
 }
 
 #[test]
+fn a_schedule_beside_an_expression_is_what_the_program_says() {
+    let mut n = 0;
+    for name in ["habit", "bill"] {
+        let text = read(&format!("schedules/{name}.yaml"));
+        for line in text.lines().filter(|line| line.contains("when: { cron: ")) {
+            let (rule, comment) = line.split_once(" # ").unwrap();
+            let cron = rule.split('"').nth(1).unwrap();
+            let words = ["next", "--cron", cron, "--zone", "Asia/Shanghai", "--lang", "zh"];
+            let limits = ["--from", "2026-03-01T00:00:00Z", "--count", "1"];
+            let told = String::from_utf8(tixing(&[&words[..], &limits[..]].concat()).stdout).unwrap();
+            assert_eq!(told.lines().next(), Some(comment.trim()), "{line}");
+            n += 1;
+        }
+    }
+    assert_eq!(n, 3);
+}
+
+#[test]
 fn every_dependency_says_why_it_is_there() {
     let manifest = read("Cargo.toml");
     let mut within = false;

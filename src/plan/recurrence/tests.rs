@@ -251,6 +251,13 @@ proptest! {
             let found = next(&when, zone, dst, instant(pair[0])).map(|due| due.at.timestamp());
             prop_assert_eq!(found, Some(pair[1]));
         }
+        // A look back finds the same ones, from on the time and from right before the next.
+        for pair in whole.windows(2).take(5) {
+            for until in [pair[0], pair[1] - 1] {
+                let found = last(&when, zone, dst, instant(until)).map(|due| due.at.timestamp());
+                prop_assert_eq!(found, Some(pair[0]));
+            }
+        }
     }
 
     /// croner's rule equals ours where minute and hour are single values or stars.

@@ -108,6 +108,9 @@ pub(super) struct Check {
     /// Exit 1 for warnings too
     #[arg(long)]
     pub(super) strict: bool,
+    /// Say for people when each rule is due, in words
+    #[arg(short, long)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -318,6 +321,8 @@ mod tests {
             "--lang zh check",
             "check --format sarif --strict a.yaml",
             "check --format github",
+            "check -v",
+            "check --verbose --lang zh a.yaml",
             "next --lang en",
             "next --rule a --for 7d --json",
             "next --at 2026-03-01T09:00:00Z --lang en",

@@ -218,7 +218,7 @@ fn warnings_count_only_when_they_are_asked_to() {
 }
 
 fn args(files: Vec<PathBuf>) -> args::Check {
-    args::Check { files, format: None, json: true, strict: false }
+    args::Check { files, format: None, json: true, strict: false, verbose: false }
 }
 
 #[test]

@@ -277,6 +277,25 @@ fn a_schedule_beside_an_expression_is_what_the_program_says() {
 }
 
 #[test]
+fn check_says_in_words_when_each_rule_is_due() {
+    let table = [
+        ("en", "drink-water   every weekday at 10:00 and 15:00 (Asia/Shanghai time)", "at rest"),
+        ("zh", "drink-water   每个工作日 10:00 和 15:00（Asia/Shanghai 时间）", "已停用"),
+    ];
+    for (lang, words, rest) in table {
+        let output = tixing(&["check", "-v", "--config", "tixing.example.yaml", "--lang", lang]);
+        let told = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = told.lines().skip(1).map(str::trim).collect();
+        let ids: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(ids, ["drink-water", "monthly-bill", "piano-spring", "stretch"], "{told}");
+        assert_eq!(lines[0], words);
+        assert!(lines[3].contains(rest), "{told}");
+        let short = tixing(&["check", "--config", "tixing.example.yaml", "--lang", lang]);
+        assert_eq!(String::from_utf8(short.stdout).unwrap().lines().count(), 1);
+    }
+}
+
+#[test]
 fn every_dependency_says_why_it_is_there() {
     let manifest = read("Cargo.toml");
     let mut within = false;

@@ -4,6 +4,7 @@
 
 mod github;
 mod sarif;
+mod schedule;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -57,6 +58,10 @@ pub(super) fn run(config: &Path, args: &Check, language: Language) -> Result<Exi
                 broken_pipe(say(&report.diagnostics.text(language)))?;
             }
             broken_pipe(say(verdict(&report, exit).to(language)))?;
+            let told = if args.verbose { schedule::lines(config, language) } else { Vec::new() };
+            for line in told {
+                broken_pipe(say(&line))?;
+            }
         }
     }
     Ok(exit)

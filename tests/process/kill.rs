@@ -104,6 +104,7 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
 
     let mut counted = 0;
     let (mut doubts, mut replies_lost) = (0, 0);
+    let (began, mut grown) = (Clock::system().now(), Vec::new());
     loop {
         daemon.start();
         let now = in_doubt(&daemon);
@@ -111,6 +112,7 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
         let lost = if destroyed > 0.0 { platform.totals().accepted_but_unanswered } else { 0 };
         let bound = IN_FLIGHT as u64 + MARK_AHEAD + (lost - replies_lost);
         assert!(now <= doubts + bound, "{} more in doubt after one crash, at most {bound}", now - doubts);
+        grown.push(now - doubts);
         (doubts, replies_lost) = (now, lost);
         if counted == kills {
             break;
@@ -152,10 +154,11 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
         accounts.iter().filter(|a| a["granted"] == 1).map(|a| a["openid"].as_str().unwrap()).collect();
     let acknowledged = acknowledged.lock().unwrap();
     println!(
-        "{} reports acknowledged, {} sent, {} in doubt",
+        "{} reports acknowledged; {} sent, {} in doubt, {skipped} skipped; in doubt after each start {grown:?}; {} s",
         acknowledged.len(),
         count("sent"),
-        count("in_doubt")
+        count("in_doubt"),
+        (Clock::system().now() - began).num_seconds(),
     );
     assert!(
         acknowledged.iter().all(|openid| granted.contains(openid.as_str())),

@@ -215,7 +215,12 @@ fn any_when() -> impl Strategy<Value = When> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
+    // At least 600, more where PROPTEST_CASES says so.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(600),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Cutting a window anywhere changes nothing, and instants ascend strictly (T38).
     #[test]

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use super::{Failure, Shared, clients, keys};
 use crate::admin::control::{FirstDue, Reloaded};
-use crate::domain::config::{Config, RuleSet};
+use crate::domain::config::{Basis, Config, RuleSet};
 use crate::domain::language::Said;
 use crate::flow::live::{Live, Planned};
 use crate::plan::recurrence::{self, Dst};
@@ -106,11 +106,11 @@ impl First {
             }
             Ok(None) => {
                 error!(n, "The schedule files cannot be used; no rule is in force");
-                RuleSet::default()
+                RuleSet { basis: Basis::Nothing, ..RuleSet::default() }
             }
             Err(_) => {
                 error!(n, "The schedule files cannot be used, nor the last good ones; no rule is in force");
-                RuleSet::default()
+                RuleSet { basis: Basis::Nothing, ..RuleSet::default() }
             }
         };
         Ok(Self { config, rules, reloaded: reloaded(now, false, found), seen })

@@ -141,4 +141,16 @@ pub struct RuleSet {
     pub rules: BTreeMap<RuleId, Arc<Rule>>,
     /// Rules that a file names with `enabled: false`.
     pub disabled: Vec<RuleId>,
+    /// Whether a rule that is not here was taken out.
+    pub basis: Basis,
+}
+
+/// What a set of rules was made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// All files: a rule that is not in the set is in no file.
+    #[default]
+    Files,
+    /// Nothing that could be used: an absent rule tells nothing, and its open work goes on.
+    Nothing,
 }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::live::{self, Current, Live};
 use crate::clock::Clock;
+use crate::domain::config::Basis;
 use crate::domain::id::{AppId, RuleId};
 use crate::domain::occurrence::{Due, OccurrenceState};
 use crate::domain::rule::Rule;
@@ -37,6 +38,8 @@ pub struct Scheduler {
     opened: Arc<Notify>,
     generation: u64,
     rules: BTreeMap<RuleId, Planned>,
+    /// Whether files were ever read: before, a rule that appears is none that comes back.
+    informed: bool,
 }
 
 /// What the loop remembers of a rule.
@@ -59,7 +62,16 @@ impl Scheduler {
         reloaded: Arc<Notify>,
         opened: Arc<Notify>,
     ) -> Self {
-        Self { store, current, clock, reloaded, opened, generation: 0, rules: BTreeMap::new() }
+        Self {
+            store,
+            current,
+            clock,
+            reloaded,
+            opened,
+            generation: 0,
+            rules: BTreeMap::new(),
+            informed: false,
+        }
     }
 
     /// Runs until the store fails.
@@ -130,7 +142,7 @@ impl Scheduler {
             // So does one that comes back after it was removed or disabled; at a start the cursor says what was missed.
             let changed = match self.rules.get(id) {
                 Some(old) => old.rule.when != rule.when || old.rule.zone != rule.zone,
-                None => self.generation != 0,
+                None => self.informed,
             };
             if changed && now > planned.cursor {
                 self.advance(&mut planned, now, Vec::new()).await?;
@@ -140,7 +152,13 @@ impl Scheduler {
         }
         self.rules = rules;
         self.generation = live.generation;
-        self.cancel_removed(live).await?;
+        match live.rules.basis {
+            Basis::Files => {
+                self.informed = true;
+                self.cancel_removed(live).await?;
+            }
+            Basis::Nothing => {}
+        }
         self.current.plan(live::Planned { generation: live.generation, since: now });
         Ok(())
     }

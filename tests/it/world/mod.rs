@@ -261,6 +261,12 @@ impl World {
         self.reload().await;
     }
 
+    /// Spoils the folder and the copy that would help, while no daemon runs; [`World::no_rule`] of `broken` mends it.
+    pub(super) fn spoil(&mut self) {
+        self.rules.insert("broken".to_owned(), "  broken: { template: nowhere }\n".to_owned());
+        fs::remove_dir_all(self.folder.path().join("store/last-good")).unwrap();
+    }
+
     async fn reload(&mut self) {
         self.write_files();
         if let Some(running) = &self.running {

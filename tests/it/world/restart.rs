@@ -223,3 +223,27 @@ async fn a_sender_that_hears_of_the_end_by_its_walks_stops_as_gracefully() {
     world.expect("water", "done: 24 = 24 sent").await;
     world.ends().await;
 }
+
+#[tokio::test]
+async fn files_that_say_nothing_cancel_nothing() {
+    let mut world = World::with_limits("in_flight: 2, per_second: 2").await;
+    world.rule("water", &["when: { cron: \"0 8,9 * * *\" }", "grace: 3h"]).await;
+    world.start().await;
+    world.crowd(12).await;
+    world.at("08:00").await;
+    world.until("some are sent", |world| world.platform.totals().accepted >= 2).await;
+    world.kill().await;
+    world.spoil();
+    world.start().await;
+    for _ in 0..30 {
+        world.calm().await;
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let story = world.story("water");
+    assert!(story.starts_with("done: 12 = ") && !story.contains("cancelled"), "{story}");
+    // A due time passes while nobody can read the rule, and is found when it is mended.
+    world.at("09:10").await;
+    world.no_rule("broken").await;
+    world.expect("water", &format!("{story}; done: 12 = 12 no_consent")).await;
+    world.ends().await;
+}

@@ -380,44 +380,62 @@ pub(super) fn keep_running() -> Said {
     )
 }
 
+/// Whether there is a daemon that could look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Daemon {
+    Runs,
+    Down,
+}
+
 /// A due time that no daemon has looked at yet.
 pub(super) fn not_opened(
     case: &Case,
     rule: &Rule,
     at: DateTime<Utc>,
     cursor: Option<DateTime<Utc>>,
+    daemon: Daemon,
 ) -> Chain {
     let when = moment(at, rule.zone);
-    let mut steps = vec![case.schedule(rule)];
-    steps.push(Said::new(format!("It was due at {when}."), format!("这一次的时间是 {when}。")));
+    let due = Said::new(format!("It was due at {when}."), format!("这一次的时间是 {when}。"));
+    let mut steps = vec![case.schedule(rule), due];
     let seen = cursor.map(|cursor| moment(cursor, rule.zone));
-    let why = match (&seen, cursor) {
-        (Some(seen), Some(_)) => Said::new(
+    let why = match (&seen, daemon) {
+        (Some(seen), Daemon::Down) => Said::new(
             format!("No daemon has looked since {seen}, so nothing was sent yet."),
             format!("自 {seen} 之后守护进程没有处理过，所以还没有发送。"),
         ),
-        (None, _) | (_, None) => Said::new(
+        (Some(seen), Daemon::Runs) => Said::new(
+            format!("The daemon runs and has last looked at {seen}; it has not opened this one yet."),
+            format!("守护进程在运行，上次处理到 {seen}，还没处理到这一次。"),
+        ),
+        (None, Daemon::Runs | Daemon::Down) => Said::new(
             "No daemon has run with this rule yet; a rule begins when a daemon first sees it, and sends nothing for before.",
             "守护进程还没有载入过这条规则；规则从第一次载入时开始，不补发之前的。",
         ),
     };
     steps.push(why.clone());
-    if cursor.is_some() {
-        let lateness = words::lateness(rule);
-        steps.push(Said::new(
-            format!("When the daemon starts again: {lateness}."),
-            format!("守护进程再次启动时：{}。", lateness.zh),
-        ));
-    }
+    let cure = match daemon {
+        Daemon::Down => {
+            let lateness = words::lateness(rule);
+            steps.extend(cursor.map(|_had_it| {
+                Said::new(
+                    format!("When the daemon starts again: {lateness}."),
+                    format!("守护进程再次启动时：{}。", lateness.zh),
+                )
+            }));
+            Said::new("Start the daemon: systemctl start tixing.", "启动守护进程：systemctl start tixing。")
+        }
+        Daemon::Runs => Said::new(
+            "Ask again in a moment; if it stays so, see tixing status.",
+            "稍后再看；如果一直这样，用 tixing status 查看。",
+        ),
+    };
     Chain {
         due: Some((at, rule.zone)),
         outcome: "not_opened",
         reason: Some(if cursor.is_some() { "not_looked" } else { NEVER_STARTED }.to_owned()),
         why,
-        cure: Some(Said::new(
-            "Start the daemon (systemctl start tixing), or see `tixing status` if it runs.",
-            "启动守护进程（systemctl start tixing）；如果在运行，用 tixing status 查看。",
-        )),
+        cure: Some(cure),
         certainty: Certainty::Known,
         steps,
     }

@@ -7,8 +7,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::outcome::{
-    Told, accepted_only_after, attempts, changed, covers, keep_running, late, not_in_force, not_opened,
-    not_reached, settled, skipped,
+    Daemon, Told, accepted_only_after, attempts, changed, covers, keep_running, late, not_in_force,
+    not_opened, not_reached, settled, skipped,
 };
 use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
@@ -93,7 +93,8 @@ impl Desk {
             }
             let cursor = self.store().cursor(&case.app.appid, &case.id)?;
             if cursor.is_none_or(|cursor| cursor < at) {
-                return Ok(Some(not_opened(case, rule, at, cursor)));
+                let daemon = if self.control().is_some() { Daemon::Runs } else { Daemon::Down };
+                return Ok(Some(not_opened(case, rule, at, cursor, daemon)));
             }
             if records.last.is_none() {
                 return Ok(Some(not_in_force(case, rule, at)));

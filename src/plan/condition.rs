@@ -17,12 +17,12 @@ use minijinja::{Environment, Value};
 
 use super::audience::Verdict;
 use super::render::{RenderError, person};
-use super::script;
+use super::{script, syntax};
 use crate::domain::id::FieldName;
 use crate::domain::recipient::Profile;
 
 /// Name of the condition in messages.
-const KEY: &str = "where";
+pub(super) const KEY: &str = "where";
 
 /// A condition over a recipient, compiled.
 pub(super) struct Condition {
@@ -233,7 +233,7 @@ fn split(
     let name = format!("{}..{}", bytes.start, bytes.end);
     environment
         .add_template_owned(name.clone(), format!("{{% if ({text}) %}}1{{% endif %}}"))
-        .map_err(|error| script::syntax(KEY, source, &error))?;
+        .map_err(|error| syntax::syntax(KEY, source, &error))?;
     Ok(Node::Part { name, guarded: Arc::new(guarded) })
 }
 

@@ -13,4 +13,5 @@ pub mod recurrence;
 pub mod render;
 pub mod retry;
 mod script;
+mod syntax;
 pub mod words;

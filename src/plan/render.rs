@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use super::fields::{self, Misfit};
-use super::{recurrence, script};
+use super::{recurrence, script, syntax};
 use crate::domain::id::{FieldName, OpenId};
 use crate::domain::language::Said;
 use crate::domain::message::Message;
@@ -76,6 +76,8 @@ pub struct Compiled {
     rule: Rule,
     environment: Environment<'static>,
     texts: Vec<Text>,
+    /// `rule`, as scripts see it.
+    about_rule: Value,
     /// What the page shows of the recipient without a way out.
     page_shown: BTreeSet<String>,
     /// Fields of the recipient by data key, or `page`.
@@ -86,11 +88,29 @@ pub struct Compiled {
 struct Text {
     key: FieldKey,
     overflow: Overflow,
-    /// Whether it is the same for all recipients.
-    constant: bool,
+    takes: Takes,
     /// What it shows of the recipient without a way out.
     shown: BTreeSet<String>,
 }
+
+/// What a text takes in, at most.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nothing that changes: it is always the same.
+    Nothing,
+    /// The due time: it is the same for all recipients.
+    Due,
+    /// Something of the recipient.
+    Recipient,
+}
+
+/// What all rules share: limits, filters, how values are put out.
+static BASE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = script::environment();
+    environment.add_filter("local", local);
+    environment.set_formatter(format_value);
+    environment
+});
 
 /// Why a value cannot be made.
 #[derive(Debug)]
@@ -109,9 +129,7 @@ impl Compiled {
     /// # Errors
     /// Every fault of every text, in key order, the page last.
     pub fn new(rule: &Rule) -> Result<Self, Vec<RenderError>> {
-        let mut environment = script::environment();
-        environment.add_filter("local", local);
-        environment.set_formatter(format_value);
+        let mut environment = BASE.clone();
         let mut texts = Vec::new();
         let mut looks_at = BTreeMap::new();
         let mut faults = Vec::new();
@@ -123,7 +141,7 @@ impl Compiled {
                     Some(uses)
                 }
                 Err(error) => {
-                    faults.push(script::syntax(key, source, &error));
+                    faults.push(syntax::syntax(key, source, &error));
                     None
                 }
             }
@@ -132,8 +150,12 @@ impl Compiled {
             if let Some(uses) = add(key.as_str(), source, &mut faults) {
                 let default = if key.kind() == FieldType::Thing { Overflow::Cut } else { Overflow::Fail };
                 let overflow = rule.overflow.get(key).copied().unwrap_or(default);
-                let (constant, shown) = (!uses.recipient, uses.shown());
-                texts.push(Text { key: key.clone(), overflow, constant, shown });
+                let takes = match (uses.recipient, uses.due) {
+                    (true, _) => Takes::Recipient,
+                    (false, true) => Takes::Due,
+                    (false, false) => Takes::Nothing,
+                };
+                texts.push(Text { key: key.clone(), overflow, takes, shown: uses.shown() });
             }
         }
         let mut page_shown = BTreeSet::new();
@@ -144,7 +166,8 @@ impl Compiled {
             faults.extend(bad_path(source));
         }
         if faults.is_empty() {
-            Ok(Self { rule: rule.clone(), environment, texts, page_shown, looks_at })
+            let about_rule = Value::from_pairs([("id", rule.id.as_str())]);
+            Ok(Self { rule: rule.clone(), environment, texts, about_rule, page_shown, looks_at })
         } else {
             Err(faults)
         }
@@ -158,7 +181,7 @@ impl Compiled {
     /// Whether the text of this key takes nothing from the recipient.
     #[must_use]
     pub fn is_constant(&self, key: &FieldKey) -> bool {
-        self.texts.iter().any(|text| text.key == *key && text.constant)
+        self.texts.iter().any(|text| text.key == *key && text.takes != Takes::Recipient)
     }
 
     /// Values that do not fit their fields whoever gets them, tried on due times of the rule.
@@ -167,9 +190,16 @@ impl Compiled {
     #[must_use]
     pub fn constant_misfits(&self) -> Vec<RenderError> {
         let dues = recurrence::next_dues(&self.rule, DateTime::UNIX_EPOCH, N_SAMPLES);
-        let nobody = Profile::default();
+        let nobody = person(&Profile::default());
+        let contexts: Vec<Value> = dues.iter().map(|due| self.context(nobody.clone(), due)).collect();
         let misfit = |text: &Text| {
-            let fault = dues.iter().find_map(|due| self.value(text, &self.context(&nobody, due)).err())?;
+            let n_samples = match text.takes {
+                Takes::Nothing => 1,
+                Takes::Due => N_SAMPLES,
+                Takes::Recipient => 0,
+            };
+            let fault =
+                contexts.iter().take(n_samples).find_map(|context| self.value(text, context).err())?;
             let (message, help) = match fault {
                 Fault::Missing => (
                     Said::new("it is empty", "内容为空"),
@@ -179,7 +209,7 @@ impl Compiled {
                 Fault::Misfit { value, misfit } => {
                     let allowed = misfit.allowed();
                     (
-                        Said::new(format!("`{value}` does not fit"), format!("`{value}` 不符合要求")),
+                        Said::same(format!("`{value}`")),
                         Said::new(
                             format!("allowed: {}", allowed.en),
                             format!("这类字段可以填：{}", allowed.zh),
@@ -189,7 +219,7 @@ impl Compiled {
             };
             Some(RenderError { key: text.key.as_str().into(), message, offset: 0, help })
         };
-        self.texts.iter().filter(|text| text.constant).filter_map(misfit).collect()
+        self.texts.iter().filter_map(misfit).collect()
     }
 
     /// The message for one recipient.
@@ -209,7 +239,7 @@ impl Compiled {
     /// # Errors
     /// The first text, in key order, that cannot be made.
     pub fn try_render(&self, input: &Input<'_>) -> Result<Message, Unfit> {
-        let context = self.context(input.profile, input.due);
+        let context = self.context(person(input.profile), input.due);
         let data = self.texts.iter().map(|text| {
             let value = self.value(text, &context);
             let value =
@@ -273,13 +303,10 @@ impl Compiled {
         Ok(clean(&String::from_utf8_lossy(&out.0)).trim().to_owned())
     }
 
-    fn context(&self, profile: &Profile, due: &Due) -> Value {
+    fn context(&self, mut known: BTreeMap<&'static str, Value>, due: &Due) -> Value {
         let due = Instant { at: due.at, zone: self.rule.zone.tz() };
-        let mut known = BTreeMap::from([
-            ("due", Value::from_object(due)),
-            ("rule", Value::from_pairs([("id", self.rule.id.as_str())])),
-        ]);
-        known.extend(person(profile));
+        known.insert("due", Value::from_object(due));
+        known.insert("rule", self.about_rule.clone());
         Value::from(known)
     }
 }
@@ -413,7 +440,7 @@ fn bad_path(source: &str) -> Option<RenderError> {
         (true, None) if !path.is_empty() => return None,
         (true, None) => Said::new("the path is empty", "页面路径为空"),
         (_, Some(c)) => {
-            let c = c.escape_default();
+            let c = c.escape_debug();
             Said::new(format!("`{c}` cannot be in a path"), format!("页面路径里不能有 `{c}`"))
         }
         (false, None) => Said::new("a value stands in the path", "页面路径里不能填变量"),

@@ -5,15 +5,18 @@
 //! `render` and `audience`.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use minijinja::machinery::{Span, ast, parse, parse_expr};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior, Value};
 
 use super::nearest::nearest;
 use super::render::RenderError;
+use super::syntax::{STATEMENTS, syntax};
 use crate::domain::id::FieldName;
 use crate::domain::language::{Phrase, Said};
+use crate::domain::template::FieldKey;
 
 /// How much work one evaluation may do, in instructions.
 const FUEL: u64 = 10_000;
@@ -88,6 +91,8 @@ impl Place {
 pub(super) struct Uses {
     /// Something of the recipient.
     pub(super) recipient: bool,
+    /// The due time.
+    pub(super) due: bool,
     /// Names whose absence it asks for itself, by `is defined` or `default`.
     pub(super) guarded: BTreeSet<String>,
     /// Fields it shows, and `ref`.
@@ -110,14 +115,18 @@ impl Uses {
 
 /// An environment with our limits, strict about undefined values, without templates.
 pub(super) fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(FUEL));
-    environment.set_recursion_limit(50);
-    // With it errors would carry the values of the recipient.
-    environment.set_debug(false);
-    environment.set_auto_escape_callback(|_name| minijinja::AutoEscape::None);
-    environment
+    /// Made once: a clone shares its filters and tests.
+    static BARE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(50);
+        // With it errors would carry the values of the recipient.
+        environment.set_debug(false);
+        environment.set_auto_escape_callback(|_name| minijinja::AutoEscape::None);
+        environment
+    });
+    BARE.clone()
 }
 
 /// Checks the text of a data key or page.
@@ -168,85 +177,6 @@ pub(super) fn fixed_text(source: &str) -> String {
         | ast::Stmt::Do(_) => None,
     });
     raw.collect::<String>().trim().to_owned()
-}
-
-/// An error that MiniJinja found while it read `source`.
-pub(super) fn syntax(key: &str, source: &str, error: &Error) -> RenderError {
-    let detail = error.detail().unwrap_or("it cannot be read");
-    let unknown = detail.strip_prefix("unknown statement ");
-    let message = match unknown {
-        Some(word) => Said::new(detail, format!("没有 `{word}` 这种语句")),
-        None => in_words(detail),
-    };
-    let help = match unknown {
-        Some("include" | "import" | "from" | "extends" | "block" | "macro" | "call") => Said::new(
-            "a rule text stands alone: no include, import, extends, block or macro",
-            "规则里的文本是独立的，不能用 include、import、extends、block、macro",
-        ),
-        Some(_) => STATEMENTS.into(),
-        None if error.kind() == ErrorKind::SyntaxError => Said::new(
-            "a value is written {{ fields.name }}, a condition {% if … %}…{% endif %}",
-            "变量写成 {{ fields.name }}，条件写成 {% if … %}…{% endif %}",
-        ),
-        None => Said::default(),
-    };
-    let offset = error.range().map_or(0, |range| range.start).min(source.len());
-    RenderError { key: key.into(), message, offset, help }
-}
-
-/// What can be written between `{%` and `%}`.
-const STATEMENTS: Phrase =
-    Phrase::new("the statements are if, for, set and with", "可用的语句有 if、for、set、with");
-
-/// What MiniJinja's parser says, in words of the text; a sentence that is not known here stays as it is.
-fn in_words(detail: &str) -> Said {
-    if let Some((found, wanted)) =
-        detail.strip_prefix("unexpected ").and_then(|rest| rest.split_once(", expected "))
-    {
-        let (found, wanted) = (token(found), token(wanted));
-        return Said::new(
-            format!("{} where {} is expected", found.en, wanted.en),
-            format!("这里应为{}，却是{}", wanted.zh, found.zh),
-        );
-    }
-    match detail {
-        "unexpected end of string" => Said::new("a quote is not closed", "引号没有闭合"),
-        "unexpected character" => {
-            Said::new("a character that cannot stand in an expression", "这里有表达式里不能用的字符")
-        }
-        "unexpected input after expression" | "unexpected input after end of variable block" => {
-            Said::new("the expression is over before this", "表达式到这里之前就结束了")
-        }
-        "it cannot be read" => Said::new(detail, "无法解析"),
-        other => match other.strip_prefix("unexpected ").map(token) {
-            Some(found) => {
-                Said::new(format!("{} cannot stand here", found.en), format!("这里不该出现{}", found.zh))
-            }
-            None => Said::new(other, format!("写法有误（{other}）")),
-        },
-    }
-}
-
-/// A token as MiniJinja names it.
-fn token(name: &str) -> Said {
-    let phrase = match name {
-        "end of input" => Phrase::new("the end of the text", "文本结尾"),
-        "end of variable block" => Phrase::new("`}}`", "`}}`"),
-        "end of block" => Phrase::new("`%}`", "`%}`"),
-        "start of variable block" => Phrase::new("`{{`", "`{{`"),
-        "start of block" => Phrase::new("`{%`", "`{%`"),
-        "identifier" => Phrase::new("a name", "名称"),
-        "string" => Phrase::new("a text in quotes", "带引号的文本"),
-        "integer" | "float" => Phrase::new("a number", "数字"),
-        "template-data" => Phrase::new("plain text", "普通文本"),
-        "expression" => Phrase::new("an expression", "表达式"),
-        "block keyword" | "keyword" => Phrase::new("a word such as if", "if 之类的关键字"),
-        "assignment operator" => Phrase::new("`=`", "`=`"),
-        "comma" => Phrase::new("`,`", "`,`"),
-        "identifier or integer" => Phrase::new("a name or number", "名称或数字"),
-        other => return Said::same(other),
-    };
-    phrase.into()
 }
 
 /// One walk over a syntax tree.
@@ -506,7 +436,7 @@ impl<'a> Walk<'a> {
                     self.uses.named.insert(name.to_owned());
                 }
             }
-            ("due", Place::Text) => {}
+            ("due", Place::Text) => self.uses.due = true,
             ("rule", Place::Text) => {
                 let message = Said::new("`rule` is no value", "`rule` 本身不是一个值");
                 self.fault(span, message, Said::new("write `rule.id`", "写成 `rule.id`"));
@@ -569,6 +499,17 @@ impl<'a> Walk<'a> {
                 let help =
                     Said::new("write {{ ref }}, or 'vip' in tags", "写成 {{ ref }}，或者 'vip' in tags");
                 self.fault(span, has_no(&format!("`{of}`"), &format!("`{of}` ")), help);
+            }
+            (_, Place::Text) if part == "DATA" && FieldKey::parse(of).is_ok() => {
+                let message = Said::new(
+                    format!("`{{{{{of}.DATA}}}}` is the platform's way to show a field"),
+                    format!("`{{{{{of}.DATA}}}}` 是平台展示字段的写法"),
+                );
+                let help = Said::new(
+                    "write here what the field shows, such as 喝水时间到",
+                    "在这里直接写字段要显示的内容，例如：喝水时间到",
+                );
+                self.fault(span, message, help);
             }
             (_, Place::Text | Place::Condition) => self.variable(of, span),
         }

@@ -70,11 +70,11 @@ fn the_good_files_are_good() {
 fn mistakes_in_the_configuration() {
     let rows: &[(&str, &str, &[Found])] = &[
         // Keys.
-        ("appid:", "appld:", &[("missing_key", 2, 3), ("unknown_key", 3, 5)]),
+        ("appid:", "appld:", &[("unknown_key", 3, 5)]),
         ("store:", "stroe:", &[("unknown_key", 7, 1)]),
         ("store: sled:store", "store: sled:store\nstore: sled:x", &[("duplicate_key", 8, 1)]),
         ("store: sled:store", "store: sled:store\nreload: never", &[("bad_value", 8, 9)]),
-        ("apps:", "Apps:", &[("unknown_key", 1, 1), ("missing_key", 1, 1)]),
+        ("apps:", "Apps:", &[("unknown_key", 1, 1)]),
         ("    secret: { credential: clinic-secret }\n", "", &[("missing_key", 2, 3)]),
         // Names and ids.
         ("  clinic:", "  Clinic:", &[("bad_name", 2, 3)]),
@@ -166,7 +166,7 @@ fn mistakes_in_the_configuration() {
         ("store: sled:store", "[a]: b", &[("key_is_no_text", 7, 1)]),
         ("store: sled:store", "---\na: b", &[("several_documents", 7, 1)]),
         ("store: sled:store", "\tstore: x", &[("tab", 7, 1)]),
-        ("store: sled:store", "store：sled:store", &[("syntax", 7, 1)]),
+        ("store: sled:store", "store：sled:store", &[("syntax", 7, 6)]),
         ("store: sled:store", "store: \"sled:store", &[("syntax", 7, 8)]),
         ("store: sled:store", "store: [sled:store", &[("syntax", 7, 8)]),
         ("store: sled:store", "store: @x", &[("unquoted", 7, 8)]),
@@ -251,8 +251,8 @@ fn mistakes_in_a_schedule() {
     const DATA: &str = "    data:\n      thing1: 喝水\n      time2: \"{{ due | local('%H:%M') }}\"\n";
     let rows: &[(&str, &str, &[Found])] = &[
         // Keys.
-        ("template:", "tempalte:", &[("missing_key", 2, 3), ("unknown_key", 3, 5)]),
-        ("rules:", "rule:", &[("unknown_key", 1, 1), ("missing_key", 1, 1)]),
+        ("template:", "tempalte:", &[("unknown_key", 3, 5)]),
+        ("rules:", "rule:", &[("unknown_key", 1, 1)]),
         ("rules:", "time_zone: UTC\nrules:", &[("unknown_key", 1, 1)]),
         ("    when:", "    template: x\n    when:", &[("duplicate_key", 4, 5)]),
         (DATA, "", &[("missing_key", 2, 3)]),
@@ -269,9 +269,9 @@ fn mistakes_in_a_schedule() {
         ("template: habit", "app: 诊所\n    template: habit", &[("unknown_app", 3, 10)]),
         ("rules:", "timezone: Asia/Beijing\nrules:", &[("unknown_zone", 1, 11)]),
         ("template: habit", "timezone: GMT+8\n    template: habit", &[("unknown_zone", 3, 15)]),
-        ("thing1:", "thing3:", &[("missing_field", 5, 5), ("unknown_field", 6, 7)]),
+        ("thing1:", "thing3:", &[("unknown_field", 6, 7)]),
         ("      thing1: 喝水\n", "", &[("missing_field", 5, 5)]),
-        ("thing1: 喝水", "Thing1: 喝水", &[("missing_field", 5, 5), ("bad_name", 6, 7)]),
+        ("thing1: 喝水", "Thing1: 喝水", &[("bad_name", 6, 7)]),
         ("thing1: 喝水", "thing1: 喝水\n      thing1: 喝水", &[("duplicate_key", 7, 7)]),
         // When.
         (CRON, "{ cron: \"0 25 * * *\" }", &[("bad_cron", 4, 22)]),
@@ -355,9 +355,9 @@ fn mistakes_in_a_schedule() {
         // YAML.
         ("    when:", "   when:", &[("syntax", 4, 4)]),
         ("    when:", "\twhen:", &[("tab", 4, 1)]),
-        ("template: habit", "template：habit", &[("syntax", 4, 9)]),
+        ("template: habit", "template：habit", &[("syntax", 3, 13)]),
         ("template: habit", "template:habit", &[("syntax", 4, 9)]),
-        ("when: { cron", "when: ｛ cron", &[("syntax", 4, 17)]),
+        ("when: { cron", "when: ｛ cron", &[("syntax", 4, 11)]),
     ];
     let mut table = Table::default();
     for (from, to, expected) in rows {

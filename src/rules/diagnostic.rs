@@ -247,6 +247,8 @@ impl Findings {
             rank.entry(found.file.clone()).or_insert(next);
         }
         self.list.sort_by_key(|found| (rank.get(&found.file).copied(), found.line, found.column));
+        // An alias brings the mistakes of its value again, told of the same place.
+        self.list.dedup();
         if self.more > 0 {
             let last = self.list.last().map_or_else(String::new, |last| last.file.clone());
             let problem = file::too_many_findings(self.more, self.errors);
@@ -278,8 +280,10 @@ mod tests {
     #[test]
     fn the_list_is_bounded_and_says_so() {
         let mut findings = Findings::default();
-        for _ in 0..MAX_DIAGNOSTICS + 5 {
-            findings.add(Diagnostic::of_file("a.yaml", yaml::tab()));
+        let source = Source::new("a.yaml", String::new());
+        for line in 0..MAX_DIAGNOSTICS + 5 {
+            let spot = Spot { line: u32::try_from(line).unwrap_or(0), ..Spot::START };
+            findings.add(Diagnostic::new(&source, spot, yaml::tab()));
         }
         let list = findings.into_diagnostics().0;
         assert_eq!(list.len(), MAX_DIAGNOSTICS);

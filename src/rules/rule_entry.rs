@@ -34,7 +34,7 @@ const MAX_TEXT: usize = 4096;
 
 const RULE: &[&str] = &[
     "template", "when", "data", "page", "to", "app", "timezone", "enabled", "grace", "missed", "max",
-    "overflow", "quiet", "spread", "priority", "if_late", "on_doubt", "canary", "was",
+    "overflow",
 ];
 
 /// Keys whose effect comes with a later version, and what to do until then.
@@ -117,12 +117,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let id = walk.name(&key.text, key.spot, RuleId::parse);
     let of = Thing::Rule(&key.text);
     let example = "drink-water: { template: habit, when: { cron: \"0 10 * * *\" }, data: … }";
-    let map = walk.map(node, Wanted { of, example }, RULE)?;
-    for (name, instead) in NOT_YET {
-        if let Some((key, _)) = map.entry(name) {
-            walk.not_yet(key.spot, name, *instead);
-        }
-    }
+    let map = walk.map_with_later(node, Wanted { of, example }, RULE, NOT_YET)?;
     let app = match map.get("app") {
         Some(node) => named_app(node, around.config, around.trust, walk),
         None => around.app,
@@ -237,14 +232,22 @@ fn data(
         return data;
     }
     let fields = template.and_then(|template| Some((template.name.as_str(), template.fields.as_ref()?)));
+    // Fields that another key was probably meant to be; nobody misses them.
+    let mut meant_ones: Vec<String> = Vec::new();
     for (key, node) in texts.entries() {
         let of = Thing::Text(&key.text);
         let text = walk.text(node, Wanted { of, example: "thing1: \"喝水时间到\"" });
-        let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else { continue };
+        let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else {
+            // `thing1.DATA`, `{{thing1.DATA}}`, `Thing1`
+            let plain: String = key.text.to_ascii_lowercase().replace(['{', '}', ' '], "");
+            meant_ones.push(plain.trim_end_matches(".data").to_owned());
+            continue;
+        };
         if let Some((template, fields)) = fields.filter(|(_, fields)| !fields.contains(&field)) {
             let fields: Vec<String> = fields.iter().map(|field| field.as_str().to_owned()).collect();
             let meant = nearest(&key.text, fields.iter().map(String::as_str));
             walk.report(key.spot, rule::unknown_field(&key.text, template, &fields, meant));
+            meant_ones.extend(meant.map(str::to_owned));
         }
         if let Some(text) = text.filter(|text| is_short(text, of, node, walk)) {
             data.insert(field, text.to_owned());
@@ -253,7 +256,7 @@ fn data(
     for (template, field) in
         fields.into_iter().flat_map(|(name, fields)| fields.iter().map(move |f| (name, f)))
     {
-        if texts.get(field.as_str()).is_none() {
+        if texts.get(field.as_str()).is_none() && meant_ones.iter().all(|meant| meant != field.as_str()) {
             walk.report(data_key.spot, rule::missing_field(field.as_str(), template));
         }
     }
@@ -319,8 +322,8 @@ fn overflow(
             let fields: Vec<String> = data.keys().map(|field| field.as_str().to_owned()).collect();
             let meant = nearest(&key.text, fields.iter().map(String::as_str));
             let allowed = Said::new(
-                format!("keys of `data`: {}", fields.join(", ")),
-                format!("`data` 里的字段：{}", fields.join("、")),
+                format!("the keys of `data` ({})", fields.join(", ")),
+                format!("`data` 里的字段（{}）", fields.join("、")),
             );
             walk.report(key.spot, shape::bad_value(wanted.of, &key.text, &allowed, meant));
         }

@@ -35,8 +35,12 @@ pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, 
         let below = [spot.line, spot.line + 1].into_iter().find_map(|line| from_line(source, line));
         return below.unwrap_or((spot, yaml::tab()));
     }
-    let typed = lines.into_iter().flatten().find_map(|line| full_width(source.line(line)));
-    let hint = typed.or_else(|| hint(source, spot, kind));
+    let typed = lines.into_iter().flatten().find_map(|line| full_width(source, line));
+    if let Some((spot, hint)) = typed {
+        return (spot, yaml::syntax(&in_words(kind), Some(hint)));
+    }
+    let hint = hint(source, spot, kind);
+    let spot = if hint == Some(Hint::CloseQuote) { open_quote(source, spot, above) } else { spot };
     (spot, yaml::syntax(&in_words(kind), hint))
 }
 
@@ -68,10 +72,10 @@ fn from_line(source: &Source, line: u32) -> Option<(Spot, Problem)> {
     lead.then(|| (place("\t"), yaml::tab()))
 }
 
-/// The first character of the Chinese keyboard that stands outside of quotes.
-fn full_width(line: &str) -> Option<Hint> {
+/// The first character of the Chinese keyboard that stands outside of quotes, and its place.
+fn full_width(source: &Source, line: u32) -> Option<(Spot, Hint)> {
     let mut quote = None;
-    for c in line.chars() {
+    for (column, c) in (1..).zip(source.line(line).chars()) {
         match (quote, c) {
             (None, '"' | '\'') => quote = Some(c),
             (Some(open), c) if c == open => quote = None,
@@ -80,11 +84,22 @@ fn full_width(line: &str) -> Option<Hint> {
                 None,
                 '：' | '，' | '“' | '”' | '‘' | '’' | '［' | '］' | '｛' | '｝' | '【' | '】' | '\u{3000}'
                 | '\u{a0}' | '－' | '＃',
-            ) => return Some(Hint::FullWidth(c)),
+            ) => return Some((Spot { line, column, length: 1 }, Hint::FullWidth(c))),
             (_, _) => {}
         }
     }
     None
+}
+
+/// Where a quote that is not closed was opened: the last of the line above when those are odd in number.
+fn open_quote(source: &Source, spot: Spot, above: Option<u32>) -> Spot {
+    let Some(line) = above else { return spot };
+    let quotes = (1..).zip(source.line(line).chars()).filter(|(_, c)| *c == '"');
+    let columns: Vec<u32> = quotes.map(|(column, _)| column).collect();
+    match columns.last() {
+        Some(column) if columns.len() % 2 == 1 => Spot { line, column: *column, length: 1 },
+        Some(_) | None => spot,
+    }
 }
 
 fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
@@ -116,6 +131,14 @@ fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
             | ErrorKind::InvalidSimpleKey
     );
     let line = source.line(spot.line);
+    let start = line.trim_start();
+    let before: String = line.chars().take(usize::try_from(spot.column).unwrap_or(1) - 1).collect();
+    if ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)) {
+        return Some(Hint::MergeConflict);
+    }
+    if start.starts_with("//") || start.starts_with("/*") {
+        return Some(Hint::Slashes);
+    }
     let glued = line.split_once(':').is_some_and(|(_, rest)| !rest.is_empty() && !rest.starts_with(' '));
     if matches!(kind, ErrorKind::UnknownQuotedScalarEscape | ErrorKind::InvalidQuotedScalarHexEscape) {
         Some(Hint::Backslash)
@@ -124,7 +147,11 @@ fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {
     } else if bracket {
         Some(Hint::CloseBracket)
     } else if matches!(kind, ErrorKind::MappingValueNotAllowed) {
-        Some(Hint::QuoteText)
+        Some(if before.contains(": ") { Hint::QuoteText } else { Hint::Nested })
+    } else if matches!(kind, ErrorKind::CommentNotSeparated | ErrorKind::CommentInterceptedScalar) {
+        Some(Hint::SpaceBeforeComment)
+    } else if matches!(kind, ErrorKind::FlowMappingValueAdjacentCollection) {
+        Some(Hint::SpaceAfterColon)
     } else if place {
         Some(if glued { Hint::SpaceAfterColon } else { Hint::Indentation })
     } else {
@@ -152,7 +179,7 @@ fn in_words(kind: &ErrorKind) -> Said {
             Phrase::new("`,` or `]` is expected here", "这里应该是 `,` 或 `]`")
         }
         E::ExpectedBlockSequenceEntry => Phrase::new("`- ` is expected here", "这里应该是 `- `"),
-        E::SimpleKeyExpected | E::InvalidSimpleKey => {
+        E::SimpleKeyExpected | E::InvalidSimpleKey | E::FlowMappingValueAdjacentCollection => {
             Phrase::new("a key is not followed by `: `", "键的后面缺少冒号和空格 `: `")
         }
         E::InvalidIndentation => Phrase::new("the line begins in a wrong column", "这一行的缩进不对"),

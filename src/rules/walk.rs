@@ -18,6 +18,9 @@ use crate::domain::language::{Phrase, Said};
 /// So many unknown keys of one map are told; whoever has more mends them first.
 const MAX_UNKNOWN: usize = 2000;
 
+/// Up to so many unknown keys of one map are taken for those that were meant.
+const MAX_MISSPELLED: usize = 8;
+
 /// One file being read.
 pub(super) struct Walk<'a> {
     pub(super) source: &'a Source,
@@ -36,12 +39,33 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Map<'n> {
     pub(super) spot: Spot,
     entries: &'n [(Key, Node)],
+    keys: Keys,
+}
+
+/// The keys that a map may have.
+#[derive(Clone, Copy, Default)]
+struct Keys {
+    allowed: &'static [&'static str],
+    later: &'static [(&'static str, Phrase)],
+    /// Some others were found, few enough to look which keys they were meant to be.
+    misspelled: bool,
+}
+
+impl Keys {
+    fn knows(&self, key: &str) -> bool {
+        self.allowed.contains(&key) || self.later.iter().any(|(name, _)| *name == key)
+    }
+
+    /// The key that was probably meant.
+    fn meant(&self, key: &str) -> Option<&'static str> {
+        nearest(key, self.allowed.iter().copied().chain(self.later.iter().map(|(name, _)| *name)))
+    }
 }
 
 impl<'n> Map<'n> {
     /// A map without keys, in place of one that could not be read.
     pub(super) fn empty() -> Self {
-        Self { spot: Spot::START, entries: &[] }
+        Self { spot: Spot::START, entries: &[], keys: Keys::default() }
     }
 
     /// The value of `key`.
@@ -49,9 +73,14 @@ impl<'n> Map<'n> {
         self.entry(key).map(|(_, node)| node)
     }
 
-    /// `key` with its value.
+    /// `key` with its value; else one that was meant to be it, so that the value is looked into all the same
+    /// and nobody is told that the key is missing.
     pub(super) fn entry(self, key: &str) -> Option<&'n (Key, Node)> {
-        self.entries.iter().find(|(name, _)| &*name.text == key)
+        let exact = self.entries.iter().find(|(name, _)| &*name.text == key);
+        let meant = |(name, _): &&(Key, Node)| {
+            !self.keys.knows(&name.text) && self.keys.meant(&name.text) == Some(key)
+        };
+        exact.or_else(|| self.entries.iter().filter(|_| self.keys.misspelled).find(meant))
     }
 
     /// All keys with their values, in the order of the file.
@@ -70,28 +99,43 @@ impl Walk<'_> {
         &mut self,
         node: &'n Node,
         wanted: Wanted<'_>,
-        allowed: &[&str],
+        allowed: &'static [&'static str],
+    ) -> Option<Map<'n>> {
+        self.map_with_later(node, wanted, allowed, &[])
+    }
+
+    /// [`Self::map`] where `later` keys are known too, and what to do until a version carries them out.
+    pub(super) fn map_with_later<'n>(
+        &mut self,
+        node: &'n Node,
+        wanted: Wanted<'_>,
+        allowed: &'static [&'static str],
+        later: &'static [(&'static str, Phrase)],
     ) -> Option<Map<'n>> {
         let map = self.names(node, wanted)?;
+        let keys = Keys { allowed, later, misspelled: false };
         let mut n_unknown = 0;
         for (key, _) in map.entries {
-            if !allowed.contains(&&*key.text) {
+            if let Some((name, instead)) = later.iter().find(|(name, _)| *name == &*key.text) {
+                self.not_yet(key.spot, name, *instead);
+            } else if !allowed.contains(&&*key.text) {
                 n_unknown += 1;
                 if n_unknown > MAX_UNKNOWN {
                     self.report(key.spot, shape::too_many(wanted.of, MAX_UNKNOWN));
                     break;
                 }
-                let meant = nearest(&key.text, allowed.iter().copied());
+                let meant = keys.meant(&key.text);
                 self.report(key.spot, shape::unknown_key(&key.text, wanted.of, allowed, meant));
             }
         }
-        Some(map)
+        let misspelled = (1..=MAX_MISSPELLED).contains(&n_unknown);
+        Some(Map { keys: Keys { misspelled, ..keys }, ..map })
     }
 
     /// A map whose keys are names that the admin chose.
     pub(super) fn names<'n>(&mut self, node: &'n Node, wanted: Wanted<'_>) -> Option<Map<'n>> {
         match &node.value {
-            Value::Map(entries) => Some(Map { spot: node.spot, entries }),
+            Value::Map(entries) => Some(Map { spot: node.spot, entries, keys: Keys::default() }),
             Value::List(_) | Value::Text(_) | Value::Nothing | Value::Broken => {
                 self.wrong_shape(node, wanted, shape::MAP);
                 None

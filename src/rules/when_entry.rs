@@ -15,13 +15,20 @@ use crate::domain::when::{Cron, CronCode, When};
 /// The most civil times of one `at`.
 const MAX_TIMES: usize = 1000;
 
-const WHEN: &[&str] = &[
-    "cron", "at", "every", "starting", "before", "after", "of", "time", "same_day", "from", "until",
-    "except", "only", "dst",
-];
+const WHEN: &[&str] = &["cron", "at"];
 
-/// Forms whose effect comes with a later version, and what to do until then.
-const LATER_FORMS: &[(&str, Phrase)] = &[
+const APPOINTMENTS: Phrase =
+    Phrase::new("use `cron` or `at`; appointments come later", "改用 `cron` 或 `at`；预约功能以后才有");
+const OF_APPOINTMENTS: Phrase = Phrase::new(
+    "it belongs to appointments, which come later; delete it",
+    "它属于预约功能，以后才有；请删掉",
+);
+
+/// The forms, of which a rule has one.
+const FORMS: [&str; 6] = ["cron", "at", "every", "before", "after", "same_day"];
+
+/// Forms and keys whose effect comes with a later version, and what to do until then.
+const LATER: &[(&str, Phrase)] = &[
     (
         "every",
         Phrase::new(
@@ -32,17 +39,6 @@ const LATER_FORMS: &[(&str, Phrase)] = &[
     ("before", APPOINTMENTS),
     ("after", APPOINTMENTS),
     ("same_day", APPOINTMENTS),
-];
-
-const APPOINTMENTS: Phrase =
-    Phrase::new("use `cron` or `at`; appointments come later", "改用 `cron` 或 `at`；预约功能以后才有");
-const OF_APPOINTMENTS: Phrase = Phrase::new(
-    "it belongs to appointments, which come later; delete it",
-    "它属于预约功能，以后才有；请删掉",
-);
-
-/// Keys beside a form whose effect comes with a later version.
-const LATER_KEYS: &[(&str, Phrase)] = &[
     ("starting", Phrase::new("it belongs to `every`; delete it", "它要和 `every` 一起用；请删掉")),
     ("of", OF_APPOINTMENTS),
     ("time", OF_APPOINTMENTS),
@@ -87,14 +83,8 @@ const EXAMPLE: &str = "when: { cron: \"0 10 * * MON-FRI\" }";
 
 /// Reads `when`; `None` when there is a mistake, which was reported.
 pub(super) fn read(node: &Node, walk: &mut Walk<'_>) -> Option<When> {
-    let map = walk.map(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, WHEN)?;
-    for (name, instead) in LATER_FORMS.iter().chain(LATER_KEYS) {
-        if let Some((key, _)) = map.entry(name) {
-            walk.not_yet(key.spot, name, *instead);
-        }
-    }
-    let forms = ["cron", "at"].into_iter().chain(LATER_FORMS.iter().map(|(name, _)| *name));
-    let mut forms = forms.filter(|name| map.entry(name).is_some());
+    let map = walk.map_with_later(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, WHEN, LATER)?;
+    let mut forms = FORMS.into_iter().filter(|name| map.entry(name).is_some());
     match (forms.next(), forms.next()) {
         (None, _) => {
             walk.report(node.spot, rule::no_form());
@@ -121,9 +111,9 @@ fn cron(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
         Err(error) => {
             let (message, help) = (error.message, error.help);
             let problem = match error.code {
-                CronCode::Syntax => rule::bad_cron(message, help),
+                CronCode::Syntax => rule::bad_cron(text, message, help),
                 CronCode::NeverFires => rule::never_fires(message, help),
-                CronCode::NotYet => shape::not_yet(text, help),
+                CronCode::NotYet => rule::later_cron(message, help),
             };
             walk.report(node.spot_in(error.at), problem);
             None
@@ -164,7 +154,7 @@ fn at(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
                 let problem = if has_form(text) {
                     rule::impossible_date(message, help)
                 } else {
-                    rule::bad_time(message, help)
+                    rule::bad_time(text, message, help)
                 };
                 walk.report(item.spot, problem);
             }

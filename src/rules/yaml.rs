@@ -435,7 +435,10 @@ impl Builder<'_> {
                         let at: String =
                             at.skip(usize::try_from(open.spot.column).unwrap_or(1) - 1).take(2).collect();
                         Some(if at == "{{" {
-                            (yaml::unquoted(Unquoted::Expression), open.spot)
+                            let line = self.source.line(open.spot.line);
+                            let platform = line.contains(".DATA}}");
+                            let what = if platform { Unquoted::Platform } else { Unquoted::Expression };
+                            (yaml::unquoted(what), open.spot)
                         } else {
                             (yaml::key_is_no_text(), node.spot)
                         })

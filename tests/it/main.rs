@@ -6,7 +6,9 @@
     reason = "helpers of tests may fail a test"
 )]
 
+mod broken;
 mod docs;
+mod edits;
 mod recurrence;
 mod tidy;
 mod world;

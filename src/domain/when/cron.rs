@@ -87,10 +87,11 @@ impl Cron {
             5 => (None, words.as_slice()),
             6 => (words.first().copied(), words.get(1..).unwrap_or_default()),
             n => {
+                let fields = if n == 1 { "field" } else { "fields" };
                 return Err(CronError {
                     code: CronCode::Syntax,
                     message: Said::new(
-                        format!("{n} fields instead of 5"),
+                        format!("{n} {fields} instead of 5"),
                         format!("cron 表达式应有 5 段，这里有 {n} 段"),
                     ),
                     at: words.get(6).map_or(text.len(), |(at, _)| *at),
@@ -392,6 +393,10 @@ impl Field {
         let digits = (1..=2).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
         match word.parse::<u32>() {
             Ok(value) if digits && (self.min..=self.max).contains(&value) => Ok(value),
+            Ok(_) | Err(_) if word.is_empty() => {
+                let message = Said::new("a value is missing here", "这里少了一个值");
+                Err(self.wrong(at, &message, self.allowed()))
+            }
             Ok(_) | Err(_) => {
                 let message = Said::new(
                     format!("`{word}` is no {}", self.name.en),
@@ -445,24 +450,20 @@ impl Field {
         let before = |letter| upper.strip_suffix(letter).is_some_and(|rest| self.value(at, rest).is_ok());
         let what = match self.kind {
             Kind::Plain => None,
-            Kind::DayOfMonth if upper == "L" => {
-                Some(Phrase::new("the last day of a month (`L`)", "每月最后一天（`L`）"))
-            }
+            Kind::DayOfMonth if upper == "L" => Some(Phrase::new("the last day of a month", "每月最后一天")),
             Kind::DayOfMonth if upper == "LW" => {
-                Some(Phrase::new("the last weekday of a month (`LW`)", "每月最后一个工作日（`LW`）"))
+                Some(Phrase::new("the last weekday of a month", "每月最后一个工作日"))
             }
-            Kind::DayOfMonth if before('W') => {
-                Some(Phrase::new("the nearest weekday (`W`)", "最近的工作日（`W`）"))
-            }
+            Kind::DayOfMonth if before('W') => Some(Phrase::new("the nearest weekday", "最近的工作日")),
             Kind::DayOfMonth => None,
             Kind::DayOfWeek if upper.starts_with('+') => {
-                Some(Phrase::new("day of month and day of week (`+`)", "“日”与“周”同时满足（`+`）"))
+                Some(Phrase::new("day of month and day of week", "“日”与“周”同时满足"))
             }
             Kind::DayOfWeek if upper.contains('#') => {
-                Some(Phrase::new("a certain weekday of a month (`#`)", "每月第几个星期几（`#`）"))
+                Some(Phrase::new("a certain weekday of a month", "每月第几个星期几"))
             }
             Kind::DayOfWeek if before('L') => {
-                Some(Phrase::new("the last such weekday of a month (`L`)", "每月最后一个星期几（`L`）"))
+                Some(Phrase::new("the last such weekday of a month", "每月最后一个星期几"))
             }
             Kind::DayOfWeek => None,
         };
@@ -472,7 +473,7 @@ impl Field {
                 code: CronCode::NotYet,
                 message: Said::new(
                     format!("`{item}`: {} is not supported yet", what.en),
-                    format!("`{item}`：暂不支持{}", what.zh),
+                    format!("`{item}`：暂不支持“{}”", what.zh),
                 ),
                 at,
                 help: Said::new(

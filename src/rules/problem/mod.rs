@@ -56,6 +56,45 @@ pub(super) fn seen(text: &str) -> String {
     format!("`{short}`")
 }
 
+/// The half-width character that a full-width one of the Chinese keyboard stands for; others are their own.
+fn half_width(c: char) -> char {
+    match c {
+        '“' | '”' => '"',
+        '‘' | '’' => '\'',
+        '。' => '.',
+        '、' => ',',
+        '【' => '[',
+        '】' => ']',
+        '\u{3000}' | '\u{a0}' => ' ',
+        // This block repeats ASCII.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        other => other,
+    }
+}
+
+/// `help`, and before it what to type where `text` has a full-width character.
+fn with_typed(text: &str, help: Said) -> Said {
+    let Some(full) = text.chars().find(|c| half_width(*c) != *c) else { return help };
+    let half = half_width(full);
+    Said::new(
+        format!("type `{half}` instead of the full-width `{full}`; {}", help.en),
+        format!("请把全角的 `{full}` 改成半角的 `{half}`；{}", help.zh),
+    )
+}
+
+/// Chinese before Chinese, or with a space behind code and Latin letters.
+fn spaced(mut chinese: String) -> String {
+    if chinese.ends_with(|c: char| c.is_ascii()) {
+        chinese.push(' ');
+    }
+    chinese
+}
+
+/// Chinese behind Chinese, or with a space before code and Latin letters.
+fn led(chinese: &str) -> String {
+    if chinese.starts_with(|c: char| c.is_ascii()) { format!(" {chinese}") } else { chinese.to_owned() }
+}
+
 /// Names one after the other.
 fn list<S: AsRef<str>>(names: &[S]) -> Said {
     /// More names than a person reads are no help.

@@ -1,7 +1,7 @@
 //! Problems of what a rule says: templates, times, texts.
 
 use super::shape::Thing;
-use super::{Problem, error, list, meant_or, seen, warning};
+use super::{Problem, error, list, meant_or, seen, warning, with_typed};
 use crate::domain::language::{Phrase, Said};
 
 /// A template that the app does not have.
@@ -17,7 +17,10 @@ pub(in crate::rules) fn unknown_template(
             format!("the app {} has no template {}", seen(app), seen(name)),
             format!("应用 {} 没有名为 {} 的模板", seen(app), seen(name)),
         ),
-        meant_or(meant, Phrase::new("templates of this app", "这个应用的模板"), &list(known)),
+        with_typed(
+            name,
+            meant_or(meant, Phrase::new("templates of this app", "这个应用的模板"), &list(known)),
+        ),
     )
 }
 
@@ -67,7 +70,7 @@ pub(in crate::rules) fn unknown_zone(name: &str, meant: Option<&str>) -> Problem
     error(
         "unknown_zone",
         Said::new(format!("there is no time zone {}", seen(name)), format!("没有名为 {} 的时区", seen(name))),
-        help,
+        with_typed(name, help),
     )
 }
 
@@ -131,11 +134,14 @@ pub(in crate::rules) fn bad_duration(of: Thing<'_>, text: &str, why: Phrase) -> 
         "bad_duration",
         Said::new(
             format!("{} cannot be {}: {}", of.en, seen(text), why.en),
-            format!("{} 不能是 {}：{}", of.zh, seen(text), why.zh),
+            format!("{}不能是 {}：{}", of.zh, seen(text), why.zh),
         ),
-        Said::new(
-            "write a whole number and a unit: `90s`, `30m`, `24h`, `1d`, `2 weeks`",
-            "写整数加单位：`90s`、`30m`、`24h`、`1d`、`2 weeks`",
+        with_typed(
+            text,
+            Said::new(
+                "write a whole number and a unit: `90s`, `30m`, `24h`, `1d`, `2 weeks`",
+                "写整数加单位：`90s`、`30m`、`24h`、`1d`、`2 weeks`",
+            ),
         ),
     )
 }
@@ -153,8 +159,8 @@ pub(in crate::rules) fn grace_too_short(text: &str) -> Problem {
 }
 
 /// A text that is no civil time.
-pub(in crate::rules) fn bad_time(message: Said, help: Said) -> Problem {
-    error("bad_time", message, help)
+pub(in crate::rules) fn bad_time(text: &str, message: Said, help: Said) -> Problem {
+    error("bad_time", message, with_typed(text, help))
 }
 
 /// A civil time of no calendar.
@@ -163,8 +169,13 @@ pub(in crate::rules) fn impossible_date(message: Said, help: Said) -> Problem {
 }
 
 /// A text that is no cron expression.
-pub(in crate::rules) fn bad_cron(message: Said, help: Said) -> Problem {
-    error("bad_cron", message, help)
+pub(in crate::rules) fn bad_cron(text: &str, message: Said, help: Said) -> Problem {
+    error("bad_cron", message, with_typed(text, help))
+}
+
+/// An expression of the wider dialect.
+pub(in crate::rules) fn later_cron(message: Said, help: Said) -> Problem {
+    error("not_yet", message, help)
 }
 
 /// An expression that no day matches.
@@ -177,7 +188,7 @@ pub(in crate::rules) fn bad_expression(of: Thing<'_>, message: &Said, help: Said
     let of = of.said();
     error(
         "bad_expression",
-        Said::new(format!("mistake in {}: {}", of.en, message.en), format!("{} 有误：{}", of.zh, message.zh)),
+        Said::new(format!("mistake in {}: {}", of.en, message.en), format!("{}有误：{}", of.zh, message.zh)),
         help,
     )
 }

@@ -1,7 +1,7 @@
 //! Problems of keys and values: what is there, what is missing, what is of another form.
 
 use super::yaml::{Hint, advice};
-use super::{Problem, error, list, meant_or, seen, warning};
+use super::{Problem, error, led, list, meant_or, seen, spaced, warning, with_typed};
 use crate::domain::id::BadId;
 use crate::domain::language::{Phrase, Said};
 
@@ -27,8 +27,9 @@ pub(in crate::rules) enum Thing<'a> {
 }
 
 impl Thing<'_> {
+    /// Its name; the Chinese one with a space at its end where one belongs before Chinese.
     pub(super) fn said(self) -> Said {
-        match self {
+        let Said { en, zh } = match self {
             Self::Key(key) => Said::same(seen(key)),
             Self::Rule(id) => Said::new(format!("the rule {}", seen(id)), format!("提醒规则 {}", seen(id))),
             Self::App(name) => Said::new(format!("the app {}", seen(name)), format!("应用 {}", seen(name))),
@@ -41,7 +42,8 @@ impl Thing<'_> {
             Self::HookKey => Said::new("a hook key", "hook 的密钥"),
             Self::ScheduleFile => Said::new("a schedule file", "提醒规则文件"),
             Self::Config => Said::same("tixing.yaml"),
-        }
+        };
+        Said { en, zh: spaced(zh) }
     }
 }
 
@@ -64,9 +66,9 @@ pub(in crate::rules) fn unknown_key(
         "unknown_key",
         Said::new(
             format!("unknown key {} in {}", seen(key), of.en),
-            format!("{} 里没有 {} 这个配置项", of.zh, seen(key)),
+            format!("{}里没有 {} 这个配置项", of.zh, seen(key)),
         ),
-        meant_or(meant, Phrase::new("allowed", "可以写的有"), &list(allowed)),
+        with_typed(key, meant_or(meant, Phrase::new("allowed", "可以写的有"), &list(allowed))),
     )
 }
 
@@ -75,7 +77,7 @@ pub(in crate::rules) fn missing_key(key: &str, of: Thing<'_>, example: &str) -> 
     let of = of.said();
     error(
         "missing_key",
-        Said::new(format!("{} needs the key `{key}`", of.en), format!("{} 缺少 `{key}`", of.zh)),
+        Said::new(format!("{} needs the key `{key}`", of.en), format!("{}缺少 `{key}`", of.zh)),
         for_example(example),
     )
 }
@@ -93,7 +95,7 @@ pub(in crate::rules) fn wrong_shape(
         "wrong_shape",
         Said::new(
             format!("{} must be {}, but this is {}", of.en, needs.en, found.en),
-            format!("{} 应写成{}，这里却是{}", of.zh, needs.zh, found.zh),
+            format!("{}应写成{}，这里却是{}", of.zh, led(needs.zh), led(found.zh)),
         ),
         hint.map_or_else(|| for_example(example), advice),
     )
@@ -104,7 +106,7 @@ pub(in crate::rules) fn no_value(of: Thing<'_>, example: &str) -> Problem {
     let of = of.said();
     error(
         "no_value",
-        Said::new(format!("{} has no value", of.en), format!("{} 没有值", of.zh)),
+        Said::new(format!("{} has no value", of.en), format!("{}没有值", of.zh)),
         Said::new(
             format!("write for example `{example}`, or delete the key"),
             format!("可以写成 `{example}`，不需要就删掉"),
@@ -117,7 +119,7 @@ pub(in crate::rules) fn empty_list(of: Thing<'_>) -> Problem {
     let of = of.said();
     error(
         "empty_list",
-        Said::new(format!("{} is empty", of.en), format!("{} 是空的", of.zh)),
+        Said::new(format!("{} is empty", of.en), format!("{}是空的", of.zh)),
         Said::new("name at least one, or delete the key", "至少写一项，不需要就删掉"),
     )
 }
@@ -127,7 +129,7 @@ pub(in crate::rules) fn too_many(of: Thing<'_>, max: usize) -> Problem {
     let of = of.said();
     error(
         "too_many",
-        Said::new(format!("{} has more than {max} entries", of.en), format!("{} 超过 {max} 项", of.zh)),
+        Said::new(format!("{} has more than {max} entries", of.en), format!("{}超过 {max} 项", of.zh)),
         Said::new("use fewer", "请减少项数"),
     )
 }
@@ -139,7 +141,7 @@ pub(in crate::rules) fn repeated(of: Thing<'_>, value: &str) -> Problem {
         "repeated",
         Said::new(
             format!("{} is in {} twice", seen(value), of.en),
-            format!("{} 在 {} 里出现了两次", seen(value), of.zh),
+            format!("{} 在 {}里出现了两次", seen(value), of.zh),
         ),
         Said::new("keep one of them", "只保留一个"),
     )
@@ -168,8 +170,14 @@ fn named(text: &Said, bad: &BadId) -> Problem {
     let BadId { what, allowed } = bad;
     error(
         "bad_name",
-        Said::new(format!("{} is not {}", text.en, what.en), format!("{} 不能用作{}", text.zh, what.zh)),
-        Said::new(format!("allowed are {}", allowed.en), format!("允许的写法：{}", allowed.zh)),
+        Said::new(
+            format!("{} is not {}", text.en, what.en),
+            format!("{}不能用作{}", spaced(text.zh.clone()), led(what.zh)),
+        ),
+        with_typed(
+            &text.en,
+            Said::new(format!("allowed are {}", allowed.en), format!("允许的写法：{}", allowed.zh)),
+        ),
     )
 }
 
@@ -183,11 +191,8 @@ pub(in crate::rules) fn bad_value(
     let of = of.said();
     error(
         "bad_value",
-        Said::new(
-            format!("{} cannot be {}", of.en, seen(value)),
-            format!("{} 不能是 {}", of.zh, seen(value)),
-        ),
-        meant_or(meant, Phrase::new("allowed", "可以写"), allowed),
+        Said::new(format!("{} cannot be {}", of.en, seen(value)), format!("{}不能是 {}", of.zh, seen(value))),
+        with_typed(value, meant_or(meant, Phrase::new("allowed", "可以写"), allowed)),
     )
 }
 
@@ -198,7 +203,7 @@ pub(in crate::rules) fn bad_address(of: Thing<'_>, why: Phrase, example: &str) -
         "bad_value",
         Said::new(
             format!("{} cannot be this address: {}", of.en, why.en),
-            format!("{} 不能是这个地址：{}", of.zh, why.zh),
+            format!("{}不能是这个地址：{}", of.zh, why.zh),
         ),
         for_example(example),
     )

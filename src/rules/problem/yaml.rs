@@ -1,6 +1,6 @@
 //! Problems of a text as YAML.
 
-use super::{Problem, error, seen};
+use super::{Problem, error, half_width, seen};
 use crate::domain::language::{Phrase, Said};
 
 /// What was probably meant, from the line.
@@ -20,6 +20,14 @@ pub(in crate::rules) enum Hint {
     Backslash,
     /// The line begins in a column where nothing can begin.
     Indentation,
+    /// The line stands deeper than one whose key has a value.
+    Nested,
+    /// `text#comment`
+    SpaceBeforeComment,
+    /// `// comment`
+    Slashes,
+    /// `<<<<<<< HEAD`
+    MergeConflict,
 }
 
 /// A value that YAML takes for something else unless it is quoted.
@@ -29,6 +37,8 @@ pub(in crate::rules) enum Unquoted {
     Cron,
     /// `{{ ref }}` or `{% if … %}`
     Expression,
+    /// `{{thing1.DATA}}`, as the platform shows a template.
+    Platform,
     /// A text that begins with this.
     Mark(char),
 }
@@ -83,26 +93,18 @@ pub(super) fn advice(hint: Hint) -> Said {
             "begin the line in the same column as the keys beside it, with spaces",
             "用空格缩进，让这一行与同级的键左对齐",
         ),
-    }
-}
-
-/// What the Chinese keyboard's `c` stands for.
-fn half_width(c: char) -> char {
-    match c {
-        '：' => ':',
-        '，' => ',',
-        '“' | '”' => '"',
-        '‘' | '’' => '\'',
-        '（' => '(',
-        '）' => ')',
-        '［' | '【' => '[',
-        '］' | '】' => ']',
-        '｛' => '{',
-        '｝' => '}',
-        '－' => '-',
-        '＃' => '#',
-        '\u{3000}' | '\u{a0}' => ' ',
-        other => other,
+        Hint::Nested => Said::new(
+            "the key above has a value already: begin this line further left, or add the missing key above it",
+            "上一级的键已经有值了：请减少这一行的缩进，或者补上漏写的上级键",
+        ),
+        Hint::SpaceBeforeComment => {
+            Said::new("put a space before the `#` of a comment", "注释的 `#` 前面要加一个空格")
+        }
+        Hint::Slashes => Said::new("a comment begins with `#`", "注释要以 `#` 开头"),
+        Hint::MergeConflict => Said::new(
+            "finish the merge: keep one side, and delete the lines with `<<<<<<<`, `=======` and `>>>>>>>`",
+            "请先解决合并冲突：保留一边的内容，并删掉带 `<<<<<<<`、`=======`、`>>>>>>>` 的行",
+        ),
     }
 }
 
@@ -131,6 +133,13 @@ pub(in crate::rules) fn unquoted(what: Unquoted) -> Problem {
                 "write it like this: `thing1: \"{{ fields.name }}\"`",
                 "写成这样：`thing1: \"{{ fields.name }}\"`",
             ),
+        ),
+        Unquoted::Platform => (
+            Said::new(
+                "`{{thing1.DATA}}` is the platform's way to show a field",
+                "`{{thing1.DATA}}` 是平台展示字段的写法",
+            ),
+            Said::new("write the name alone: `thing1`", "只写字段名：`thing1`"),
         ),
         Unquoted::Mark(mark) => (
             Said::new(

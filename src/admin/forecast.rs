@@ -21,6 +21,7 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::Rule;
 use crate::plan::audience::{Selector, Verdict};
+use crate::plan::pace;
 use crate::plan::recurrence::{Dst, MAX_OCCURRENCES, Window, occurrences};
 use crate::plan::render::{Compiled, Input};
 use crate::plan::words;
@@ -59,6 +60,18 @@ pub(super) struct Ahead {
     pub(super) due: Due,
     send: u64,
     skip: BTreeMap<SkipReason, u64>,
+}
+
+impl Ahead {
+    /// What an admin should know of it: a clock change, or more people than the app's rate can serve in time.
+    fn remark(&self, app: Option<&App>) -> Option<String> {
+        let change = remark(&self.due, self.rule.zone);
+        let rate = app.and_then(|app| app.per_second);
+        let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace));
+        let parts: Vec<String> =
+            change.into_iter().chain(slow.map(|slow| slow.said())).map(|said| said.en).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 /// A rule with its texts compiled, and its first due time ahead.
@@ -118,7 +131,7 @@ impl Desk {
                     due_at: utc(row.due.at),
                     local: local(row.due.at, row.rule.zone),
                     zone: row.rule.zone.name(),
-                    remark: remark(&row.due, row.rule.zone).map(|remark| remark.en),
+                    remark: row.remark(live.config.apps.get(&row.rule.app)),
                     would_send: row.send,
                     would_skip: row.skip.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
                     words: Words { en: &said.en, zh: &said.zh },

@@ -50,7 +50,7 @@ pub(super) fn world_of(rules: &str) -> World {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("tixing.yaml");
     let config = format!(
-        "apps:\n  clinic:\n    appid: wx0123456789abcdef\n    secret: {{ env: S }}\n    templates:\n      \
+        "apps:\n  clinic:\n    appid: wx0123456789abcdef\n    secret: {{ env: S }}\n    limits: {{ per_second: 1 }}\n    templates:\n      \
          visit: {{ id: {T}, kind: one_time, fields: [thing1] }}\nschedules: schedules\nstore: sled:store\n\
          hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\n"
     );
@@ -316,6 +316,19 @@ async fn a_forecast_spends_the_grants_in_order() {
     }
     let later = Request::Next { rule: None, span_s: 86_400, at: Some("2026-05-01T00:00:00+08:00".into()) };
     assert_eq!(world.ask(later).await.rows[0]["due_at"], "2026-05-01T01:00:00Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forecast_tells_of_an_audience_that_takes_longer_than_grace() {
+    let rules = DAILY.replace("    data:", "    grace: 60s\n    data:").replace("{{ fields.city }}", "x");
+    let world = world_of(&rules);
+    for n in 0..=60 {
+        world.grant(&format!("oCROWD{n:07}"), 1).await;
+    }
+    let next = || Request::Next { rule: None, span_s: 2 * 86_400, at: None };
+    let remarks: Vec<Value> = world.ask(next()).await.rows.iter().map(|row| row["remark"].clone()).collect();
+    let slow = "61 recipients at 1 a second take 1 minute 1 second, but `grace` is 1 minute: the last ones would expire";
+    assert_eq!(remarks, [json!(slow), Value::Null]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,12 @@
 
 pub mod audience;
 mod condition;
+mod constant;
 pub mod crowding;
 pub mod fields;
 pub mod missed;
 pub mod nearest;
+pub mod pace;
 pub mod recurrence;
 pub mod render;
 pub mod retry;

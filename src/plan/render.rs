@@ -15,7 +15,7 @@ use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use super::fields::{self, Misfit};
-use super::{recurrence, script, syntax};
+use super::{constant, recurrence, script, syntax};
 use crate::domain::id::{FieldName, OpenId};
 use crate::domain::language::Said;
 use crate::domain::message::Message;
@@ -335,7 +335,7 @@ fn unfit(key: &str, shown: &BTreeSet<String>, fault: &Fault, profile: &Profile) 
 /// The text that the source of a value puts out whoever it is for, without blanks at its ends.
 #[must_use]
 pub fn fixed_text(source: &str) -> String {
-    clean(&script::fixed_text(source))
+    clean(&constant::parts(source))
 }
 
 /// What scripts see of a recipient; `ref` is left out where there is none.
@@ -429,7 +429,7 @@ fn clean(text: &str) -> String {
 
 /// What is wrong with the path of a page, which must stand before the first value.
 fn bad_path(source: &str) -> Option<RenderError> {
-    let start = script::constant_start(source);
+    let start = constant::beginning(source);
     let (path, ended) = match start.split_once('?') {
         Some((path, _)) => (path, true),
         None => (start.as_str(), start.trim_end() == source.trim_end()),

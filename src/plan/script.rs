@@ -145,40 +145,6 @@ pub(super) fn check_condition(key: &str, source: &str) -> Result<Uses, Vec<Rende
     }
 }
 
-/// The constant text that the source begins with, as it is put out.
-pub(super) fn constant_start(source: &str) -> String {
-    let Ok(ast::Stmt::Template(root)) = parse(source, "page", SyntaxConfig::default()) else {
-        return String::new();
-    };
-    match root.children.first() {
-        Some(ast::Stmt::EmitRaw(raw)) => raw.raw.to_owned(),
-        Some(_) | None => String::new(),
-    }
-}
-
-/// The text that the source puts out whoever it is for, its parts joined; blanks at the ends may go.
-///
-/// What stands inside of a condition or loop may not come at all, and is left out.
-pub(super) fn fixed_text(source: &str) -> String {
-    let Ok(ast::Stmt::Template(root)) = parse(source, "text", SyntaxConfig::default()) else {
-        return String::new();
-    };
-    let raw = root.children.iter().filter_map(|child| match child {
-        ast::Stmt::EmitRaw(raw) => Some(raw.raw),
-        ast::Stmt::Template(_)
-        | ast::Stmt::EmitExpr(_)
-        | ast::Stmt::IfCond(_)
-        | ast::Stmt::ForLoop(_)
-        | ast::Stmt::Set(_)
-        | ast::Stmt::WithBlock(_)
-        | ast::Stmt::SetBlock(_)
-        | ast::Stmt::AutoEscape(_)
-        | ast::Stmt::FilterBlock(_)
-        | ast::Stmt::Do(_) => None,
-    });
-    raw.collect::<String>().trim().to_owned()
-}
-
 /// One walk over a syntax tree.
 struct Walk<'a> {
     key: &'a str,

@@ -19,6 +19,7 @@ use crate::domain::id::{AppName, FieldName, RuleId, TemplateId};
 use crate::domain::rule::Rule;
 use crate::domain::when::When;
 use crate::plan::crowding::{self, MAX_A_DAY};
+use crate::plan::pace;
 use crate::plan::recurrence::{self, Dst, Window};
 
 /// How far ahead clock changes are told: each change of a year, and a little more.
@@ -113,8 +114,8 @@ fn people(place: &Placed, config: &Config, view: &View, report: &mut impl FnMut(
     }
     let rate = config.apps.get(&rule.app).and_then(|app| app.per_second);
     let n = census.at_most(&rule.audience);
-    if let Some(per_second) = rate.filter(|rate| n / u64::from((*rate).max(1)) > rule.grace.as_secs()) {
-        report(place, *key, meaning::too_slow(n, per_second, rule.grace));
+    if let Some(slow) = rate.and_then(|rate| pace::too_slow(n, rate, rule.grace)) {
+        report(place, *key, meaning::too_slow(&slow));
     }
 }
 

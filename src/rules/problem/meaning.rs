@@ -1,12 +1,11 @@
 //! Problems of what a rule means: well written, and yet not what anybody wants.
 
-use std::time::Duration;
-
 use chrono::NaiveDate;
 
 use super::{Problem, error, list, meant_or, seen, warning};
 use crate::domain::language::{Phrase, Said};
 use crate::domain::zone::Zone;
+use crate::plan::pace::TooSlow;
 use crate::plan::recurrence::{Fate, Touched};
 
 /// A condition that nobody can meet.
@@ -129,59 +128,14 @@ pub(in crate::rules) fn unseen_tag(tag: &str, known: &[String], meant: Option<&s
 }
 
 /// An audience that the app's rate cannot serve within grace.
-pub(in crate::rules) fn too_slow(n: u64, per_second: u32, grace: Duration) -> Problem {
-    let takes = span(Duration::from_secs(n.div_ceil(u64::from(per_second.max(1)))));
-    let grace = span(grace);
+pub(in crate::rules) fn too_slow(found: &TooSlow) -> Problem {
+    let said = found.said();
     warning(
         "too_slow",
-        Said::new(
-            format!(
-                "up to {n} recipients at {per_second} a second take {}, but `grace` is {}: the last ones would expire",
-                takes.en, grace.en
-            ),
-            format!(
-                "最多 {n} 人，按每秒 {per_second} 条要发 {}，而 `grace` 只有 {}：后面的人会因过期收不到",
-                takes.zh, grace.zh
-            ),
-        ),
+        Said::new(format!("up to {}", said.en), format!("最多 {}", said.zh)),
         Said::new(
             "raise `grace`, raise `limits.per_second`, or choose fewer recipients with `to`",
             "请调大 `grace` 或 `limits.per_second`，或者用 `to` 缩小范围",
         ),
     )
-}
-
-/// A length of time in its two largest units.
-fn span(time: Duration) -> Said {
-    const UNITS: [(u64, &str, &str); 4] =
-        [(86_400, "d", "天"), (3600, "h", "小时"), (60, "min", "分钟"), (1, "s", "秒")];
-    let seconds = time.as_secs();
-    let first = UNITS.iter().position(|(unit, ..)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
-    let mut rest = seconds;
-    let parts = UNITS.iter().skip(first).take(2).filter_map(|(unit, en, zh)| {
-        let n = rest / unit;
-        rest %= unit;
-        (n > 0 || seconds == 0).then(|| (format!("{n} {en}"), format!("{n} {zh}")))
-    });
-    let (en, zh): (Vec<String>, Vec<String>) = parts.unzip();
-    Said::new(en.join(" "), zh.join(" "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_are_short() {
-        for (seconds, en, zh) in [
-            (0, "0 s", "0 秒"),
-            (59, "59 s", "59 秒"),
-            (1800, "30 min", "30 分钟"),
-            (12_000, "3 h 20 min", "3 小时 20 分钟"),
-            (90_061, "1 d 1 h", "1 天 1 小时"),
-        ] {
-            let span = span(Duration::from_secs(seconds));
-            assert_eq!((span.en.as_str(), span.zh.as_str()), (en, zh));
-        }
-    }
 }

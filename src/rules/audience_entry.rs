@@ -1,6 +1,7 @@
 //! `to` of a rule: whom it reaches.
 
 use super::problem::shape::{self, Thing};
+use super::source::masked;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::id::{OpenId, Tag};
@@ -22,12 +23,13 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
     let wanted = Wanted { of: Thing::Key("to"), example: EXAMPLE };
     if let Some(text) = node.as_text() {
         if text != "all" {
-            let meant = format!("{{ tags: [{text}] }}");
+            // An openid in the wrong place is not repeated as a tag.
+            let meant = (masked(text) == text).then(|| format!("{{ tags: [{text}] }}"));
             let allowed = Said::new(
                 "`all`, or a map with `tags`, `all_tags`, `openids`, `where`",
                 "`all`，或者带有 `tags`、`all_tags`、`openids`、`where` 的一组键值",
             );
-            walk.report(node.spot, shape::bad_value(wanted.of, text, &allowed, Some(&meant)));
+            walk.report(node.spot, shape::bad_value(wanted.of, text, &allowed, meant.as_deref()));
         }
         return (audience, None);
     }

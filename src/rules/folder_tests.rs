@@ -169,6 +169,16 @@ fn secrets_and_openids_are_not_repeated() {
         let shown = format!("{}{}", report.diagnostics, report.to_json(Language::English));
         assert!(!report.ok() && !shown.contains("SECRET"), "{shown}");
     }
+    for to in [
+        "oSECRETSECRET123456789012345",
+        "[oSECRETSECRET123456789012345]",
+        "{ oSECRETSECRET123456789012345: 1 }",
+    ] {
+        let schedule = format!("{}    to: {to}\n", rule_text("one"));
+        let report = check_texts(CONFIG_TEXT.as_bytes(), schedule.as_bytes());
+        let shown = format!("{}{}", report.diagnostics, report.to_json(Language::English));
+        assert!(!report.ok() && !shown.contains("SECRET"), "{shown}");
+    }
 }
 
 /// `n` lines.

@@ -179,16 +179,26 @@ fn depth(line: &str) -> usize {
     (line.len() - rest.len()) * 2 + usize::from(rest.starts_with("- "))
 }
 
-/// `text` with runs that look like an app secret (32 and more hex digits) covered.
+/// `text` with runs covered that look like an app secret (32 and more hex digits) or an openid (28
+/// characters from `o` on, a capital among them, which no name has).
 pub(super) fn masked(text: &str) -> String {
+    let url_safe = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let openid =
+        |run: &str| run.len() == 28 && run.starts_with('o') && run.chars().any(|c| c.is_ascii_uppercase());
+    let text = covered(text, |c| c.is_ascii_hexdigit(), |run| run.len() >= 32);
+    covered(&text, url_safe, openid)
+}
+
+/// `text` with those runs of a kind of character covered that must not be seen.
+fn covered(text: &str, of_run: impl Fn(char) -> bool, unseen: impl Fn(&str) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut run = String::new();
     for c in text.chars().chain(std::iter::once('\n')) {
-        if c.is_ascii_hexdigit() {
+        if of_run(c) {
             run.push(c);
             continue;
         }
-        if run.len() >= 32 {
+        if unseen(&run) {
             out.push_str(&"*".repeat(run.len()));
         } else {
             out.push_str(&run);
@@ -240,6 +250,24 @@ mod tests {
         assert_eq!(shown, [true, true, false, false, true, true, false, false, true, true, true]);
         let last = source.excerpt(Spot { line: 11, column: 1, length: 1 }).expect("shown");
         assert!(!last.text.contains("abcdef"), "{}", last.text);
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_or_an_openid_is_covered_wherever_it_stands() {
+        let (secret, openid) = ("0123456789abcdef0123456789ABCDEF", "oABCD_efgh-1234567890klmnopq");
+        for (text, shown) in [
+            (format!("a {secret}, b"), format!("a {}, b", "*".repeat(32))),
+            (format!("to: {openid}"), format!("to: {}", "*".repeat(28))),
+            (format!("[{openid}]"), format!("[{}]", "*".repeat(28))),
+            (format!("{openid}x"), format!("{openid}x")),
+            (openid.to_lowercase(), openid.to_lowercase()),
+            (
+                "VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc".to_owned(),
+                "VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc".to_owned(),
+            ),
+        ] {
+            assert_eq!(masked(&text), shown);
+        }
     }
 
     #[test]

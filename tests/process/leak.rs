@@ -149,7 +149,8 @@ fn talk(mut stream: TcpStream, openid: &str, sends: &AtomicU32) -> std::io::Resu
 
 #[test]
 fn tokens_codes_and_sessions_pass_through_all_ways_to_fail() {
-    let openid = format!("o{}", canary("talked"));
+    // As long as real ones.
+    let openid = format!("{:-<28}", format!("o{}", canary("talked")));
     let talker = Talker::start(&openid);
     let mut daemon = Daemon::new(&format!("http://{}", talker.address), 4, "rules: {}\n");
     daemon.start();
@@ -193,6 +194,22 @@ fn tokens_codes_and_sessions_pass_through_all_ways_to_fail() {
 
 /// Lists, pages, figures and mistakes, with a daemon where there is one; all of it goes into the logs.
 fn everything_that_operators_see(daemon: &Daemon, openid: &str) {
+    let mask = daemon.json(&["consents", "show", "--json"])[0]["openid"].as_str().unwrap().to_owned();
+    let good = fs::read_to_string(daemon.folder.path().join("schedules/rules.yaml")).unwrap();
+    for mistake in [
+        "OPENID",
+        "[OPENID]",
+        "{ openids: [OPENID, OPENID, 'OPENID x'] }",
+        "{ openids: OPENID, wo: 1 }",
+        "{ OPENID: 1 }",
+    ] {
+        daemon.rules(&format!("{good}    to: {}\n", mistake.replace("OPENID", openid)));
+        for words in [&["check"][..], &["check", "--json"], &["check", "--format", "github"], &["reload"]] {
+            assert_ne!(daemon.tixing(words).status.code(), Some(0), "{words:?} {mistake}");
+        }
+    }
+    daemon.rules(&good);
+    daemon.tixing(&["reload"]);
     for words in [
         &["status"][..],
         &["check"],
@@ -210,6 +227,10 @@ fn everything_that_operators_see(daemon: &Daemon, openid: &str) {
         &["people", "import", "bad.jsonl"],
         &["consents", "import", "bad.jsonl"],
         &["fsck"],
+        &["explain", "--rule", "often", "--to", &mask],
+        &["explain", "--rule", "often", "--to", openid],
+        &["check", "-v"],
+        &["check", "--lang", "zh", "--strict"],
     ] {
         daemon.write("people.jsonl", &format!("{{\"openid\":\"{openid}\",\"tags\":[\"a\"]}}\n"));
         daemon.write("bad.jsonl", &format!("{{\"openid\":\"{openid} \",\"template\":\"habit\",\"n\":1}}\n"));

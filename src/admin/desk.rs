@@ -83,6 +83,7 @@ impl Desk {
                 self.explain(Question { rule: &rule, who: &who, at, reveal, language }, lines).await
             }
             Request::Census => self.census(lines).await,
+            Request::Templates { app } => self.templates(app.as_deref(), lines).await,
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,
             Request::Reload { lang } => self.reload(lang.into(), lines).await,

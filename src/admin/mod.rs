@@ -16,6 +16,7 @@ pub mod mask;
 mod metrics;
 pub mod request;
 pub mod server;
+pub mod templates;
 pub mod who;
 
 #[cfg(test)]

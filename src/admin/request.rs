@@ -104,6 +104,11 @@ pub enum Request {
     },
     /// Counts the recipients of each app, with their tags and fields.
     Census,
+    /// The templates that the platform has for an app.
+    Templates {
+        /// Which one.
+        app: Option<String>,
+    },
     /// Proves the books.
     Fsck,
     /// How the daemon is.
@@ -181,6 +186,7 @@ impl Request {
             Self::Next { .. } => "next",
             Self::Explain { .. } => "explain",
             Self::Census => "census",
+            Self::Templates { .. } => "templates",
             Self::Fsck => "fsck",
             Self::Status => "status",
             Self::Reload { .. } => "reload",
@@ -201,6 +207,7 @@ impl Request {
             | Self::Next { .. }
             | Self::Explain { .. }
             | Self::Census
+            | Self::Templates { .. }
             | Self::Fsck
             | Self::Status => false,
         }

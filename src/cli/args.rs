@@ -66,6 +66,24 @@ pub(super) enum Command {
     Doubt(Doubt),
     /// Prove that the books balance; exit 1 when they do not
     Fsck(Output),
+    /// The platform's templates
+    #[command(subcommand)]
+    Templates(Templates),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Templates {
+    /// Ask the platform for them, and keep kinds and fields beside the configuration
+    Pull(Pull),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pull {
+    /// One app's; else all apps'
+    #[arg(long, value_name = "NAME")]
+    pub(super) app: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 /// How a result is printed.
@@ -111,6 +129,9 @@ pub(super) struct Check {
     /// Say for people when each rule is due, in words
     #[arg(short, long)]
     pub(super) verbose: bool,
+    /// Compare the templates with the platform's; needs the network, and the daemon or the secrets
+    #[arg(long)]
+    pub(super) online: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -323,6 +344,8 @@ mod tests {
             "check --format github",
             "check -v",
             "check --verbose --lang zh a.yaml",
+            "check --online --json",
+            "templates pull --app a --json",
             "next --lang en",
             "next --rule a --for 7d --json",
             "next --at 2026-03-01T09:00:00Z --lang en",

@@ -14,6 +14,7 @@ mod people;
 mod print;
 mod reach;
 mod run;
+mod templates;
 
 use std::io;
 use std::path::Path;
@@ -23,7 +24,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{
-    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Occurrences, Output, People, Verdict,
+    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Occurrences, Output, People, Templates, Verdict,
 };
 use self::print::{Colour, Look, Printer, Taste};
 use self::reach::{Reach, Without};
@@ -82,7 +83,10 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         }
         Command::Check(args) => {
             let found = if named.is_none() { check::config_of(&args.files) } else { None };
-            check::run(found.as_deref().unwrap_or(&path), &args, language)
+            let path = found.unwrap_or(path);
+            let world = run::World::new(environment);
+            let platform = if args.online { templates::online(&path, &world)? } else { None };
+            check::run(&path, &args, platform.as_ref(), language)
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {
@@ -106,6 +110,9 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             }
         }
         Command::Status(output) => ask(Request::Status, output, looks::STATUS, Without::Nothing),
+        Command::Templates(Templates::Pull(args)) => {
+            templates::pull(&path, &args, &run::World::new(environment), language)
+        }
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
             let request = Request::ConsentsShow { app, who, reveal: reveal.reveal };
@@ -156,14 +163,16 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn load(path: &Path, language: Language) -> Result<Config, Failure> {
     match rules::load_config(path) {
         Ok(loaded) => Ok(loaded.value),
-        Err(found) => {
-            let lead = match language {
-                Language::English => "the configuration cannot be used",
-                Language::Chinese => "配置文件无法使用",
-            };
-            Err(Failure::new(Exit::Config, format!("{lead}\n{}", found.text(language))))
-        }
+        Err(found) => Err(load_failure(&found, language)),
     }
+}
+
+fn load_failure(found: &rules::Diagnostics, language: Language) -> Failure {
+    let lead = match language {
+        Language::English => "the configuration cannot be used",
+        Language::Chinese => "配置文件无法使用",
+    };
+    Failure::new(Exit::Config, format!("{lead}\n{}", found.text(language)))
 }
 
 /// Sends one request and prints its answer.

@@ -213,12 +213,12 @@ fn warnings_count_only_when_they_are_asked_to() {
     for (strict, exit) in [(false, Exit::Done), (true, Exit::NotInOrder)] {
         // The folder without a rule is worth a warning.
         let args = args::Check { strict, ..args(Vec::new()) };
-        assert_eq!(check::run(&config, &args, Language::Chinese).expect("checked"), exit);
+        assert_eq!(check::run(&config, &args, None, Language::Chinese).expect("checked"), exit);
     }
 }
 
 fn args(files: Vec<PathBuf>) -> args::Check {
-    args::Check { files, format: None, json: true, strict: false, verbose: false }
+    args::Check { files, format: None, json: true, strict: false, verbose: false, online: false }
 }
 
 #[test]
@@ -250,7 +250,8 @@ fn a_check_of_one_file_tells_of_that_file() {
     ];
     for (files, exit) in table {
         assert_eq!(
-            check::run(&config, &args(files.clone()), Language::English).map_err(|failure| failure.exit),
+            check::run(&config, &args(files.clone()), None, Language::English)
+                .map_err(|failure| failure.exit),
             exit,
             "{files:?}"
         );

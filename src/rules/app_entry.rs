@@ -6,6 +6,8 @@ use std::path::Path;
 use super::config_file::secret;
 use super::problem::config;
 use super::problem::shape::{self, Thing};
+use super::pulled::{Account, Known, Pulled};
+use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Key, Node, Value};
@@ -43,7 +45,12 @@ const EXAMPLE: &str =
     "clinic: { appid: wx0123456789abcdef, secret: { credential: clinic-secret }, templates: … }";
 
 /// All apps of the configuration.
-pub(super) fn read_all(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> BTreeMap<AppName, App> {
+pub(super) fn read_all(
+    top: Map<'_>,
+    folder: &Path,
+    pulled: &Pulled,
+    walk: &mut Walk<'_>,
+) -> BTreeMap<AppName, App> {
     let mut apps: BTreeMap<AppName, App> = BTreeMap::new();
     let Some(node) = top.get("apps") else {
         walk.missing(top.spot, "apps", Thing::Config, "apps:");
@@ -60,7 +67,7 @@ pub(super) fn read_all(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> BTre
         return apps;
     }
     for (key, node) in map.entries() {
-        if let Some(app) = read(key, node, folder, &apps, walk) {
+        if let Some(app) = read((key, node), folder, pulled, &apps, walk) {
             apps.insert(app.name.clone(), app);
         }
     }
@@ -68,9 +75,9 @@ pub(super) fn read_all(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> BTre
 }
 
 fn read(
-    key: &Key,
-    node: &Node,
+    (key, node): (&Key, &Node),
     folder: &Path,
+    pulled: &Pulled,
     before: &BTreeMap<AppName, App>,
     walk: &mut Walk<'_>,
 ) -> Option<App> {
@@ -122,7 +129,7 @@ fn read(
         let wanted = Wanted { of: Thing::Key("proxy"), example: "proxy: http://10.0.0.1:3128" };
         url(node, wanted, values::proxy, walk)
     });
-    let templates = templates(map, key, walk);
+    let templates = templates(map, key, pulled.account(appid.as_ref()), walk);
     Some(App {
         name: name?,
         appid: appid?,
@@ -166,7 +173,12 @@ fn url(
     parsed.ok()
 }
 
-fn templates(app: Map<'_>, key: &Key, walk: &mut Walk<'_>) -> BTreeMap<TemplateName, Template> {
+fn templates(
+    app: Map<'_>,
+    key: &Key,
+    account: Account<'_>,
+    walk: &mut Walk<'_>,
+) -> BTreeMap<TemplateName, Template> {
     let example = "templates: { visit: { id: TEMPLATE_ID, kind: one_time, fields: [thing1, time2] } }";
     let mut templates: BTreeMap<TemplateName, Template> = BTreeMap::new();
     let Some(node) = app.get("templates") else {
@@ -180,7 +192,7 @@ fn templates(app: Map<'_>, key: &Key, walk: &mut Walk<'_>) -> BTreeMap<TemplateN
         return templates;
     }
     for (key, node) in map.entries() {
-        if let Some(template) = template(key, node, &templates, walk) {
+        if let Some(template) = template(key, node, &templates, account, walk) {
             templates.insert(template.name.clone(), template);
         }
     }
@@ -191,6 +203,7 @@ fn template(
     key: &Key,
     node: &Node,
     before: &BTreeMap<TemplateName, Template>,
+    account: Account<'_>,
     walk: &mut Walk<'_>,
 ) -> Option<Template> {
     let name = walk.name(&key.text, key.spot, TemplateName::parse);
@@ -212,23 +225,32 @@ fn template(
             id
         }
     };
+    let known = account.knows(id.as_ref());
+    if let Known::Missing = known {
+        walk.report(map.get("id").map_or(key.spot, |node| node.spot), config::template_not_on_platform());
+    }
     let kinds = [("one_time", TemplateKind::OneTime), ("long_term", TemplateKind::LongTerm)];
     let kind = match map.get("kind") {
-        None => Some(TemplateKind::OneTime),
-        Some(node) => walk.one_of(node, "kind", &kinds),
+        None => Some(known.kind().unwrap_or(TemplateKind::OneTime)),
+        Some(node) => {
+            walk.one_of(node, "kind", &kinds).inspect(|kind| known.compare_kind(*kind, node.spot, walk))
+        }
     };
     let fields = match map.get("fields") {
         None => {
-            walk.report(key.spot, config::unchecked_template(&key.text));
-            None
+            let fields = known.fields();
+            if fields.is_none() {
+                walk.report(key.spot, config::unchecked_template(&key.text));
+            }
+            fields
         }
-        Some(node) => fields(node, walk),
+        Some(node) => fields(node, known, walk),
     };
     Some(Template { name: name?, id: id?, kind: kind?, fields })
 }
 
 /// The fields of a template; `None` when they cannot be relied on, then nothing is checked against them.
-fn fields(node: &Node, walk: &mut Walk<'_>) -> Option<Vec<FieldKey>> {
+fn fields(node: &Node, known: Known<'_>, walk: &mut Walk<'_>) -> Option<Vec<FieldKey>> {
     let wanted = Wanted { of: Thing::Key("fields"), example: "fields: [thing1, time2]" };
     let fields = walk.parsed_list(node, wanted, MAX_FIELDS, FieldKey::parse);
     let Value::List(list) = &node.value else { return None };
@@ -240,5 +262,11 @@ fn fields(node: &Node, walk: &mut Walk<'_>) -> Option<Vec<FieldKey>> {
             walk.report(item.spot, config::unknown_field_type(text));
         }
     }
-    (fields.len() == list.len() && !list.is_empty()).then_some(fields)
+    let whole = fields.len() == list.len() && !list.is_empty();
+    if whole {
+        let listed: Vec<(FieldKey, Spot)> =
+            fields.iter().cloned().zip(list.iter().map(|item| item.spot)).collect();
+        known.compare_fields(&listed, node.spot, walk);
+    }
+    whole.then_some(fields)
 }

@@ -10,6 +10,7 @@ use super::app_entry;
 use super::names::nearest;
 use super::problem::shape::{self, Thing};
 use super::problem::{Problem, config as of_config, rule};
+use super::pulled::Pulled;
 use super::schedule_file::Trust;
 use super::source::Spot;
 use super::values;
@@ -37,10 +38,15 @@ const SECRET: &[&str] = &["credential", "file", "env"];
 
 /// Reads the tree of a configuration file that stands in `folder`, and says whether its apps can be
 /// relied on; `None` when it is no map.
-pub(super) fn read(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<(Config, Trust)> {
+pub(super) fn read(
+    root: &Node,
+    folder: &Path,
+    pulled: &Pulled,
+    walk: &mut Walk<'_>,
+) -> Option<(Config, Trust)> {
     let wanted = Wanted { of: Thing::Config, example: "apps:" };
     let top = walk.map(root, wanted, TOP)?;
-    let apps = app_entry::read_all(top, folder, walk);
+    let apps = app_entry::read_all(top, folder, pulled, walk);
     // Rules depend on the apps only; a mistake elsewhere makes none of their names doubtful.
     let trust = if walk.found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
     let zone = top.get("timezone").and_then(|node| default_zone(node, walk)).unwrap_or(Zone::SHANGHAI);

@@ -13,6 +13,7 @@ pub mod last_good;
 mod meaning;
 mod names;
 mod problem;
+mod pulled;
 mod rule_entry;
 mod rule_texts;
 mod schedule_file;
@@ -42,6 +43,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, SourceL
 pub use fingerprint::Fingerprint;
 pub use meaning::View;
 pub use problem::CODES;
+pub use pulled::Pulled;
 pub use schedule_file::MAX_RULES;
 pub use source::MAX_FILE_BYTES;
 pub use yaml::{MAX_DEPTH, MAX_VALUES};
@@ -108,6 +110,8 @@ pub struct Beside<'a> {
     pub files: &'a [PathBuf],
     /// An instant and the people there are, to judge what the rules mean; without it only what they say is judged.
     pub view: Option<&'a View>,
+    /// What the platform says of the templates now, in place of what was pulled before.
+    pub platform: Option<&'a Pulled>,
 }
 
 /// What a check found.
@@ -139,7 +143,17 @@ impl Report {
 /// All diagnostics, at least one of them an error.
 pub fn load_config(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
     let mut found = Findings::default();
-    let config = read_config(path, &mut found).map(|read| read.config);
+    let config = read_config(path, None, &mut found).map(|read| read.config);
+    finish(config, found)
+}
+
+/// [`load_config`] without what was pulled from the platform, for those who are about to pull.
+///
+/// # Errors
+/// As there.
+pub fn load_config_unpulled(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
+    let mut found = Findings::default();
+    let config = read_config(path, Some(&Pulled::default()), &mut found).map(|read| read.config);
     finish(config, found)
 }
 
@@ -148,7 +162,7 @@ pub fn load_config(path: &Path) -> Result<Loaded<Config>, Diagnostics> {
 pub fn read(path: &Path) -> Reading {
     let mut found = Findings::default();
     let mut schedules = None;
-    let whole = read_config(path, &mut found).and_then(|ReadConfig { config, trust, sources }| {
+    let whole = read_config(path, None, &mut found).and_then(|ReadConfig { config, trust, sources }| {
         schedules = Some(config.schedules.clone());
         let rules = read_folder(&config.schedules, &config, trust, Beside::default(), &mut found)?;
         Some(Whole { config, config_sources: sources, rules })
@@ -163,7 +177,7 @@ pub fn read(path: &Path) -> Reading {
 #[must_use]
 pub fn admin_socket(path: &Path) -> Option<PathBuf> {
     let mut found = Findings::default();
-    if let Some(read) = read_config(path, &mut found) {
+    if let Some(read) = read_config(path, None, &mut found) {
         return Some(read.config.admin.socket);
     }
     let text = String::from_utf8_lossy(&source::read(path).ok()?).into_owned();
@@ -200,7 +214,7 @@ pub fn check(path: &Path) -> Report {
 #[must_use]
 pub fn check_with(path: &Path, beside: Beside<'_>) -> Report {
     let mut found = Findings::default();
-    if let Some(read) = read_config(path, &mut found) {
+    if let Some(read) = read_config(path, beside.platform, &mut found) {
         read_folder(&read.config.schedules, &read.config, read.trust, beside, &mut found);
     }
     Report { diagnostics: found.into_diagnostics() }
@@ -231,7 +245,9 @@ struct ReadConfig {
 }
 
 /// The configuration as far as it can be read; `None` when there is nothing to go on from.
-fn read_config(path: &Path, found: &mut Findings) -> Option<ReadConfig> {
+///
+/// What was pulled is read from its file, unless `platform` says it anew.
+fn read_config(path: &Path, platform: Option<&Pulled>, found: &mut Findings) -> Option<ReadConfig> {
     let name = path.display().to_string();
     let source = read_source(path, &name, found)?;
     let Some(root) = yaml::parse(&source, found) else {
@@ -241,8 +257,13 @@ fn read_config(path: &Path, found: &mut Findings) -> Option<ReadConfig> {
         return None;
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let (config, trust) = config_file::read(&root, folder, &mut Walk { source: &source, found })?;
-    Some(ReadConfig { config, trust, sources: vec![(CONFIG_FILE.to_owned(), source.into_text())] })
+    let kept = if platform.is_none() { pulled::read_beside(path, found) } else { None };
+    let (kept, kept_text) = kept.unzip();
+    let pulled = platform.or(kept.as_ref()).cloned().unwrap_or_default();
+    let (config, trust) = config_file::read(&root, folder, &pulled, &mut Walk { source: &source, found })?;
+    let mut sources = vec![(CONFIG_FILE.to_owned(), source.into_text())];
+    sources.extend(kept_text.map(|text| (PULLED.to_owned(), text)));
+    Some(ReadConfig { config, trust, sources })
 }
 
 /// Reads and checks one file; what is wrong with it as a file is reported.

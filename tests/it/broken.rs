@@ -25,6 +25,7 @@ const ELSEWHERE: &[&str] = &[
     "key_is_no_text",
     "emptied_folder",
     "files_changing",
+    "template_not_on_platform",
     "secret_unusable",
     "too_deep",
     "too_many",
@@ -48,8 +49,10 @@ pub(crate) fn check(files: &[(&str, &[u8])]) -> (Report, tempfile::TempDir) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let report =
-        rules::check_with(&folder.path().join("tixing.yaml"), Beside { files: &[], view: Some(&view()) });
+    let report = rules::check_with(
+        &folder.path().join("tixing.yaml"),
+        Beside { view: Some(&view()), ..Beside::default() },
+    );
     (report, folder)
 }
 

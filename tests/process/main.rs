@@ -21,3 +21,4 @@ mod durable;
 mod kill;
 mod leak;
 mod reload;
+mod templates;

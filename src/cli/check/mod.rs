@@ -15,7 +15,7 @@ use super::{broken_pipe, people};
 use crate::admin::answer::{Exit, Failure};
 use crate::clock::Clock;
 use crate::domain::language::{Language, Said};
-use crate::rules::{self, Beside, Report, View};
+use crate::rules::{self, Beside, Pulled, Report, View};
 
 /// Folders above a file that are searched for its configuration.
 const MAX_ABOVE: usize = 16;
@@ -23,17 +23,23 @@ const MAX_ABOVE: usize = 16;
 /// Checks the configuration at `config` and its schedule files; tells of `files` only, when some are named.
 ///
 /// The set is always checked as a whole, because rule ids are unique over all files. A file from elsewhere
-/// is checked as if it were in the folder, in the place of one of its name.
+/// is checked as if it were in the folder, in the place of one of its name. With `platform`, the templates are held
+/// against what that says now.
 ///
 /// # Errors
 /// A named file is not there (64), or nobody reads any more.
-pub(super) fn run(config: &Path, args: &Check, language: Language) -> Result<Exit, Failure> {
+pub(super) fn run(
+    config: &Path,
+    args: &Check,
+    platform: Option<&Pulled>,
+    language: Language,
+) -> Result<Exit, Failure> {
     let files: Vec<PathBuf> = args.files.iter().filter(|file| real(file) != real(config)).cloned().collect();
     let people =
         rules::load_config(config).map_or_else(|_| BTreeMap::new(), |loaded| people::census(loaded.value));
     let view = View { now: Clock::system().now(), people };
     let elsewhere = if files.is_empty() { Vec::new() } else { elsewhere(config, &files, language)? };
-    let mut report = rules::check_with(config, Beside { files: &elsewhere, view: Some(&view) });
+    let mut report = rules::check_with(config, Beside { files: &elsewhere, view: Some(&view), platform });
     if !files.is_empty() {
         keep(&mut report, config, &files);
     }

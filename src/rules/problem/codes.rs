@@ -104,6 +104,26 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("syntax", Phrase::new("a text that is not YAML", "不是合法的 YAML")),
     ("tab", Phrase::new("a tab where YAML wants spaces", "该用空格的地方用了制表符")),
     ("template_by_id", Phrase::new("a template named by its platform id", "用模板 ID 代替了模板名称")),
+    (
+        "template_field_added",
+        Phrase::new("a field of the platform's template that is not listed", "没有列出的模板字段"),
+    ),
+    (
+        "template_field_missing",
+        Phrase::new("a listed field that the platform's template does not have", "平台模板里没有的字段"),
+    ),
+    (
+        "template_fields_order",
+        Phrase::new("fields in another order than the platform has them", "字段顺序与平台不同"),
+    ),
+    (
+        "template_kind_differs",
+        Phrase::new("a kind that is another one on the platform", "模板类型与平台不同"),
+    ),
+    (
+        "template_not_on_platform",
+        Phrase::new("a template that the platform does not have", "平台上没有的模板"),
+    ),
     ("too_deep", Phrase::new("values nested too deep", "嵌套太深")),
     ("too_many", Phrase::new("a list with too many entries", "列表里的项太多")),
     ("too_many_diagnostics", Phrase::new("more diagnostics than are listed", "问题太多，没有全部列出")),

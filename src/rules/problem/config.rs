@@ -73,6 +73,110 @@ pub(in crate::rules) fn app_needed(known: &[String]) -> Problem {
     )
 }
 
+/// When the platform said what a configuration is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rules) enum Heard {
+    /// Just now: what differs from it does not work.
+    Now,
+    /// Some time ago, and it was kept: it may have changed since.
+    Before,
+}
+
+/// The platform says otherwise, or said so when it was asked.
+fn differs(code: &'static str, heard: Heard, message: Said, help: Said) -> Problem {
+    match heard {
+        Heard::Now => error(code, message, help),
+        Heard::Before => warning(
+            code,
+            message,
+            Said::new(
+                format!("{}; or ask the platform again: `tixing templates pull`", help.en),
+                format!("{}；或者重新拉取：`tixing templates pull`", help.zh),
+            ),
+        ),
+    }
+}
+
+/// An id that no template of the account has.
+pub(in crate::rules) fn template_not_on_platform() -> Problem {
+    error(
+        "template_not_on_platform",
+        Said::new(
+            "the mini program has no template of this id on the platform",
+            "小程序后台没有这个 ID 的模板",
+        ),
+        Said::new(
+            "`tixing templates pull` shows the templates there are, with their ids",
+            "`tixing templates pull` 会列出现有的模板和它们的 ID",
+        ),
+    )
+}
+
+/// A kind that is another one on the platform.
+pub(in crate::rules) fn template_kind_differs(kind: &str, heard: Heard) -> Problem {
+    differs(
+        "template_kind_differs",
+        heard,
+        Said::new(
+            format!("on the platform this template is {}", seen(kind)),
+            format!("小程序后台里这个模板是 {}", seen(kind)),
+        ),
+        Said::new(format!("write `kind: {kind}`"), format!("请写 `kind: {kind}`")),
+    )
+}
+
+/// A listed field that the platform's template does not have; `others` are those that are not listed.
+pub(in crate::rules) fn template_field_missing(
+    key: &str,
+    others: &[&str],
+    meant: Option<&str>,
+    heard: Heard,
+) -> Problem {
+    differs(
+        "template_field_missing",
+        heard,
+        Said::new(
+            format!("the platform's template has no field {}", seen(key)),
+            format!("小程序后台的模板没有字段 {}", seen(key)),
+        ),
+        meant_or(
+            meant,
+            Phrase::new("fields of the template that are not listed", "模板里还没有列出的字段"),
+            &list(others),
+        ),
+    )
+}
+
+/// Fields of the platform's template that are not listed.
+pub(in crate::rules) fn template_field_added(keys: &[&str], heard: Heard) -> Problem {
+    let keys = list(keys);
+    differs(
+        "template_field_added",
+        heard,
+        Said::new(
+            format!("the platform's template also has: {}", keys.en),
+            format!("小程序后台的模板还有这些字段：{}", keys.zh),
+        ),
+        Said::new(
+            "list all fields; a message without one of them is refused",
+            "请列出全部字段；消息缺一个都会被平台拒绝",
+        ),
+    )
+}
+
+/// All fields, in another order.
+pub(in crate::rules) fn template_fields_order(order: &[&str]) -> Problem {
+    let order = order.join(", ");
+    warning(
+        "template_fields_order",
+        Said::new(
+            "the platform's template has these fields in another order",
+            "小程序后台的模板里，这些字段的顺序不同",
+        ),
+        Said::new(format!("write `fields: [{order}]`"), format!("请写 `fields: [{order}]`")),
+    )
+}
+
 /// A template whose fields nobody listed.
 pub(in crate::rules) fn unchecked_template(name: &str) -> Problem {
     warning(
@@ -85,8 +189,9 @@ pub(in crate::rules) fn unchecked_template(name: &str) -> Problem {
             format!("没有列出模板 {} 的字段，因此无法检查为它写的内容", seen(name)),
         ),
         Said::new(
-            "list them in their order as the platform shows them: `fields: [thing1, time2]`",
-            "按小程序后台“详细内容”的顺序列出：`fields: [thing1, time2]`",
+            "list them in their order as the platform shows them: `fields: [thing1, time2]`, or run \
+             `tixing templates pull`",
+            "按小程序后台“详细内容”的顺序列出：`fields: [thing1, time2]`，或者运行 `tixing templates pull`",
         ),
     )
 }

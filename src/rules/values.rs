@@ -2,7 +2,7 @@
 //!
 //! Pure functions of the text; where a value stands and how it is reported is decided by the reader.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use chrono_tz::TZ_VARIANTS;
@@ -72,7 +72,7 @@ pub(super) fn network(text: &str) -> Option<IpNet> {
     let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
     let addr: IpAddr = addr.parse().ok()?;
     let most = if addr.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.map_or(Some(most), |prefix| prefix.parse().ok())?;
+    let prefix = prefix.map_or(Some(most), |prefix| prefix.parse().ok().filter(|_| is_digits(prefix)))?;
     (prefix <= most).then_some(IpNet { addr, prefix })
 }
 
@@ -124,15 +124,27 @@ fn authority(text: &str) -> Result<(&str, &str), Phrase> {
     if host.contains('@') {
         return Err(Phrase::new("it holds a user name or password", "里面有用户名或密码"));
     }
-    let form = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    if host.is_empty() || !host.chars().all(form) {
+    let (is_host, port) = if let Some((address, port)) =
+        host.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+    {
+        (address.parse::<Ipv6Addr>().is_ok(), port)
+    } else {
+        let (name, port) = host.split_at_checked(host.find(':').unwrap_or(host.len())).unwrap_or_default();
+        let form = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        (!name.is_empty() && name.chars().all(form), port)
+    };
+    if !is_host {
         return Err(Phrase::new("it holds more than a host and a port", "除主机和端口外还有别的内容"));
     }
-    let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map(|(_, port)| port);
-    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    let is_port = |port: &str| is_digits(port) && port.parse::<u16>().is_ok();
+    if !(port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
         return Err(Phrase::new("its port is no number up to 65535", "端口不是 65535 以内的数字"));
     }
     Ok((scheme, host))
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -190,6 +202,14 @@ mod tests {
             "ftp://127.0.0.1",
             "https://h:99999",
             "https://h?x=1",
+            "https://:80",
+            "https://h:",
+            "https://h:+1",
+            "https://a:b:1",
+            "https://[::1",
+            "https://[::1]1",
+            "https://[x]",
+            "http://localhost:x:1",
         ];
         for text in bad {
             assert!(base_url(text).is_err(), "{text}");
@@ -205,7 +225,9 @@ mod tests {
         assert!(listen("[::]:0").is_ok());
         assert_eq!(network("10.0.0.0/8").map(|net| net.prefix), Some(8));
         assert_eq!(network("::1").map(|net| net.prefix), Some(128));
-        assert!(network("10.0.0.0/33").is_none() && network("10.0.0").is_none());
+        assert!(
+            network("10.0.0.0/33").is_none() && network("10.0.0").is_none() && network("::/+8").is_none()
+        );
         assert_eq!(zone("Asia/Shangai"), Err(Some("Asia/Shanghai".to_owned())));
         assert_eq!(zone("GMT+8"), Err(Some("Asia/Shanghai".to_owned())));
     }

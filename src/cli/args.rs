@@ -41,6 +41,8 @@ pub(super) enum Command {
     Demo(Demo),
     /// Check the configuration and all schedule files
     Check(Check),
+    /// Print the JSON Schema of a schedule file, or of tixing.yaml, for editors
+    Schema(Schema),
     /// Show what is due next, and who would get it; or try a cron expression
     Next(Next),
     /// Say why one person gets, or did not get, one rule's reminder, and what to do about it
@@ -144,6 +146,21 @@ pub(super) enum Format {
     Github,
     /// A SARIF 2.1.0 log
     Sarif,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Which file's
+    #[arg(value_enum, default_value_t = SchemaOf::Schedule, value_name = "WHICH")]
+    pub(super) which: SchemaOf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// A file of the schedules folder
+    Schedule,
+    /// tixing.yaml
+    Config,
 }
 
 #[derive(Debug, Args)]
@@ -347,6 +364,9 @@ mod tests {
             "check --online --json",
             "templates pull --app a --json",
             "next --lang en",
+            "schema",
+            "schema schedule",
+            "schema config",
             "next --rule a --for 7d --json",
             "next --at 2026-03-01T09:00:00Z --lang en",
             "explain --rule a --to o123456789",
@@ -384,6 +404,7 @@ mod tests {
             "next --cron x --zone UTC --from a --count 1 --until b",
             "next --cron x --zone UTC --from a --count 1 --rule r",
             "next --zone UTC",
+            "schema rules",
             "consents grant --template t",
             "consents grant --openid o --template t --n 0",
             "consents grant --openid o --template t --n 101",

@@ -24,7 +24,8 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{
-    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Occurrences, Output, People, Templates, Verdict,
+    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Occurrences, Output, People, SchemaOf,
+    Templates, Verdict,
 };
 use self::print::{Colour, Look, Printer, Taste};
 use self::reach::{Reach, Without};
@@ -87,6 +88,14 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let world = run::World::new(environment);
             let platform = if args.online { templates::online(&path, &world)? } else { None };
             check::run(&path, &args, platform.as_ref(), language)
+        }
+        Command::Schema(args) => {
+            let schema = match args.which {
+                SchemaOf::Schedule => rules::schema::schedule(),
+                SchemaOf::Config => rules::schema::config(),
+            };
+            broken_pipe(print::say(&format!("{schema:#}")))?;
+            Ok(Exit::Done)
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {

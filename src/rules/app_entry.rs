@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::config_file::secret;
+use super::config_keys;
 use super::problem::config;
 use super::problem::shape::{self, Thing};
 use super::pulled::{Account, Known, Pulled};
@@ -17,29 +18,24 @@ use crate::domain::language::Phrase;
 use crate::domain::template::{FieldKey, FieldType, Template, TemplateKind};
 
 /// The most apps of one daemon, and templates of one app.
-const MAX_APPS: usize = 1000;
-const MAX_TEMPLATES: usize = 1000;
+pub(super) const MAX_APPS: usize = 1000;
+pub(super) const MAX_TEMPLATES: usize = 1000;
 /// The most fields of one template; the platform's own have at most 5 today.
-const MAX_FIELDS: usize = 32;
+pub(super) const MAX_FIELDS: usize = 32;
 /// The most requests in flight that may be asked for.
-const MAX_IN_FLIGHT: u32 = 1024;
+pub(super) const MAX_IN_FLIGHT: u32 = 1024;
 /// The most requests in a second that may be asked for.
-const MAX_PER_SECOND: u32 = 100_000;
+pub(super) const MAX_PER_SECOND: u32 = 100_000;
 
-const APP: &[&str] = &[
-    "appid",
-    "secret",
-    "state",
-    "lang",
-    "consents_from",
-    "limits",
-    "push",
-    "templates",
-    "base_url",
-    "proxy",
-];
-const LIMITS: &[&str] = &["in_flight", "per_second"];
-const TEMPLATE: &[&str] = &["id", "kind", "fields"];
+/// Which version of a mini program a tap opens; the first is the default.
+pub(super) const STATES: [(&str, &str); 3] =
+    [("formal", "formal"), ("trial", "trial"), ("developer", "developer")];
+/// Languages of the platform; the first is the default.
+pub(super) const LANGS: [(&str, &str); 4] =
+    [("zh_CN", "zh_CN"), ("en_US", "en_US"), ("zh_HK", "zh_HK"), ("zh_TW", "zh_TW")];
+/// Kinds of templates; the first is the default.
+pub(super) const KINDS: [(&str, TemplateKind); 2] =
+    [("one_time", TemplateKind::OneTime), ("long_term", TemplateKind::LongTerm)];
 
 const EXAMPLE: &str =
     "clinic: { appid: wx0123456789abcdef, secret: { credential: clinic-secret }, templates: … }";
@@ -83,7 +79,7 @@ fn read(
 ) -> Option<App> {
     let name = walk.name(&key.text, key.spot, AppName::parse);
     let of = Thing::App(&key.text);
-    let map = walk.map(node, Wanted { of, example: EXAMPLE }, APP)?;
+    let map = walk.map(node, Wanted { of, example: EXAMPLE }, &config_keys::APP)?;
     let appid = match map.entry("appid") {
         None => {
             walk.missing(key.spot, "appid", of, "appid: wx0123456789abcdef");
@@ -99,13 +95,6 @@ fn read(
         }
     };
     let secret = secret(map, key.spot, of, folder, walk);
-    if let Some((key, _)) = map.entry("push") {
-        let instead = Phrase::new(
-            "delete it: this version takes consents from `POST /v1/consents` only",
-            "请删掉；当前版本只通过 `POST /v1/consents` 接收订阅次数",
-        );
-        walk.not_yet(key.spot, "push", instead);
-    }
     if let Some(node) = map.get("consents_from") {
         let words = [("reports", Consents::Reports), ("events", Consents::Events)];
         if let Some(Consents::Events) = walk.one_of(node, "consents_from", &words) {
@@ -116,10 +105,8 @@ fn read(
             walk.not_yet(node.spot, "consents_from: events", instead);
         }
     }
-    let states = [("formal", "formal"), ("trial", "trial"), ("developer", "developer")];
-    let langs = [("zh_CN", "zh_CN"), ("en_US", "en_US"), ("zh_HK", "zh_HK"), ("zh_TW", "zh_TW")];
-    let state = map.get("state").and_then(|node| walk.one_of(node, "state", &states)).unwrap_or("formal");
-    let lang = map.get("lang").and_then(|node| walk.one_of(node, "lang", &langs)).unwrap_or("zh_CN");
+    let state = map.get("state").and_then(|node| walk.one_of(node, "state", &STATES)).unwrap_or("formal");
+    let lang = map.get("lang").and_then(|node| walk.one_of(node, "lang", &LANGS)).unwrap_or("zh_CN");
     let (in_flight, per_second) = limits(map.get("limits"), walk);
     let base_url = map.get("base_url").and_then(|node| {
         let wanted = Wanted { of: Thing::Key("base_url"), example: "base_url: https://api.weixin.qq.com" };
@@ -153,7 +140,7 @@ enum Consents {
 
 fn limits(node: Option<&Node>, walk: &mut Walk<'_>) -> (usize, Option<u32>) {
     let wanted = Wanted { of: Thing::Key("limits"), example: "limits: { in_flight: 64 }" };
-    let map = node.and_then(|node| walk.map(node, wanted, LIMITS)).unwrap_or_else(Map::empty);
+    let map = node.and_then(|node| walk.map(node, wanted, &config_keys::LIMITS)).unwrap_or_else(Map::empty);
     let in_flight = map.get("in_flight").and_then(|node| walk.whole(node, "in_flight", 1..=MAX_IN_FLIGHT));
     let per_second =
         map.get("per_second").and_then(|node| walk.whole(node, "per_second", 1..=MAX_PER_SECOND));
@@ -209,7 +196,7 @@ fn template(
     let name = walk.name(&key.text, key.spot, TemplateName::parse);
     let of = Thing::Template(&key.text);
     let example = "visit: { id: TEMPLATE_ID, kind: one_time, fields: [thing1, time2] }";
-    let map = walk.map(node, Wanted { of, example }, TEMPLATE)?;
+    let map = walk.map(node, Wanted { of, example }, &config_keys::TEMPLATE)?;
     let id = match map.get("id") {
         None => {
             walk.missing(key.spot, "id", of, "id: VRR0UEO9VJOLs0MHlU0OilqX6MVFDwH3_3gz3Oc0NIc");
@@ -229,11 +216,10 @@ fn template(
     if let Known::Missing = known {
         walk.report(map.get("id").map_or(key.spot, |node| node.spot), config::template_not_on_platform());
     }
-    let kinds = [("one_time", TemplateKind::OneTime), ("long_term", TemplateKind::LongTerm)];
     let kind = match map.get("kind") {
         None => Some(known.kind().unwrap_or(TemplateKind::OneTime)),
         Some(node) => {
-            walk.one_of(node, "kind", &kinds).inspect(|kind| known.compare_kind(*kind, node.spot, walk))
+            walk.one_of(node, "kind", &KINDS).inspect(|kind| known.compare_kind(*kind, node.spot, walk))
         }
     };
     let fields = match map.get("fields") {

@@ -1,6 +1,7 @@
 //! `to` of a rule: whom it reaches.
 
 use super::problem::shape::{self, Thing};
+use super::schedule_keys;
 use super::source::masked;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
@@ -10,11 +11,10 @@ use crate::domain::recipient::MAX_TAGS;
 use crate::domain::rule::Audience;
 
 /// The most openids of one rule; a larger circle is a tag.
-const MAX_OPENIDS: usize = 10_000;
+pub(super) const MAX_OPENIDS: usize = 10_000;
 /// The longest condition, in characters.
-const MAX_CONDITION: usize = 1024;
+pub(super) const MAX_CONDITION: usize = 1024;
 
-const TO: &[&str] = &["all", "tags", "all_tags", "openids", "where"];
 const EXAMPLE: &str = "to: { tags: [habit] }";
 
 /// Reads `to`; beside the audience, where its condition stands.
@@ -33,7 +33,7 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
         }
         return (audience, None);
     }
-    let Some(map) = walk.map(node, wanted, TO) else { return (audience, None) };
+    let Some(map) = walk.map(node, wanted, &schedule_keys::TO) else { return (audience, None) };
     if map.entries().is_empty() {
         walk.report(node.spot, shape::empty_list(Thing::Key("to")));
     }

@@ -97,6 +97,8 @@ fn mistakes_in_the_configuration() {
         ("{ credential: clinic-secret }", "{ file: a, env: B }", &[("wrong_shape", 4, 13)]),
         ("{ credential: clinic-secret }", "{}", &[("wrong_shape", 4, 13)]),
         ("{ credential: clinic-secret }", "{ env: hunter-2 }", &[("bad_name", 4, 20)]),
+        ("{ credential: clinic-secret }", "{ credential: \"\" }", &[("bad_name", 4, 27)]),
+        ("{ credential: clinic-secret }", "{ file: \"\" }", &[("bad_value", 4, 21)]),
         // Values.
         ("kind: one_time", "kind: once", &[("bad_value", 6, 36)]),
         ("    templates:", "    state: form\n    templates:", &[("bad_value", 5, 12)]),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::app_entry;
+use super::config_keys;
 use super::names::nearest;
 use super::problem::shape::{self, Thing};
 use super::problem::{Problem, config as of_config, rule};
@@ -26,15 +27,12 @@ use crate::domain::zone::Zone;
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// How long a session lasts when the file does not say, and the longest that may be stated (30 days).
 const DEFAULT_SESSION_HOURS: u32 = 2;
-const MAX_SESSION_HOURS: u32 = 720;
+pub(super) const MAX_SESSION_HOURS: u32 = 720;
 /// The most apps, hook keys and trusted proxies.
-const MAX_NAMED: usize = 1000;
-
-const TOP: &[&str] = &["apps", "timezone", "schedules", "store", "hook", "admin", "reload"];
-const HOOK: &[&str] = &["listen", "keys", "session_fields", "login", "session_hours", "trusted_proxies"];
-const KEY: &[&str] = &["id", "secret", "apps"];
-const ADMIN: &[&str] = &["socket", "listen"];
-const SECRET: &[&str] = &["credential", "file", "env"];
+pub(super) const MAX_NAMED: usize = 1000;
+/// When changed files are taken over.
+pub(super) const RELOADS: [(&str, ReloadMode); 2] =
+    [("auto", ReloadMode::Auto), ("manual", ReloadMode::Manual)];
 
 /// Reads the tree of a configuration file that stands in `folder`, and says whether its apps can be
 /// relied on; `None` when it is no map.
@@ -45,7 +43,7 @@ pub(super) fn read(
     walk: &mut Walk<'_>,
 ) -> Option<(Config, Trust)> {
     let wanted = Wanted { of: Thing::Config, example: "apps:" };
-    let top = walk.map(root, wanted, TOP)?;
+    let top = walk.map(root, wanted, &config_keys::FILE)?;
     let apps = app_entry::read_all(top, folder, pulled, walk);
     // Rules depend on the apps only; a mistake elsewhere makes none of their names doubtful.
     let trust = if walk.found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
@@ -54,10 +52,7 @@ pub(super) fn read(
     let store = store(top, folder, walk);
     let hook = hook(top, &apps, folder, walk);
     let admin = admin(top.get("admin"), folder, walk);
-    let reload = top.get("reload").and_then(|node| {
-        let words = [("auto", ReloadMode::Auto), ("manual", ReloadMode::Manual)];
-        walk.one_of(node, "reload", &words)
-    });
+    let reload = top.get("reload").and_then(|node| walk.one_of(node, "reload", &RELOADS));
     let reload = reload.unwrap_or_default();
     Some((Config { apps, zone, schedules, store, hook, admin, reload }, trust))
 }
@@ -99,7 +94,7 @@ fn store(top: Map<'_>, folder: &Path, walk: &mut Walk<'_>) -> PathBuf {
 fn hook(top: Map<'_>, apps: &BTreeMap<AppName, App>, folder: &Path, walk: &mut Walk<'_>) -> Hook {
     let node = top.get("hook");
     let wanted = Wanted { of: Thing::Key("hook"), example: "hook: { listen: 127.0.0.1:8080 }" };
-    let map = node.and_then(|node| walk.map(node, wanted, HOOK)).unwrap_or_else(Map::empty);
+    let map = node.and_then(|node| walk.map(node, wanted, &config_keys::HOOK)).unwrap_or_else(Map::empty);
     let listen = map.get("listen").and_then(|node| {
         let text = walk.text(node, Wanted { of: Thing::Key("listen"), example: "listen: 127.0.0.1:8080" })?;
         let found = values::listen(text);
@@ -165,7 +160,7 @@ fn keys(
     }
     let mut keys: Vec<HookKey> = Vec::new();
     for item in list {
-        let Some(map) = walk.map(item, Wanted { of: Thing::HookKey, example }, KEY) else {
+        let Some(map) = walk.map(item, Wanted { of: Thing::HookKey, example }, &config_keys::KEY) else {
             continue;
         };
         let id = map.get("id").and_then(|node| {
@@ -249,8 +244,8 @@ pub(super) fn secret(
         walk.report(node.spot, of_config::inline_secret());
         return None;
     }
-    let place = walk.map(node, wanted, SECRET)?;
-    let mut known = place.entries().iter().filter(|(key, _)| SECRET.contains(&&*key.text));
+    let place = walk.map(node, wanted, &config_keys::SECRET)?;
+    let mut known = place.entries().iter().filter(|(key, _)| config_keys::SECRET.names.contains(&&*key.text));
     let (Some((key, value)), None) = (known.next(), known.next()) else {
         if place.entries().len() > 1 || place.entries().is_empty() {
             let (needs, found) = (of_config::ONE_PLACE, of_config::NOT_ONE_PLACE);
@@ -260,10 +255,15 @@ pub(super) fn secret(
     };
     let text = walk.text(value, Wanted { of: Thing::Key(&key.text), example })?;
     // The value may be the secret itself, so it is not repeated either.
-    let is_name = text.len() <= 128
+    let is_name = (1..=128).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
         && !text.starts_with("whsec_");
     match &*key.text {
+        "file" if text.is_empty() => {
+            let allowed = Said::new("the path of a file", "文件的路径");
+            walk.report(value.spot, shape::bad_value(Thing::Key("file"), text, &allowed, None));
+            None
+        }
         "file" => Some(SecretSource::File(folder.join(text))),
         "credential" if is_name => Some(SecretSource::Credential(text.to_owned())),
         "env" if is_name && !text.contains(['-', '.']) => Some(SecretSource::Env(text.to_owned())),
@@ -277,20 +277,13 @@ pub(super) fn secret(
 fn admin(node: Option<&Node>, folder: &Path, walk: &mut Walk<'_>) -> Admin {
     const DEFAULT: &str = "/run/tixing/admin.sock";
     let wanted = Wanted { of: Thing::Key("admin"), example: "admin: { socket: /run/tixing/admin.sock }" };
-    let map = node.and_then(|node| walk.map(node, wanted, ADMIN)).unwrap_or_else(Map::empty);
-    if let Some((key, _)) = map.entry("listen") {
-        let instead = Phrase::new(
-            "delete it and use `socket`: the command line goes through it",
-            "请删掉，改用 `socket`：命令行通过它连接",
-        );
-        walk.not_yet(key.spot, "listen", instead);
-    }
+    let map = node.and_then(|node| walk.map(node, wanted, &config_keys::ADMIN)).unwrap_or_else(Map::empty);
     Admin { socket: path(map, "socket", DEFAULT, folder, walk) }
 }
 
 /// The operators' socket in a tree of which nothing else is wanted.
 pub(super) fn admin_socket(root: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<PathBuf> {
-    let top = walk.map(root, Wanted { of: Thing::Config, example: "admin:" }, TOP)?;
+    let top = walk.map(root, Wanted { of: Thing::Config, example: "admin:" }, &config_keys::FILE)?;
     Some(admin(top.get("admin"), folder, walk).socket)
 }
 

@@ -7,16 +7,21 @@
 mod app_entry;
 mod audience_entry;
 mod config_file;
+mod config_keys;
 mod diagnostic;
 mod fingerprint;
+mod keys;
 pub mod last_good;
 mod meaning;
 mod names;
+mod pattern;
 mod problem;
 mod pulled;
 mod rule_entry;
 mod rule_texts;
 mod schedule_file;
+mod schedule_keys;
+pub mod schema;
 pub mod snapshot;
 mod source;
 mod syntax;
@@ -29,6 +34,10 @@ mod yaml;
 mod broken;
 #[cfg(test)]
 mod folder_tests;
+#[cfg(test)]
+mod schema_samples;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests_support;
 

@@ -187,7 +187,7 @@ pub(super) fn read_beside(config: &Path, found: &mut Findings) -> Option<(Pulled
 fn read(root: &Node, walk: &mut Walk<'_>) -> Pulled {
     let mut pulled = Pulled::default();
     let of = Thing::Key("templates");
-    let Some(top) = walk.map(root, Wanted { of, example: "templates:" }, TOP) else { return pulled };
+    let Some(top) = walk.map_of(root, Wanted { of, example: "templates:" }, TOP) else { return pulled };
     let templates = top.get("templates").and_then(|node| walk.names(node, Wanted { of, example: EXAMPLE }));
     for (key, node) in templates.unwrap_or_else(Map::empty).entries() {
         if let Some((app, template)) = template(key, node, walk) {
@@ -200,7 +200,7 @@ fn read(root: &Node, walk: &mut Walk<'_>) -> Pulled {
 fn template(key: &Key, node: &Node, walk: &mut Walk<'_>) -> Option<(AppId, Described)> {
     let of = Thing::Template(&key.text);
     let id = walk.name(&key.text, key.spot, TemplateId::parse);
-    let map = walk.map(node, Wanted { of, example: EXAMPLE }, TEMPLATE)?;
+    let map = walk.map_of(node, Wanted { of, example: EXAMPLE }, TEMPLATE)?;
     let needed = |name: &'static str, walk: &mut Walk<'_>| {
         let node = map.get(name);
         if node.is_none() {

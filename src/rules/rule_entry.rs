@@ -12,6 +12,7 @@ use super::problem::rule;
 use super::problem::shape::{self, Thing};
 use super::rule_texts;
 use super::schedule_file::{Trust, named_app, zone};
+use super::schedule_keys;
 use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
@@ -26,60 +27,20 @@ use crate::domain::when::When;
 use crate::domain::zone::Zone;
 
 /// The most occurrences that `missed: all` may send at once.
-const MAX_MAX: u32 = 100;
+pub(super) const MAX_MAX: u32 = 100;
 /// The most texts of one rule; a template has 5 today.
-const MAX_FIELDS: usize = 64;
+pub(super) const MAX_FIELDS: usize = 64;
 /// The longest text of a value or a page, in characters.
-const MAX_TEXT: usize = 4096;
+pub(super) const MAX_TEXT: usize = 4096;
 
-const RULE: &[&str] = &[
-    "template", "when", "data", "page", "to", "app", "timezone", "enabled", "grace", "missed", "max",
-    "overflow",
+/// What becomes of missed occurrences; how many `all` sends is said in `max`.
+pub(super) const MISSED: [(&str, MissedPolicy); 3] = [
+    ("latest", MissedPolicy::Latest),
+    ("all", MissedPolicy::All { max: DEFAULT_MAX }),
+    ("skip", MissedPolicy::Skip),
 ];
-
-/// Keys whose effect comes with a later version, and what to do until then.
-const NOT_YET: &[(&str, Phrase)] = &[
-    (
-        "quiet",
-        Phrase::new("delete it, and choose due times outside the night", "请删掉；把时间安排在夜间以外"),
-    ),
-    (
-        "spread",
-        Phrase::new(
-            "delete it; `limits` of the app hold the rate down",
-            "请删掉；发送速度由应用的 `limits` 控制",
-        ),
-    ),
-    ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
-    (
-        "if_late",
-        Phrase::new(
-            "delete it; it belongs to appointments, which come later",
-            "请删掉；它属于预约功能，以后才有",
-        ),
-    ),
-    (
-        "on_doubt",
-        Phrase::new(
-            "delete it; a send in doubt is held and never sent again",
-            "请删掉；结果不明的发送会先搁置，不会重发",
-        ),
-    ),
-    (
-        "canary",
-        Phrase::new(
-            "delete it; try the rule with `to: { openids: [ … ] }` first",
-            "请删掉；可先用 `to: { openids: [ … ] }` 试发",
-        ),
-    ),
-    (
-        "was",
-        Phrase::new(
-            "delete it, and keep the old id: a new id is a new rule",
-            "请删掉，并沿用原来的 id：换了 id 就是另一条规则",
-        ),
-    ),
-];
+/// What becomes of values that are too long.
+pub(super) const OVERFLOW: [(&str, Overflow); 2] = [("fail", Overflow::Fail), ("cut", Overflow::Cut)];
 
 /// What a rule takes from its file and from the configuration.
 pub(super) struct Surroundings<'c> {
@@ -117,7 +78,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let id = walk.name(&key.text, key.spot, RuleId::parse);
     let of = Thing::Rule(&key.text);
     let example = "drink-water: { template: habit, when: { cron: \"0 10 * * *\" }, data: … }";
-    let map = walk.map_with_later(node, Wanted { of, example }, RULE, NOT_YET)?;
+    let map = walk.map(node, Wanted { of, example }, &schedule_keys::RULE)?;
     let app = match map.get("app") {
         Some(node) => named_app(node, around.config, around.trust, walk),
         None => around.app,
@@ -291,15 +252,16 @@ fn grace(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
 
 fn missed(map: Map<'_>, walk: &mut Walk<'_>) -> MissedPolicy {
     let max = map.get("max").and_then(|node| walk.whole(node, "max", 1..=MAX_MAX));
-    let all = MissedPolicy::All { max: max.unwrap_or(DEFAULT_MAX) };
-    let words = [("latest", MissedPolicy::Latest), ("all", all), ("skip", MissedPolicy::Skip)];
-    let missed = map.get("missed").and_then(|node| walk.one_of(node, "missed", &words));
+    let missed = map.get("missed").and_then(|node| walk.one_of(node, "missed", &MISSED));
     let missed = missed.unwrap_or(MissedPolicy::Latest);
     if let (Some((key, _)), MissedPolicy::Latest | MissedPolicy::Skip) = (map.entry("max"), missed) {
         let why = Phrase::new("it counts only with `missed: all`", "只有写了 `missed: all` 才有用");
         walk.report(key.spot, shape::no_effect("max", why));
     }
-    missed
+    match (missed, max) {
+        (MissedPolicy::All { .. }, Some(max)) => MissedPolicy::All { max },
+        (MissedPolicy::Latest | MissedPolicy::All { .. } | MissedPolicy::Skip, _) => missed,
+    }
 }
 
 fn overflow(
@@ -314,9 +276,8 @@ fn overflow(
         walk.report(node.spot, shape::too_many(wanted.of, MAX_FIELDS));
         return overflow;
     }
-    let words = [("fail", Overflow::Fail), ("cut", Overflow::Cut)];
     for (key, node) in map.entries() {
-        let choice = walk.one_of(node, &key.text, &words);
+        let choice = walk.one_of(node, &key.text, &OVERFLOW);
         let Some(field) = walk.name(&key.text, key.spot, FieldKey::parse) else { continue };
         if !data.contains_key(&field) {
             let fields: Vec<String> = data.keys().map(|field| field.as_str().to_owned()).collect();

@@ -11,6 +11,7 @@ use super::meaning::Placed;
 use super::problem::shape::Thing;
 use super::problem::{config as of_config, file, rule};
 use super::rule_entry::{self, Entry, RuleApp, Surroundings};
+use super::schedule_keys;
 use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
@@ -22,8 +23,6 @@ use crate::domain::zone::Zone;
 
 /// The most rules of all files.
 pub const MAX_RULES: usize = 10_000;
-
-const TOP: &[&str] = &["app", "timezone", "rules"];
 
 /// Whether the configuration that rules are checked against is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub(super) struct Gathered {
 /// Reads the tree of one schedule file into `gathered`.
 pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Gathered, walk: &mut Walk<'_>) {
     let wanted = Wanted { of: Thing::ScheduleFile, example: "rules:" };
-    let Some(top) = walk.map(root, wanted, TOP) else { return };
+    let Some(top) = walk.map(root, wanted, &schedule_keys::FILE) else { return };
     let app = match top.get("app") {
         Some(node) => named_app(node, config, trust, walk),
         None => only_app(config, trust),

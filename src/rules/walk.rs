@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use super::diagnostic::{Diagnostic, Findings};
+use super::keys::Table;
 use super::names::nearest;
 use super::problem::shape::{self, Thing};
 use super::problem::yaml::Hint;
@@ -94,18 +95,27 @@ impl Walk<'_> {
         self.found.add(Diagnostic::new(self.source, spot, problem));
     }
 
-    /// A map with some of the `allowed` keys; others are reported, and the rest is still read.
+    /// A map with some of these keys; others are reported, and the rest is still read.
     pub(super) fn map<'n>(
+        &mut self,
+        node: &'n Node,
+        wanted: Wanted<'_>,
+        table: &'static Table,
+    ) -> Option<Map<'n>> {
+        self.keyed(node, wanted, table.names, table.later)
+    }
+
+    /// The same of a file that no admin writes, and that so needs no table.
+    pub(super) fn map_of<'n>(
         &mut self,
         node: &'n Node,
         wanted: Wanted<'_>,
         allowed: &'static [&'static str],
     ) -> Option<Map<'n>> {
-        self.map_with_later(node, wanted, allowed, &[])
+        self.keyed(node, wanted, allowed, &[])
     }
 
-    /// [`Self::map`] where `later` keys are known too, and what to do until a version carries them out.
-    pub(super) fn map_with_later<'n>(
+    fn keyed<'n>(
         &mut self,
         node: &'n Node,
         wanted: Wanted<'_>,

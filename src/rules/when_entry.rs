@@ -7,83 +7,23 @@ use chrono::NaiveDateTime;
 
 use super::problem::rule;
 use super::problem::shape::{self, Thing};
+use super::schedule_keys;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::language::Phrase;
 use crate::domain::when::{Cron, CronCode, When};
 
 /// The most civil times of one `at`.
-const MAX_TIMES: usize = 1000;
-
-const WHEN: &[&str] = &["cron", "at"];
-
-const APPOINTMENTS: Phrase =
-    Phrase::new("use `cron` or `at`; appointments come later", "改用 `cron` 或 `at`；预约功能以后才有");
-const OF_APPOINTMENTS: Phrase = Phrase::new(
-    "it belongs to appointments, which come later; delete it",
-    "它属于预约功能，以后才有；请删掉",
-);
+pub(super) const MAX_TIMES: usize = 1000;
 
 /// The forms, of which a rule has one.
 const FORMS: [&str; 6] = ["cron", "at", "every", "before", "after", "same_day"];
-
-/// Forms and keys whose effect comes with a later version, and what to do until then.
-const LATER: &[(&str, Phrase)] = &[
-    (
-        "every",
-        Phrase::new(
-            "use `cron`, for example `cron: \"0 */2 * * *\"`",
-            "改用 `cron`，例如 `cron: \"0 */2 * * *\"`",
-        ),
-    ),
-    ("before", APPOINTMENTS),
-    ("after", APPOINTMENTS),
-    ("same_day", APPOINTMENTS),
-    ("starting", Phrase::new("it belongs to `every`; delete it", "它要和 `every` 一起用；请删掉")),
-    ("of", OF_APPOINTMENTS),
-    ("time", OF_APPOINTMENTS),
-    (
-        "from",
-        Phrase::new(
-            "delete it, and set `enabled: true` when the rule should begin",
-            "请删掉；到该开始时再写 `enabled: true`",
-        ),
-    ),
-    (
-        "until",
-        Phrase::new(
-            "delete it, and set `enabled: false` when the rule should end",
-            "请删掉；到该结束时再写 `enabled: false`",
-        ),
-    ),
-    (
-        "except",
-        Phrase::new(
-            "delete it; list the due times in `at` if holidays matter",
-            "请删掉；要避开节假日，可用 `at` 逐个列出时间",
-        ),
-    ),
-    (
-        "only",
-        Phrase::new(
-            "delete it; list the due times in `at` if workdays matter",
-            "请删掉；只要工作日的话，可用 `at` 逐个列出时间",
-        ),
-    ),
-    (
-        "dst",
-        Phrase::new(
-            "delete it; `auto`, the default, is what is done",
-            "请删掉；现在总是按默认的 `auto` 处理",
-        ),
-    ),
-];
 
 const EXAMPLE: &str = "when: { cron: \"0 10 * * MON-FRI\" }";
 
 /// Reads `when`; `None` when there is a mistake, which was reported.
 pub(super) fn read(node: &Node, walk: &mut Walk<'_>) -> Option<When> {
-    let map = walk.map_with_later(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, WHEN, LATER)?;
+    let map = walk.map(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, &schedule_keys::WHEN)?;
     let mut forms = FORMS.into_iter().filter(|name| map.entry(name).is_some());
     match (forms.next(), forms.next()) {
         (None, _) => {

@@ -296,6 +296,19 @@ fn check_says_in_words_when_each_rule_is_due() {
 }
 
 #[test]
+fn the_schemas_are_printed_for_editors() {
+    for (words, key) in
+        [(&["schema"][..], "rules"), (&["schema", "schedule"], "rules"), (&["schema", "config"], "apps")]
+    {
+        let output = tixing(words);
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}");
+        assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#", "{words:?}");
+        assert_eq!(schema["required"], serde_json::json!([key]), "{words:?}");
+    }
+}
+
+#[test]
 fn every_dependency_says_why_it_is_there() {
     let manifest = read("Cargo.toml");
     let mut within = false;

@@ -122,6 +122,8 @@ pub struct Shared {
     last_reload: watch::Sender<Reloaded>,
     /// The files as they were when they were last read.
     seen: Mutex<reload::Seen>,
+    /// What was in force before changes that nobody was told of.
+    untold: Mutex<Option<reload::Untold>>,
     /// Why apps do not send, by the senders themselves.
     pauses: BTreeMap<AppName, Pauses>,
     /// One reload at a time.
@@ -160,6 +162,7 @@ impl Daemon {
             reloaded: Arc::new(Notify::new()),
             last_reload: watch::Sender::new(first),
             seen: Mutex::new(seen),
+            untold: Mutex::new(None),
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),

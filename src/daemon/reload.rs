@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::{error, info, warn};
 
 use super::{Failure, Shared, clients, keys};
@@ -24,6 +24,16 @@ use crate::rules::{self, Diagnostic, Fingerprint, Loaded, Severity, Whole, last_
 const MAX_READINGS: u32 = 10;
 /// How long to wait before that.
 const READING_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long changes that were taken over by themselves are told to whoever asks next: he has probably just saved them.
+const JUST_NOW: TimeDelta = TimeDelta::minutes(1);
+
+/// Rules that were in force before somebody's changes were taken over by themselves.
+#[derive(Debug)]
+pub(super) struct Untold {
+    since: DateTime<Utc>,
+    rules: RuleSet,
+}
 
 /// Who wants a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +257,7 @@ impl Shared {
         let outside = &*self.setup.outside;
         let new_keys = keys::hook_keys(&whole.config, outside).map_err(refused)?;
         let clients = clients(&whole.config, outside, &self.setup.clock, Some(&old)).map_err(refused)?;
-        differences(&old.rules, &whole.rules.set, &mut done);
+        self.tell(asker, now, &old.rules, &whole.rules.set, &mut done);
         let whole = blocking(move || {
             keep_last_good(&whole);
             whole
@@ -261,6 +271,21 @@ impl Shared {
         let planned = self.current.planned(generation).await;
         first_dues(&self.current.get().rules, planned, &mut done);
         Ok(done)
+    }
+
+    /// Notes what the new rules change, for somebody who asks also what was taken over by itself just before.
+    fn tell(&self, asker: Asker, now: DateTime<Utc>, old: &RuleSet, new: &RuleSet, done: &mut Reloaded) {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = untold.take().filter(|untold| now.signed_duration_since(untold.since) < JUST_NOW);
+        match asker {
+            Asker::Operator | Asker::Signal => {
+                differences(recent.as_ref().map_or(old, |untold| &untold.rules), new, done);
+            }
+            Asker::Files => {
+                differences(old, new, done);
+                *untold = recent.or_else(|| Some(Untold { since: now, rules: old.clone() }));
+            }
+        }
     }
 
     /// Reads the files until nothing changed while they were read, so that a set is never half of one and half of

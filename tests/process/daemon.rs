@@ -121,11 +121,15 @@ impl Daemon {
         command
     }
 
+    /// Where its log goes.
+    pub(crate) fn log(&self) -> PathBuf {
+        let name = self.folder.path().file_name().unwrap().to_string_lossy().into_owned();
+        logs().join(format!("daemon{name}.log"))
+    }
+
     /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(&mut self) {
-        let name = self.folder.path().file_name().unwrap().to_string_lossy().into_owned();
-        let log =
-            fs::OpenOptions::new().create(true).append(true).open(logs().join(format!("daemon{name}.log")));
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log());
         let mut command = self.command();
         command.args(["run", "--config", "tixing.yaml"]).stdout(Stdio::null()).stderr(log.unwrap());
         self.child = Some(Reaped(command.spawn().unwrap()));

@@ -60,11 +60,24 @@ fn changed_files_are_taken_over_by_themselves_unless_told_not_to() {
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("ready\n"), "{ready}");
     daemon.write("schedules/more.yaml", &rule("weekly"));
     until("the new file is in force", || state(&daemon) == (2, None));
+    for told in [r#"["weekly"]"#, "[]"] {
+        let (code, answer) = reload(&daemon);
+        assert_eq!(
+            (code, answer["added"].to_string().as_str()),
+            (Some(0), told),
+            "who saved it asks, and once more"
+        );
+    }
     daemon.write("schedules/more.yaml", "rules:\n  weekly:\n    templat: habit\n");
     until("the bad file is refused", || state(&daemon) == (2, Some("missing_key".to_owned())));
     let ready = admin_get(&daemon, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("more.yaml:2:3: [missing_key]"), "{ready}");
     assert!(admin_get(&daemon, "/metrics").contains("\ntixing_last_reload_ok 0\n"));
+    let log = fs::read_to_string(daemon.log()).unwrap();
+    assert!(
+        log.contains("The files were refused (they changed)")
+            && log.contains("more.yaml:2:3: error[missing_key]")
+    );
     let refused_at = status(&daemon)["reload"]["at"].clone();
 
     // The folder is a link that is swapped, as a mounted configuration does it.

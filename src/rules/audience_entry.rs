@@ -70,6 +70,9 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
                 format!("最多 {MAX_CONDITION} 个字符的条件"),
             );
             walk.report(node.spot, shape::bad_value(wanted.of, text, &allowed, None));
+        } else if text.is_empty() && node.as_text().is_some() {
+            // No condition would reach everybody, and that is hardly meant.
+            walk.report(node.spot, shape::no_value(wanted.of, wanted.example));
         } else if !text.is_empty() {
             audience.condition = Some(text.to_owned());
         }

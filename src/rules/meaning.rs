@@ -190,6 +190,7 @@ mod tests {
             (rule(daily, "    to: { where: \"'a' == 'b'\" }\n"), &[("constant_condition", 6, 18)]),
             (rule(daily, "    to: { tags: [habit], all_tags: [habit] }\n"), &[("no_effect", 6, 11)]),
             (rule(daily, "    to: { all: true, tags: [habit] }\n"), &[("no_effect", 6, 11)]),
+            (rule(daily, "    to: { where: \"\" }\n"), &[("no_value", 6, 18)]),
         ];
         for (text, expected) in table {
             let expected: Vec<_> = expected.iter().map(|(code, l, c)| ((*code).to_owned(), *l, *c)).collect();

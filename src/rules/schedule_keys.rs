@@ -75,7 +75,7 @@ keys! {
                     `rule.id`.",
             example: r#"{ "thing1": "喝水时间到", "time2": "{{ due | local('%H:%M') }}" }"#,
             absent: Absent::Mistake,
-            shape: || texts(short_text(MAX_TEXT), "The text of one field.", 1..=MAX_FIELDS),
+            shape: || texts(short_text(0..=MAX_TEXT), "The text of one field.", 1..=MAX_FIELDS),
         },
         Key {
             name: "page",
@@ -286,7 +286,7 @@ keys! {
             about: "A condition on `fields`, `tags` and `ref`; what a person does not have makes it false.",
             example: r#""fields.city == 'Shanghai'""#,
             absent: Absent::Means("no condition."),
-            shape: || short_text(MAX_CONDITION),
+            shape: || short_text(1..=MAX_CONDITION),
         },
     ], later: &[];
 }

@@ -123,8 +123,8 @@ pub(super) fn some_text() -> Value {
     json!({ "type": ["string", "number", "boolean"], "minLength": 1 })
 }
 
-pub(super) fn short_text(max: usize) -> Value {
-    json!({ "type": ["string", "number", "boolean"], "maxLength": max })
+pub(super) fn short_text(length: RangeInclusive<usize>) -> Value {
+    json!({ "type": ["string", "number", "boolean"], "minLength": length.start(), "maxLength": length.end() })
 }
 
 /// `true` or `false`, also in quotes.

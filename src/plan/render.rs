@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::sync::{Arc, LazyLock};
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, StrftimeItems};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use minijinja::value::{Object, ObjectRepr};
@@ -30,6 +30,8 @@ const MAX_OUTPUT_BYTES: usize = 4096;
 const PAGE: &str = "page";
 /// How a due time looks that no `local` formats.
 const PLAIN_TIME: &str = "%Y-%m-%d %H:%M";
+/// How many due times a text is tried on that shows the time of day alone; no form has more kinds of them.
+const N_TIMES: usize = 8;
 /// How many due times constant texts are tried on: each day of a month, for a daily rule.
 const N_SAMPLES: usize = 31;
 
@@ -98,6 +100,8 @@ struct Text {
 enum Takes {
     /// Nothing that changes: it is always the same.
     Nothing,
+    /// The due time's time of day: it is the same on all days that are due at this time.
+    Clock,
     /// The due time: it is the same for all recipients.
     Due,
     /// Something of the recipient.
@@ -150,10 +154,11 @@ impl Compiled {
             if let Some(uses) = add(key.as_str(), source, &mut faults) {
                 let default = if key.kind() == FieldType::Thing { Overflow::Cut } else { Overflow::Fail };
                 let overflow = rule.overflow.get(key).copied().unwrap_or(default);
-                let takes = match (uses.recipient, uses.due) {
-                    (true, _) => Takes::Recipient,
-                    (false, true) => Takes::Due,
-                    (false, false) => Takes::Nothing,
+                let takes = match (uses.recipient, uses.due, uses.clock) {
+                    (true, _, _) => Takes::Recipient,
+                    (false, true, _) => Takes::Due,
+                    (false, false, true) => Takes::Clock,
+                    (false, false, false) => Takes::Nothing,
                 };
                 texts.push(Text { key: key.clone(), overflow, takes, shown: uses.shown() });
             }
@@ -189,17 +194,24 @@ impl Compiled {
     /// Only texts that take nothing from the recipient can be judged before there is one.
     #[must_use]
     pub fn constant_misfits(&self) -> Vec<RenderError> {
-        let dues = recurrence::next_dues(&self.rule, DateTime::UNIX_EPOCH, N_SAMPLES);
-        let nobody = person(&Profile::default());
-        let contexts: Vec<Value> = dues.iter().map(|due| self.context(nobody.clone(), due)).collect();
+        let n_samples = |text: &Text| match text.takes {
+            Takes::Nothing => 1,
+            Takes::Clock => N_TIMES,
+            Takes::Due => N_SAMPLES,
+            Takes::Recipient => 0,
+        };
+        let most = self.texts.iter().map(n_samples).max().unwrap_or(0);
+        let dues = recurrence::next_dues(&self.rule, DateTime::UNIX_EPOCH, most);
+        let nobody = Arc::new(person(&Profile::default()));
+        let contexts: Vec<Value> = dues.iter().map(|due| self.context(&nobody, due)).collect();
+        // The first due time of each time of day.
+        let mut times = BTreeSet::new();
+        let new = dues.iter().map(|due| times.insert(due.at.with_timezone(&self.rule.zone.tz()).time()));
+        let new: Vec<bool> = new.collect();
         let misfit = |text: &Text| {
-            let n_samples = match text.takes {
-                Takes::Nothing => 1,
-                Takes::Due => N_SAMPLES,
-                Takes::Recipient => 0,
-            };
-            let fault =
-                contexts.iter().take(n_samples).find_map(|context| self.value(text, context).err())?;
+            let samples = contexts.iter().zip(&new).take(n_samples(text));
+            let mut samples = samples.filter(|(_, new)| **new || text.takes == Takes::Due);
+            let fault = samples.find_map(|(context, _)| self.value(text, context).err())?;
             let (message, help) = match fault {
                 Fault::Missing => (
                     Said::new("it is empty", "内容为空"),
@@ -239,7 +251,7 @@ impl Compiled {
     /// # Errors
     /// The first text, in key order, that cannot be made.
     pub fn try_render(&self, input: &Input<'_>) -> Result<Message, Unfit> {
-        let context = self.context(person(input.profile), input.due);
+        let context = self.context(&Arc::new(person(input.profile)), input.due);
         let data = self.texts.iter().map(|text| {
             let value = self.value(text, &context);
             let value =
@@ -303,11 +315,10 @@ impl Compiled {
         Ok(clean(&String::from_utf8_lossy(&out.0)).trim().to_owned())
     }
 
-    fn context(&self, mut known: BTreeMap<&'static str, Value>, due: &Due) -> Value {
-        let due = Instant { at: due.at, zone: self.rule.zone.tz() };
-        known.insert("due", Value::from_object(due));
-        known.insert("rule", self.about_rule.clone());
-        Value::from(known)
+    fn context(&self, person: &Arc<BTreeMap<&'static str, Value>>, due: &Due) -> Value {
+        let due = Value::from_object(Instant { at: due.at, zone: self.rule.zone.tz() });
+        let (person, rule) = (Arc::clone(person), self.about_rule.clone());
+        Value::from_object(Known { due, rule, person })
     }
 }
 
@@ -366,6 +377,45 @@ pub(super) fn field(value: &FieldValue) -> Value {
 /// Whether `local` can format with this.
 pub(super) fn is_time_format(format: &str) -> bool {
     !format.is_empty() && !StrftimeItems::new(format).any(|item| item == Item::Error)
+}
+
+/// The variables of a text: a message is made of one, so it is no map that is filled first.
+#[derive(Debug)]
+struct Known {
+    due: Value,
+    rule: Value,
+    person: Arc<BTreeMap<&'static str, Value>>,
+}
+
+impl Object for Known {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        match key {
+            "due" => Some(self.due.clone()),
+            "rule" => Some(self.rule.clone()),
+            other => self.person.get(other).cloned(),
+        }
+    }
+}
+
+/// Whether what this formats is the same on each day.
+pub(super) fn is_clock_format(format: &str) -> bool {
+    let of_a_day = |item: Item<'_>| match item {
+        Item::Literal(_) | Item::Space(_) => true,
+        Item::Numeric(what, _) => {
+            matches!(what, Numeric::Hour | Numeric::Hour12 | Numeric::Minute | Numeric::Second)
+        }
+        Item::Fixed(what) => matches!(what, Fixed::LowerAmPm | Fixed::UpperAmPm),
+        Item::OwnedLiteral(_) | Item::OwnedSpace(_) | Item::Error => false,
+    };
+    StrftimeItems::new(format).all(of_a_day)
 }
 
 /// An instant in the zone of its rule, as scripts see it.

@@ -12,7 +12,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 
 use super::nearest::nearest;
-use super::render::RenderError;
+use super::render::{RenderError, is_clock_format, is_time_format};
 use super::syntax::{STATEMENTS, syntax};
 use crate::domain::id::FieldName;
 use crate::domain::language::{Phrase, Said};
@@ -91,8 +91,10 @@ impl Place {
 pub(super) struct Uses {
     /// Something of the recipient.
     pub(super) recipient: bool,
-    /// The due time.
+    /// The due time, and more of it than the time of day.
     pub(super) due: bool,
+    /// The due time's time of day.
+    pub(super) clock: bool,
     /// Names whose absence it asks for itself, by `is defined` or `default`.
     pub(super) guarded: BTreeSet<String>,
     /// Fields it shows, and `ref`.
@@ -340,6 +342,10 @@ impl<'a> Walk<'a> {
         }
         if filter.name == "local" {
             self.local(filter);
+            if is_clock(filter) {
+                self.uses.clock = true;
+                return;
+            }
         }
         self.expressions(&filter.expr);
         self.arguments(&filter.args);
@@ -366,7 +372,7 @@ impl<'a> Walk<'a> {
             return self.fault(filter.span(), message, help());
         };
         let message = match as_text(argument) {
-            Some(format) if super::render::is_time_format(&format) => return,
+            Some(format) if is_time_format(&format) => return,
             Some(format) => {
                 Said::new(format!("`{format}` is no time format"), format!("`{format}` 不是有效的时间格式"))
             }
@@ -508,6 +514,15 @@ fn meant_or_all(meant: Option<&str>, all: &[&'static str]) -> Said {
     match meant {
         Some(meant) => Said::new(format!("did you mean `{meant}`?"), format!("是不是想写 `{meant}`？")),
         None => Said::new(format!("there are {}", all.join(", ")), format!("可用的有：{}", all.join("、"))),
+    }
+}
+
+/// Whether this is `due | local(…)` with a format that shows the time of day alone.
+fn is_clock(filter: &ast::Filter<'_>) -> bool {
+    let due = matches!(&filter.expr, Some(ast::Expr::Var(var)) if var.id == "due");
+    match filter.args.as_slice() {
+        [ast::CallArg::Pos(format)] => due && as_text(format).is_some_and(|format| is_clock_format(&format)),
+        _ => false,
     }
 }
 

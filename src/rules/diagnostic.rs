@@ -225,14 +225,26 @@ pub(super) struct Findings {
 
 impl Findings {
     pub(super) fn add(&mut self, found: Diagnostic) {
-        if found.severity == Severity::Error {
+        if self.count(found.severity) {
+            self.list.push(found);
+        }
+    }
+
+    /// Adds `problem` of `source` at `spot`; nothing is made of one that is not kept.
+    pub(super) fn report(&mut self, source: &Source, spot: Spot, problem: Problem) {
+        if self.count(problem.severity) {
+            self.list.push(Diagnostic::new(source, spot, problem));
+        }
+    }
+
+    /// Counts one more; whether it is to be kept.
+    fn count(&mut self, severity: Severity) -> bool {
+        if severity == Severity::Error {
             self.errors += 1;
         }
-        if self.list.len() < MAX_DIAGNOSTICS - 1 {
-            self.list.push(found);
-        } else {
-            self.more += 1;
-        }
+        let keep = self.list.len() < MAX_DIAGNOSTICS - 1;
+        self.more += usize::from(!keep);
+        keep
     }
 
     pub(super) fn n_errors(&self) -> usize {

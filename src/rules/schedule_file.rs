@@ -66,6 +66,10 @@ pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Ga
 }
 
 fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gathered, walk: &mut Walk<'_>) {
+    // A file with too many rules for all files together is not read at all.
+    if let Some((key, _)) = rules.entries().get(MAX_RULES) {
+        return walk.report(key.spot, file::too_many_rules(MAX_RULES));
+    }
     for (key, node) in rules.entries() {
         if gathered.first.len() >= MAX_RULES {
             return walk.report(key.spot, file::too_many_rules(MAX_RULES));

@@ -3,7 +3,7 @@
 //! An error must never print a secret or an openid (promise P9), also not when an admin wrote one where it
 //! does not belong; so a line is shown only when nothing around it speaks of such things.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -15,6 +15,9 @@ use super::problem::{Problem, file};
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How much of a line is shown, in characters.
 const MAX_SHOWN: usize = 120;
+/// How many bytes of lines are read to show pieces of them; thousands of mistakes in one line of a megabyte
+/// would take minutes.
+const MAX_READ_TO_SHOW: usize = 4 << 20;
 /// Words of lines that are not shown, nor what is indented under them.
 const HIDDEN_WORDS: [&str; 7] = ["secret", "token", "aes_key", "openid", "whsec_", "password", "proxy"];
 
@@ -41,6 +44,8 @@ pub(super) struct Source {
     lines: Vec<usize>,
     /// Which lines must not be shown; most files are never asked.
     hidden: OnceCell<Vec<bool>>,
+    /// How many bytes of lines were read to show pieces of them.
+    shown: Cell<usize>,
 }
 
 impl Source {
@@ -59,7 +64,7 @@ impl Source {
                 lines.push(at + 1);
             }
         }
-        Self { name: name.to_owned(), text, lines, hidden: OnceCell::new() }
+        Self { name: name.to_owned(), text, lines, hidden: OnceCell::new(), shown: Cell::new(0) }
     }
 
     /// Checks bytes that came from a file called `name`.
@@ -125,6 +130,10 @@ impl Source {
             return None;
         }
         let line = self.line(spot.line);
+        self.shown.set(self.shown.get().saturating_add(line.len()));
+        if self.shown.get() > MAX_READ_TO_SHOW {
+            return None;
+        }
         let before = usize::try_from(spot.column).ok()?.saturating_sub(1);
         let length = usize::try_from(spot.length).ok()?.clamp(1, MAX_SHOWN);
         let skip = if before + length > MAX_SHOWN { before.saturating_sub(MAX_SHOWN / 2) } else { 0 };

@@ -13,7 +13,7 @@ use crate::domain::language::{Phrase, Said};
 
 /// The problem, and its place where that is better known than to the parser.
 pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, Problem) {
-    let above = (1..spot.line).rev().find(|n| !source.line(*n).trim().is_empty());
+    let above = (1..spot.line).rev().find(|n| is_content(source.line(*n)));
     let lines = [Some(spot.line), above];
     if let Some(found) = lines.into_iter().flatten().find_map(|line| from_line(source, line)) {
         return found;
@@ -40,8 +40,46 @@ pub(super) fn explain(source: &Source, spot: Spot, error: &ScanError) -> (Spot, 
         return (spot, yaml::syntax(&in_words(kind), Some(hint)));
     }
     let hint = hint(source, spot, kind);
-    let spot = if hint == Some(Hint::CloseQuote) { open_quote(source, spot, above) } else { spot };
+    let (spot, hint) = match (hint, above.and_then(|above| glued(source, above))) {
+        (Some(Hint::CloseQuote), _) => (open_quote(source, spot), hint),
+        (Some(Hint::Indentation), Some(glued)) => (glued, Some(Hint::SpaceAfterColon)),
+        (Some(Hint::Indentation), None) => (odd_indentation(source, spot), hint),
+        (hint, _) => (spot, hint),
+    };
     (spot, yaml::syntax(&in_words(kind), hint))
+}
+
+fn is_content(line: &str) -> bool {
+    !line.trim().is_empty() && !line.trim_start().starts_with('#')
+}
+
+/// The place of `key:value` where a line holds nothing else, which is a text to YAML.
+fn glued(source: &Source, line: u32) -> Option<Spot> {
+    let text = source.line(line);
+    let (key, value) = text.split(" #").next()?.trim().split_once(':')?;
+    let is_key =
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let before = text.chars().take_while(|c| *c == ' ').count() + key.chars().count();
+    let column = u32::try_from(before + 1).ok()?;
+    (is_key && !value.is_empty() && !value.starts_with(' ')).then_some(Spot { line, column, length: 1 })
+}
+
+/// The line that is indented as no other is, where the parser stopped at a later one that is not: people
+/// indent by two or four, so it is the one with an odd number of spaces.
+fn odd_indentation(source: &Source, spot: Spot) -> Spot {
+    /// A key with more lines below it is left alone.
+    const MAX_LINES: u32 = 200;
+    let indent = |line: u32| source.line(line).chars().take_while(|c| *c == ' ').count();
+    if indent(spot.line) % 2 == 1 {
+        return spot;
+    }
+    let lines = (spot.line.saturating_sub(MAX_LINES).max(1)..spot.line).rev();
+    let mut within = lines.filter(|line| is_content(source.line(*line))).take_while(|line| indent(*line) > 0);
+    let odd = within.find(|line| indent(*line) % 2 == 1);
+    odd.map_or(spot, |line| {
+        let column = u32::try_from(indent(line) + 1).unwrap_or(1);
+        Spot { line, column, length: 1 }
+    })
 }
 
 /// A value that cannot begin as it does, or a tab in front.
@@ -91,15 +129,19 @@ fn full_width(source: &Source, line: u32) -> Option<(Spot, Hint)> {
     None
 }
 
-/// Where a quote that is not closed was opened: the last of the line above when those are odd in number.
-fn open_quote(source: &Source, spot: Spot, above: Option<u32>) -> Spot {
-    let Some(line) = above else { return spot };
-    let quotes = (1..).zip(source.line(line).chars()).filter(|(_, c)| *c == '"');
-    let columns: Vec<u32> = quotes.map(|(column, _)| column).collect();
-    match columns.last() {
-        Some(column) if columns.len() % 2 == 1 => Spot { line, column: *column, length: 1 },
-        Some(_) | None => spot,
-    }
+/// Where a quote that is not closed was opened: the last one of the nearest line above in which they are odd
+/// in number.
+fn open_quote(source: &Source, spot: Spot) -> Spot {
+    /// A text of more lines is none that was left open.
+    const MAX_LINES: u32 = 64;
+    let lines = (spot.line.saturating_sub(MAX_LINES).max(1)..spot.line).rev();
+    let odd = |line: u32| {
+        let quotes = (1..).zip(source.line(line).chars()).filter(|(_, c)| *c == '"');
+        let columns: Vec<u32> = quotes.map(|(column, _)| column).collect();
+        let last = columns.last().filter(|_| columns.len() % 2 == 1)?;
+        Some(Spot { line, column: *last, length: 1 })
+    };
+    lines.into_iter().find_map(odd).unwrap_or(spot)
 }
 
 fn hint(source: &Source, spot: Spot, kind: &ErrorKind) -> Option<Hint> {

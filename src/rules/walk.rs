@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::diagnostic::{Diagnostic, Findings};
+use super::diagnostic::Findings;
 use super::keys::Table;
 use super::names::nearest;
 use super::problem::shape::{self, Thing};
@@ -92,7 +92,7 @@ impl<'n> Map<'n> {
 
 impl Walk<'_> {
     pub(super) fn report(&mut self, spot: Spot, problem: Problem) {
-        self.found.add(Diagnostic::new(self.source, spot, problem));
+        self.found.report(self.source, spot, problem);
     }
 
     /// A map with some of these keys; others are reported, and the rest is still read.

@@ -7,7 +7,7 @@
 //! that readers, who walk it, meet no bomb. It does not know which keys exist.
 //! Measured beside four other libraries in 2026-11: it alone refused every bomb at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use serde_saphyr::budget::{BudgetBreach, EnforcingPolicy, check_yaml_budget};
@@ -25,8 +25,6 @@ pub const MAX_DEPTH: usize = 32;
 pub const MAX_VALUES: usize = 250_000;
 /// The most keys and values that the aliases of one file may unfold into, and the most bytes of text.
 const MAX_UNFOLDED: Weight = Weight { values: 100_000, bytes: 1 << 20 };
-/// Up to so many keys of a map are compared one by one.
-const FEW_KEYS: usize = 16;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -39,9 +37,9 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     /// Keys and values in their order; each key once.
-    Map(Rc<[(Key, Node)]>),
+    Map(Rc<Vec<(Key, Node)>>),
     /// A list.
-    List(Rc<[Node]>),
+    List(Rc<Vec<Node>>),
     /// A text as it is written.
     Text(Text),
     /// Nothing after the colon, or `~` or `null`.
@@ -54,8 +52,9 @@ pub(super) enum Value {
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) text: Rc<str>,
-    /// Where its first character stands, when all of it stands in the file as it is, in one line.
-    verbatim: Option<Spot>,
+    /// How many characters stand before it at its spot (a quote, or nothing), when all of it stands in the
+    /// file as it is, in one line.
+    verbatim: Option<u8>,
 }
 
 /// A key and where it stands.
@@ -76,10 +75,10 @@ impl Node {
 
     /// The place of the byte at `offset` of this text; its beginning when it is not written as it is.
     pub(super) fn spot_in(&self, offset: usize) -> Spot {
-        let Value::Text(Text { text, verbatim: Some(start) }) = &self.value else { return self.spot };
+        let Value::Text(Text { text, verbatim: Some(quote) }) = &self.value else { return self.spot };
         let before = text.char_indices().take_while(|(at, _)| *at < offset).count();
-        let column = start.column + u32::try_from(before).unwrap_or(0);
-        Spot { column, length: 1, ..*start }
+        let column = self.spot.column + u32::from(*quote) + u32::try_from(before).unwrap_or(0);
+        Spot { column, length: 1, ..self.spot }
     }
 }
 
@@ -88,32 +87,9 @@ impl Node {
 /// `None`: nothing can be used (reported), or the file has no content (not reported).
 pub(super) fn parse(source: &Source, found: &mut Findings) -> Option<Node> {
     let text = source.text();
-    let budget = serde_saphyr::budget! {
-        max_nodes: MAX_VALUES,
-        max_events: MAX_VALUES * 3,
-        max_documents: 64,
-        max_depth: 4 * MAX_DEPTH,
-        flow_nesting_limit: MAX_DEPTH,
-        // What they unfold into is counted below.
-        max_aliases: MAX_VALUES,
-        max_anchors: MAX_VALUES,
-        // The size was checked before.
-        max_total_scalar_bytes: 4 * text.len() + 1024,
-    };
-    match check_yaml_budget(text, budget.unwrap_or_default(), EnforcingPolicy::AllContent) {
-        // A mistake in the grammar is met again below, and is reported there.
-        Err(_scan_error) => {}
-        Ok(report) => match report.breached {
-            None | Some(BudgetBreach::AliasAnchorRatio { .. } | BudgetBreach::MergeKeys { .. }) => {}
-            Some(BudgetBreach::Depth { .. }) => {
-                found.add(Diagnostic::new(source, Spot::START, yaml::too_deep(MAX_DEPTH)));
-                return None;
-            }
-            Some(_) => {
-                found.add(Diagnostic::new(source, Spot::START, yaml::too_many_values()));
-                return None;
-            }
-        },
+    if let Some(problem) = beyond(text) {
+        found.add(Diagnostic::new(source, Spot::START, problem));
+        return None;
     }
     let mut builder = Builder {
         source,
@@ -147,9 +123,45 @@ pub(super) fn parse(source: &Source, found: &mut Findings) -> Option<Node> {
     builder.root
 }
 
+/// What of a large text goes beyond the bounds, before any of it is kept.
+fn beyond(text: &str) -> Option<Problem> {
+    // The most keys and values that a text can hold, by the marks between them: most texts end here, and are
+    // parsed once. How deep it goes is seen on the way.
+    let marks = text.bytes().map(|byte| match byte {
+        // `a: b` in a list, `{a}`, `? a`: a map, a key and a value.
+        b':' | b'{' | b'?' => 3,
+        b',' | b'[' | b'-' => 2,
+        _ => 0,
+    });
+    if marks.sum::<usize>() < MAX_VALUES {
+        return None;
+    }
+    let budget = serde_saphyr::budget! {
+        max_nodes: MAX_VALUES,
+        max_events: MAX_VALUES * 3,
+        max_documents: 64,
+        max_depth: 4 * MAX_DEPTH,
+        flow_nesting_limit: MAX_DEPTH,
+        // Each unfolds into a value at least; into how many is counted where it stands.
+        max_aliases: MAX_UNFOLDED.values,
+        max_anchors: MAX_VALUES,
+        // The size was checked before.
+        max_total_scalar_bytes: 4 * text.len() + 1024,
+    };
+    // A mistake in the grammar is met again, and reported then.
+    let report = check_yaml_budget(text, budget.unwrap_or_default(), EnforcingPolicy::AllContent).ok()?;
+    match report.breached {
+        None | Some(BudgetBreach::AliasAnchorRatio { .. } | BudgetBreach::MergeKeys { .. }) => None,
+        Some(BudgetBreach::Depth { .. }) => Some(yaml::too_deep(MAX_DEPTH)),
+        Some(_) => Some(yaml::too_many_values()),
+    }
+}
+
 /// A map or list whose end has not come.
 struct Open {
     spot: Spot,
+    /// Byte offset of its beginning.
+    at: usize,
     items: Items,
     /// 0: none.
     anchor: usize,
@@ -162,14 +174,15 @@ enum Items {
     Map(Entries),
 }
 
+/// Keys of a map that were there already, with the line of the first.
+type Twice = Vec<(Key, u32)>;
+
 /// What a map has so far.
 #[derive(Default)]
 struct Entries {
     list: Vec<(Key, Node)>,
-    /// Lines of the keys, once they are more than a few.
-    seen: HashMap<Rc<str>, u32>,
     /// Maps behind `<<`, whose keys count where the map has none of its own.
-    merged: Vec<Rc<[(Key, Node)]>>,
+    merged: Vec<Rc<Vec<(Key, Node)>>>,
     key: KeyState,
 }
 
@@ -257,7 +270,7 @@ impl Builder<'_> {
     fn report(&mut self, spot: Spot, problem: Problem) {
         let this = Some((spot.line, spot.column, problem.code));
         if self.last != this {
-            self.found.add(Diagnostic::new(self.source, spot, problem));
+            self.found.report(self.source, spot, problem);
         }
         self.last = this;
     }
@@ -265,6 +278,7 @@ impl Builder<'_> {
     /// Takes one event; `false` ends the reading.
     fn take(&mut self, event: Event<'_>, start: Marker, end: Marker) -> bool {
         let spot = spot_between(start, end);
+        let at = start.byte_offset().unwrap_or(0);
         match event {
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             Event::DocumentStart(..) => {
@@ -276,31 +290,37 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => return self.alias(spot, anchor),
             Event::UnresolvedAlias(name) => {
-                let cron = self.source.line(spot.line).contains("cron");
+                let cron = self.back(at).contains("cron");
                 self.report(spot, if cron { yaml::unquoted(Unquoted::Cron) } else { yaml::alias(&name) });
                 self.node(Node { spot, value: Value::Broken });
             }
             Event::Anchor(..) => {}
             Event::Comment(..) => {}
             Event::Scalar(text, style, anchor, tag) => {
-                let broken = self.tag(spot, tag.is_some());
+                let broken = self.tag(spot, at, tag.is_some());
                 let value = if broken { Value::Broken } else { self.scalar(&text, style, start, end) };
                 self.anchored(anchor, Node { spot, value });
             }
             Event::SequenceStart(_, anchor, tag) => {
-                let broken = self.tag(spot, tag.is_some());
-                return self.start(Open { spot, items: Items::List(Vec::new()), anchor, broken });
+                let broken = self.tag(spot, at, tag.is_some());
+                return self.start(Open { spot, at, items: Items::List(Vec::new()), anchor, broken });
             }
             Event::MappingStart(_, anchor, tag) => {
-                let broken = self.tag(spot, tag.is_some());
-                return self.start(Open { spot, items: Items::Map(Entries::default()), anchor, broken });
+                let broken = self.tag(spot, at, tag.is_some());
+                return self.start(Open { spot, at, items: Items::Map(Entries::default()), anchor, broken });
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { spot, items, anchor, broken }) = self.open.pop() {
+                if let Some(Open { spot, at: _, items, anchor, broken }) = self.open.pop() {
                     let value = match items {
                         _ if broken => Value::Broken,
-                        Items::List(list) => Value::List(list.into()),
-                        Items::Map(entries) => Value::Map(entries.whole()),
+                        Items::List(list) => Value::List(Rc::new(list)),
+                        Items::Map(entries) => {
+                            let (list, twice) = entries.whole();
+                            for (key, first_line) in twice {
+                                self.report(key.spot, yaml::duplicate_key(&key.text, first_line));
+                            }
+                            Value::Map(Rc::new(list))
+                        }
                     };
                     self.anchored(anchor, Node { spot, value });
                 }
@@ -323,12 +343,25 @@ impl Builder<'_> {
         true
     }
 
-    /// Reports a tag; whether there was one.
-    fn tag(&mut self, spot: Spot, tagged: bool) -> bool {
+    /// Reports a tag before the value at byte `at`; whether there was one.
+    fn tag(&mut self, spot: Spot, at: usize, tagged: bool) -> bool {
         if tagged {
-            self.report(self.before(spot, '!'), yaml::type_tag());
+            let before = self.back(at);
+            let mark = before.rfind('!').and_then(|from| before.get(from..));
+            let n = mark.map_or(0, |tag| tag.chars().count());
+            let back = u32::try_from(n).unwrap_or(0).min(spot.column - 1);
+            self.report(Spot { column: spot.column - back, length: 1, ..spot }, yaml::type_tag());
         }
         tagged
+    }
+
+    /// A little of what stands before byte `at` in its line; whole lines may be long, and such questions many.
+    fn back(&self, at: usize) -> &str {
+        const A_LITTLE: usize = 128;
+        let text = self.source.text();
+        let from = (at.saturating_sub(A_LITTLE)..=at).find(|from| text.is_char_boundary(*from));
+        let before = from.and_then(|from| text.get(from..at)).unwrap_or_default();
+        before.rsplit(['\n', '\r']).next().unwrap_or_default()
     }
 
     /// Takes a finished value, and keeps it for aliases if it has an anchor.
@@ -364,14 +397,6 @@ impl Builder<'_> {
         true
     }
 
-    /// The place of the last `mark` before `spot` in its line.
-    fn before(&self, spot: Spot, mark: char) -> Spot {
-        let until = usize::try_from(spot.column).unwrap_or(0);
-        let line = self.source.line(spot.line).chars().take(until).enumerate();
-        let column = line.filter(|(_, c)| *c == mark).last().and_then(|(n, _)| u32::try_from(n + 1).ok());
-        column.map_or(spot, |column| Spot { column, length: 1, ..spot })
-    }
-
     fn scalar(&self, text: &str, style: ScalarStyle, start: Marker, end: Marker) -> Value {
         let plain = matches!(style, ScalarStyle::Plain);
         if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
@@ -379,17 +404,13 @@ impl Builder<'_> {
         }
         let written =
             start.byte_offset().zip(end.byte_offset()).and_then(|(a, b)| self.source.text().get(a..b));
-        let spot = spot_between(start, end);
-        let verbatim = written.and_then(|written| {
-            let inner = match style {
-                ScalarStyle::Plain => (written == text).then_some(0),
-                ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
-                    let inner = written.get(1..written.len().saturating_sub(1));
-                    (inner == Some(text)).then_some(1)
-                }
-                ScalarStyle::Literal | ScalarStyle::Folded => None,
-            };
-            inner.map(|quote| Spot { column: spot.column + quote, ..spot })
+        let verbatim = written.and_then(|written| match style {
+            ScalarStyle::Plain => (written == text).then_some(0),
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
+                let inner = written.get(1..written.len().saturating_sub(1));
+                (inner == Some(text)).then_some(1)
+            }
+            ScalarStyle::Literal | ScalarStyle::Folded => None,
         });
         Value::Text(Text { text: text.into(), verbatim: verbatim.filter(|_| start.line() == end.line()) })
     }
@@ -416,27 +437,24 @@ impl Builder<'_> {
             KeyState::None => {
                 entries.key = KeyState::Dropped;
                 match node.value {
-                    Value::Text(Text { text, verbatim }) if &*text == "<<" && verbatim == Some(node.spot) => {
+                    Value::Text(Text { text, verbatim }) if &*text == "<<" && verbatim == Some(0) => {
                         entries.key = KeyState::Merge(node.spot);
                         None
                     }
-                    Value::Text(Text { text, .. }) => match entries.take(&text, node.spot) {
-                        None => {
-                            entries.key = KeyState::Of(Key { text, spot: node.spot });
-                            None
-                        }
-                        Some(first_line) => Some((yaml::duplicate_key(&text, first_line), node.spot)),
-                    },
+                    Value::Text(Text { text, .. }) => {
+                        entries.key = KeyState::Of(Key { text, spot: node.spot });
+                        None
+                    }
                     Value::Broken => None,
                     Value::Nothing => Some((yaml::key_is_no_text(), node.spot)),
                     Value::Map(_) | Value::List(_) => {
                         open.broken = true;
-                        let at = self.source.line(open.spot.line).chars();
-                        let at: String =
-                            at.skip(usize::try_from(open.spot.column).unwrap_or(1) - 1).take(2).collect();
-                        Some(if at == "{{" {
-                            let line = self.source.line(open.spot.line);
-                            let platform = line.contains(".DATA}}");
+                        let written = self.source.text().get(open.at..).unwrap_or_default();
+                        Some(if written.starts_with("{{") {
+                            let end = written.find("}}").unwrap_or(0);
+                            let platform = written
+                                .get(..end)
+                                .is_some_and(|name| name.rsplit('.').next() == Some("DATA"));
                             let what = if platform { Unquoted::Platform } else { Unquoted::Expression };
                             (yaml::unquoted(what), open.spot)
                         } else {
@@ -459,22 +477,6 @@ impl Builder<'_> {
 }
 
 impl Entries {
-    /// Notes a key; answers the line of an equal one before it.
-    fn take(&mut self, text: &Rc<str>, spot: Spot) -> Option<u32> {
-        if self.list.len() < FEW_KEYS {
-            let same = self.list.iter().find(|(key, _)| key.text == *text);
-            return same.map(|(key, _)| key.spot.line);
-        }
-        if self.seen.is_empty() {
-            self.seen = self.list.iter().map(|(key, _)| (Rc::clone(&key.text), key.spot.line)).collect();
-        }
-        let first = self.seen.get(text).copied();
-        if first.is_none() {
-            self.seen.insert(Rc::clone(text), spot.line);
-        }
-        first
-    }
-
     /// Takes what stands behind `<<`: a map, or a list of maps; whether it is neither.
     fn merge(&mut self, node: Node) -> bool {
         match node.value {
@@ -491,17 +493,36 @@ impl Entries {
         false
     }
 
-    /// All entries: its own, then those that maps behind `<<` add, the earlier map first.
-    fn whole(mut self) -> Rc<[(Key, Node)]> {
-        for map in std::mem::take(&mut self.merged) {
-            for (key, node) in map.iter() {
-                if self.take(&key.text, key.spot).is_none() {
-                    self.list.push((key.clone(), node.clone()));
-                }
+    /// All entries: its own, each key once, then those that maps behind `<<` add, the earlier map first; and
+    /// the keys of its own that were there already, with the line of the first.
+    fn whole(self) -> (Vec<(Key, Node)>, Twice) {
+        let Self { mut list, merged, key: _ } = self;
+        let n_own = list.len();
+        list.extend(merged.iter().flat_map(|map| map.iter().cloned()));
+        let repeated = repeated(&list);
+        if repeated.is_empty() {
+            return (list, Vec::new());
+        }
+        let mut twice = Vec::new();
+        let mut kept = Vec::with_capacity(list.len() - repeated.len());
+        for (n, entry) in list.into_iter().enumerate() {
+            match repeated.get(&n) {
+                None => kept.push(entry),
+                Some(first_line) if n < n_own => twice.push((entry.0, *first_line)),
+                Some(_) => {}
             }
         }
-        self.list.into()
+        (kept, twice)
     }
+}
+
+/// Which entries have the key of an earlier one, with the line of that.
+fn repeated(list: &[(Key, Node)]) -> BTreeMap<usize, u32> {
+    // A map of sets would take more memory than the keys of a large map.
+    let mut order: Vec<(&Key, usize)> = list.iter().enumerate().map(|(n, (key, _))| (key, n)).collect();
+    order.sort_unstable_by(|(a, m), (b, n)| a.text.cmp(&b.text).then(m.cmp(n)));
+    let runs = order.chunk_by(|(a, _), (b, _)| a.text == b.text).filter_map(<[_]>::split_first);
+    runs.flat_map(|((first, _), rest)| rest.iter().map(|(_, n)| (*n, first.spot.line))).collect()
 }
 
 fn spot_between(start: Marker, end: Marker) -> Spot {

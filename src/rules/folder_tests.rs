@@ -206,6 +206,16 @@ fn bombs_are_refused() {
         ("too_many_values", merges),
         ("too_deep", deeper),
         ("alias", "a: &a [*a]\n".to_owned()),
+        // Thousands of mistakes in one line of its own.
+        ("alias", format!("rules: [{}]", "*a, ".repeat(30_000))),
+        ("type_tag", format!("rules: [{}]", "!a x, ".repeat(30_000))),
+        ("duplicate_key", format!("rules: {{{}}}", "a: 1, ".repeat(30_000))),
+        ("key_is_no_text", format!("rules: {{{}}}", "[a]: b, ".repeat(30_000))),
+        (
+            "too_many_rules",
+            format!("rules: {{{}}}", lines(30_000, |n| format!("r{n}: 1,")).replace('\n', " ")),
+        ),
+        ("too_many", format!("{{{}}}", lines(30_000, |n| format!("k{n}: 1,")).replace('\n', " "))),
         ("too_many_values", format!("rules: [{}]", "a,".repeat(400_000))),
         ("bad_value", format!("rules: {{ a: {{ enabled: \"{}\" }} }}", "x".repeat(900_000))),
         ("wrong_shape", format!("rules: {}", "喝".repeat(300_000))),

@@ -32,8 +32,9 @@ const PAGE: &str = "page";
 const PLAIN_TIME: &str = "%Y-%m-%d %H:%M";
 /// How many due times a text is tried on that shows the time of day alone; no form has more kinds of them.
 const N_TIMES: usize = 8;
-/// How many due times constant texts are tried on: each day of a month, for a daily rule.
-const N_SAMPLES: usize = 31;
+/// How many due times constant texts are tried on: two weeks of a daily rule have all days of the week, and days
+/// of the month with one and two digits; fourteen of a monthly one have all months.
+const N_SAMPLES: usize = 14;
 
 /// Why a text of a rule cannot work, for an admin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -83,7 +83,7 @@ pub(super) fn read<'n>(node: &'n Node, walk: &mut Walk<'_>) -> (Audience, Option
 /// Keys that choose nobody out beside the others.
 fn no_effect(map: Map<'_>, audience: &Audience, walk: &mut Walk<'_>) {
     if let Some((key, _)) = map.entry("all").filter(|_| map.entries().len() > 1) {
-        let why = Phrase::new("a recipient must meet the other keys as well", "收件人还要同时满足其他各项");
+        let why = Phrase::new("a recipient must meet the other keys as well", "接收者还要同时满足其他各项");
         walk.report(key.spot, shape::no_effect("all", why));
     }
     let has_one = audience.tags.iter().any(|tag| audience.all_tags.contains(tag));

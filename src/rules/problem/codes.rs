@@ -132,7 +132,7 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("too_many_values", Phrase::new("a file with too many values", "一个文件里的值太多")),
     (
         "too_slow",
-        Phrase::new("an audience that cannot be served within `grace`", "在 `grace` 内发不完的收件人数"),
+        Phrase::new("an audience that cannot be served within `grace`", "在 `grace` 内发不完的接收者数"),
     ),
     ("two_forms", Phrase::new("a `when` with two forms", "一个 `when` 里写了两种时间")),
     ("type_tag", Phrase::new("a YAML type tag (`!name`)", "YAML 类型标签（`!名称`）")),
@@ -154,8 +154,8 @@ pub const CODES: &[(&str, Phrase)] = &[
         ),
     ),
     ("unreadable", Phrase::new("a file that cannot be read", "无法读取的文件")),
-    ("unseen_field", Phrase::new("a field that no recipient has", "没有任何收件人有的字段")),
-    ("unseen_tag", Phrase::new("a tag that no recipient has", "没有任何收件人有的标签")),
+    ("unseen_field", Phrase::new("a field that no recipient has", "没有任何接收者有的字段")),
+    ("unseen_tag", Phrase::new("a tag that no recipient has", "没有任何接收者有的标签")),
     (
         "wrong_shape",
         Phrase::new("a text, list or map where another is needed", "该写文本、列表或键值的地方写成了别的"),

@@ -18,7 +18,7 @@ pub(in crate::rules) fn never_true() -> Problem {
         ),
         Said::new(
             "compare something of the recipient, as in `fields.city == 'Shanghai'`; to stop a rule, set `enabled: false`",
-            "请比较收件人的信息，例如 `fields.city == 'Shanghai'`；要停用规则，请写 `enabled: false`",
+            "请比较接收者的信息，例如 `fields.city == 'Shanghai'`；要停用规则，请写 `enabled: false`",
         ),
     )
 }
@@ -33,7 +33,7 @@ pub(in crate::rules) fn always_true() -> Problem {
         ),
         Said::new(
             "compare something of the recipient, as in `fields.city == 'Shanghai'`, or delete the key",
-            "请比较收件人的信息，例如 `fields.city == 'Shanghai'`，或者删掉这一项",
+            "请比较接收者的信息，例如 `fields.city == 'Shanghai'`，或者删掉这一项",
         ),
     )
 }
@@ -109,9 +109,9 @@ pub(in crate::rules) fn unseen_field(field: &str, known: &[String], meant: Optio
         "unseen_field",
         Said::new(
             format!("no recipient has the field {} so far", seen(field)),
-            format!("目前没有任何收件人有字段 {}", seen(field)),
+            format!("目前没有任何接收者有字段 {}", seen(field)),
         ),
-        meant_or(meant, Phrase::new("fields that recipients have", "收件人已有的字段"), &list(known)),
+        meant_or(meant, Phrase::new("fields that recipients have", "接收者已有的字段"), &list(known)),
     )
 }
 
@@ -121,9 +121,9 @@ pub(in crate::rules) fn unseen_tag(tag: &str, known: &[String], meant: Option<&s
         "unseen_tag",
         Said::new(
             format!("no recipient has the tag {} so far", seen(tag)),
-            format!("目前没有任何收件人有标签 {}", seen(tag)),
+            format!("目前没有任何接收者有标签 {}", seen(tag)),
         ),
-        meant_or(meant, Phrase::new("tags that recipients have", "收件人已有的标签"), &list(known)),
+        meant_or(meant, Phrase::new("tags that recipients have", "接收者已有的标签"), &list(known)),
     )
 }
 

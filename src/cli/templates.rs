@@ -97,14 +97,7 @@ fn ask(config: &Config, app: &App, world: &World) -> Result<Vec<Described>, Fail
                 format!("the platform cannot be asked for app {}: {why}; or start the daemon", app.name);
             Failure::new(Exit::Config, why)
         })?;
-        let options = wechat::Options {
-            appid: app.appid.clone(),
-            secret,
-            base_url: app.base_url.clone(),
-            proxy: app.proxy.clone(),
-            state: app.state.clone(),
-            lang: app.lang.clone(),
-        };
+        let options = wechat::Options::of(app, secret);
         let client = wechat::Client::new(options, Clock::system())
             .map_err(|error| Failure::new(Exit::Config, format!("{:#}", anyhow::Error::new(error))))?;
         let (templates, note) = templates::ask(app, &client).await?;

@@ -449,14 +449,7 @@ fn client(
     old: Option<&Live>,
 ) -> Result<wechat::Client, Failure> {
     let secret = outside.secret(&app.secret).map_err(Failure::Secret)?;
-    let options = wechat::Options {
-        appid: app.appid.clone(),
-        secret,
-        base_url: app.base_url.clone(),
-        proxy: app.proxy.clone(),
-        state: app.state.clone(),
-        lang: app.lang.clone(),
-    };
+    let options = wechat::Options::of(app, secret);
     let kept = old.and_then(|old| old.clients.get(&app.name)).filter(|client| client.is_for(&options));
     match kept {
         Some(client) => Ok(client.clone()),

@@ -1,7 +1,8 @@
 //! A reference model of the store: keeps every call that was made and folds all of them for each answer.
 //!
 //! It shares no decision with the engines: grants are units that never vanish and are counted where they
-//! are, and what becomes of deliveries is written out again. Slow and small on purpose.
+//! are, and what becomes of deliveries is written out again. Slow on purpose, and one long file: every call of
+//! the trait is folded here, to be read from top to bottom beside it.
 
 #![expect(
     clippy::needless_for_each,

@@ -24,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
+use crate::domain::config::App;
 use crate::domain::count::n_of;
 use crate::domain::id::AppId;
 use crate::domain::message::Reply;
@@ -67,6 +68,19 @@ pub struct Options {
 }
 
 impl Options {
+    /// What an app's configuration says, with its secret resolved.
+    #[must_use]
+    pub fn of(app: &App, secret: SecretString) -> Self {
+        Self {
+            appid: app.appid.clone(),
+            secret,
+            base_url: app.base_url.clone(),
+            proxy: app.proxy.clone(),
+            state: app.state.clone(),
+            lang: app.lang.clone(),
+        }
+    }
+
     fn digest(&self) -> [u8; 32] {
         let proxy = self.proxy.as_deref().unwrap_or_default();
         let parts = [

@@ -75,9 +75,11 @@ pub(super) fn settled(occurrence: &Occurrence, delivery: &Delivery, account: Opt
                 None,
                 Said::new(
                     format!(
-                        "Nobody knows whether it arrived: a request was on its way at {settled_at} and no definite answer came. It is not sent again."
+                        "Nobody knows whether it arrived: its request may have left, and no definite answer came. It is in doubt since {settled_at}, and is not sent again."
                     ),
-                    format!("没人知道是否送达：{settled_at} 请求已经发出，没有得到确定的回答。不会重发。"),
+                    format!(
+                        "没人知道是否送达：请求可能已经发出，没有得到确定的回答。从 {settled_at} 起存疑，不会重发。"
+                    ),
                 ),
                 Some(Said::new(
                     format!(

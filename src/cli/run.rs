@@ -132,7 +132,7 @@ impl Beside {
         let mut hangup = signal(SignalKind::hangup())
             .map_err(|error| Told::new(Exit::Internal, format!("cannot listen for SIGHUP: {error}")))?;
         let mut tasks = JoinSet::new();
-        let clock = shared.clock().clone();
+        let heartbeat = shared.heartbeat();
         let mut reloads = shared.reloads();
         tasks.spawn(async move {
             while reloads.changed().await.is_ok() {
@@ -147,12 +147,7 @@ impl Beside {
             }
         });
         if let Some(every) = systemd::heartbeat() {
-            tasks.spawn(async move {
-                loop {
-                    systemd::alive();
-                    clock.sleep(every).await;
-                }
-            });
+            tasks.spawn(async move { heartbeat.run(every, systemd::alive).await });
         }
         Ok(Self(tasks))
     }

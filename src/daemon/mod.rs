@@ -27,6 +27,7 @@ use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::Pauses;
+use crate::flow::pulse::Pulse;
 use crate::flow::recovery;
 use crate::flow::scheduler::Scheduler;
 use crate::hook;
@@ -34,10 +35,12 @@ use crate::rules::Diagnostics;
 use crate::store::{Progress, Store, Unavailable};
 use crate::wechat;
 
+mod heartbeat;
 mod keys;
 mod lookout;
 mod reload;
 
+pub use heartbeat::Heartbeat;
 pub use reload::Asker;
 
 /// What the daemon needs from the world around it.
@@ -126,6 +129,8 @@ pub struct Shared {
     untold: Mutex<Option<reload::Untold>>,
     /// Why apps do not send, by the senders themselves.
     pauses: BTreeMap<AppName, Pauses>,
+    /// The scheduler's looks.
+    pulse: Pulse,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
     hook_at: Mutex<Option<SocketAddr>>,
@@ -164,6 +169,7 @@ impl Daemon {
             seen: Mutex::new(seen),
             untold: Mutex::new(None),
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
+            pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
             started_at: now,
@@ -205,7 +211,8 @@ impl Daemon {
             clock.clone(),
             Arc::clone(&self.shared.reloaded),
             Arc::clone(&opened),
-        );
+        )
+        .felt_by(self.shared.pulse.clone());
         // Before anything is sent: what a rule left open that is gone since is cancelled.
         scheduler.look().await?;
         let live = current.get();
@@ -349,6 +356,12 @@ impl Shared {
     #[must_use]
     pub fn hook_at(&self) -> Option<SocketAddr> {
         *self.hook_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A heartbeat that follows from what the daemon gets done.
+    #[must_use]
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::new(Arc::clone(&self.setup.store), self.setup.clock.clone(), self.pulse.clone())
     }
 
     /// When the daemon started.

@@ -7,6 +7,7 @@ pub mod intake;
 pub mod live;
 pub mod outlook;
 pub mod pause;
+pub mod pulse;
 pub mod recovery;
 pub mod scheduler;
 

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::live::{self, Current, Live};
+use super::pulse::Pulse;
 use crate::clock::Clock;
 use crate::domain::config::Basis;
 use crate::domain::id::{AppId, RuleId};
@@ -36,6 +37,8 @@ pub struct Scheduler {
     reloaded: Arc<Notify>,
     /// Rung when something was opened or stopped.
     opened: Arc<Notify>,
+    /// Told of each look.
+    pulse: Pulse,
     generation: u64,
     rules: BTreeMap<RuleId, Planned>,
     /// Whether files were ever read: before, a rule that appears is none that comes back.
@@ -68,10 +71,17 @@ impl Scheduler {
             clock,
             reloaded,
             opened,
+            pulse: Pulse::default(),
             generation: 0,
             rules: BTreeMap::new(),
             informed: false,
         }
+    }
+
+    /// Lets `pulse` tell of each look.
+    #[must_use]
+    pub fn felt_by(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     /// Runs until the store fails.
@@ -79,8 +89,10 @@ impl Scheduler {
     /// # Errors
     /// [`Unavailable`]: the store failed.
     pub async fn run(mut self) -> Result<(), Unavailable> {
+        let at_work = self.pulse.begin();
         loop {
             self.look().await?;
+            at_work.looked();
             let wait = self.wait();
             tokio::select! {
                 () = self.clock.sleep(wait) => {}

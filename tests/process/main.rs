@@ -16,6 +16,7 @@
 
 mod daemon;
 mod demo;
+mod disk;
 mod doors;
 mod durable;
 mod kill;

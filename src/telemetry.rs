@@ -143,7 +143,7 @@ mod tests {
                     let levels = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
                     levels.into_iter().find(|level| filter.would_enable(target, level))
                 };
-                (most("tixing::flow"), most("tixing::store::sled"), most("hyper"))
+                (most("tixing::flow"), most("tixing::store"), most("hyper"))
             });
             assert_eq!(read, expected, "{text:?}");
         }

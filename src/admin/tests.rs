@@ -22,7 +22,8 @@ use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::flow::live::{Current, Live};
 use crate::rules;
-use crate::store::sled::{Options, SledStore};
+use crate::store::ledger::Ledger;
+use crate::store::sled::{self, Options};
 use crate::store::{
     End, Mark, Member, NewOccurrence, Opened, Opening, Piece, PieceOutcome, Settlement, Store, Walk, Want,
 };
@@ -35,7 +36,7 @@ pub(super) const BO: &str = "oBO000000002";
 
 pub(super) struct World {
     pub(super) desk: Desk,
-    pub(super) store: Arc<SledStore>,
+    pub(super) store: Arc<Ledger>,
     pub(super) current: Current,
     pub(super) clock: Clock,
     _folder: tempfile::TempDir,
@@ -61,10 +62,10 @@ pub(super) fn world_of(rules: &str) -> World {
     let rules = rules::load_rules(&config).expect("good rules").value.set;
     let clock = Clock::by_hand(at("2026-03-01T00:00:00Z"));
     let options = Options::new(config.store.clone());
-    let store = Arc::new(SledStore::open(&options, clock.clone()).expect("a store"));
+    let store = Arc::new(sled::open(&options, clock.clone()).expect("a store"));
     let live = Live { generation: 1, at: clock.now(), config, rules, clients: BTreeMap::default() };
     let current = Current::new(live);
-    let shared: Arc<dyn Store> = Arc::<SledStore>::clone(&store);
+    let shared: Arc<dyn Store> = Arc::<Ledger>::clone(&store);
     let desk = Desk::new(shared, current.clone(), clock.clone(), None);
     World { desk, store, current, clock, _folder: folder }
 }
@@ -464,7 +465,7 @@ async fn status_and_reload_speak_for_the_daemon() {
     assert_eq!(world.ask(Request::Status).await.exit, Exit::NoDaemon);
     assert_eq!(world.ask(Request::Reload { lang: Lang::En }).await.exit, Exit::NoDaemon);
     for (ok, exit) in [(true, Exit::Done), (false, Exit::NotInOrder)] {
-        let store: Arc<dyn Store> = Arc::<SledStore>::clone(&world.store);
+        let store: Arc<dyn Store> = Arc::<Ledger>::clone(&world.store);
         let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],

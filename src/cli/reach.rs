@@ -27,7 +27,7 @@ use crate::domain::config::{Config, RuleSet};
 use crate::flow::live::{Current, Live};
 use crate::rules;
 use crate::store::Store;
-use crate::store::sled::{LOCK_WAIT, OpenError, Options, SledStore};
+use crate::store::sled::{self, LOCK_WAIT, OpenError, Options};
 
 /// Longest line of an answer, in bytes: the diagnostics of a reload are the longest.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -274,7 +274,7 @@ pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, Failure> {
 
 /// The one place where the command line chooses an engine.
 fn open_within(folder: &Path, lock_wait: Duration) -> Result<Arc<dyn Store>, Failure> {
-    match SledStore::open(&Options { lock_wait, ..Options::new(folder.to_owned()) }, Clock::system()) {
+    match sled::open(&Options { lock_wait, ..Options::new(folder.to_owned()) }, Clock::system()) {
         Ok(store) => Ok(Arc::new(store)),
         Err(error) => {
             let exit = match &error {

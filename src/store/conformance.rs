@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 
+use super::ledger::Ledger;
 use super::model::{BACKEND, Model};
-use super::sled::{Options, SledStore};
+use super::sled::{self, Options};
 use super::*;
 use crate::clock::Clock;
 use crate::domain::consent::{Grant, NotGranted, Source};
@@ -317,9 +318,9 @@ const CASES: [Case; 8] = [
     ("a ref belongs to one", a_ref_belongs_to_one),
 ];
 
-fn sled_in(folder: &std::path::Path) -> SledStore {
+fn sled_in(folder: &std::path::Path) -> Ledger {
     let options = Options { cache_bytes: 8 << 20, ..Options::new(folder.to_owned()) };
-    SledStore::open(&options, Clock::system()).unwrap()
+    sled::open(&options, Clock::system()).unwrap()
 }
 
 #[test]
@@ -554,7 +555,7 @@ fn a_second_process_is_refused_and_a_torn_snapshot_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let store = sled_in(folder.path());
     let second = Options { lock_wait: std::time::Duration::ZERO, ..Options::new(folder.path().to_owned()) };
-    let refused = SledStore::open(&second, Clock::system()).unwrap_err();
+    let refused = sled::open(&second, Clock::system()).unwrap_err();
     assert!(matches!(refused, super::sled::OpenError::HeldElsewhere { .. }), "{refused}");
     drop(store);
     let torn = folder.path().join("sled/snap.0000000000000001.generating");
@@ -589,7 +590,7 @@ fn a_store_that_ended_promises_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = sled_in(folder.path());
     done(&store, store.keep("x", b"1".to_vec()));
-    SledStore::close(&store);
+    Ledger::close(&store);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(runtime.block_on(store.keep("y", b"2".to_vec())).unwrap_err(), Unavailable);
     assert_eq!(store.kept("x").unwrap_err(), Unavailable);

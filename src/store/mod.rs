@@ -11,6 +11,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use chrono::{DateTime, Utc};
@@ -23,6 +24,7 @@ use crate::domain::recipient::{Profile, Recipient};
 
 #[cfg(test)]
 mod conformance;
+pub mod ledger;
 #[cfg(test)]
 mod model;
 mod shapes;
@@ -51,9 +53,41 @@ pub fn slot_bytes(openid: &OpenId) -> usize {
     openid.as_str().len() + 48
 }
 
-/// Place of a write among all writes of this process, from 1.
+/// Place of a write among all writes of this process: after which failure of the engine, and the how-manieth.
+///
+/// What an engine loses in a failure it never makes durable later, so a number of before a failure is not
+/// reached by one of after it, although that one is larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub u64);
+
+impl Number {
+    /// Bits that count writes; those above count failures.
+    const BITS: u32 = 40;
+
+    /// After how many failures.
+    #[must_use]
+    pub fn life(self) -> u64 {
+        self.0 >> Self::BITS
+    }
+
+    /// The next write's.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Where writes after the next failure begin.
+    #[must_use]
+    pub fn next_life(self) -> Self {
+        Self((self.life() + 1) << Self::BITS)
+    }
+
+    /// Whether this one is durable when all up to `durable` are.
+    #[must_use]
+    pub fn is_within(self, durable: Self) -> bool {
+        self.life() == durable.life() && self <= durable
+    }
+}
 
 /// The engine failed or is stopping: nothing was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,8 +140,44 @@ impl<T> Future for Pending<T> {
 pub enum Progress {
     /// All writes up to this one are durable.
     Durable(Number),
-    /// The engine failed; nothing more becomes durable.
+    /// The engine failed: what is not durable by now never will be. After a time it may go on with later numbers.
     Failed,
+}
+
+/// Whether the engine works, for those who stop and go on with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    Works,
+    /// The disk is nearly full: nothing new is taken on, what is under way is ended.
+    Short(ledger::Room),
+    /// It failed, and is opened again and again until it works.
+    Failed {
+        /// What failed, for people.
+        why: Arc<str>,
+        /// How often it could not be opened since.
+        n_tries: u32,
+    },
+}
+
+impl Health {
+    /// Why it does not work, for people; `None` when it does.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Works => None,
+            Self::Short(room) => Some(format!(
+                "the store's disk has {} bytes left and {} are needed: reports are refused and nothing is sent until there is room",
+                room.free, room.needed
+            )),
+            Self::Failed { why, n_tries: 0 } => Some(format!(
+                "the store failed: {why}; reports are refused and nothing is sent until it works again"
+            )),
+            Self::Failed { why, n_tries } => Some(format!(
+                "the store does not work: {why}; it was tried {n_tries} times, and reports are refused and nothing is sent until it does"
+            )),
+        }
+    }
 }
 
 /// Waits until `number` is durable.
@@ -120,13 +190,13 @@ pub async fn wait_durable(
 ) -> Result<(), Unavailable> {
     let seen = progress
         .wait_for(|progress| match progress {
-            Progress::Durable(durable) => *durable >= number,
+            Progress::Durable(durable) => durable.life() != number.life() || *durable >= number,
             Progress::Failed => true,
         })
         .await;
     match seen.as_deref() {
-        Ok(Progress::Durable(_)) => Ok(()),
-        Ok(Progress::Failed) | Err(_) => Err(Unavailable),
+        Ok(Progress::Durable(durable)) if number.is_within(*durable) => Ok(()),
+        Ok(Progress::Durable(_) | Progress::Failed) | Err(_) => Err(Unavailable),
     }
 }
 
@@ -148,6 +218,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// How far writes are durable, for those who watch the engine.
     fn progress(&self) -> watch::Receiver<Progress>;
+
+    /// Whether the engine works.
+    fn health(&self) -> watch::Receiver<Health>;
 
     // --- consents -------------------------------------------------------------------------------
 
@@ -199,6 +272,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>>;
 
     /// Ends attempts. A mark is given back by value, so an attempt ends once.
+    ///
+    /// Never refused: while the engine has failed they are kept in memory, and booked before anything else
+    /// when it works again. What became of the mark's own write in the failure does not matter then.
     ///
     /// One answer per settlement, in order: the state the delivery is in then.
     fn settle(&self, settlements: Vec<Settlement>) -> Pending<Vec<crate::domain::delivery::State>>;

@@ -87,11 +87,13 @@ struct Books {
 pub(super) struct Model {
     facts: Mutex<Vec<Fact>>,
     progress: watch::Sender<Progress>,
+    health: watch::Sender<Health>,
 }
 
 impl Model {
     pub(super) fn new() -> Self {
-        Self { facts: Mutex::new(Vec::new()), progress: watch::Sender::new(Progress::Durable(Number(0))) }
+        let progress = watch::Sender::new(Progress::Durable(Number(0)));
+        Self { facts: Mutex::new(Vec::new()), progress, health: watch::Sender::new(Health::Works) }
     }
 
     fn books(&self) -> Books {
@@ -669,6 +671,10 @@ impl Store for Model {
         self.progress.subscribe()
     }
 
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
     fn report(&self, report: Report) -> Pending<ReportOutcome> {
         self.decide(Fact::Report(report.clone()), |books| books.report(report))
     }
@@ -717,7 +723,9 @@ impl Store for Model {
 
     fn mark(&self, ids: Vec<DeliveryId>, _now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
         self.decide(Fact::Mark(ids.clone()), |books| {
-            ids.into_iter().map(|id| books.mark(id).map(|accepted_at| Mark::new(id, accepted_at))).collect()
+            ids.into_iter()
+                .map(|id| books.mark(id).map(|accepted_at| Mark::new(id, accepted_at, 0)))
+                .collect()
         })
     }
 

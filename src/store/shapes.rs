@@ -262,12 +262,19 @@ pub struct Reserved {
 pub struct Mark {
     id: DeliveryId,
     accepted_at: Option<DateTime<Utc>>,
+    life: u64,
 }
 
 impl Mark {
-    /// For engines: `accepted_at` is the grant's time, `None` under a standing acceptance.
-    pub(in crate::store) fn new(id: DeliveryId, accepted_at: Option<DateTime<Utc>>) -> Self {
-        Self { id, accepted_at }
+    /// For engines: `accepted_at` is the grant's time, `None` under a standing acceptance; `life` that of
+    /// the mark's own [`Number`](super::Number).
+    pub(in crate::store) fn new(id: DeliveryId, accepted_at: Option<DateTime<Utc>>, life: u64) -> Self {
+        Self { id, accepted_at, life }
+    }
+
+    /// For engines: between which failures it was made.
+    pub(in crate::store) fn life(&self) -> u64 {
+        self.life
     }
 
     /// Which delivery.
@@ -294,6 +301,15 @@ pub struct Settlement {
     pub end: End,
     /// When.
     pub now: DateTime<Utc>,
+}
+
+impl Settlement {
+    /// For engines, which keep it until it is durable.
+    pub(in crate::store) fn copy(&self) -> Self {
+        let Mark { id, accepted_at, life } = self.mark;
+        let mark = Mark { id, accepted_at, life };
+        Self { mark, started_at: self.started_at, end: self.end, now: self.now }
+    }
 }
 
 /// How an attempt ended.
@@ -486,4 +502,6 @@ pub struct Figures {
     pub n_groups: u64,
     /// Microseconds the last sync took.
     pub last_sync_us: u64,
+    /// How often the engine failed since the start, and was opened again or is being.
+    pub n_failures: u64,
 }

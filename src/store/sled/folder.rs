@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -74,4 +74,65 @@ pub(super) fn sync_names(path: &Path) -> Result<File, OpenError> {
         }
     }
     Ok(db)
+}
+
+/// Whether the store is where it was: after a failure nothing is made anew.
+pub(super) fn is_there(path: &Path) -> Result<(), OpenError> {
+    let name = path.join("sled").join("db");
+    fs::metadata(&name).map(drop).map_err(failed(&name))
+}
+
+/// Whether this handle is of the file that the folder still holds.
+pub(super) fn is_ours(path: &Path, db: &File) -> io::Result<()> {
+    let (there, ours) = (fs::metadata(path.join("sled").join("db"))?, db.metadata()?);
+    let same = there.dev() == ours.dev() && there.ino() == ours.ino();
+    if same { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotFound)) }
+}
+
+/// Name of the note that the page cache may show more than the disk holds. It lives in that same page cache, and
+/// is gone with it: it need not be durable.
+const MARK: &str = "unsynced";
+
+/// Leaves the note.
+pub(super) fn mark(path: &Path) {
+    // On a disk that takes no more names there is none; then a start within the same uptime is not warned.
+    let _noted = File::options().create(true).truncate(false).write(true).open(path.join(MARK));
+}
+
+/// Whether the note is there.
+pub(super) fn is_marked(path: &Path) -> bool {
+    path.join(MARK).exists()
+}
+
+/// Takes the note away.
+pub(super) fn unmark(path: &Path) {
+    // It is there after a failure only.
+    let _gone = fs::remove_file(path.join(MARK));
+}
+
+/// Writes sled's file over itself and syncs it.
+///
+/// After a failed sync Linux shows what was written as if it were on the disk, and never writes it again. sled's
+/// log may have a hole there that later syncs do not fill, and that recovery would not notice below what it
+/// takes for stable. Each byte that a read shows is therefore written once more.
+pub(super) fn rewrite(path: &Path) -> Result<(), OpenError> {
+    const PIECE: usize = 1024 * 1024;
+    let name = path.join("sled").join("db");
+    let file = match File::options().read(true).write(true).open(&name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(OpenError::Folder { path: name, source }),
+    };
+    let over = || -> io::Result<()> {
+        let mut piece = vec![0; PIECE];
+        let mut at = 0;
+        loop {
+            let n = file.read_at(&mut piece, at)?;
+            let Some(read) = piece.get(..n).filter(|read| !read.is_empty()) else { break };
+            file.write_all_at(read, at)?;
+            at += u64::try_from(n).unwrap_or(0);
+        }
+        file.sync_all()
+    };
+    over().map_err(failed(&name))
 }

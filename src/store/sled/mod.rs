@@ -1,58 +1,34 @@
-//! The engine on sled 0.34: one tree, one writer, and a sync of its own.
+//! The ledger's tree on sled 0.34: one tree, and a sync of its own.
 //!
 //! What sled promises and what it does not was measured: its `flush` survives no power cut, a torn
 //! snapshot locks a store for ever, eight concurrent flushes hang. The folder is therefore locked and
-//! cleaned before it is opened, only the writer writes and flushes, little is written between two syncs,
-//! and each sync ends with `sync_data` on an own handle of sled's file.
+//! cleaned before it is opened, only the ledger's writer writes and flushes, and each sync ends with
+//! `sync_data` on an own handle of sled's file. After a failure every handle is dropped, so that the
+//! disk can be mended, and the file is written over itself before sled reads it again.
 
 use std::fmt;
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use tokio::sync::watch;
-
-use self::state::{Names, State};
-use self::writer::{Call, Desk, Shared};
-use super::{
-    AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Figures, Fsck, Granted, ImportPiece,
-    Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put,
-    Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Walked, wait_durable,
-};
+use super::ledger::{Bytes, Entry, Failed, Ledger, OpeningOf, Place, Room, StartError, Tree, Write};
 use crate::clock::Clock;
-use crate::domain::consent::Account;
-use crate::domain::delivery::State as DeliveryState;
-use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
-use crate::domain::occurrence::OccurrenceState;
-use crate::domain::recipient::{Profile, Recipient};
 
-mod consents;
-mod deliveries;
 mod folder;
-mod fsck;
-mod keys;
-mod occurrences;
-mod reads;
-mod records;
-mod state;
-mod upkeep;
-mod writer;
 
-/// Calls that may wait for the writer; more are refused.
-const QUEUE: usize = 16_384;
 /// Memory for sled's page cache when nobody says otherwise; the process needs some more.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a second process waits for the first to let go of the folder.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// The layout of the records.
-const SCHEMA: u32 = 1;
+/// How long after a failure the store is opened again; each further try waits twice as long.
+pub const REOPEN_AFTER: Duration = Duration::from_secs(1);
+/// Room below which nothing more is taken on: enough to end what is under way.
+pub const NEEDED_BYTES: u64 = 32 * 1024 * 1024;
+/// The same as a share of the file system, where that is less: one in so many bytes.
+pub const NEEDED_SHARE: u64 = 20;
 
 /// What a store is opened with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The state folder: `lock`, `sled/`, `last-good/`.
     pub path: PathBuf,
@@ -60,13 +36,15 @@ pub struct Options {
     pub cache_bytes: u64,
     /// How long to wait while another process holds the folder.
     pub lock_wait: Duration,
+    /// How long after a failure it is opened again.
+    pub reopen_after: Duration,
 }
 
 impl Options {
     /// The defaults for a folder.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, cache_bytes: DEFAULT_CACHE_BYTES, lock_wait: LOCK_WAIT }
+        Self { path, cache_bytes: DEFAULT_CACHE_BYTES, lock_wait: LOCK_WAIT, reopen_after: REOPEN_AFTER }
     }
 }
 
@@ -80,12 +58,12 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// It was written by a newer program (78).
-    #[error("the store `{}` has layout {found}; this program knows up to {SCHEMA}: use the newer program", path.display())]
+    #[error("the store `{}` is of a newer program", path.display())]
     Newer {
         /// The folder.
         path: PathBuf,
         /// Its layout.
-        found: u32,
+        source: StartError,
     },
     /// The folder or a file in it cannot be used (75, or 77 without the right).
     #[error("cannot use the store's folder `{}`", path.display())]
@@ -101,145 +79,133 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: Failed,
+        source: StartError,
     },
 }
 
-/// A failure of the engine; final for the opened store.
-#[derive(Debug, thiserror::Error)]
-pub enum Failed {
-    /// sled's own.
-    #[error(transparent)]
-    Sled(#[from] sled::Error),
-    /// The disk's.
-    #[error("cannot sync the store")]
-    Io(#[source] std::io::Error),
-    /// A record that cannot be read or written.
-    #[error("{0}")]
-    Record(&'static str),
-    /// A record that postcard refuses.
-    #[error("a record cannot be read or written")]
-    Codec(#[source] postcard::Error),
-}
-
-impl Failed {
-    fn codec(error: postcard::Error) -> Self {
-        Self::Codec(error)
+impl From<sled::Error> for Failed {
+    fn from(error: sled::Error) -> Self {
+        Self::Engine(Box::new(error))
     }
 }
 
-/// The store on sled.
-pub struct SledStore {
-    tree: sled::Db,
-    names: Arc<RwLock<Names>>,
-    calls: SyncSender<Call>,
-    shared: Arc<Shared>,
-    progress: watch::Receiver<Progress>,
-    writer: Mutex<Option<JoinHandle<()>>>,
-    /// Held as long as the store is open.
-    _lock: std::fs::File,
+/// Opens the store in a folder, making it when it is not there. Blocks: milliseconds for a small store,
+/// seconds for millions of records, up to `lock_wait` while another process holds it.
+///
+/// # Errors
+/// [`OpenError`], with the folder and the cause.
+pub fn open(options: &Options, clock: Clock) -> Result<Ledger, OpenError> {
+    let path = &options.path;
+    // Taken here, so that a refusal keeps its kind.
+    let lock = folder::lock(path, options.lock_wait)?;
+    folder::clean(path)?;
+    let place = Folder { options: options.clone(), lock: Some(lock) };
+    Ledger::start(Box::new(place), clock).map_err(|source| match source {
+        StartError::Newer { .. } => OpenError::Newer { path: path.clone(), source },
+        StartError::Tree(_) | StartError::Thread(_) => OpenError::Engine { path: path.clone(), source },
+    })
 }
 
-impl fmt::Debug for SledStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore").field("progress", &*self.progress.borrow()).finish_non_exhaustive()
-    }
+/// The state folder; locked as long as a tree is open or being opened.
+struct Folder {
+    options: Options,
+    lock: Option<File>,
 }
 
-impl SledStore {
-    /// Opens the store, making its folder when it is not there. Blocks: milliseconds for a small store,
-    /// seconds for millions of records, up to `lock_wait` while another process holds it.
-    ///
-    /// # Errors
-    /// [`OpenError`], with the folder and the cause.
-    pub fn open(options: &Options, clock: Clock) -> Result<Self, OpenError> {
-        let engine = |source: Failed| OpenError::Engine { path: options.path.clone(), source };
-        let lock = folder::lock(&options.path, options.lock_wait)?;
-        folder::clean(&options.path)?;
+impl Place for Folder {
+    fn open(&mut self, opening: OpeningOf) -> Result<Box<dyn Tree>, Failed> {
+        let path = &self.options.path;
+        let told = |error: OpenError| Failed::Engine(Box::new(error));
+        match opening {
+            OpeningOf::First => {}
+            OpeningOf::Again => {
+                folder::is_there(path).map_err(told)?;
+                self.lock = Some(folder::lock(path, Duration::ZERO).map_err(told)?);
+                folder::clean(path).map_err(told)?;
+            }
+        }
+        if folder::is_marked(path) || opening == OpeningOf::Again {
+            folder::mark(path);
+            folder::rewrite(path).map_err(told)?;
+        }
         let config = sled::Config::new()
-            .path(options.path.join("sled"))
+            .path(path.join("sled"))
             .mode(sled::Mode::LowSpace)
-            .cache_capacity(options.cache_bytes)
+            .cache_capacity(self.options.cache_bytes)
             .flush_every_ms(None);
-        let tree = open_tree(&config).map_err(|error| engine(error.into()))?;
-        let db_file = folder::sync_names(&options.path)?;
-        let names = Arc::new(RwLock::new(read_names(&tree).map_err(engine)?));
-        let state = State::new(tree.clone(), Arc::clone(&names)).map_err(engine)?;
-        let found = schema(&tree).map_err(engine)?;
-        if let Some(found) = found.filter(|found| *found > SCHEMA) {
-            return Err(OpenError::Newer { path: options.path.clone(), found });
-        }
-        let shared = Arc::new(Shared {
-            progress: watch::Sender::new(Progress::Durable(Number(0))),
-            decided: AtomicU64::new(0),
-            wanted: AtomicU64::new(0),
-            n_groups: AtomicU64::new(0),
-            last_sync_us: AtomicU64::new(0),
-        });
-        let (calls, queue) = sync_channel(QUEUE);
-        let for_writer = Arc::clone(&shared);
-        let writer = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || writer::run(state, db_file, &queue, &for_writer, clock))
-            .map_err(|source| OpenError::Folder { path: options.path.clone(), source })?;
-        let progress = shared.progress.subscribe();
-        let store =
-            Self { tree, names, calls, shared, progress, writer: Mutex::new(Some(writer)), _lock: lock };
-        if found.is_none() {
-            let kept = store.keep("schema", SCHEMA.to_be_bytes().to_vec());
-            drop(kept);
-        }
-        Ok(store)
+        let db = open_db(&config)?;
+        let file = folder::sync_names(path).map_err(told)?;
+        folder::unmark(path);
+        Ok(Box::new(SledTree { db, file, path: path.clone() }))
     }
 
-    /// Syncs what was called before, ends the writer and lets the folder go. A second call does nothing.
-    pub fn close(&self) {
-        // A full queue empties or its writer is dead; then there is nothing to wait for.
-        let told = self.calls.send(Call::Stop);
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if told.is_ok()
-            && let Some(writer) = writer
-        {
-            // The writer catches its own panics.
-            let _ended = writer.join();
-        }
+    fn leave(&mut self) {
+        // What the page cache shows from now on may not be on the disk.
+        folder::mark(&self.options.path);
+        self.lock = None;
     }
 
-    /// Queues a decision; `keys` is how many keys it may write before it asks for room itself.
-    fn write<T: Send + 'static>(
-        &self,
-        keys: usize,
-        urgent: bool,
-        decide: impl FnOnce(&mut Desk<'_>) -> Result<T, Failed> + Send + 'static,
-    ) -> Pending<T> {
-        let (answer, pending) = Pending::channel();
-        let decide: writer::Decide = Box::new(move |desk| {
-            let value = decide(desk)?;
-            let answer: writer::Answer = Box::new(move |number| {
-                // A caller that went away does not take its write back.
-                let _told = answer.send(Decided { value, number });
-            });
-            Ok(answer)
-        });
-        // Refused when the queue is full or the writer dead: dropping the answer says so.
-        let _refused = self.calls.try_send(Call::Write { keys, urgent, decide });
-        pending
+    fn patience(&self) -> Duration {
+        self.options.reopen_after
+    }
+}
+
+/// sled's tree, and the own handle of its file.
+struct SledTree {
+    db: sled::Db,
+    file: File,
+    path: PathBuf,
+}
+
+impl fmt::Debug for SledTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SledTree").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Tree for SledTree {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Failed> {
+        Ok(self.db.get(key)?)
     }
 
-    fn read<T>(&self, result: Result<T, Failed>) -> Result<T, Unavailable> {
-        if *self.progress.borrow() == Progress::Failed {
-            return Err(Unavailable);
+    fn range(&self, from: Vec<u8>, to: Vec<u8>) -> Box<dyn DoubleEndedIterator<Item = Entry> + '_> {
+        Box::new(self.db.range(from..to).map(|entry| Ok(entry?)))
+    }
+
+    fn apply(&self, batch: Vec<Write>) -> Result<(), Failed> {
+        let mut writes = sled::Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) => writes.insert(key, value),
+                None => writes.remove(key),
+            }
         }
-        result.map_err(|failed| {
-            tracing::error!("A read of the store failed: {failed}");
-            Unavailable
-        })
+        Ok(self.db.apply_batch(writes)?)
+    }
+
+    /// sled's `flush` ends in sync_file_range, which waits for no disk: `sync_data` on an own handle of its
+    /// file is what makes it durable. A file that is no longer in its folder would be gone with the process.
+    fn sync(&self) -> Result<(), Failed> {
+        self.db.flush()?;
+        self.file.sync_data().map_err(|source| Failed::Disk { what: "cannot sync the store", source })?;
+        folder::is_ours(&self.path, &self.file)
+            .map_err(|source| Failed::Disk { what: "the store's folder is gone or another one", source })
+    }
+
+    fn disk_bytes(&self) -> Result<u64, Failed> {
+        Ok(self.db.size_on_disk()?)
+    }
+
+    fn room(&self) -> Result<Room, Failed> {
+        let failed = |source| Failed::Disk { what: "cannot ask how much room the disk has", source };
+        let of = fs2::statvfs(&self.path).map_err(failed)?;
+        Ok(Room { free: of.available_space(), needed: NEEDED_BYTES.min(of.total_space() / NEEDED_SHARE) })
     }
 }
 
 /// Opens sled, waiting for its own lock: threads of a store that was just closed in this process may hold
 /// it a moment longer than the folder's. Nobody else can, as the folder is ours by now.
-fn open_tree(config: &sled::Config) -> sled::Result<sled::Db> {
+fn open_db(config: &sled::Config) -> sled::Result<sled::Db> {
     const TRIES: u32 = 500;
     let mut tries = 0;
     loop {
@@ -252,229 +218,5 @@ fn open_tree(config: &sled::Config) -> sled::Result<sled::Db> {
             }
             opened => return opened,
         }
-    }
-}
-
-impl Drop for SledStore {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-fn read_names(tree: &sled::Db) -> Result<Names, Failed> {
-    let mut names = Names::default();
-    for entry in tree.scan_prefix([keys::NAME]) {
-        let (_, text) = entry?;
-        let text = std::str::from_utf8(&text).map_err(|_bad| Failed::Record("the name table is not text"))?;
-        names.push(text)?;
-    }
-    Ok(names)
-}
-
-fn schema(tree: &sled::Db) -> Result<Option<u32>, Failed> {
-    let bytes = tree.get(keys::kept("schema"))?;
-    Ok(bytes.and_then(|bytes| bytes.as_ref().try_into().ok()).map(u32::from_be_bytes))
-}
-
-impl Store for SledStore {
-    fn wait(&self, number: Number) -> Wait {
-        let before = self.shared.wanted.fetch_max(number.0, Ordering::AcqRel);
-        if before < number.0 {
-            // A full queue has a writer at work, which looks at `wanted` when it has emptied it.
-            let _busy = self.calls.try_send(Call::Wake);
-        }
-        Box::pin(wait_durable(self.progress.clone(), number))
-    }
-
-    fn decided(&self) -> Number {
-        Number(self.shared.decided.load(Ordering::Acquire))
-    }
-
-    fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
-    }
-
-    fn report(&self, report: Report) -> Pending<ReportOutcome> {
-        self.write(2 * report.answers.len() + 4, true, move |desk| consents::report(desk, report))
-    }
-
-    fn put_recipient(
-        &self,
-        app: AppId,
-        openid: OpenId,
-        profile: Profile,
-        now: DateTime<Utc>,
-    ) -> Pending<Put> {
-        self.write(4, true, move |desk| consents::put_recipient(desk, &app, &openid, profile, now))
-    }
-
-    fn grant(&self, grant: OperatorGrant) -> Pending<Granted> {
-        self.write(4, true, move |desk| consents::grant(desk, &grant))
-    }
-
-    fn import(&self, piece: ImportPiece) -> Pending<u64> {
-        self.write(4 * piece.rows.len() + 1, true, move |desk| consents::import(desk, piece))
-    }
-
-    fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>> {
-        self.write(2, false, move |desk| occurrences::start_rule(desk, &app, &rule, now))
-    }
-
-    fn open(&self, opening: Opening) -> Pending<Opened> {
-        let keys = 3 * opening.occurrences.len() + occurrences::MAX_SNAPSHOT_PIECES + 2;
-        self.write(keys, false, move |desk| occurrences::open(desk, opening))
-    }
-
-    fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {
-        self.write(piece.members.len() + 9, false, move |desk| occurrences::piece(desk, piece))
-    }
-
-    fn stop_occurrence(
-        &self,
-        occurrence: u64,
-        state: OccurrenceState,
-        reason: Option<String>,
-    ) -> Pending<()> {
-        self.write(2, false, move |desk| occurrences::stop(desk, occurrence, state, reason))
-    }
-
-    fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
-        self.write(0, true, move |desk| deliveries::mark(desk, &ids, now))
-    }
-
-    fn settle(&self, settlements: Vec<Settlement>) -> Pending<Vec<DeliveryState>> {
-        self.write(0, false, move |desk| deliveries::settle(desk, settlements))
-    }
-
-    fn close(&self, ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Pending<Vec<bool>> {
-        self.write(0, false, move |desk| deliveries::close(desk, &ids, closing, now))
-    }
-
-    fn recover(&self, now: DateTime<Utc>) -> Pending<u64> {
-        self.write(0, true, move |desk| deliveries::recover(desk, now))
-    }
-
-    fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool> {
-        self.write(0, true, move |desk| deliveries::settle_doubt(desk, id, word, now))
-    }
-
-    fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {
-        self.write(1, true, move |desk| {
-            desk.state.put(keys::kept(name), value);
-            Ok(())
-        })
-    }
-
-    fn retire(&self, now: DateTime<Utc>) -> Pending<u64> {
-        self.write(0, false, move |desk| upkeep::retire(desk, now))
-    }
-
-    fn fsck(&self) -> Pending<Fsck> {
-        self.write(0, true, move |desk| {
-            desk.barrier()?;
-            fsck::run(&desk.state.tree, &desk.state.names)
-        })
-    }
-
-    fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.read(self.read_kept(name))
-    }
-
-    fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {
-        self.read(self.read_recipient(app, openid))
-    }
-
-    fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable> {
-        self.read(self.read_ref(app, reference))
-    }
-
-    fn walk(
-        &self,
-        app: &AppId,
-        template: &TemplateId,
-        after: Option<&OpenId>,
-        limit: usize,
-    ) -> Result<Vec<Walked>, Unavailable> {
-        self.read(self.read_walk(app, template, after, limit))
-    }
-
-    fn account(
-        &self,
-        app: &AppId,
-        template: &TemplateId,
-        openid: &OpenId,
-    ) -> Result<Option<AccountView>, Unavailable> {
-        self.read(self.read_account(app, template, openid))
-    }
-
-    fn bare_account(
-        &self,
-        app: &AppId,
-        template: &TemplateId,
-        openid: &OpenId,
-    ) -> Result<Option<Account>, Unavailable> {
-        self.read(self.read_bare_account(app, template, openid))
-    }
-
-    fn accounts(
-        &self,
-        after: Option<&AccountKey>,
-        limit: usize,
-    ) -> Result<Vec<(AccountKey, AccountView)>, Unavailable> {
-        self.read(self.read_accounts(after, limit))
-    }
-
-    fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable> {
-        self.read(self.read_cursor(app, rule))
-    }
-
-    fn occurrence(&self, number: u64) -> Result<Option<Occurrence>, Unavailable> {
-        self.read(self.read_occurrence(number)).map(|read| read.map(|(occurrence, _)| occurrence))
-    }
-
-    fn newest_occurrence(&self) -> Result<Option<u64>, Unavailable> {
-        self.read(self.read_newest())
-    }
-
-    fn occurrences(
-        &self,
-        rule: Option<&RuleId>,
-        after: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<Occurrence>, Unavailable> {
-        self.read(self.read_occurrences(rule, after, limit))
-    }
-
-    fn unfinished(&self) -> Result<Vec<Occurrence>, Unavailable> {
-        self.read(self.read_unfinished())
-    }
-
-    fn snapshot(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, Unavailable> {
-        self.read(self.read_snapshot(hash))
-    }
-
-    fn deliveries(
-        &self,
-        occurrence: Option<u64>,
-        after: Option<DeliveryId>,
-        limit: usize,
-    ) -> Result<Vec<Delivery>, Unavailable> {
-        self.read(self.read_deliveries(occurrence, after, limit))
-    }
-
-    fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable> {
-        self.read(self.read_delivery(id))
-    }
-
-    fn doubts(&self, limit: usize) -> Result<Vec<Delivery>, Unavailable> {
-        self.read(self.read_doubts(limit))
-    }
-
-    fn imported(&self, digest: &[u8; 32]) -> Result<u64, Unavailable> {
-        self.read(self.read_imported(digest))
-    }
-
-    fn figures(&self) -> Result<Figures, Unavailable> {
-        self.read(self.read_figures())
     }
 }

@@ -24,7 +24,7 @@ use tixing::domain::template::TemplateKind;
 use tixing::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Said, Speaker};
 use tixing::flow::live::Current;
 use tixing::sandbox::{self, Answer, Fault, Keep, Platform, Sandbox, SendRecord};
-use tixing::store::sled::{Options, SledStore};
+use tixing::store::sled::{self, Options};
 use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -172,8 +172,7 @@ impl World {
         assert!(self.running.is_none(), "the daemon runs");
         let config = self.write_files();
         let (options, clock) = (Options::new(self.folder.path().join("store")), self.clock.clone());
-        let store =
-            tokio::task::spawn_blocking(move || SledStore::open(&options, clock)).await.unwrap().unwrap();
+        let store = tokio::task::spawn_blocking(move || sled::open(&options, clock)).await.unwrap().unwrap();
         let power = Arc::new(Power::new(Arc::new(store)));
         let store = Arc::<Power>::clone(&power);
         let setup = Setup { config, outside: Arc::new(Keeper), store, clock: self.clock.clone() };

@@ -12,8 +12,8 @@ use tixing::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::store::{
-    AccountKey, AccountView, Closing, Delivery, DoubtWord, Figures, Fsck, Granted, ImportPiece, Mark, Number,
-    Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Report,
+    AccountKey, AccountView, Closing, Delivery, DoubtWord, Figures, Fsck, Granted, Health, ImportPiece, Mark,
+    Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Report,
     ReportOutcome, Settlement, Store, Unavailable, Wait, Walked,
 };
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 pub(crate) struct Power {
     inner: Mutex<Inner>,
     progress: watch::Sender<Progress>,
+    health: watch::Sender<Health>,
 }
 
 #[derive(Debug)]
@@ -39,7 +40,8 @@ struct Inner {
 impl Power {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         let inner = Inner { store: Some(store), left: None, written: Vec::new(), in_between: Vec::new() };
-        Self { inner: Mutex::new(inner), progress: watch::Sender::new(Progress::Durable(Number(0))) }
+        let progress = watch::Sender::new(Progress::Durable(Number(0)));
+        Self { inner: Mutex::new(inner), progress, health: watch::Sender::new(Health::Works) }
     }
 
     /// Cuts the power instead of the write after the next `n`.
@@ -52,7 +54,12 @@ impl Power {
     /// Cuts the power now.
     pub(crate) fn cut(&self) {
         self.inner.lock().unwrap().store = None;
+        self.tell();
+    }
+
+    fn tell(&self) {
         self.progress.send_replace(Progress::Failed);
+        self.health.send_replace(Health::Failed { why: "the power is cut".into(), n_tries: 0 });
     }
 
     /// Lets `report` arrive between a walk's look at the accounts of `template` and its booking.
@@ -80,7 +87,7 @@ impl Power {
             let Some(less) = left.checked_sub(1) else {
                 inner.store = None;
                 drop(inner);
-                self.progress.send_replace(Progress::Failed);
+                self.tell();
                 return None;
             };
             *left = less;
@@ -118,6 +125,10 @@ impl Store for Power {
 
     fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
     }
 
     fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {

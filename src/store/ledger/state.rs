@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use super::Failed;
 use super::keys::{self, Name};
 use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
+use super::tree::{Bytes, Tree, Write};
 use crate::domain::consent::Account;
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::OccurrenceState;
@@ -45,6 +46,18 @@ impl Names {
         self.texts.get(usize::from(name)).map(|text| &**text)
     }
 
+    /// Those of a tree.
+    pub(super) fn read(tree: &dyn Tree) -> Result<Self, Failed> {
+        let mut names = Self::default();
+        for entry in tree.prefix(keys::NAME) {
+            let (_, text) = entry?;
+            let text =
+                std::str::from_utf8(&text).map_err(|_bad| Failed::Record("the name table is not text"))?;
+            names.push(text)?;
+        }
+        Ok(names)
+    }
+
     pub(super) fn push(&mut self, text: &str) -> Result<Name, Failed> {
         let name =
             Name::try_from(self.texts.len()).map_err(|_full| Failed::Record("the name table is full"))?;
@@ -52,6 +65,13 @@ impl Names {
         self.by_text.insert(text.into(), name);
         Ok(name)
     }
+}
+
+/// A tree that is open, and the names it holds; readers and the writer share it until it fails.
+#[derive(Debug)]
+pub(super) struct OpenTree {
+    pub(super) tree: Box<dyn Tree>,
+    pub(super) names: RwLock<Names>,
 }
 
 /// Names an account within the store.
@@ -85,8 +105,7 @@ pub(super) struct HeldOccurrence {
 
 /// The writer's state.
 pub(super) struct State {
-    pub(super) tree: sled::Db,
-    pub(super) names: Arc<RwLock<Names>>,
+    pub(super) opened: Arc<OpenTree>,
     raw: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     accounts: HashMap<AccountId, Held>,
     chunks: HashMap<(u64, u32), HeldChunk>,
@@ -101,18 +120,16 @@ pub(super) struct State {
 
 /// A closed batch, ready to be applied.
 pub(super) struct Batch {
-    pub(super) writes: sled::Batch,
-    pub(super) keys: usize,
+    pub(super) writes: Vec<Write>,
     pub(super) bytes: usize,
 }
 
 impl State {
-    pub(super) fn new(tree: sled::Db, names: Arc<RwLock<Names>>) -> Result<Self, Failed> {
-        let last = tree.scan_prefix([keys::OCCURRENCE]).next_back().transpose()?;
+    pub(super) fn new(opened: Arc<OpenTree>) -> Result<Self, Failed> {
+        let last = opened.tree.prefix(keys::OCCURRENCE).next_back().transpose()?;
         let next_occurrence = last.and_then(|(key, _)| keys::read_number(&key)).map_or(1, |last| last + 1);
         Ok(Self {
-            tree,
-            names,
+            opened,
             raw: BTreeMap::new(),
             accounts: HashMap::new(),
             chunks: HashMap::new(),
@@ -123,6 +140,10 @@ impl State {
             next_occurrence,
             retired_to: None,
         })
+    }
+
+    pub(super) fn tree(&self) -> &dyn Tree {
+        &*self.opened.tree
     }
 
     // --- the batch ------------------------------------------------------------------------------
@@ -185,27 +206,24 @@ impl State {
         if raw.is_empty() {
             return Ok(None);
         }
-        let mut closed = Batch { writes: sled::Batch::default(), keys: raw.len(), bytes: 0 };
+        let mut closed = Batch { writes: Vec::with_capacity(raw.len()), bytes: 0 };
         for (key, value) in raw {
             let size = key.len() + value.as_ref().map_or(0, Vec::len);
             if size > MAX_ENTRY_BYTES {
                 return Err(Failed::Record("a record is larger than the store may hold"));
             }
             closed.bytes += size;
-            match value {
-                Some(value) => closed.writes.insert(key, value),
-                None => closed.writes.remove(key),
-            }
+            closed.writes.push((key, value));
         }
         Ok(Some(closed))
     }
 
     // --- raw records ----------------------------------------------------------------------------
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, Failed> {
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Failed> {
         match self.raw.get(key) {
-            Some(value) => Ok(value.as_deref().map(sled::IVec::from)),
-            None => Ok(self.tree.get(key)?),
+            Some(value) => Ok(value.as_deref().map(Bytes::from)),
+            None => self.tree().get(key),
         }
     }
 
@@ -220,11 +238,11 @@ impl State {
     /// The number of an app or template, given at its first use.
     pub(super) fn name(&mut self, text: &str) -> Result<Name, Failed> {
         // A poisoned lock holds a whole table: names are only ever added.
-        let known = self.names.read().unwrap_or_else(PoisonError::into_inner).number(text);
+        let known = self.opened.names.read().unwrap_or_else(PoisonError::into_inner).number(text);
         if let Some(name) = known {
             return Ok(name);
         }
-        let name = self.names.write().unwrap_or_else(PoisonError::into_inner).push(text)?;
+        let name = self.opened.names.write().unwrap_or_else(PoisonError::into_inner).push(text)?;
         self.put(keys::name(name), text.as_bytes().to_vec());
         Ok(name)
     }
@@ -245,7 +263,7 @@ impl State {
     /// The account, an empty one where nothing was booked yet.
     pub(super) fn account(&mut self, id: &AccountId, kind: TemplateKind) -> Result<&mut Held, Failed> {
         if !self.accounts.contains_key(id) {
-            let held = match self.tree.get(keys::account(id.app, id.template, &id.openid))? {
+            let held = match self.tree().get(&keys::account(id.app, id.template, &id.openid))? {
                 Some(bytes) => {
                     let (account, kind) = records::decode::<AccountV1>(&bytes)?.account()?;
                     Held { account, kind }
@@ -263,7 +281,7 @@ impl State {
 
     pub(super) fn chunk(&mut self, occurrence: u64, number: u32) -> Result<Option<&mut HeldChunk>, Failed> {
         if !self.chunks.contains_key(&(occurrence, number)) {
-            let Some(bytes) = self.tree.get(keys::chunk(occurrence, number))? else { return Ok(None) };
+            let Some(bytes) = self.tree().get(&keys::chunk(occurrence, number))? else { return Ok(None) };
             let chunk = records::decode::<ChunkV1>(&bytes)?.chunk(occurrence, number)?;
             let (stored_next, stored_doubt) = (chunk.next_ms(), chunk.doubt_ms());
             self.chunks.insert((occurrence, number), HeldChunk { chunk, stored_next, stored_doubt });
@@ -295,7 +313,7 @@ impl State {
 
     pub(super) fn occurrence(&mut self, number: u64) -> Result<Option<&mut HeldOccurrence>, Failed> {
         if !self.occurrences.contains_key(&number) {
-            let Some(bytes) = self.tree.get(keys::occurrence(number))? else { return Ok(None) };
+            let Some(bytes) = self.tree().get(&keys::occurrence(number))? else { return Ok(None) };
             let (occurrence, n_chunks) = records::decode::<OccurrenceV1>(&bytes)?.occurrence(number)?;
             let listed = is_unfinished(&occurrence);
             self.occurrences.insert(number, HeldOccurrence { occurrence, n_chunks, listed });

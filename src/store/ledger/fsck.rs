@@ -1,12 +1,13 @@
 //! Proves the books by counting records, never by subtraction, while the writer stands still.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::PoisonError;
 
 use super::Failed;
 use super::keys::{self, Name};
 use super::records::{self, AccountV1, ChunkV1, OccurrenceV1, RecipientV1, ReportV1};
-use super::state::{Names, is_unfinished};
+use super::state::{Names, OpenTree, is_unfinished};
+use super::tree::Tree;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::DeliveryId;
@@ -24,7 +25,7 @@ struct Outside {
 }
 
 struct Pass<'a> {
-    tree: &'a sled::Db,
+    tree: &'a dyn Tree,
     names: &'a Names,
     found: Fsck,
     occurrences: HashMap<u64, (Occurrence, u32)>,
@@ -32,10 +33,10 @@ struct Pass<'a> {
 }
 
 /// Reads everything once; the caller sees to it that nothing is written meanwhile.
-pub(super) fn run(tree: &sled::Db, names: &RwLock<Names>) -> Result<Fsck, Failed> {
-    let names = names.read().unwrap_or_else(PoisonError::into_inner);
+pub(super) fn run(opened: &OpenTree) -> Result<Fsck, Failed> {
+    let names = opened.names.read().unwrap_or_else(PoisonError::into_inner);
     let mut pass = Pass {
-        tree,
+        tree: &*opened.tree,
         names: &names,
         found: Fsck::default(),
         occurrences: HashMap::new(),
@@ -57,7 +58,7 @@ impl Pass<'_> {
     }
 
     fn sizes(&mut self) -> Result<(), Failed> {
-        for entry in self.tree.iter() {
+        for entry in self.tree.range(Vec::new(), vec![u8::MAX]) {
             let (key, value) = entry?;
             if key.len() + value.len() > MAX_ENTRY_BYTES {
                 let prefix = char::from(key.first().copied().unwrap_or(b'?'));
@@ -68,7 +69,7 @@ impl Pass<'_> {
     }
 
     fn occurrences(&mut self) -> Result<(), Failed> {
-        for entry in self.tree.scan_prefix([keys::OCCURRENCE]) {
+        for entry in self.tree.prefix(keys::OCCURRENCE) {
             let (key, value) = entry?;
             let number = keys::read_number(&key).unwrap_or(0);
             match records::decode::<OccurrenceV1>(&value).and_then(|record| record.occurrence(number)) {
@@ -85,7 +86,7 @@ impl Pass<'_> {
             }
         }
         let mut listed = HashSet::new();
-        for entry in self.tree.scan_prefix([keys::UNFINISHED]) {
+        for entry in self.tree.prefix(keys::UNFINISHED) {
             let (key, _) = entry?;
             listed.insert(keys::read_number(&key).unwrap_or(0));
         }
@@ -116,7 +117,7 @@ impl Pass<'_> {
         let mut counted: BTreeMap<u64, Counts> = BTreeMap::new();
         let mut times = HashSet::new();
         let mut doubts = HashSet::new();
-        for entry in self.tree.scan_prefix([keys::CHUNK]) {
+        for entry in self.tree.prefix(keys::CHUNK) {
             let (key, value) = entry?;
             let Some((number, chunk_number)) = keys::read_chunk(&key) else {
                 self.tell("unreadable", "a chunk's key cannot be read".to_owned());
@@ -196,7 +197,7 @@ impl Pass<'_> {
         wanted: &HashSet<Vec<u8>>,
     ) -> Result<(), Failed> {
         let mut n = 0;
-        for entry in self.tree.scan_prefix([prefix]) {
+        for entry in self.tree.prefix(prefix) {
             let (key, _) = entry?;
             n += 1;
             if !wanted.contains(key.as_ref()) {
@@ -211,7 +212,7 @@ impl Pass<'_> {
     }
 
     fn accounts(&mut self) -> Result<(), Failed> {
-        for entry in self.tree.scan_prefix([keys::ACCOUNT]) {
+        for entry in self.tree.prefix(keys::ACCOUNT) {
             let (key, value) = entry?;
             self.found.accounts += 1;
             let n = self.found.accounts;
@@ -267,12 +268,12 @@ impl Pass<'_> {
 
     fn others(&mut self) -> Result<(), Failed> {
         let mut unreadable = 0_u64;
-        for entry in self.tree.scan_prefix([keys::RECIPIENT]) {
+        for entry in self.tree.prefix(keys::RECIPIENT) {
             unreadable += u64::from(
                 records::decode::<RecipientV1>(&entry?.1).and_then(RecipientV1::recipient).is_err(),
             );
         }
-        for entry in self.tree.scan_prefix([keys::REPORT]) {
+        for entry in self.tree.prefix(keys::REPORT) {
             unreadable += u64::from(records::decode::<ReportV1>(&entry?.1).is_err());
         }
         if unreadable > 0 {

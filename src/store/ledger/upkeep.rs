@@ -1,5 +1,7 @@
 //! Upkeep: what is kept under a name, and what is removed when its time is over.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Failed;
@@ -27,7 +29,8 @@ pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
 /// Removes the next chunk of the oldest occurrence whose time is over, or the occurrence itself.
 fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
     let before = now - TimeDelta::days(OCCURRENCE_DAYS);
-    for entry in desk.state.tree.scan_prefix([keys::OCCURRENCE]).take(MAX_LOOKED) {
+    let opened = Arc::clone(&desk.state.opened);
+    for entry in opened.tree.prefix(keys::OCCURRENCE).take(MAX_LOOKED) {
         let (key, value) = entry?;
         let Some(number) = keys::read_number(&key) else { continue };
         let (occurrence, n_chunks) = records::decode::<OccurrenceV1>(&value)?.occurrence(number)?;
@@ -65,7 +68,8 @@ fn retire_reports(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed
     let mut looked = 0;
     let mut old = Vec::new();
     let mut last = None;
-    for entry in desk.state.tree.range(from..vec![keys::REPORT + 1]) {
+    let opened = Arc::clone(&desk.state.opened);
+    for entry in opened.tree.range(from, vec![keys::REPORT + 1]) {
         let (key, value) = entry?;
         looked += 1;
         if records::decode::<ReportV1>(&value)?.day < oldest {

@@ -3,6 +3,8 @@
 //! Every change of state goes through the one table of the domain, and every step of a grant follows
 //! from the effect that the table names.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::Failed;
@@ -109,7 +111,7 @@ pub(super) fn mark(
     let mut marks = Vec::with_capacity(ids.len());
     for id in ids {
         let slot = change(desk, *id, Event::Mark, now, |_| {})?;
-        marks.push(slot.map(|slot| Mark::new(*id, slot.grant.map(|grant| grant.accepted_at))));
+        marks.push(slot.map(|slot| desk.mark(*id, slot.grant.map(|grant| grant.accepted_at))));
     }
     Ok(marks)
 }
@@ -157,12 +159,29 @@ pub(super) fn settle(
         let started_at = settlement.started_at.unwrap_or(settlement.now);
         let slot = change_started(desk, id, event, started_at, settlement.now, note)?;
         let state = match slot {
-            Some(slot) => slot.state,
-            None => return Err(Failed::Record("an attempt ended that was not under way")),
+            Some(slot) => Some(slot.state),
+            // Marked before the tree failed: whether mark and settlement were written, only the books know.
+            None if !desk.is_of_now(&settlement.mark) => slot_of(desk, id)?.map(|slot| slot.state),
+            None => None,
         };
-        states.push(state);
+        states.push(state.ok_or(Failed::Record("an attempt ended that was not under way"))?);
     }
     Ok(states)
+}
+
+/// Takes marks back that nobody was told of; those that were never written are passed over.
+pub(super) fn not_started(desk: &mut Desk<'_>, ids: &[DeliveryId]) -> Result<(), Failed> {
+    for id in ids {
+        change(desk, *id, Event::NotStarted, DateTime::UNIX_EPOCH, |slot| {
+            slot.next_at = Some(DateTime::UNIX_EPOCH);
+        })?;
+    }
+    Ok(())
+}
+
+fn slot_of<'a>(desk: &'a mut Desk<'_>, id: DeliveryId) -> Result<Option<&'a Delivery>, Failed> {
+    let held = desk.state.chunk(id.occurrence, id.chunk)?;
+    Ok(held.and_then(|held| held.chunk.slots.get(usize::from(id.slot))))
 }
 
 /// Ends deliveries that are not attempting.
@@ -178,11 +197,7 @@ pub(super) fn close(
     };
     let mut closed = Vec::with_capacity(ids.len());
     for id in ids {
-        let attempting = desk
-            .state
-            .chunk(id.occurrence, id.chunk)?
-            .and_then(|held| held.chunk.slots.get(usize::from(id.slot)))
-            .is_some_and(|slot| slot.state == DeliveryState::Attempting);
+        let attempting = slot_of(desk, *id)?.is_some_and(|slot| slot.state == DeliveryState::Attempting);
         closed.push(!attempting && change(desk, *id, event, now, |_| {})?.is_some());
     }
     Ok(closed)
@@ -193,7 +208,8 @@ pub(super) fn recover(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fa
     // Counts say where attempting deliveries are, so only those occurrences' chunks are read.
     desk.barrier()?;
     let mut n = 0;
-    for entry in desk.state.tree.scan_prefix([keys::UNFINISHED]) {
+    let opened = Arc::clone(&desk.state.opened);
+    for entry in opened.tree.prefix(keys::UNFINISHED) {
         let (key, _) = entry?;
         let Some(number) = keys::read_number(&key) else { continue };
         let Some(held) = desk.state.occurrence(number)? else { continue };
@@ -220,11 +236,7 @@ pub(super) fn settle_doubt(
     word: DoubtWord,
     now: DateTime<Utc>,
 ) -> Result<bool, Failed> {
-    let in_doubt = desk
-        .state
-        .chunk(id.occurrence, id.chunk)?
-        .and_then(|held| held.chunk.slots.get(usize::from(id.slot)))
-        .is_some_and(|slot| slot.state == DeliveryState::InDoubt);
+    let in_doubt = slot_of(desk, id)?.is_some_and(|slot| slot.state == DeliveryState::InDoubt);
     let event = match word {
         DoubtWord::Sent => Event::Arrived,
         DoubtWord::Failed => Event::NeverLeft,

@@ -9,9 +9,12 @@ use std::sync::atomic::Ordering as Memory;
 
 use chrono::{DateTime, Utc};
 
+use super::Failed;
 use super::keys::{self, Name};
 use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
-use super::{Failed, SledStore};
+use super::state::OpenTree;
+use super::tree::Bytes;
+use super::writer::Shared;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
@@ -24,7 +27,7 @@ use crate::store::{AccountKey, AccountView, Delivery, Figures, Hint, Occurrence,
 /// How often an account that changes while its grants are looked up is read again.
 const TRIES: usize = 4;
 
-impl SledStore {
+impl OpenTree {
     fn name(&self, text: &str) -> Option<Name> {
         // A poisoned lock holds a whole table: names are only ever added.
         self.names.read().unwrap_or_else(PoisonError::into_inner).number(text)
@@ -35,18 +38,18 @@ impl SledStore {
     }
 
     pub(super) fn read_kept(&self, name: &str) -> Result<Option<Vec<u8>>, Failed> {
-        Ok(self.tree.get(keys::kept(name))?.map(|value| value.to_vec()))
+        Ok(self.tree.get(&keys::kept(name))?.map(|value| value.to_vec()))
     }
 
     pub(super) fn read_recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Failed> {
         let Some(app) = self.name(app.as_str()) else { return Ok(None) };
-        let bytes = self.tree.get(keys::recipient(app, openid.as_str()))?;
+        let bytes = self.tree.get(&keys::recipient(app, openid.as_str()))?;
         bytes.map(|bytes| records::decode::<RecipientV1>(&bytes)?.recipient()).transpose()
     }
 
     pub(super) fn read_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Failed> {
         let Some(app) = self.name(app.as_str()) else { return Ok(None) };
-        self.tree.get(keys::reference(app, reference))?.map(|bytes| openid(&bytes)).transpose()
+        self.tree.get(&keys::reference(app, reference))?.map(|bytes| openid(&bytes)).transpose()
     }
 
     pub(super) fn read_walk(
@@ -62,19 +65,19 @@ impl SledStore {
         let mut accounts = template.map(|template| {
             let prefix = keys::accounts(app, template);
             self.tree
-                .range(keys::account(app, template, from)..)
+                .range(keys::account(app, template, from), vec![keys::ACCOUNT + 1])
                 .take_while(move |entry| entry.as_ref().map_or(true, |(key, _)| key.starts_with(&prefix)))
         });
         let mut account = accounts.as_mut().and_then(Iterator::next).transpose()?;
         let prefix = keys::recipients(app);
         let mut walked = Vec::with_capacity(limit.min(1024));
-        for entry in self.tree.range(keys::recipient(app, from)..) {
+        for entry in self.tree.range(keys::recipient(app, from), vec![keys::RECIPIENT + 1]) {
             let (key, value) = entry?;
             let Some(name) = key.strip_prefix(&*prefix) else { break };
             if after.is_some_and(|after| after.as_str().as_bytes() == name) {
                 continue;
             }
-            let of = |(key, _): &(::sled::IVec, ::sled::IVec)| {
+            let of = |(key, _): &(Bytes, Bytes)| {
                 keys::read_account(key).map(|(.., openid)| openid.as_bytes().cmp(name))
             };
             while account.as_ref().and_then(of).is_some_and(Ordering::is_lt) {
@@ -187,7 +190,7 @@ impl SledStore {
             }
         };
         let mut accounts = Vec::new();
-        for entry in self.tree.range(from..vec![keys::ACCOUNT + 1]).take(limit) {
+        for entry in self.tree.range(from, vec![keys::ACCOUNT + 1]).take(limit) {
             let (key, _) = entry?;
             let named = keys::read_account(&key).and_then(|(app, template, openid)| {
                 Some(AccountKey {
@@ -206,12 +209,12 @@ impl SledStore {
 
     pub(super) fn read_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Failed> {
         let Some(app) = self.name(app.as_str()) else { return Ok(None) };
-        let bytes = self.tree.get(keys::rule(app, rule))?;
+        let bytes = self.tree.get(&keys::rule(app, rule))?;
         bytes.map(|bytes| records::at(records::decode(&bytes)?)).transpose()
     }
 
     pub(super) fn read_occurrence(&self, number: u64) -> Result<Option<(Occurrence, u32)>, Failed> {
-        let bytes = self.tree.get(keys::occurrence(number))?;
+        let bytes = self.tree.get(&keys::occurrence(number))?;
         bytes.map(|bytes| records::decode::<OccurrenceV1>(&bytes)?.occurrence(number)).transpose()
     }
 
@@ -223,7 +226,7 @@ impl SledStore {
     ) -> Result<Vec<Occurrence>, Failed> {
         let from = keys::occurrence(after.map_or(0, |after| after.saturating_add(1)));
         let mut occurrences = Vec::new();
-        for entry in self.tree.range(from..vec![keys::OCCURRENCE + 1]) {
+        for entry in self.tree.range(from, vec![keys::OCCURRENCE + 1]) {
             let (key, value) = entry?;
             let Some(number) = keys::read_number(&key) else { continue };
             let (occurrence, _) = records::decode::<OccurrenceV1>(&value)?.occurrence(number)?;
@@ -238,13 +241,13 @@ impl SledStore {
     }
 
     pub(super) fn read_newest(&self) -> Result<Option<u64>, Failed> {
-        let last = self.tree.scan_prefix([keys::OCCURRENCE]).next_back().transpose()?;
+        let last = self.tree.prefix(keys::OCCURRENCE).next_back().transpose()?;
         Ok(last.and_then(|(key, _)| keys::read_number(&key)))
     }
 
     pub(super) fn read_unfinished(&self) -> Result<Vec<Occurrence>, Failed> {
         let mut occurrences = Vec::new();
-        for entry in self.tree.scan_prefix([keys::UNFINISHED]) {
+        for entry in self.tree.prefix(keys::UNFINISHED) {
             let (key, _) = entry?;
             let number = keys::read_number(&key).ok_or(Failed::Record("an unfinished key cannot be read"))?;
             occurrences.extend(self.read_occurrence(number)?.map(|(occurrence, _)| occurrence));
@@ -254,14 +257,14 @@ impl SledStore {
 
     pub(super) fn read_snapshot(&self, hash: &[u8; 32]) -> Result<Option<Vec<u8>>, Failed> {
         let mut bytes = Vec::new();
-        for entry in self.tree.range(keys::snapshot(hash, 0)..=keys::snapshot(hash, u8::MAX)) {
+        for entry in self.tree.range(keys::snapshot(hash, 0), keys::snapshot_end(hash)) {
             bytes.extend_from_slice(&entry?.1);
         }
         Ok((!bytes.is_empty()).then_some(bytes))
     }
 
     pub(super) fn read_chunk(&self, occurrence: u64, number: u32) -> Result<Option<Chunk>, Failed> {
-        let bytes = self.tree.get(keys::chunk(occurrence, number))?;
+        let bytes = self.tree.get(&keys::chunk(occurrence, number))?;
         bytes.map(|bytes| records::decode::<ChunkV1>(&bytes)?.chunk(occurrence, number)).transpose()
     }
 
@@ -275,7 +278,7 @@ impl SledStore {
         let from = after.map_or(first, keys::chunk_of);
         let mut deliveries = Vec::new();
         let mut n_chunks = 0;
-        for entry in self.tree.range(from..vec![keys::CHUNK + 1]) {
+        for entry in self.tree.range(from, vec![keys::CHUNK + 1]) {
             let (key, value) = entry?;
             let (number, chunk) =
                 keys::read_chunk(&key).ok_or(Failed::Record("a chunk's key cannot be read"))?;
@@ -300,7 +303,7 @@ impl SledStore {
 
     pub(super) fn read_doubts(&self, limit: usize) -> Result<Vec<Delivery>, Failed> {
         let mut doubts = Vec::new();
-        for entry in self.tree.scan_prefix([keys::DOUBT]).take(limit) {
+        for entry in self.tree.prefix(keys::DOUBT).take(limit) {
             let (key, _) = entry?;
             let (occurrence, number) =
                 keys::read_chunk(&key).ok_or(Failed::Record("a doubt's key cannot be read"))?;
@@ -312,10 +315,10 @@ impl SledStore {
     }
 
     pub(super) fn read_imported(&self, digest: &[u8; 32]) -> Result<u64, Failed> {
-        self.tree.get(keys::import(digest))?.map_or(Ok(0), |bytes| records::decode(&bytes))
+        self.tree.get(&keys::import(digest))?.map_or(Ok(0), |bytes| records::decode(&bytes))
     }
 
-    pub(super) fn read_figures(&self) -> Result<Figures, Failed> {
+    pub(super) fn read_figures(&self, shared: &Shared) -> Result<Figures, Failed> {
         let mut open: BTreeMap<DeliveryState, u64> = BTreeMap::new();
         for occurrence in self.read_unfinished()? {
             for (state, n) in occurrence.counts.by_state.iter().filter(|(state, _)| state.is_open()) {
@@ -328,9 +331,10 @@ impl SledStore {
         }
         Ok(Figures {
             open,
-            disk_bytes: self.tree.size_on_disk()?,
-            n_groups: self.shared.n_groups.load(Memory::Relaxed),
-            last_sync_us: self.shared.last_sync_us.load(Memory::Relaxed),
+            disk_bytes: self.tree.disk_bytes()?,
+            n_groups: shared.n_groups.load(Memory::Relaxed),
+            last_sync_us: shared.last_sync_us.load(Memory::Relaxed),
+            n_failures: shared.n_failures.load(Memory::Relaxed),
         })
     }
 }

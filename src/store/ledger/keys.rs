@@ -111,6 +111,11 @@ pub(super) fn snapshot(hash: &[u8; 32], piece: u8) -> Vec<u8> {
     key(SNAPSHOT, &[hash, &[piece]])
 }
 
+/// The end of a snapshot's pieces.
+pub(super) fn snapshot_end(hash: &[u8; 32]) -> Vec<u8> {
+    key(SNAPSHOT, &[hash, &[u8::MAX, 0]])
+}
+
 pub(super) fn occurrence(number: u64) -> Vec<u8> {
     key(OCCURRENCE, &[&number.to_be_bytes()])
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::flow::pulse::Pulse;
-use crate::store::{Progress, Store, Unavailable};
+use crate::store::{Closing, Progress, Store, Unavailable};
 
 /// How long the writer is left alone when it could not take a question.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -63,7 +63,8 @@ impl Heartbeat {
     }
 
     async fn ask(&self) -> Result<(), Unavailable> {
-        let asked = self.store.mark(Vec::new(), self.clock.now()).await?;
+        // Nothing to end, so it is taken also when the disk is nearly full.
+        let asked = self.store.close(Vec::new(), Closing::Expired, self.clock.now()).await?;
         self.store.wait(asked.number).await
     }
 }
@@ -82,8 +83,9 @@ mod tests {
     use super::Heartbeat;
     use crate::clock::Clock;
     use crate::flow::pulse::{AtWork, Pulse};
-    use crate::store::sled::{Options, SledStore};
-    use crate::store::{Pending, Store};
+    use crate::store::ledger::Ledger;
+    use crate::store::sled::{self, Options};
+    use crate::store::{Closing, Pending, Store};
 
     const EVERY: Duration = Duration::from_secs(20);
 
@@ -115,10 +117,10 @@ mod tests {
     /// A writer's thread that hangs, until this is dropped: it wakes the one who waits for its answer.
     struct Hung {
         _let_go: SyncSender<()>,
-        _asked: Pin<Box<Pending<Vec<Option<crate::store::Mark>>>>>,
+        _asked: Pin<Box<Pending<Vec<bool>>>>,
     }
 
-    fn hang(store: &SledStore) -> Hung {
+    fn hang(store: &Ledger) -> Hung {
         let (let_go, snag) = sync_channel(0);
         let waker = Waker::from(Arc::new(Snag(Mutex::new(snag))));
         loop {
@@ -130,17 +132,17 @@ mod tests {
         }
     }
 
-    fn ask(store: &SledStore) -> Pending<Vec<Option<crate::store::Mark>>> {
-        store.mark(Vec::new(), DateTime::UNIX_EPOCH)
+    fn ask(store: &Ledger) -> Pending<Vec<bool>> {
+        Store::close(store, Vec::new(), Closing::Expired, DateTime::UNIX_EPOCH)
     }
 
-    fn is_refused(store: &SledStore) -> bool {
+    fn is_refused(store: &Ledger) -> bool {
         let asked = pin!(ask(store)).poll(&mut Context::from_waker(Waker::noop()));
         asked.map(|answer| answer.is_err()).is_ready()
     }
 
     /// Polls `heartbeat` until nothing but the clock holds it up, or what hangs.
-    async fn stir<F: Future>(heartbeat: &mut Pin<&mut F>, store: &SledStore, writer: Writer) {
+    async fn stir<F: Future>(heartbeat: &mut Pin<&mut F>, store: &Ledger, writer: Writer) {
         for _ in 0..4 {
             assert!(heartbeat.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             if writer == Writer::Answers {
@@ -155,12 +157,11 @@ mod tests {
     async fn beats(scheduler: Scheduler, writer: Writer) -> u32 {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::by_hand(DateTime::UNIX_EPOCH);
-        let store =
-            Arc::new(SledStore::open(&Options::new(folder.path().join("store")), clock.clone()).unwrap());
+        let store = Arc::new(sled::open(&Options::new(folder.path().join("store")), clock.clone()).unwrap());
         let pulse = Pulse::default();
         let mut at_work: Option<AtWork> = Some(pulse.begin());
         let n = AtomicU32::new(0);
-        let as_store: Arc<dyn Store> = Arc::<SledStore>::clone(&store);
+        let as_store: Arc<dyn Store> = Arc::<Ledger>::clone(&store);
         let heartbeat = Heartbeat::new(as_store, clock.clone(), pulse);
         let mut heartbeat = pin!(heartbeat.run(EVERY, || {
             n.fetch_add(1, Ordering::Relaxed);

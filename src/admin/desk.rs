@@ -174,10 +174,13 @@ impl Desk {
     async fn status(&self, lines: &Lines) -> Result<Exit, Failure> {
         let Some(control) = self.control() else { return Err(no_daemon()) };
         let parts = control.status();
-        let figures = self.store().figures()?;
+        // Also while the store does not work: why not is what is asked for then.
+        let figures = self.store().figures().ok();
+        let health = self.store().health().borrow().clone();
         let live = self.live();
         let in_order = parts.in_order();
-        let open: BTreeMap<&str, u64> = figures.open.iter().map(|(state, n)| (state.as_str(), *n)).collect();
+        let open = figures.iter().flat_map(|figures| &figures.open);
+        let open: BTreeMap<&str, u64> = open.map(|(state, n)| (state.as_str(), *n)).collect();
         let shape = StatusShape {
             ready: parts.ready,
             version: env!("CARGO_PKG_VERSION"),
@@ -202,9 +205,12 @@ impl Desk {
             },
             open,
             store: StoreShape {
-                disk_bytes: figures.disk_bytes,
-                n_groups: figures.n_groups,
-                last_sync_us: figures.last_sync_us,
+                state: health.as_str(),
+                reason: health.trouble(),
+                n_failures: self.store().n_failures(),
+                disk_bytes: figures.as_ref().map(|figures| figures.disk_bytes),
+                n_groups: figures.as_ref().map(|figures| figures.n_groups),
+                last_sync_us: figures.as_ref().map(|figures| figures.last_sync_us),
             },
             zone_data: parts.zone_data,
             reload: ReloadShape::of(&parts.reload, Language::English),
@@ -288,9 +294,14 @@ struct HeldShape {
 
 #[derive(Serialize)]
 struct StoreShape {
-    disk_bytes: u64,
-    n_groups: u64,
-    last_sync_us: u64,
+    /// ok, short or failed.
+    state: &'static str,
+    reason: Option<String>,
+    n_failures: u64,
+    /// These are not known while it has failed.
+    disk_bytes: Option<u64>,
+    n_groups: Option<u64>,
+    last_sync_us: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -7,16 +7,12 @@ use std::fmt::Write as _;
 use super::desk::Desk;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
-use crate::store::Unavailable;
+use crate::store::{Figures, Health};
 
 impl Desk {
-    /// The text of `GET /metrics`.
-    ///
-    /// # Errors
-    /// [`Unavailable`]: the store failed.
-    pub fn metrics(&self) -> Result<String, Unavailable> {
-        let figures = self.store().figures()?;
-        let count = |state: State| figures.open.get(&state).copied().unwrap_or(0);
+    /// The text of `GET /metrics`; what only the store knows is left out while it does not work.
+    pub fn metrics(&self) -> String {
+        let figures = self.store().figures().ok();
         let status = self.control().map(super::control::Control::status);
         let mut text = String::new();
         let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
@@ -26,22 +22,18 @@ impl Desk {
                 let _ok = writeln!(text, "{name}{labels} {value}");
             }
         };
-        let open: Vec<(String, u64)> = State::ALL
-            .into_iter()
-            .filter(|state| state.is_open())
-            .map(|state| (format!("{{state=\"{}\"}}", state.as_str()), count(state)))
-            .collect();
         let plain = |value: u64| [(String::new(), value)];
-        gauge("tixing_deliveries_open", "Deliveries that are being worked on.", &open);
+        let works = *self.store().health().borrow() == Health::Works;
+        gauge("tixing_store_ok", "1 while the store promises what it is asked to.", &plain(u64::from(works)));
         gauge(
-            "tixing_deliveries_in_doubt",
-            "Sends whose outcome nobody knows.",
-            &plain(count(State::InDoubt)),
+            "tixing_store_failures",
+            "How often the store failed since the start.",
+            &plain(self.store().n_failures()),
         );
+        if let Some(figures) = figures {
+            of_store(&figures, &mut gauge);
+        }
         gauge("tixing_rules", "Rules in force.", &plain(n_of(self.live().rules.rules.len())));
-        gauge("tixing_store_disk_bytes", "Bytes of the store on disk.", &plain(figures.disk_bytes));
-        gauge("tixing_store_groups", "Durable groups since the start.", &plain(figures.n_groups));
-        gauge("tixing_store_last_sync_us", "Microseconds of the last sync.", &plain(figures.last_sync_us));
         if let Some(status) = status {
             gauge(
                 "tixing_ready",
@@ -61,6 +53,22 @@ impl Desk {
         }
         let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         gauge("tixing_build_info", "Always 1.", &[(version, 1)]);
-        Ok(text)
+        text
     }
+}
+
+/// What only a store that works knows.
+fn of_store(figures: &Figures, gauge: &mut impl FnMut(&str, &str, &[(String, u64)])) {
+    let count = |state: State| figures.open.get(&state).copied().unwrap_or(0);
+    let open: Vec<(String, u64)> = State::ALL
+        .into_iter()
+        .filter(|state| state.is_open())
+        .map(|state| (format!("{{state=\"{}\"}}", state.as_str()), count(state)))
+        .collect();
+    let plain = |value: u64| [(String::new(), value)];
+    gauge("tixing_deliveries_open", "Deliveries that are being worked on.", &open);
+    gauge("tixing_deliveries_in_doubt", "Sends whose outcome nobody knows.", &plain(count(State::InDoubt)));
+    gauge("tixing_store_disk_bytes", "Bytes of the store on disk.", &plain(figures.disk_bytes));
+    gauge("tixing_store_groups", "Durable groups since it was opened.", &plain(figures.n_groups));
+    gauge("tixing_store_last_sync_us", "Microseconds of the last sync.", &plain(figures.last_sync_us));
 }

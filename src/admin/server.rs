@@ -161,10 +161,7 @@ async fn answer(desk: &Desk, uid: u32, request: HttpRequest<Incoming>) -> Respon
     match path.as_str() {
         "/v1/run" => run(desk, uid, request.into_body()).await,
         "/readyz" => ready(desk),
-        "/metrics" => match desk.metrics() {
-            Ok(figures) => text(StatusCode::OK, figures),
-            Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        },
+        "/metrics" => text(StatusCode::OK, desk.metrics()),
         _ => text(StatusCode::OK, concat!("tixing ", env!("CARGO_PKG_VERSION"), ": see `tixing status`\n")),
     }
 }
@@ -176,6 +173,10 @@ fn ready(desk: &Desk) -> Response<Reply> {
             None => text(StatusCode::OK, "ready\n"),
             Some(why) => text(StatusCode::OK, format!("ready, but {why}\n")),
         },
+        Some(status) if !status.needs_attention.is_empty() => {
+            let why = status.needs_attention.join("; ");
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n"))
+        }
         Some(_) | None => text(StatusCode::SERVICE_UNAVAILABLE, "not ready; see `tixing status`\n"),
     }
 }

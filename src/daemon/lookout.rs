@@ -27,6 +27,10 @@ pub(super) async fn watch(shared: Arc<Shared>) -> ! {
             ReloadMode::Auto => {}
             ReloadMode::Manual => continue,
         }
+        // Refused, a change would not be tried again; it is taken over when the store works.
+        if shared.store().health().borrow().trouble().is_some() {
+            continue;
+        }
         let (path, seen) = (shared.config_path().to_owned(), shared.seen());
         let schedules = seen.schedules.clone();
         let began = clock.elapsed();

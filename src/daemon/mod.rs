@@ -13,28 +13,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
+use self::flows::Flows;
 use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts};
 use crate::clock::Clock;
 use crate::domain::config::{App, Config, SecretSource};
 use crate::domain::id::AppName;
-use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
-use crate::flow::fanout::Fanout;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::Pauses;
 use crate::flow::pulse::Pulse;
-use crate::flow::recovery;
-use crate::flow::scheduler::Scheduler;
 use crate::hook;
 use crate::rules::Diagnostics;
-use crate::store::{Progress, Store, Unavailable};
+use crate::store::{Store, Unavailable};
 use crate::wechat;
 
+mod flows;
 mod heartbeat;
 mod keys;
 mod lookout;
@@ -102,8 +100,7 @@ pub enum Failure {
 pub struct Daemon {
     shared: Arc<Shared>,
     hook_at: SocketAddr,
-    tasks: JoinSet<(&'static str, Result<(), Unavailable>)>,
-    senders: JoinSet<(&'static str, Result<(), Unavailable>)>,
+    flows: Flows,
     doors: JoinSet<()>,
     stop: watch::Sender<bool>,
     jobs: Option<tokio_cron_scheduler::JobScheduler>,
@@ -157,8 +154,6 @@ impl Daemon {
         let hook_at = listener
             .local_addr()
             .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
-        recovery::recover(&*setup.store, now).await?;
-
         let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
         let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients });
         let shared = Arc::new(Shared {
@@ -175,16 +170,15 @@ impl Daemon {
             started_at: now,
             setup,
         });
+        let flows = Flows::start(Arc::clone(&shared)).await?;
         let mut daemon = Self {
             shared,
             hook_at,
-            tasks: JoinSet::new(),
-            senders: JoinSet::new(),
+            flows,
             doors: JoinSet::new(),
             stop: watch::Sender::new(false),
             jobs: None,
         };
-        daemon.start_flows(&current).await?;
         daemon.open_hook(listener, &current, session_key);
         daemon.watch_files();
         let housekeeping = Housekeeping {
@@ -200,45 +194,6 @@ impl Daemon {
         }
         info!(hook.address = %hook_at, "The hook listens on {hook_at}");
         Ok(daemon)
-    }
-
-    async fn start_flows(&mut self, current: &Current) -> Result<(), Failure> {
-        let Setup { store, clock, .. } = &self.shared.setup;
-        let opened = Arc::new(Notify::new());
-        let mut scheduler = Scheduler::new(
-            Arc::clone(store),
-            current.clone(),
-            clock.clone(),
-            Arc::clone(&self.shared.reloaded),
-            Arc::clone(&opened),
-        )
-        .felt_by(self.shared.pulse.clone());
-        // Before anything is sent: what a rule left open that is gone since is cancelled.
-        scheduler.look().await?;
-        let live = current.get();
-        for app in live.config.apps.values() {
-            let (feed, fed) = mpsc::channel(FEED_QUEUE);
-            let fanout = Fanout {
-                app: app.appid.clone(),
-                store: Arc::clone(store),
-                clock: clock.clone(),
-                opened: Arc::clone(&opened),
-                feed,
-            };
-            self.tasks.spawn(async move { ("a fan-out", fanout.run().await) });
-            let dispatch = Dispatch::new(
-                app.name.clone(),
-                app.appid.clone(),
-                Arc::clone(store),
-                current.clone(),
-                clock.clone(),
-                self.shared.pauses.get(&app.name).cloned().unwrap_or_default(),
-            );
-            let stop = self.stop.subscribe();
-            self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
-        }
-        self.tasks.spawn(async move { ("the scheduler", scheduler.run().await) });
-        Ok(())
     }
 
     fn open_hook(&mut self, listener: TcpListener, current: &Current, session_key: [u8; 32]) {
@@ -289,21 +244,18 @@ impl Daemon {
         self.doors.spawn(door);
     }
 
-    /// Runs until `ended` resolves or a part fails, then stops: no new requests, those in flight end,
-    /// marked deliveries that never started are given back, hook answers finish.
+    /// Runs until `ended` resolves or a part fails that never should, then stops: no new requests, those in
+    /// flight end, marked deliveries that never started are given back, hook answers finish.
+    ///
+    /// A store that fails is no end: nothing is sent until it works again, and the doors say so.
     ///
     /// # Errors
-    /// [`Failure`]: why it ended without being asked to.
+    /// [`Failure`]: why it ended without being asked to; [`Failure::Store`] also when it was asked to while
+    /// the store did not work.
     pub async fn run(mut self, ended: impl Future<Output = ()>) -> Result<(), Failure> {
-        let mut progress = self.shared.setup.store.progress();
         let failure = tokio::select! {
             () = ended => None,
-            failed = progress.wait_for(|progress| *progress == Progress::Failed) => {
-                drop(failed);
-                Some(Failure::Store(Unavailable))
-            }
-            Some(part) = self.tasks.join_next() => Some(failure_of(part)),
-            Some(part) = self.senders.join_next() => Some(failure_of(part)),
+            failure = self.flows.run() => Some(failure),
         };
         if let Some(failure) = &failure {
             error!("The daemon ends: {failure}");
@@ -311,25 +263,20 @@ impl Daemon {
             info!("The daemon stops");
         }
         self.stop.send_replace(true);
-        self.tasks.shutdown().await;
-        let mut failed = failure;
-        while let Some(part) = self.senders.join_next().await {
-            if let Ok((_, Err(unavailable))) = part {
-                failed.get_or_insert(Failure::Store(unavailable));
-            }
-        }
+        self.flows.end().await;
         while self.doors.join_next().await.is_some() {}
         if let Some(mut jobs) = self.jobs.take()
             && let Err(error) = jobs.shutdown().await
         {
             warn!("Housekeeping did not stop cleanly: {error}");
         }
-        let store = &self.shared.setup.store;
-        if failed.is_none() {
-            housekeeping::mark_clock(&**store, self.shared.setup.clock.now()).await?;
-            store.wait(store.decided()).await?;
+        if let Some(failure) = failure {
+            return Err(failure);
         }
-        failed.map_or(Ok(()), Err)
+        let store = &self.shared.setup.store;
+        housekeeping::mark_clock(&**store, self.shared.setup.clock.now()).await?;
+        store.wait(store.decided()).await?;
+        Ok(())
     }
 }
 
@@ -411,7 +358,9 @@ impl Control for Shared {
             }
         }
         needs_attention.extend(reload.refusal());
-        let ready = *self.setup.store.progress().borrow() != Progress::Failed;
+        let trouble = self.setup.store.health().borrow().trouble();
+        let ready = trouble.is_none();
+        needs_attention.extend(trouble);
         StatusParts {
             ready,
             hold: None,

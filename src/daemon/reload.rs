@@ -19,6 +19,7 @@ use crate::flow::live::{Live, Planned};
 use crate::plan::recurrence::{self, Dst};
 use crate::plan::words;
 use crate::rules::{self, Diagnostic, Fingerprint, Loaded, Severity, Whole, last_good};
+use crate::store::Health;
 
 /// How often files that change while they are read are read again.
 const MAX_READINGS: u32 = 10;
@@ -238,6 +239,10 @@ impl Shared {
     }
 
     async fn try_reload(&self, asker: Asker, now: DateTime<Utc>) -> Result<Reloaded, Vec<Diagnostic>> {
+        let mut health = self.setup.store.health();
+        if let Some(trouble) = health.borrow().trouble() {
+            return Err(vec![self.store_away(&trouble)]);
+        }
         let Loaded { value: mut whole, warnings } = self.read_settled().await?;
         let old = self.current.get();
         match asker {
@@ -268,9 +273,22 @@ impl Shared {
         let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients };
         self.current.replace(new);
         self.reloaded.notify_one();
-        let planned = self.current.planned(generation).await;
+        let planned = tokio::select! {
+            planned = self.current.planned(generation) => planned,
+            trouble = health.wait_for(|health| *health != Health::Works) => {
+                let trouble = trouble.ok().and_then(|health| health.trouble()).unwrap_or_default();
+                return Err(vec![self.store_away(&trouble)]);
+            }
+        };
         first_dues(&self.current.get().rules, planned, &mut done);
         Ok(done)
+    }
+
+    /// While the store does not work no rule is planned, new or old.
+    fn store_away(&self, trouble: &str) -> Diagnostic {
+        let message = Said::new(trouble.to_owned(), format!("存储不可用：{trouble}"));
+        let help = Said::new("reload again when the store works", "等存储恢复后再重新加载");
+        refusal("store_away", self.config_path(), message, help)
     }
 
     /// Notes what the new rules change, for somebody who asks also what was taken over by itself just before.

@@ -100,7 +100,9 @@ pub struct Dispatch {
 /// What the tasks of a sender come back with.
 enum Done {
     /// Marked and durable; the token that was got for them.
-    Marked(Result<Vec<(Item, Option<Mark>)>, Unavailable>, Box<Ready>),
+    Marked(Vec<(Item, Option<Mark>)>, Box<Ready>),
+    /// The store failed; these were made, and nobody knows whether they are durable.
+    Unmarked(Vec<Option<Mark>>),
     /// No token, so nothing was marked.
     NoToken(Vec<Item>, Reply),
     Answered(Box<Answered>),
@@ -150,7 +152,8 @@ impl Dispatch {
     /// store fails.
     ///
     /// At stop no new request starts: marked deliveries that never started are given back, requests
-    /// in flight end by themselves within their own time limit.
+    /// in flight end by themselves within their own time limit. When the store fails it is the same: what
+    /// they are answered is given to the store, which keeps it.
     ///
     /// # Errors
     /// [`Unavailable`]: the store failed.
@@ -162,23 +165,25 @@ impl Dispatch {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         // At a stop the walks end too; whichever is heard of first, what is under way ends by itself.
         let mut walks_ended = false;
+        let mut result = Ok(());
         loop {
-            let stopping = *stop.borrow_and_update() || walks_ended;
+            let stopping = *stop.borrow_and_update() || walks_ended || result.is_err();
             if stopping {
                 self.give_back();
                 if tasks.is_empty() {
-                    return Ok(());
+                    return result;
                 }
-            } else {
-                self.advance(&mut tasks)?;
+            } else if let Err(unavailable) = self.advance(&mut tasks) {
+                result = Err(unavailable);
+                continue;
             }
             let wait = self.wait();
             tokio::select! {
                 Some(done) = tasks.join_next() => {
-                    self.take(done)?;
+                    result = result.and(self.take(done));
                     let mut settlements = 1;
                     while settlements < MAX_LOOK && let Some(done) = tasks.try_join_next() {
-                        self.take(done)?;
+                        result = result.and(self.take(done));
                         settlements += 1;
                     }
                 }
@@ -239,12 +244,13 @@ impl Dispatch {
                 Ok(ready) => ready,
                 Err(reply) => return Done::NoToken(batch, reply),
             };
-            let marks = async {
-                let decided = store.mark(batch.iter().map(|item| item.id).collect(), now).await?;
-                store.wait(decided.number).await?;
-                Ok(decided.value)
+            let Ok(decided) = store.mark(batch.iter().map(|item| item.id).collect(), now).await else {
+                return Done::Unmarked(Vec::new());
             };
-            Done::Marked(marks.await.map(|marks| batch.into_iter().zip(marks).collect()), Box::new(ready))
+            match store.wait(decided.number).await {
+                Ok(()) => Done::Marked(batch.into_iter().zip(decided.value).collect(), Box::new(ready)),
+                Err(Unavailable) => Done::Unmarked(decided.value),
+            }
         });
     }
 
@@ -275,9 +281,16 @@ impl Dispatch {
         while self.n_in_flight < slots && !self.marked.is_empty() && self.rate_allows(per_second) {
             let Some((item, mark, ready)) = self.marked.pop_front() else { break };
             let now = self.clock.now();
-            if let Some(end) = self.obstacle(&item, &mark, now)? {
-                self.settle(item, mark, None, end, now);
-                continue;
+            match self.obstacle(&item, &mark, now) {
+                Ok(None) => {}
+                Ok(Some(end)) => {
+                    self.settle(item, mark, None, end, now);
+                    continue;
+                }
+                Err(unavailable) => {
+                    self.marked.push_front((item, mark, ready));
+                    return Err(unavailable);
+                }
             }
             if per_second.is_some() {
                 self.starts.push_back(self.clock.elapsed());
@@ -333,8 +346,14 @@ impl Dispatch {
                 self.gate.hear(&reply, None, now);
                 Ok(())
             }
+            Ok(Done::Unmarked(marks)) => {
+                let now = self.clock.now();
+                let not_started = |mark| Settlement { mark, started_at: None, end: End::NotStarted, now };
+                // The store keeps them until it works.
+                let _kept = self.store.settle(marks.into_iter().flatten().map(not_started).collect());
+                Err(Unavailable)
+            }
             Ok(Done::Marked(marks, ready)) => {
-                let marks = marks?;
                 let mut ready = Some(*ready);
                 self.n_marking = self.n_marking.saturating_sub(marks.len());
                 for (item, mark) in marks {

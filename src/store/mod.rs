@@ -161,6 +161,16 @@ pub enum Health {
 }
 
 impl Health {
+    /// One word for it, in `status`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Works => "ok",
+            Self::Short(_) => "short",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
     /// Why it does not work, for people; `None` when it does.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
@@ -215,6 +225,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Number of the newest decided write.
     fn decided(&self) -> Number;
+
+    /// How often the engine failed since it was opened first.
+    fn n_failures(&self) -> u64 {
+        let failing = matches!(&*self.health().borrow(), Health::Failed { .. });
+        self.decided().life() + u64::from(failing)
+    }
 
     /// How far writes are durable, for those who watch the engine.
     fn progress(&self) -> watch::Receiver<Progress>;

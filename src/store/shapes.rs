@@ -502,6 +502,4 @@ pub struct Figures {
     pub n_groups: u64,
     /// Microseconds the last sync took.
     pub last_sync_us: u64,
-    /// How often the engine failed since the start, and was opened again or is being.
-    pub n_failures: u64,
 }

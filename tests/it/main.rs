@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod disk;
 mod docs;
 mod edits;
 mod recurrence;

@@ -158,13 +158,15 @@ pub(super) fn settle(
         };
         let started_at = settlement.started_at.unwrap_or(settlement.now);
         let slot = change_started(desk, id, event, started_at, settlement.now, note)?;
-        let state = match slot {
-            Some(slot) => Some(slot.state),
-            // Marked before the tree failed: whether mark and settlement were written, only the books know.
-            None if !desk.is_of_now(&settlement.mark) => slot_of(desk, id)?.map(|slot| slot.state),
-            None => None,
-        };
-        states.push(state.ok_or(Failed::Record("an attempt ended that was not under way"))?);
+        states.push(match slot {
+            Some(slot) => slot.state,
+            // Marked before the tree failed: whether mark and settlement were written, only the books know. A
+            // delivery that is not there was lost with its chunk, before anything was sent.
+            None if !desk.is_of_now(&settlement.mark) => {
+                slot_of(desk, id)?.map_or(DeliveryState::Cancelled, |slot| slot.state)
+            }
+            None => return Err(Failed::Record("an attempt ended that was not under way")),
+        });
     }
     Ok(states)
 }

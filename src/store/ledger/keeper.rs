@@ -72,12 +72,12 @@ impl Keeper {
                 Ok(Err(failed)) => failed,
                 Err(_panic) => Failed::Panicked,
             };
-            // Waiters of undecided calls learn it by their dropped senders, those of durability here.
-            self.shared.progress.send_replace(Progress::Failed);
-            self.shared.n_failures.fetch_add(1, Ordering::Relaxed);
             let why = failed.to_string();
             error!("The store failed: {why}; nothing is promised or sent until it is open again");
+            // First why: who is refused may ask at once.
             self.shared.health.send_replace(Health::Failed { why: why.into(), n_tries: 0 });
+            // Waiters of undecided calls learn it by their dropped senders, those of durability here.
+            self.shared.progress.send_replace(Progress::Failed);
             let mut owed = writer.owed();
             self.let_go(writer);
             working = self.reopen(&mut owed);

@@ -164,7 +164,6 @@ impl Ledger {
             short: AtomicBool::new(false),
             n_groups: AtomicU64::new(0),
             last_sync_us: AtomicU64::new(0),
-            n_failures: AtomicU64::new(0),
         });
         let id = stored_id(&*opened.tree)?;
         let mut writer =

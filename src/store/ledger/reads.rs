@@ -334,7 +334,6 @@ impl OpenTree {
             disk_bytes: self.tree.disk_bytes()?,
             n_groups: shared.n_groups.load(Memory::Relaxed),
             last_sync_us: shared.last_sync_us.load(Memory::Relaxed),
-            n_failures: shared.n_failures.load(Memory::Relaxed),
         })
     }
 }

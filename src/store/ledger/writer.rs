@@ -69,7 +69,6 @@ pub(super) struct Shared {
     pub(super) short: AtomicBool,
     pub(super) n_groups: AtomicU64,
     pub(super) last_sync_us: AtomicU64,
-    pub(super) n_failures: AtomicU64,
 }
 
 /// The writer's tools while it decides.

@@ -24,6 +24,7 @@ use tixing::domain::template::TemplateKind;
 use tixing::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Said, Speaker};
 use tixing::flow::live::Current;
 use tixing::sandbox::{self, Answer, Fault, Keep, Platform, Sandbox, SendRecord};
+use tixing::store::ledger::Ledger;
 use tixing::store::sled::{self, Options};
 use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
 use tokio::sync::oneshot;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 mod agreement;
 mod books;
 mod consents;
+mod disk;
 mod doubt;
 mod due;
 mod late;
@@ -41,6 +43,8 @@ mod replies;
 mod restart;
 
 use power::Power;
+
+use crate::disk::Disk;
 
 const APPID: &str = "wxworld0123456789";
 const SECRET: &str = "the-secret-of-the-world";
@@ -64,6 +68,8 @@ pub(super) struct World {
     sandbox: Option<Sandbox>,
     options: sandbox::Options,
     limits: &'static str,
+    /// Where the store is instead of in the folder.
+    pub(super) disk: Option<Disk>,
     /// A configuration of its own, with `{base_url}` where the platform is; else the world's usual one.
     config: Option<String>,
     rules: BTreeMap<String, String>,
@@ -157,6 +163,7 @@ impl World {
             sandbox: Some(sandbox),
             options,
             limits: "in_flight: 8",
+            disk: None,
             config: None,
             rules: BTreeMap::new(),
             running: None,
@@ -171,8 +178,7 @@ impl World {
     pub(super) async fn start(&mut self) {
         assert!(self.running.is_none(), "the daemon runs");
         let config = self.write_files();
-        let (options, clock) = (Options::new(self.folder.path().join("store")), self.clock.clone());
-        let store = tokio::task::spawn_blocking(move || sled::open(&options, clock)).await.unwrap().unwrap();
+        let store = self.open_store().await;
         let power = Arc::new(Power::new(Arc::new(store)));
         let store = Arc::<Power>::clone(&power);
         let setup = Setup { config, outside: Arc::new(Keeper), store, clock: self.clock.clone() };
@@ -186,6 +192,15 @@ impl World {
             let _said_or_dropped = stopped.await;
         }));
         self.running = Some(Running { power, shared, intake, stop, task });
+    }
+
+    async fn open_store(&self) -> Ledger {
+        let clock = self.clock.clone();
+        if let Some(disk) = &self.disk {
+            return Ledger::start(disk.place(), clock).unwrap();
+        }
+        let options = Options::new(self.folder.path().join("store"));
+        tokio::task::spawn_blocking(move || sled::open(&options, clock)).await.unwrap().unwrap()
     }
 
     /// Pulls the plug: nothing more is written, whatever is under way ends.

@@ -128,7 +128,7 @@ impl Store for Power {
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+        self.store().map_or_else(|_cut| self.health.subscribe(), |store| store.health())
     }
 
     fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {

@@ -1,0 +1,128 @@
+//! The flows that send: started together, ended together, and begun again after the store was away.
+//!
+//! While the store does not work no flow runs, and beginning again is what a start is: what is still
+//! attempting becomes in doubt, then the walks take up what is reserved. The doors are not here: they
+//! answer on their own that nothing is promised.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::{Failure, Shared, failure_of};
+use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
+use crate::flow::fanout::Fanout;
+use crate::flow::recovery;
+use crate::flow::scheduler::Scheduler;
+use crate::store::{Health, Unavailable};
+
+/// How long after flows that could not begin again they are begun once more, while the store says that it works.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Flows that run, or rest.
+pub(super) struct Flows {
+    shared: Arc<Shared>,
+    tasks: JoinSet<(&'static str, Result<(), Unavailable>)>,
+    senders: JoinSet<(&'static str, Result<(), Unavailable>)>,
+    stop: watch::Sender<bool>,
+}
+
+impl Flows {
+    /// Starts all of them. What was attempting is durably in doubt before the first one runs.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: none of them runs.
+    pub(super) async fn start(shared: Arc<Shared>) -> Result<Self, Unavailable> {
+        let (tasks, senders) = (JoinSet::new(), JoinSet::new());
+        let mut flows = Self { shared, tasks, senders, stop: watch::Sender::new(false) };
+        flows.begin().await?;
+        Ok(flows)
+    }
+
+    async fn begin(&mut self) -> Result<(), Unavailable> {
+        let Shared { setup, current, reloaded, pulse, pauses, .. } = &*self.shared;
+        let (store, clock) = (&setup.store, &setup.clock);
+        recovery::recover(&**store, clock.now()).await?;
+        let opened = Arc::new(Notify::new());
+        let mut scheduler = Scheduler::new(
+            Arc::clone(store),
+            current.clone(),
+            clock.clone(),
+            Arc::clone(reloaded),
+            Arc::clone(&opened),
+        )
+        .felt_by(pulse.clone());
+        // Before anything is sent: what a rule left open that is gone since is cancelled.
+        scheduler.look().await?;
+        self.stop = watch::Sender::new(false);
+        for app in current.get().config.apps.values() {
+            let (feed, fed) = mpsc::channel(FEED_QUEUE);
+            let fanout = Fanout {
+                app: app.appid.clone(),
+                store: Arc::clone(store),
+                clock: clock.clone(),
+                opened: Arc::clone(&opened),
+                feed,
+            };
+            self.tasks.spawn(async move { ("a fan-out", fanout.run().await) });
+            let dispatch = Dispatch::new(
+                app.name.clone(),
+                app.appid.clone(),
+                Arc::clone(store),
+                current.clone(),
+                clock.clone(),
+                pauses.get(&app.name).cloned().unwrap_or_default(),
+            );
+            let stop = self.stop.subscribe();
+            self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
+        }
+        self.tasks.spawn(async move { ("the scheduler", scheduler.run().await) });
+        Ok(())
+    }
+
+    /// Runs them for as long as the store lets them, again and again; answers when a part ends that never should.
+    pub(super) async fn run(&mut self) -> Failure {
+        let mut health = self.shared.setup.store.health();
+        loop {
+            let ended = tokio::select! {
+                _gone = health.wait_for(|health| *health != Health::Works) => None,
+                Some(part) = self.tasks.join_next() => Some(part),
+                Some(part) = self.senders.join_next() => Some(part),
+            };
+            match ended.map(failure_of) {
+                None | Some(Failure::Store(Unavailable)) => {}
+                Some(failure) => return failure,
+            }
+            warn!("Nothing is sent while the store does not work");
+            self.end().await;
+            self.begin_again(&mut health).await;
+        }
+    }
+
+    async fn begin_again(&mut self, health: &mut watch::Receiver<Health>) {
+        loop {
+            // A store that is gone for good has dropped its end, and waits here for the daemon's own.
+            if health.wait_for(|health| *health == Health::Works).await.is_err() {
+                return std::future::pending().await;
+            }
+            if self.begin().await.is_ok() {
+                info!("The store works: reminders are sent again");
+                return;
+            }
+            tokio::select! {
+                () = self.shared.setup.clock.sleep(BEGIN_AGAIN) => {}
+                _gone = health.wait_for(|health| *health != Health::Works) => {}
+            }
+        }
+    }
+
+    /// Ends them: no new request starts, those in flight end within their own time limit and are settled,
+    /// marked deliveries that never started are given back. Those that have ended are passed over.
+    pub(super) async fn end(&mut self) {
+        self.stop.send_replace(true);
+        self.tasks.shutdown().await;
+        while self.senders.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,115 @@
+//! The disk fails while people report and messages leave: nothing is promised or sent, and when it is back
+//! everything goes on by itself.
+
+use std::time::Duration;
+
+use tixing::domain::delivery::State;
+use tixing::flow::intake::ReportError;
+use tixing::sandbox::{Answer, Api, Fault as Misfortune, What};
+use tixing::store::{Health, Store};
+
+use super::{EIGHT, HABIT, World};
+use crate::disk::{Act, Disk, Fault};
+
+async fn world() -> World {
+    let mut world = World::new().await;
+    world.disk = Some(Disk::new());
+    world.rule("water", &[EIGHT, "grace: 3h"]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    world
+}
+
+impl World {
+    fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
+    }
+
+    /// Waits until the store says that it failed.
+    async fn store_fails(&self) {
+        self.until("the store to fail", |world| {
+            matches!(&*world.power().health().borrow(), Health::Failed { .. })
+        })
+        .await;
+    }
+
+    /// Mends the disk, and waits until the store has opened it again; whether it was broken.
+    async fn disk_is_back(&self) -> bool {
+        let struck = self.disk().mend();
+        self.until("the store to work", |world| {
+            let power = world.power();
+            (!struck || power.n_failures() > 0) && *power.health().borrow() == Health::Works
+        })
+        .await;
+        struck
+    }
+}
+
+/// What came due while the disk was away is sent when it is back, within its grace, and missed after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_while_the_disk_is_away() {
+    for (back_at, story) in [("08:20", "done: 1 = 1 sent"), ("11:01", "missed 1")] {
+        let world = world().await;
+        world.at("07:59").await;
+        world.disk().break_by(Fault { act: Act::Sync, after: 0, kept: 0 });
+        world.tap("ann", HABIT, Answer::Accept);
+        let told = world.report_as("in-vain", "ann", HABIT, "accept", 0).await;
+        assert!(matches!(told, Err(ReportError::Unavailable(_))), "{told:?}");
+        world.store_fails().await;
+        world.at("08:00").await;
+        world.pass(5).await;
+        assert_eq!(world.sends_to("ann").len(), 0);
+        let told = world.report_as("in-vain", "ann", HABIT, "accept", 0).await;
+        assert!(matches!(told, Err(ReportError::Unavailable(_))), "{told:?}");
+        world.at(back_at).await;
+        world.disk_is_back().await;
+        world.expect("water", story).await;
+        let told = world.report_as("in-vain", "ann", HABIT, "accept", 0).await.unwrap();
+        assert!(!told.duplicate, "what was refused was not booked");
+        world.ends().await;
+    }
+}
+
+/// An answer that comes while the disk is away is kept, and booked when it is back: no doubt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_is_kept_while_the_disk_is_away() {
+    let mut world = world().await;
+    world.grant("bob", HABIT, 1).await;
+    world.faults(vec![
+        Misfortune::new(Api::Send, What::Delay(Duration::from_secs(3))).openid(super::openid("ann").as_str()),
+    ]);
+    world.at("08:00").await;
+    world.expect("water", "open: 2 = 1 attempting, 1 sent").await;
+    world.disk().break_by(Fault { act: Act::Apply, after: 0, kept: 0 });
+    let told = world.report("bob", HABIT, "reject").await;
+    assert!(told.is_err(), "{told:?}");
+    world.store_fails().await;
+    world.pass(4).await;
+    world.disk_is_back().await;
+    world.expect("water", "done: 2 = 2 sent").await;
+    assert_eq!(world.delivery("water", "ann").state, State::Sent);
+    world.ends().await;
+}
+
+/// Every write of a run fails once, with and without what was not synced: nobody gets two, nobody is forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_disk_may_fail_at_any_write() {
+    for (act, kept) in [(Act::Apply, usize::MAX), (Act::Sync, 0), (Act::Sync, usize::MAX)] {
+        for after in 0.. {
+            let mut world = world().await;
+            world.grant("bob", HABIT, 1).await;
+            world.at("07:59").await;
+            world.disk().break_by(Fault { act, after, kept });
+            world.at("08:00").await;
+            world.calm().await;
+            let struck = world.disk_is_back().await;
+            world.expect("water", "done: 2 = 2 sent").await;
+            assert_eq!((world.cards("ann"), world.cards("bob")), (1, 1), "{act:?} {kept} {after}");
+            world.ends().await;
+            if !struck {
+                assert!(after > 1, "{act:?} was hardly tried");
+                break;
+            }
+        }
+    }
+}

@@ -21,5 +21,6 @@ mod doors;
 mod durable;
 mod kill;
 mod leak;
+mod power;
 mod reload;
 mod templates;

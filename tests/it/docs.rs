@@ -229,6 +229,31 @@ fn links_between_documents_lead_somewhere() {
     }
 }
 
+/// Files of the repository that the lines of `text` install, but for the program.
+fn installed(text: &str) -> BTreeSet<&str> {
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("sudo install "));
+    let words = lines.flat_map(|line| line.split(" #").next().unwrap_or("").split(' '));
+    words.filter(|word| word.contains('.') && !word.starts_with(['/', '-'])).collect()
+}
+
+#[test]
+fn what_the_steps_install_is_there_and_all_of_it_is_installed() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["README.md", "README.zh-CN.md"] {
+        let text = read(name);
+        let files = installed(&text);
+        for file in &files {
+            assert!(repository.join(file).is_file(), "{name}: {file}");
+        }
+        for entry in fs::read_dir(repository.join("systemd")).unwrap() {
+            let file = format!("systemd/{}", entry.unwrap().file_name().to_str().unwrap());
+            assert!(files.contains(file.as_str()), "{name} does not install {file}");
+        }
+    }
+    let shown = "   sudo install -D -m 644 a/b.c /etc/b.d/     # or c.d\nsudo install -d /etc/x y\nsee a.b";
+    assert_eq!(installed(shown), BTreeSet::from(["a/b.c"]));
+}
+
 #[test]
 fn the_two_commands_are_in_both_readmes() {
     for name in ["README.md", "README.zh-CN.md"] {

@@ -46,6 +46,11 @@ pub(crate) fn canary(kind: &str) -> String {
     format!("CANARY{kind:-<8.8}{:x}x{:03}", std::process::id(), N.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A key that backends sign with, a canary too.
+pub(crate) fn hook_secret() -> String {
+    format!("whsec_{}", base64(format!("{:-<32}", canary("HookKey")).as_bytes()))
+}
+
 /// Adds a line to a file of the logs in one write, since clients on several threads do.
 pub(crate) fn note(name: &str, text: &str) {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(logs().join(name)).unwrap();
@@ -83,7 +88,7 @@ impl Daemon {
     pub(crate) fn new(base_url: &str, in_flight: usize, rules: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let app_secret = canary("Secret");
-        let hook_secret = format!("whsec_{}", base64(format!("{:-<32}", canary("HookKey")).as_bytes()));
+        let hook_secret = hook_secret();
         let at = folder.path();
         fs::create_dir(at.join("schedules")).unwrap();
         fs::write(at.join("secret"), &app_secret).unwrap();
@@ -98,23 +103,6 @@ impl Daemon {
         let daemon = Self { folder, child: None, app_secret, hook_secret, wrapper: Vec::new() };
         daemon.rules(rules);
         daemon
-    }
-
-    /// A daemon over a folder that is there already, with secrets of its own.
-    pub(crate) fn over(folder: tempfile::TempDir) -> Self {
-        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-        let (app_secret, hook_secret) = (text("secret"), text("key"));
-        Self { folder, child: None, app_secret, hook_secret, wrapper: Vec::new() }
-    }
-
-    /// Talks to the platform at `base_url` from the next start on.
-    pub(crate) fn talk_to(&self, base_url: &str) {
-        let config = fs::read_to_string(self.folder.path().join("tixing.yaml")).unwrap();
-        let line = |line: &str| match line.split_once("base_url: ") {
-            Some((before, _)) => format!("{before}base_url: {base_url}\n"),
-            None => format!("{line}\n"),
-        };
-        self.write("tixing.yaml", &config.lines().map(line).collect::<String>());
     }
 
     pub(crate) fn rules(&self, rules: &str) {
@@ -146,20 +134,11 @@ impl Daemon {
 
     /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(&mut self) {
-        self.launch();
-        until("the daemon answers", || {
-            let ended = self.child.as_mut().unwrap().0.try_wait().unwrap();
-            assert_eq!(ended, None, "it ended at its start: {}", self.log().display());
-            self.tixing(&["status", "--json"]).status.code() != Some(69)
-        });
-    }
-
-    /// Starts the daemon, and waits for nothing.
-    pub(crate) fn launch(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log());
         let mut command = self.command();
         command.args(["run", "--config", "tixing.yaml"]).stdout(Stdio::null()).stderr(log.unwrap());
         self.child = Some(Reaped(command.spawn().unwrap()));
+        until("the daemon answers", || self.tixing(&["status", "--json"]).status.code() != Some(69));
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -180,11 +159,6 @@ impl Daemon {
     /// SIGTERM; its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.signal("TERM");
-        self.ended()
-    }
-
-    /// Waits until it has ended; its exit code, none after a signal.
-    pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.take().unwrap().0.wait().unwrap().code()
     }
 

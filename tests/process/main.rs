@@ -21,6 +21,7 @@ mod doors;
 mod durable;
 mod kill;
 mod leak;
-mod power;
+mod machine;
 mod reload;
 mod templates;
+mod unit;

@@ -21,7 +21,7 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     error: u32,
     offset: u64,
-    pub(crate) path: String,
+    path: String,
     other: String,
     data: std::ops::Range<usize>,
 }

@@ -105,6 +105,23 @@ impl Daemon {
         daemon
     }
 
+    /// A daemon over a folder that is there already, with secrets of its own.
+    pub(crate) fn over(folder: tempfile::TempDir) -> Self {
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let (app_secret, hook_secret) = (text("secret"), text("key"));
+        Self { folder, child: None, app_secret, hook_secret, wrapper: Vec::new() }
+    }
+
+    /// Talks to the platform at `base_url` from the next start on.
+    pub(crate) fn talk_to(&self, base_url: &str) {
+        let config = fs::read_to_string(self.folder.path().join("tixing.yaml")).unwrap();
+        let line = |line: &str| match line.split_once("base_url: ") {
+            Some((before, _)) => format!("{before}base_url: {base_url}\n"),
+            None => format!("{line}\n"),
+        };
+        self.write("tixing.yaml", &config.lines().map(line).collect::<String>());
+    }
+
     pub(crate) fn rules(&self, rules: &str) {
         fs::write(self.folder.path().join("schedules/rules.yaml"), rules).unwrap();
     }
@@ -134,11 +151,20 @@ impl Daemon {
 
     /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(&mut self) {
+        self.launch();
+        until("the daemon answers", || {
+            let ended = self.child.as_mut().unwrap().0.try_wait().unwrap();
+            assert_eq!(ended, None, "it ended at its start: {}", self.log().display());
+            self.tixing(&["status", "--json"]).status.code() != Some(69)
+        });
+    }
+
+    /// Starts the daemon, and waits for nothing.
+    pub(crate) fn launch(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log());
         let mut command = self.command();
         command.args(["run", "--config", "tixing.yaml"]).stdout(Stdio::null()).stderr(log.unwrap());
         self.child = Some(Reaped(command.spawn().unwrap()));
-        until("the daemon answers", || self.tixing(&["status", "--json"]).status.code() != Some(69));
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -159,6 +185,11 @@ impl Daemon {
     /// SIGTERM; its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits until it has ended; its exit code, none after a signal.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.take().unwrap().0.wait().unwrap().code()
     }
 

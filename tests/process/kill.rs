@@ -9,10 +9,11 @@ use tixing::clock::Clock;
 use tixing::sandbox::{self, Api, Fault, Outcome, Platform, Sandbox, What};
 
 use super::daemon::{APPID, Daemon, TEMPLATE, asked, breathe, report, until};
+use super::disk::Dice;
 
-const IN_FLIGHT: usize = 16;
+pub(crate) const IN_FLIGHT: usize = 16;
 /// Deliveries that may be marked beyond those in flight.
-const MARK_AHEAD: u64 = 16;
+pub(crate) const MARK_AHEAD: u64 = 16;
 
 pub(crate) fn platform(secret: &str, answer_after: Duration) -> (tokio::runtime::Runtime, Sandbox) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -27,16 +28,6 @@ pub(crate) fn platform(secret: &str, answer_after: Duration) -> (tokio::runtime:
     options.answer_after = answer_after;
     let sandbox = runtime.block_on(Sandbox::start(options, Clock::system())).unwrap();
     (runtime, sandbox)
-}
-
-/// A small generator; its seed is told, so that a run can be looked at again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
 }
 
 fn in_doubt(daemon: &Daemon) -> u64 {
@@ -54,9 +45,7 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
     if destroyed > 0.0 {
         platform.set_faults(vec![Fault::new(Api::Send, What::DestroyAfter).share(destroyed, seed)]);
     }
-    let config = std::fs::read_to_string(daemon.folder.path().join("tixing.yaml")).unwrap();
-    daemon
-        .write("tixing.yaml", &config.replace("http://127.0.0.1:9\n", &format!("{}\n", sandbox.base_url())));
+    daemon.talk_to(&sandbox.base_url());
 
     let openids: Vec<String> = (0..people).map(|n| format!("oCANARYperson{seed:x}x{n:06}")).collect();
     let (mut lines, mut persons) = (String::new(), String::new());

@@ -22,6 +22,7 @@ mod durable;
 mod kill;
 mod leak;
 mod machine;
+mod power;
 mod reload;
 mod templates;
 mod unit;

@@ -21,7 +21,7 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     error: u32,
     offset: u64,
-    path: String,
+    pub(crate) path: String,
     other: String,
     data: std::ops::Range<usize>,
 }

@@ -85,7 +85,14 @@ impl Disk {
         };
         fs::write(&disk.control, [0; 28]).unwrap();
         fs::write(&disk.journal, []).unwrap();
+        fs::write(beside.join("under"), disk.under.to_str().unwrap()).unwrap();
         disk
+    }
+
+    /// A disk whose program has ended, by what it left in `beside`.
+    pub(crate) fn kept(beside: &Path) -> Self {
+        let under = fs::read_to_string(beside.join("under")).unwrap().into();
+        Self { under, journal: beside.join("journal"), control: beside.join("control") }
     }
 
     /// What to put before a program so that it runs on this disk; it stays this process's own child.

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::reach;
 use crate::admin::answer::{Exit, Failure as Told};
-use crate::admin::control::{Control, Reloaded};
+use crate::admin::control::Control;
 use crate::admin::desk::Desk;
 use crate::admin::server::{BindError, Door};
 use crate::clock::Clock;
@@ -56,8 +56,7 @@ pub(super) fn run(config: &Path, environment: Environment) -> Result<Exit, Told>
         let mut daemon = Daemon::start(setup).await.map_err(told)?;
         open_admin(&mut daemon).await?;
         let beside = Beside::start(daemon.shared())?;
-        let ready = state(&daemon.shared().last_reload());
-        systemd::ready(&ready);
+        systemd::ready(&state(&daemon.shared()));
         let result = daemon.run(ended.wait()).await;
         systemd::stopping();
         beside.stop().await;
@@ -133,17 +132,25 @@ impl Beside {
             .map_err(|error| Told::new(Exit::Internal, format!("cannot listen for SIGHUP: {error}")))?;
         let mut tasks = JoinSet::new();
         let heartbeat = shared.heartbeat();
-        let mut reloads = shared.reloads();
+        let (mut reloads, mut health) = (shared.reloads(), shared.store().health());
+        let for_lines = Arc::clone(&shared);
         tasks.spawn(async move {
-            while reloads.changed().await.is_ok() {
-                let line = state(&reloads.borrow_and_update());
-                systemd::status(&line);
+            loop {
+                let changed = tokio::select! {
+                    changed = reloads.changed() => changed,
+                    changed = health.changed() => changed,
+                };
+                if changed.is_err() {
+                    return; // a daemon that ends
+                }
+                systemd::status(&state(&for_lines));
             }
         });
         tasks.spawn(async move {
             while hangup.recv().await.is_some() {
                 systemd::reloading();
-                systemd::ready(&state(&shared.reload(Asker::Signal).await));
+                let _told_below = shared.reload(Asker::Signal).await;
+                systemd::ready(&state(&shared));
             }
         });
         if let Some(every) = systemd::heartbeat() {
@@ -158,8 +165,9 @@ impl Beside {
 }
 
 /// The line of `systemctl status`.
-fn state(reloaded: &Reloaded) -> String {
-    reloaded.refusal().unwrap_or_else(|| "reminders are sent".to_owned())
+fn state(shared: &Shared) -> String {
+    let trouble = shared.store().health().borrow().trouble();
+    trouble.or_else(|| shared.last_reload().refusal()).unwrap_or_else(|| "reminders are sent".to_owned())
 }
 
 /// The exit code and the text of a daemon's failure.

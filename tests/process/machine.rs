@@ -3,6 +3,7 @@
 //! Everywhere else there is none, and nothing here touches a machine that somebody uses.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tixing::sandbox::{Platform, Sandbox};
 
 use super::daemon::{APPID, TEMPLATE, asked, canary, hook_secret};
+use super::disk::Disk;
 use super::kill::platform;
 
 /// Where the hook listens in there: nobody else is on its loopback.
@@ -136,6 +138,31 @@ pub(crate) fn drop_in(name: &str, lines: &str) {
 pub(crate) fn drop_in_file(name: &str) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
     drop_in("shipped", text.split_once("[Service]\n").unwrap().1);
+}
+
+/// Puts the unit's store, which is there already, on a disk that fails on command.
+pub(crate) fn failing_disk() -> Disk {
+    let beside = Path::new("/var/lib/tixing/disk");
+    fs::create_dir(beside).unwrap();
+    let disk = Disk::new(Path::new("/var/lib/tixing/store"), beside);
+    let uid = id_of("/etc/passwd", "tixing");
+    for path in [beside.to_owned(), beside.join("journal"), beside.join("control")] {
+        chown(path, Some(uid), Some(uid)).unwrap();
+    }
+    let mut lines = String::new();
+    for set in disk.wrapper().iter().skip(1) {
+        let (name, value) = set.split_once('=').unwrap();
+        let value = if name == "LD_PRELOAD" {
+            // Where the repository lies may be hidden from the unit.
+            fs::copy(value, "/usr/lib/tixing-disk.so").unwrap();
+            "/usr/lib/tixing-disk.so"
+        } else {
+            value
+        };
+        lines += &format!("Environment={name}={value}\n");
+    }
+    drop_in("disk", &lines);
+    disk
 }
 
 /// Writes a file of /etc/tixing/credentials.

@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use tixing::sandbox::Outcome;
 
 use super::daemon::{APPID, Reaped, TEMPLATE, breathe, canary, note, report, request, until};
+use super::disk::{Calls, EIO, Failing};
 use super::machine::{
-    HOOK, Machine, NOBODY, as_user, drop_in, drop_in_file, due_in, id_of, journal, property, rules, secret,
-    start, systemctl, systemd_version, text,
+    HOOK, Machine, NOBODY, as_user, drop_in, drop_in_file, due_in, failing_disk, id_of, journal, property,
+    rules, secret, start, systemctl, systemd_version, text,
 };
 
 const ADMIN: &str = "/run/tixing/admin.sock";
@@ -233,6 +234,34 @@ fn the_watchdog_ends_what_hangs_and_nothing_acknowledged_is_lost() {
     }
     busy(acknowledged);
     all_booked(&reporter.stop());
+    machine.over();
+}
+
+#[test]
+fn a_daemon_that_waits_for_its_disk_says_so_and_is_left_alone() {
+    let Some(machine) = Machine::new(AT_ONCE) else { return };
+    start();
+    systemctl(&["stop", "tixing"]);
+    let disk = failing_disk();
+    drop_in("watchdog", "WatchdogSec=4");
+    start();
+    let posted =
+        |id: &str| report(HOOK, &machine.hook_secret, id, &format!("o{}", canary("Disk"))).unwrap().0;
+    assert_eq!(posted("r1"), 200);
+    let (pid, clock) = (property("MainPID"), tixing::clock::Clock::system());
+    disk.fail(Failing { errno: EIO, calls: Calls::All, first: 1, times: 0 });
+    until("it is refused", || posted("r2") == 503);
+    until("it says so", || property("StatusText").starts_with("the store "));
+    // Three times what the watchdog allows.
+    until("some time has passed", || {
+        assert_eq!(posted("r3"), 503);
+        clock.elapsed().as_secs() > 12
+    });
+    disk.heal();
+    until("it takes reports again", || posted("r4") == 200);
+    until("it says so", || property("StatusText") == "reminders are sent");
+    assert_eq!([property("MainPID"), property("NRestarts")], [pid, "0".to_owned()], "{}", journal());
+    assert_eq!(tixing(&["fsck"]).status.code(), Some(0));
     machine.over();
 }
 

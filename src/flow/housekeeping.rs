@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::live::Current;
 use crate::clock::Clock;
@@ -17,6 +17,11 @@ use crate::store::{Store, Unavailable};
 const CHANNEL: usize = 1024;
 /// Pieces of old records that one run removes.
 const MAX_RETIRED: usize = 200;
+
+/// Pieces of old doubts that one run books.
+const MAX_PRESUMED: usize = 200;
+/// How long a delivery is in doubt before it counts as sent.
+pub const DOUBT_AGE: TimeDelta = TimeDelta::hours(72);
 
 /// The jobs' collaborators.
 #[derive(Clone, Debug)]
@@ -66,6 +71,11 @@ impl Housekeeping {
         if mark_clock(&*self.store, now).await.is_err() {
             warn!("The clock's high-water mark could not be kept: the store cannot promise");
         }
+        match presume(&*self.store, now).await {
+            Ok(0) => {}
+            Ok(n) => info!(n, "{n} deliveries were in doubt for 72 hours: they count as sent from now on"),
+            Err(Unavailable) => warn!("Old doubts could not be booked as sent: the store cannot promise"),
+        }
         for (name, client) in &self.current.get().clients {
             if let Err(error) = client.warm().await {
                 warn!(app = %name, "No access token for app {name}: {error}");
@@ -88,6 +98,22 @@ impl Housekeeping {
 /// [`Unavailable`]: the store failed.
 pub async fn mark_clock(store: &dyn Store, now: DateTime<Utc>) -> Result<(), Unavailable> {
     store.keep("clock", now.timestamp_millis().to_be_bytes().to_vec()).await.map(|_| ())
+}
+
+/// Books what is in doubt for longer than [`DOUBT_AGE`] as presumed sent; answers how many deliveries.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub async fn presume(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unavailable> {
+    let mut total = 0;
+    for _ in 0..MAX_PRESUMED {
+        let n = store.presume(now - DOUBT_AGE, now).await?.value;
+        total += n;
+        if n == 0 {
+            break;
+        }
+    }
+    Ok(total)
 }
 
 /// Removes what is older than its time, in bounded pieces; answers how many records.

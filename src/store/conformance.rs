@@ -1,10 +1,8 @@
-//! One suite for every engine: cases that each promise of the trait names, and random histories that are
-//! told to an engine and to the reference model, with both books compared after each step.
+//! One suite for every engine: cases that each promise of the trait names; random histories are beside them.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use proptest::prelude::*;
 
 use super::ledger::Ledger;
 use super::model::{BACKEND, Model};
@@ -12,12 +10,13 @@ use super::sled::{self, Options};
 use super::*;
 use crate::clock::Clock;
 use crate::domain::consent::{Grant, NotGranted, Source};
-use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::ReportId;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
+
+mod histories;
 
 const KINDS: [(&str, TemplateKind); 2] =
     [("TPL_once", TemplateKind::OneTime), ("TPL_long", TemplateKind::LongTerm)];
@@ -302,9 +301,166 @@ fn a_ref_belongs_to_one(store: &dyn Store) {
     assert_eq!(store.by_ref(&app(), &Ref::parse("A1").unwrap()).unwrap(), Some(openid(1)));
 }
 
+fn refuse(store: &dyn Store, who: usize, template_n: usize, created: i64) -> Refused {
+    let (template, kind) = template(template_n);
+    done(
+        store,
+        store.refuse(Refusal { app: app(), openid: openid(who), template, kind, created_at: at(created) }),
+    )
+}
+
+fn a_refusal_voids_what_was_accepted_until_the_end_of_its_second(store: &dyn Store) {
+    let tap = |s| [(0, Choice::Accept(grant(s)))];
+    for (id, s) in [("r0", 0), ("r1", 5), ("r2", 6)] {
+        done(store, store.report(report(0, id, 1, s, &tap(s))));
+    }
+    let occurrence = open(store, 0, 0, 10).expect("new");
+    let taken = reserved(store, piece(occurrence, None, &[(0, Want::Reserve)], Walk::Ends, 10));
+    assert_eq!(refuse(store, 0, 0, 5), Refused::Booked);
+    let is = view(store, 0, 0);
+    assert_eq!(
+        (is.account.available(), is.reserved, is.account.voided),
+        (1, 1, 1),
+        "5 died, 6 lives, 0 is out"
+    );
+    assert_eq!(is.account.refused_until, Some(at(5) + chrono::TimeDelta::milliseconds(999)));
+    assert_eq!(refuse(store, 0, 0, 5), Refused::Known);
+    assert_eq!(refuse(store, 0, 0, 4), Refused::Known, "marks never fall");
+    assert_eq!(end(store, taken[0].id, End::Failed { errcode: 47003 }, 11), State::Failed);
+    let is = view(store, 0, 0);
+    assert_eq!((is.account.available(), is.account.voided), (1, 2), "a dead one does not come back");
+    // A refusal before anything else is known of the person: an older report comes later.
+    assert_eq!(refuse(store, 1, 0, 20), Refused::Booked);
+    let late = ReportOutcome::Booked(vec![(template(0).0, NotGranted::RefusedSince)]);
+    assert_eq!(done(store, store.report(report(1, "r0", 1, 21, &tap(20)))), late);
+    assert_eq!(done(store, store.report(report(1, "r1", 1, 21, &tap(21)))), ReportOutcome::Booked(vec![]));
+    // A standing acceptance.
+    done(store, store.report(report(2, "r0", 1, 0, &[(1, Choice::Accept(grant(0)))])));
+    assert_eq!(refuse(store, 2, 1, 3), Refused::Booked);
+    assert_eq!((view(store, 2, 1).account.standing, view(store, 2, 1).account.voided), (None, 1));
+}
+
+fn tell(store: &dyn Store, template_n: usize, msgid: u64, created: i64, arrival: Arrival) -> ReceiptOutcome {
+    let (app, openid, template) = (app(), openid(0), template(template_n).0);
+    let (created_at, now) = (at(created), at(created + 1));
+    done(store, store.receipt(Receipt { app, openid, template, msgid, created_at, arrival, now }))
+}
+
+fn state_of(store: &dyn Store, id: DeliveryId) -> State {
+    store.delivery(id).unwrap().expect("a delivery").state
+}
+
+fn a_receipt_finds_its_delivery_in_the_order_of_the_design(store: &dyn Store) {
+    for (n, kind) in [(0_usize, "one-time"), (1, "long-term")] {
+        for s in 0..6 {
+            done(store, store.report(report(0, &format!("{n}r{s}"), 1, s, &[(n, Choice::Accept(grant(s)))])));
+        }
+        let base = 1000 * i64::try_from(n).unwrap();
+        let reserve = |due: i64| {
+            let occurrence = open(store, n, n, base + due).expect("new");
+            reserved(store, piece(occurrence, None, &[(0, Want::Reserve)], Walk::Ends, base + due))[0].id
+        };
+        let told = |msgid, created| tell(store, n, msgid, base + created, Arrival::Arrived);
+        let kept = || store.receipts(&app(), &template(n).0, &openid(0)).unwrap().len();
+        let busy = End::Wait { at: at(base + 900), past: Past::Busy };
+        let (doubt, waiting, silent, numbered) = (reserve(10), reserve(20), reserve(30), reserve(40));
+        end(store, doubt, End::Doubt, base + 10);
+        end(store, waiting, busy, base + 20);
+        end(store, silent, End::Accepted { msgid: None }, base + 30);
+        end(store, numbered, End::Accepted { msgid: Some(7) }, base + 40);
+        let last = reserve(50);
+        let mark = done(store, store.mark(vec![last], at(base + 50))).remove(0).expect("markable");
+        assert_eq!(told(7, 41), ReceiptOutcome::Joined(numbered), "{kind}: by its number, also now");
+        assert_eq!(told(1, 51), ReceiptOutcome::Kept, "{kind}: one is attempting");
+        assert_eq!((told(1, 51), kept()), (ReceiptOutcome::Kept, 1), "{kind}: once");
+        // Its reply came later than its receipt.
+        let end_of =
+            |mark, end| Settlement { mark, started_at: Some(at(base + 50)), end, now: at(base + 52) };
+        done(store, store.settle(vec![end_of(mark, End::Accepted { msgid: Some(1) })]));
+        assert_eq!((state_of(store, last), kept()), (State::Sent, 0), "{kind}");
+        assert_eq!(told(2, -50), ReceiptOutcome::Kept, "{kind}: all began a minute later or more: evidence");
+        assert_eq!(told(3, -49), ReceiptOutcome::Joined(doubt), "{kind}: began within the minute");
+        assert_eq!((state_of(store, doubt), told(3, -49)), (State::Sent, ReceiptOutcome::Joined(doubt)));
+        assert_eq!(told(4, 60), ReceiptOutcome::Joined(silent), "{kind}: sent without a number goes first");
+        assert_eq!(told(5, 60), ReceiptOutcome::Joined(waiting), "{kind}: then what waits after -1");
+        assert_eq!(state_of(store, waiting), State::Sent);
+        assert_eq!(told(6, 60), ReceiptOutcome::Kept, "{kind}: nothing left");
+        assert_eq!(tell(store, n, 4, base + 61, Arrival::NotArrived), ReceiptOutcome::Joined(silent));
+        assert_eq!(state_of(store, silent), State::Undelivered, "{kind}");
+        // Kept while one is attempting, and tried again at recovery.
+        let cut = reserve(100);
+        let _gone = done(store, store.mark(vec![cut], at(base + 100)));
+        assert_eq!(told(8, 101), ReceiptOutcome::Kept);
+        assert_eq!(done(store, store.recover(at(base + 5000))), 1);
+        assert_eq!(state_of(store, cut), State::Sent, "{kind}: its mark says when it may have begun");
+        let balance = view(store, 0, n);
+        assert_eq!((balance.in_doubt, balance.reserved), (0, 0), "{kind}");
+        assert!(store.unfinished().unwrap().is_empty(), "{kind}");
+    }
+    let (template, arrival) = (template(0).0, Arrival::Arrived);
+    let nobody =
+        Receipt { app: app(), openid: openid(3), template, msgid: 1, created_at: at(0), arrival, now: at(0) };
+    assert_eq!(done(store, store.receipt(nobody)), ReceiptOutcome::Unknown);
+}
+
+fn receipts_are_kept_in_bounds_and_clear_no_suspicion(store: &dyn Store) {
+    for s in 0..3 {
+        done(store, store.report(report(0, &format!("r{s}"), 1, s, &[(0, Choice::Accept(grant(s)))])));
+    }
+    for due in [10, 20] {
+        let occurrence = open(store, 0, 0, due).expect("new");
+        let taken = reserved(store, piece(occurrence, None, &[(0, Want::Reserve)], Walk::Ends, due));
+        end(store, taken[0].id, if due == 10 { End::Doubt } else { End::Refused }, due);
+    }
+    for n in 0..20_u64 {
+        // Too old for any delivery.
+        let created = -1000 + i64::try_from(n).unwrap();
+        assert_eq!(tell(store, 0, 100 + n, created, Arrival::Arrived), ReceiptOutcome::Kept);
+    }
+    let kept = store.receipts(&app(), &template(0).0, &openid(0)).unwrap();
+    assert_eq!((kept.len(), kept[0].msgid), (MAX_RECEIPTS, 104), "the oldest went");
+    assert!(matches!(tell(store, 0, 1, 12, Arrival::Arrived), ReceiptOutcome::Joined(_)));
+    assert!(view(store, 0, 0).account.suspect, "only an ok reply clears it");
+    assert!(done(store, store.retire(at(7 * 86_400 - 990))) > 0);
+    assert_eq!(store.receipts(&app(), &template(0).0, &openid(0)).unwrap().len(), 11);
+    while done(store, store.retire(at(8 * 86_400))) > 0 {}
+    assert_eq!(store.receipts(&app(), &template(0).0, &openid(0)).unwrap(), []);
+}
+
+fn a_doubt_counts_as_sent_when_it_is_old_enough(store: &dyn Store) {
+    for who in 0..2 {
+        done(store, store.report(report(who, "r", 1, 0, &[(0, Choice::Accept(grant(0)))])));
+    }
+    let occurrence = open(store, 0, 0, 10).expect("new");
+    let both = [(0, Want::Reserve), (1, Want::Reserve)];
+    let taken = reserved(store, piece(occurrence, None, &both, Walk::Ends, 10));
+    end(store, taken[0].id, End::Doubt, 11);
+    end(store, taken[1].id, End::Doubt, 12);
+    assert_eq!(done(store, store.presume(at(11), at(99))), 0, "since exactly then is not before");
+    assert_eq!(done(store, store.presume(at(12), at(99))), 1);
+    assert_eq!(done(store, store.presume(at(12), at(99))), 0);
+    let states: Vec<State> = taken.iter().map(|t| state_of(store, t.id)).collect();
+    assert_eq!(states, [State::PresumedSent, State::InDoubt]);
+    assert_eq!((view(store, 0, 0).consumed, view(store, 1, 0).in_doubt), (1, 1), "its grant stays with it");
+    assert_eq!(
+        tell(store, 0, 5, 12, Arrival::NotArrived),
+        ReceiptOutcome::Joined(taken[0].id),
+        "a receipt still counts"
+    );
+    assert_eq!(state_of(store, taken[0].id), State::Undelivered);
+}
+
+fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
+    let first = open(store, 0, 0, 10).expect("new");
+    reserved(store, piece(first, None, &[], Walk::Ends, 10));
+    while done(store, store.retire(at(91 * 86_400))) > 0 {}
+    assert_eq!(store.occurrence(first).unwrap(), None);
+    assert_eq!(open(store, 0, 0, 20), Some(first + 1));
+}
+
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 13] = [
     ("a report counts once", a_report_counts_once),
     ("the cap holds and says so", the_cap_holds_and_says_so),
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),
@@ -316,6 +472,20 @@ const CASES: [Case; 8] = [
     ),
     ("an import goes on where it was", an_import_goes_on_where_it_was),
     ("a ref belongs to one", a_ref_belongs_to_one),
+    (
+        "a refusal voids what was accepted until the end of its second",
+        a_refusal_voids_what_was_accepted_until_the_end_of_its_second,
+    ),
+    (
+        "a receipt finds its delivery in the order of the design",
+        a_receipt_finds_its_delivery_in_the_order_of_the_design,
+    ),
+    (
+        "receipts are kept in bounds and clear no suspicion",
+        receipts_are_kept_in_bounds_and_clear_no_suspicion,
+    ),
+    ("a doubt counts as sent when it is old enough", a_doubt_counts_as_sent_when_it_is_old_enough),
+    ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),
 ];
 
 fn sled_in(folder: &std::path::Path) -> Ledger {
@@ -338,213 +508,6 @@ fn sled_conforms() {
         let store = sled_in(folder.path());
         case(&store);
         assert_eq!(done(&store, Store::fsck(&store)).violations, [], "{name}");
-    }
-}
-
-// --- histories -------------------------------------------------------------------------------------
-
-#[derive(Clone, Debug)]
-enum Step {
-    Report { who: usize, id: u8, content: u8, template: usize, reject: bool, age: i64 },
-    Grant { who: usize, template: usize, n: u32 },
-    Open { rule: usize, template: usize },
-    Piece { which: usize, members: Vec<(usize, u8)>, ends: bool },
-    Mark { which: usize },
-    Settle { how: u8 },
-    Close { which: usize, cancel: bool },
-    Stop { which: usize },
-    Recover,
-    Doubt { which: usize, sent: bool },
-    Reopen,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (0..4_usize, 0..6_u8, 0..2_u8, 0..2_usize, prop::bool::weighted(0.2), 0..30_i64)
-            .prop_map(|(who, id, content, template, reject, age)| Step::Report { who, id, content, template, reject, age }),
-        2 => (0..4_usize, 0..2_usize, 1..4_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
-        4 => (0..2_usize, 0..2_usize).prop_map(|(rule, template)| Step::Open { rule, template }),
-        5 => (0..8_usize, prop::collection::vec((0..4_usize, 0..8_u8), 0..4), any::<bool>())
-            .prop_map(|(which, members, ends)| Step::Piece { which, members, ends }),
-        8 => (0..40_usize).prop_map(|which| Step::Mark { which }),
-        8 => (0..12_u8).prop_map(|how| Step::Settle { how }),
-        2 => (0..40_usize, any::<bool>()).prop_map(|(which, cancel)| Step::Close { which, cancel }),
-        1 => (0..8_usize).prop_map(|which| Step::Stop { which }),
-        1 => Just(Step::Recover),
-        2 => (0..40_usize, any::<bool>()).prop_map(|(which, sent)| Step::Doubt { which, sent }),
-        1 => Just(Step::Reopen),
-    ]
-}
-
-/// An account as far as it does not depend on where folding put it.
-fn visible(view: &AccountView) -> String {
-    let a = &view.account;
-    format!(
-        "{:?} granted {} free {:?} reserved {} doubt {} consumed {} voided {} suspect {} {:?} {:?} {:?} {:?}",
-        view.kind,
-        a.granted,
-        a.free.iter().map(|g| g.accepted_at.timestamp()).collect::<Vec<_>>(),
-        view.reserved,
-        view.in_doubt,
-        view.consumed,
-        a.voided,
-        a.suspect,
-        a.refused_until,
-        a.denied_until,
-        a.rejected_at,
-        a.standing
-    )
-}
-
-fn compare(engine: &dyn Store, model: &dyn Store) {
-    let accounts = |store: &dyn Store| -> BTreeMap<AccountKey, String> {
-        store.accounts(None, 100).unwrap().into_iter().map(|(key, view)| (key, visible(&view))).collect()
-    };
-    assert_eq!(accounts(engine), accounts(model));
-    for (_, view) in engine.accounts(None, 100).unwrap() {
-        let sum =
-            view.account.available() + view.reserved + view.in_doubt + view.consumed + view.account.voided;
-        assert_eq!(view.account.granted, sum, "P4");
-    }
-    assert_eq!(engine.deliveries(None, None, 1000).unwrap(), model.deliveries(None, None, 1000).unwrap());
-    let occurrences = engine.occurrences(None, None, 100).unwrap();
-    assert_eq!(occurrences, model.occurrences(None, None, 100).unwrap());
-    assert!(occurrences.iter().all(|occurrence| occurrence.counts.adds_up()), "P6");
-    assert_eq!(engine.unfinished().unwrap(), model.unfinished().unwrap());
-    let ids = |store: &dyn Store| -> Vec<DeliveryId> {
-        let mut ids: Vec<_> = store.doubts(1000).unwrap().iter().map(|d| d.id).collect();
-        ids.sort();
-        ids
-    };
-    assert_eq!(ids(engine), ids(model));
-}
-
-fn history(steps: &[Step]) {
-    let folder = tempfile::tempdir().unwrap();
-    let mut engine = sled_in(folder.path());
-    let model = Model::new();
-    let mut marks: Vec<(Mark, Mark)> = Vec::new();
-    let mut n_opened = 0;
-    for (clock, step) in (100_i64..).step_by(10).zip(steps) {
-        match step.clone() {
-            Step::Report { who, id, content, template, reject, age } => {
-                let when = grant(clock - age);
-                let choice = if reject { Choice::Reject(when.accepted_at) } else { Choice::Accept(when) };
-                let told = report(who, &format!("r{id}"), content, clock, &[(template, choice)]);
-                assert_eq!(done(&engine, engine.report(told.clone())), done(&model, model.report(told)));
-            }
-            Step::Grant { who, template: t, n } => {
-                let (template, kind) = template(t);
-                let told = OperatorGrant {
-                    app: app(),
-                    openid: openid(who),
-                    template,
-                    kind,
-                    n,
-                    source: Source::Operator,
-                    now: at(clock),
-                };
-                assert_eq!(done(&engine, engine.grant(told.clone())), done(&model, model.grant(told)));
-            }
-            Step::Open { rule, template } => {
-                let (a, b) = (open(&engine, rule, template, clock), open(&model, rule, template, clock));
-                assert_eq!(a, b);
-                n_opened = n_opened.max(a.unwrap_or(0));
-            }
-            Step::Piece { which, members, ends } if n_opened > 0 => {
-                let number = n_of(which) % n_opened + 1;
-                let after = model.occurrence(number).unwrap().and_then(|o| o.position);
-                let wants: Vec<(usize, Want)> = members
-                    .iter()
-                    .map(|(who, want)| {
-                        let want = match want {
-                            0 => Want::Hold(at(clock + 60)),
-                            1 => Want::Skip(SkipReason::Overflow),
-                            _ => Want::Reserve,
-                        };
-                        (*who, want)
-                    })
-                    .collect();
-                let mut told =
-                    piece(number, after, &wants, if ends { Walk::Ends } else { Walk::GoesOn }, clock);
-                told.without_consent.insert(SkipReason::NoConsent, 2);
-                told.expired = 1;
-                assert_eq!(done(&engine, engine.chunk(told.clone())), done(&model, model.chunk(told)));
-            }
-            Step::Mark { which } => {
-                let all = model.deliveries(None, None, 1000).unwrap();
-                if let Some(delivery) = all.get(which % all.len().max(1)) {
-                    let a = done(&engine, engine.mark(vec![delivery.id], at(clock))).remove(0);
-                    let b = done(&model, model.mark(vec![delivery.id], at(clock))).remove(0);
-                    assert_eq!(a.is_some(), b.is_some());
-                    marks.extend(a.zip(b));
-                }
-            }
-            Step::Settle { how } if !marks.is_empty() => {
-                let (a, b) = marks.remove(0);
-                let end = match how {
-                    0 => End::NotStarted,
-                    1 | 2 => End::Refused,
-                    3 => End::Failed { errcode: 47003 },
-                    4 => End::Wait { at: at(clock + 30), past: Past::Tried },
-                    5 => End::Wait { at: at(clock + 30), past: Past::Busy },
-                    6 => End::Doubt,
-                    7 => End::GrantDied,
-                    8 => End::Expired,
-                    9 => End::Cancelled,
-                    _ => End::Accepted { msgid: Some(clock.cast_unsigned() << 32) },
-                };
-                let started_at = (!matches!(how, 0 | 7 | 8 | 9)).then(|| at(clock - 1));
-                let told = |mark| vec![Settlement { mark, started_at, end, now: at(clock) }];
-                assert_eq!(done(&engine, engine.settle(told(a))), done(&model, model.settle(told(b))));
-            }
-            Step::Close { which, cancel } => {
-                let all = model.deliveries(None, None, 1000).unwrap();
-                if let Some(delivery) = all.get(which % all.len().max(1)) {
-                    let closing = if cancel { Closing::Cancelled } else { Closing::Expired };
-                    let a = done(&engine, Store::close(&engine, vec![delivery.id], closing, at(clock)));
-                    assert_eq!(a, done(&model, model.close(vec![delivery.id], closing, at(clock))));
-                }
-            }
-            Step::Stop { which } if n_opened > 0 => {
-                let number = n_of(which) % n_opened + 1;
-                let reason = || Some("removed".to_owned());
-                done(&engine, engine.stop_occurrence(number, OccurrenceState::Cancelled, reason()));
-                done(&model, model.stop_occurrence(number, OccurrenceState::Cancelled, reason()));
-            }
-            Step::Recover => {
-                marks.clear();
-                assert_eq!(done(&engine, engine.recover(at(clock))), done(&model, model.recover(at(clock))));
-            }
-            Step::Doubt { which, sent } => {
-                let doubts = model.doubts(1000).unwrap();
-                if let Some(delivery) = doubts.get(which % doubts.len().max(1)) {
-                    let word = if sent { DoubtWord::Sent } else { DoubtWord::Failed };
-                    let a = done(&engine, engine.settle_doubt(delivery.id, word, at(clock)));
-                    assert_eq!(a, done(&model, model.settle_doubt(delivery.id, word, at(clock))));
-                }
-            }
-            Step::Reopen => {
-                drop(engine);
-                engine = sled_in(folder.path());
-            }
-            Step::Piece { .. } | Step::Settle { .. } | Step::Stop { .. } => {}
-        }
-        compare(&engine, &model);
-    }
-    assert_eq!(done(&engine, Store::fsck(&engine)).violations, []);
-    drop(engine);
-    let engine = sled_in(folder.path());
-    compare(&engine, &model);
-    assert_eq!(done(&engine, Store::fsck(&engine)).violations, []);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_engine_and_the_model_keep_the_same_books(steps in prop::collection::vec(step(), 1..40)) {
-        history(&steps);
     }
 }
 

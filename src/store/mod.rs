@@ -24,12 +24,14 @@ use crate::domain::recipient::{Profile, Recipient};
 
 #[cfg(test)]
 mod conformance;
+mod events;
 pub mod ledger;
 #[cfg(test)]
 mod model;
 mod shapes;
 pub mod sled;
 
+pub use events::*;
 pub use shapes::*;
 
 /// Most deliveries of one chunk.
@@ -259,6 +261,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// and answers how far the import is.
     fn import(&self, piece: ImportPiece) -> Pending<u64>;
 
+    /// Books a refusal in the settings: voids what was accepted until the end of its second.
+    ///
+    /// Free grants are voided and a standing acceptance ended in the same batch; a grant that was given out is dead
+    /// from now on ([`Account::is_dead`]), and voided when its delivery is next looked at. An account that is not there
+    /// is made, so that an older report which comes later grants nothing. The same event again, or an older one,
+    /// changes nothing.
+    fn refuse(&self, refusal: Refusal) -> Pending<Refused>;
+
     // --- rules and occurrences ------------------------------------------------------------------
 
     /// Starts the cursor of a rule at `now` when it has none; answers the cursor.
@@ -299,10 +309,31 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn close(&self, ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Pending<Vec<bool>>;
 
     /// Makes everything that is attempting in doubt; answers how many. For the start, before any mark.
+    ///
+    /// Kept receipts are tried again then.
     fn recover(&self, now: DateTime<Utc>) -> Pending<u64>;
 
     /// Settles a delivery in doubt by an operator's word; `false` when it is not in doubt.
     fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool>;
+
+    /// Joins a receipt to its delivery among those of its (app, openid, template), or keeps it.
+    ///
+    /// In this order: the delivery with that msgid; while any is attempting, the receipt is kept and tried again
+    /// whenever one stops attempting, also at [`Store::recover`]; of those whose first attempt began before
+    /// `created_at` + [`RECEIPT_SLACK`], the oldest sent one without msgid, else the oldest in doubt or waiting after
+    /// −1, else the oldest presumed sent; else it is kept [`RECEIPT_DAYS`] as evidence, at most [`MAX_RECEIPTS`] per
+    /// account. A join writes its msgid into the delivery, so the same receipt again changes nothing. No receipt
+    /// clears a suspicion, and none gives a grant back.
+    ///
+    /// Deliveries are found through their account: those that an account's count has folded are out of reach, and
+    /// so are, under a standing acceptance, all but the newest that the account names.
+    fn receipt(&self, receipt: Receipt) -> Pending<ReceiptOutcome>;
+
+    /// Books deliveries that are in doubt since before `before` as presumed sent, a bounded piece; answers how many.
+    /// 0 means done.
+    ///
+    /// Their grants stay with them, consumed. The oldest doubts go first.
+    fn presume(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64>;
 
     // --- upkeep ---------------------------------------------------------------------------------
 
@@ -378,6 +409,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<&AccountKey>,
         limit: usize,
     ) -> Result<Vec<(AccountKey, AccountView)>, Unavailable>;
+
+    /// Receipts kept of an account, oldest event first.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn receipts(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Vec<KeptReceipt>, Unavailable>;
 
     /// The cursor of a rule.
     ///

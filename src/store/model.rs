@@ -17,7 +17,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
@@ -39,11 +39,15 @@ enum Fact {
     Open(Opening),
     Piece(Piece),
     Stop(u64, OccurrenceState, Option<String>),
-    Mark(Vec<DeliveryId>),
+    Refuse(Refusal),
+    Mark(Vec<DeliveryId>, DateTime<Utc>),
     Settle(DeliveryId, Option<DateTime<Utc>>, End, DateTime<Utc>),
     Close(Vec<DeliveryId>, Closing, DateTime<Utc>),
     Recover(DateTime<Utc>),
     Doubt(DeliveryId, DoubtWord, DateTime<Utc>),
+    Receipt(Receipt),
+    Presume(DateTime<Utc>, DateTime<Utc>),
+    Retire(DateTime<Utc>),
     Keep(&'static str, Vec<u8>),
 }
 
@@ -52,6 +56,8 @@ enum Fact {
 enum Place {
     Free,
     With(DeliveryId),
+    /// With a delivery that bought its message and is no longer in the books.
+    Spent,
     Void,
 }
 
@@ -72,7 +78,8 @@ struct Ledger {
 struct Books {
     recipients: BTreeMap<(AppId, OpenId), Recipient>,
     ledgers: BTreeMap<(AppId, TemplateId, OpenId), Ledger>,
-    reports: BTreeMap<(AppId, OpenId, String), [u8; 32]>,
+    /// What each report said, and when.
+    reports: BTreeMap<(AppId, OpenId, String), Said>,
     cursors: BTreeMap<(AppId, RuleId), DateTime<Utc>>,
     occurrences: BTreeMap<u64, Occurrence>,
     identities: BTreeSet<(AppId, RuleId, chrono::NaiveDateTime, u8)>,
@@ -80,12 +87,22 @@ struct Books {
     snapshots: BTreeMap<[u8; 32], Vec<u8>>,
     imports: BTreeMap<[u8; 32], u64>,
     kept: BTreeMap<&'static str, Vec<u8>>,
+    receipts: BTreeMap<Pair, Vec<KeptReceipt>>,
+    n_opened: u64,
 }
+
+/// Hash of a report's content, and when it came.
+type Said = ([u8; 32], DateTime<Utc>);
+
+/// An account's name: app, template, recipient.
+type Pair = (AppId, TemplateId, OpenId);
 
 /// The model as a store; everything is durable at once.
 #[derive(Debug)]
 pub(super) struct Model {
     facts: Mutex<Vec<Fact>>,
+    /// What all facts fold to, until there is one more.
+    folded: Mutex<Option<Arc<Books>>>,
     progress: watch::Sender<Progress>,
     health: watch::Sender<Health>,
 }
@@ -93,10 +110,20 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new() -> Self {
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
-        Self { facts: Mutex::new(Vec::new()), progress, health: watch::Sender::new(Health::Works) }
+        Self {
+            facts: Mutex::new(Vec::new()),
+            folded: Mutex::new(None),
+            progress,
+            health: watch::Sender::new(Health::Works),
+        }
     }
 
-    fn books(&self) -> Books {
+    fn books(&self) -> Arc<Books> {
+        let mut folded = self.folded.lock().unwrap();
+        Arc::clone(folded.get_or_insert_with(|| Arc::new(self.fold())))
+    }
+
+    fn fold(&self) -> Books {
         let mut books = Books::default();
         for fact in self.facts.lock().unwrap().iter() {
             match fact.clone() {
@@ -108,13 +135,17 @@ impl Model {
                 Fact::Open(opening) => drop(books.open(opening)),
                 Fact::Piece(piece) => drop(books.piece(piece)),
                 Fact::Stop(number, state, reason) => books.stop(number, state, reason),
-                Fact::Mark(ids) => ids.into_iter().for_each(|id| drop(books.mark(id))),
+                Fact::Refuse(refusal) => drop(books.refuse(refusal)),
+                Fact::Mark(ids, now) => ids.into_iter().for_each(|id| drop(books.mark(id, now))),
                 Fact::Settle(id, started, end, now) => drop(books.settle(id, started, end, now)),
                 Fact::Close(ids, closing, now) => {
                     ids.into_iter().for_each(|id| drop(books.close(id, closing, now)));
                 }
                 Fact::Recover(now) => drop(books.recover(now)),
                 Fact::Doubt(id, word, now) => drop(books.doubt(id, word, now)),
+                Fact::Receipt(receipt) => drop(books.receipt(receipt)),
+                Fact::Presume(before, now) => drop(books.presume(before, now)),
+                Fact::Retire(now) => drop(books.retire(now)),
                 Fact::Keep(name, value) => drop(books.kept.insert(name, value)),
             }
         }
@@ -122,7 +153,8 @@ impl Model {
     }
 
     fn decide<T>(&self, fact: Fact, decide: impl FnOnce(&mut Books) -> T) -> Pending<T> {
-        let value = decide(&mut self.books());
+        let value = decide(&mut self.fold());
+        *self.folded.lock().unwrap() = None;
         let mut facts = self.facts.lock().unwrap();
         facts.push(fact);
         let number = Number(facts.len() as u64);
@@ -176,8 +208,8 @@ impl Books {
         grant: Grant,
     ) -> Result<(), NotGranted> {
         let chunks = self.chunks.clone();
+        let fresh = !self.ledgers.contains_key(&key);
         let ledger = self.ledgers.entry(key.clone()).or_default();
-        let fresh = ledger.units.is_empty() && ledger.stood.0 == 0 && ledger.rejected_at.is_none();
         let result = if ledger.is_dead(grant.accepted_at) {
             Err(NotGranted::RefusedSince)
         } else if kind == TemplateKind::LongTerm {
@@ -189,7 +221,7 @@ impl Books {
         } else {
             let held = ledger.units.iter().filter(|(_, place)| match place {
                 Place::Free => true,
-                Place::Void => false,
+                Place::Void | Place::Spent => false,
                 Place::With(id) => !consumed(state_in(&chunks, *id)),
             });
             if held.count() >= 100 {
@@ -210,7 +242,7 @@ impl Books {
 
     fn report(&mut self, report: Report) -> ReportOutcome {
         let key = (report.app.clone(), report.openid.clone(), report.id.as_str().to_owned());
-        if let Some(content) = self.reports.get(&key) {
+        if let Some((content, _)) = self.reports.get(&key) {
             return if *content == report.content {
                 ReportOutcome::Duplicate
             } else {
@@ -222,7 +254,7 @@ impl Books {
         profile.fields.extend(report.adds.fields);
         profile.unionid = report.adds.unionid.or(profile.unionid.take());
         profile.time_zone = report.adds.time_zone.or(profile.time_zone);
-        self.reports.insert(key, report.content);
+        self.reports.insert(key, (report.content, report.now));
         let mut refused = Vec::new();
         for answer in report.answers {
             let key = (report.app.clone(), answer.template.clone(), report.openid.clone());
@@ -308,7 +340,8 @@ impl Books {
             if !self.identities.insert(identity) {
                 continue;
             }
-            let number = self.occurrences.len() as u64 + 1;
+            self.n_opened += 1;
+            let number = self.n_opened;
             let missed = new.missed.is_some();
             self.occurrences.insert(
                 number,
@@ -362,6 +395,7 @@ impl Books {
                 next_at: None,
                 attempts: 0,
                 first_started_at: None,
+                marked_at: None,
                 past: Past::Untried,
                 grant: None,
                 msgid: None,
@@ -468,12 +502,32 @@ impl Books {
         self.ledgers.entry(key).or_default()
     }
 
-    fn mark(&mut self, id: DeliveryId) -> Option<Option<DateTime<Utc>>> {
+    /// A refusal in the settings, to the end of its second.
+    fn refuse(&mut self, refusal: Refusal) -> Refused {
+        let until = refusal.created_at + chrono::TimeDelta::milliseconds(999);
+        let key = (refusal.app, refusal.template, refusal.openid);
+        let fresh = !self.ledgers.contains_key(&key);
+        let ledger = self.ledgers.entry(key).or_default();
+        if fresh {
+            ledger.long_term = refusal.kind == TemplateKind::LongTerm;
+        }
+        if ledger.refused_until.is_some_and(|mark| mark >= until) {
+            return Refused::Known;
+        }
+        ledger.refused_until = Some(until);
+        ledger.bury();
+        Refused::Booked
+    }
+
+    fn mark(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
         let slot = self.slot(id)?;
         if !matches!(slot.state, State::Reserved | State::Waiting) {
             return None;
         }
         (slot.state, slot.next_at) = (State::Attempting, None);
+        if slot.first_started_at.is_none() {
+            slot.marked_at = slot.marked_at.or(Some(now));
+        }
         Some(slot.grant.map(|grant| grant.accepted_at))
     }
 
@@ -516,6 +570,9 @@ impl Books {
         if let Some(started) = started {
             slot.attempts += 1;
             slot.first_started_at.get_or_insert(started);
+        }
+        if slot.first_started_at.is_some() || slot.attempts == 0 {
+            slot.marked_at = None;
         }
         match end {
             End::Refused => slot.errcode = Some(43101),
@@ -562,7 +619,12 @@ impl Books {
                 self.give_back(id);
             }
         }
-        self.slot(id).unwrap().state
+        let state = self.slot(id).unwrap().state;
+        let occurrence = &self.occurrences[&id.occurrence];
+        let openid = self.chunks[&(id.occurrence, id.chunk)][usize::from(id.slot)].openid.clone();
+        let pair = (occurrence.app.clone(), occurrence.template.clone(), openid);
+        self.try_again(&pair, now);
+        state
     }
 
     fn close(&mut self, id: DeliveryId, closing: Closing, now: DateTime<Utc>) -> bool {
@@ -588,7 +650,147 @@ impl Books {
             self.slot(*id).unwrap().attempts += 1;
             self.end(*id, State::InDoubt, now);
         }
+        for pair in self.receipts.keys().cloned().collect::<Vec<_>>() {
+            self.try_again(&pair, now);
+        }
         ids.len() as u64
+    }
+
+    fn receipt(&mut self, receipt: Receipt) -> ReceiptOutcome {
+        let pair = (receipt.app, receipt.template, receipt.openid);
+        if !self.ledgers.contains_key(&pair) {
+            return ReceiptOutcome::Unknown;
+        }
+        let told = KeptReceipt {
+            msgid: receipt.msgid,
+            created_at: receipt.created_at,
+            arrival: receipt.arrival,
+            kept_at: receipt.now,
+        };
+        if let Some(id) = self.joined(&pair, &told, receipt.now) {
+            return ReceiptOutcome::Joined(id);
+        }
+        let kept = self.receipts.entry(pair).or_default();
+        if let Some(same) = kept.iter_mut().find(|other| other.msgid == told.msgid) {
+            if told.arrival == Arrival::NotArrived {
+                same.arrival = Arrival::NotArrived;
+            }
+        } else {
+            kept.push(told);
+        }
+        kept.sort_by_key(|told| (told.created_at, told.msgid));
+        while kept.len() > 16 {
+            kept.remove(0);
+        }
+        ReceiptOutcome::Kept
+    }
+
+    /// The delivery of the pair that a receipt is for, with what the receipt says booked there.
+    fn joined(&mut self, pair: &Pair, told: &KeptReceipt, now: DateTime<Utc>) -> Option<DeliveryId> {
+        let (app, template, openid) = pair;
+        let is_of_pair = |slot: &&Delivery| {
+            let occurrence = &self.occurrences[&slot.id.occurrence];
+            occurrence.app == *app && occurrence.template == *template && slot.openid == *openid
+        };
+        let all: Vec<Delivery> = self.chunks.values().flatten().filter(is_of_pair).cloned().collect();
+        let by_msgid = all.iter().find(|slot| slot.msgid == Some(told.msgid)).map(|slot| slot.id);
+        let id = by_msgid.or_else(|| {
+            if all.iter().any(|slot| slot.state == State::Attempting) {
+                return None;
+            }
+            let began = |slot: &Delivery| slot.first_started_at.or(slot.marked_at);
+            let mut early: Vec<&Delivery> = all
+                .iter()
+                .filter(|slot| {
+                    began(slot).is_some_and(|began| (began - told.created_at).num_milliseconds() < 60_000)
+                })
+                .collect();
+            early.sort_by_key(|slot| (began(slot), slot.id));
+            let first = |fits: &dyn Fn(&Delivery) -> bool| early.iter().find(|slot| fits(slot)).map(|s| s.id);
+            first(&|slot| slot.state == State::Sent && slot.msgid.is_none())
+                .or_else(|| {
+                    first(&|slot| {
+                        slot.state == State::InDoubt
+                            || (slot.state == State::Waiting && slot.past == Past::Busy)
+                    })
+                })
+                .or_else(|| first(&|slot| slot.state == State::PresumedSent))
+        })?;
+        let slot = self.slot(id).unwrap();
+        slot.msgid = Some(told.msgid);
+        match (slot.state, told.arrival) {
+            (State::Sent, Arrival::Arrived) | (State::Undelivered, _) => {}
+            (State::Sent, Arrival::NotArrived) => self.end(id, State::Undelivered, now),
+            (State::InDoubt | State::PresumedSent | State::Waiting, Arrival::Arrived) => {
+                self.end(id, State::Sent, now);
+            }
+            (State::InDoubt | State::PresumedSent | State::Waiting, Arrival::NotArrived) => {
+                self.end(id, State::Undelivered, now);
+            }
+            (state, _) => panic!("a receipt joined a delivery that is {state:?}"),
+        }
+        Some(id)
+    }
+
+    fn try_again(&mut self, pair: &Pair, now: DateTime<Utc>) {
+        let mut left = self.receipts.remove(pair).unwrap_or_default();
+        left.retain(|told| self.joined(pair, told, now).is_none());
+        if !left.is_empty() {
+            self.receipts.insert(pair.clone(), left);
+        }
+    }
+
+    fn presume(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
+        let all = self.chunks.values().flatten();
+        let old = all.filter(|slot| slot.state == State::InDoubt && slot.settled_at.unwrap() < before);
+        let ids: Vec<DeliveryId> = old.map(|slot| slot.id).collect();
+        for id in &ids {
+            self.end(*id, State::PresumedSent, now);
+        }
+        ids.len() as u64
+    }
+
+    /// All at once, where an engine goes by pieces: answers whether anything went.
+    fn retire(&mut self, now: DateTime<Utc>) -> u64 {
+        let ago = |days| now - chrono::TimeDelta::days(days);
+        let mut n = 0;
+        for occurrence in self.occurrences.values().cloned().collect::<Vec<_>>() {
+            let slots = || {
+                let chunks = self.chunks.range((occurrence.number, 0)..=(occurrence.number, u32::MAX));
+                chunks.flat_map(|(_, slots)| slots)
+            };
+            let is_over = match occurrence.state {
+                OccurrenceState::Done | OccurrenceState::Missed => true,
+                OccurrenceState::Cancelled => self.open_in(occurrence.number) == 0,
+                OccurrenceState::Open | OccurrenceState::Held => false,
+            };
+            let doubt = slots().any(|slot| slot.state == State::InDoubt);
+            if occurrence.due_at >= ago(90) || !is_over || doubt {
+                continue;
+            }
+            n += 1;
+            for unit in self.ledgers.values_mut().flat_map(|ledger| &mut ledger.units) {
+                if matches!(unit.1, Place::With(id) if id.occurrence == occurrence.number) {
+                    unit.1 = Place::Spent;
+                }
+            }
+            self.chunks.retain(|(number, _), _| *number != occurrence.number);
+            self.identities.remove(&(
+                occurrence.app.clone(),
+                occurrence.rule.clone(),
+                occurrence.civil,
+                occurrence.fold,
+            ));
+            self.occurrences.remove(&occurrence.number);
+        }
+        let before = self.reports.len() + self.receipts.values().map(Vec::len).sum::<usize>();
+        let day = |at: DateTime<Utc>| at.timestamp().div_euclid(86_400);
+        self.reports.retain(|_, (_, told_at)| day(*told_at) >= day(now) - 180);
+        for kept in self.receipts.values_mut() {
+            kept.retain(|told| told.kept_at >= ago(7));
+        }
+        self.receipts.retain(|_, kept| !kept.is_empty());
+        n + (before - self.reports.len() - self.receipts.values().map(Vec::len).sum::<usize>()) as u64
     }
 
     fn doubt(&mut self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> bool {
@@ -624,6 +826,7 @@ impl Books {
         let count = |wanted: fn(State) -> bool| {
             let is = |(_, place): &&(Grant, Place)| match place {
                 Place::With(id) => wanted(state_in(&self.chunks, *id)),
+                Place::Spent => wanted(State::Sent),
                 Place::Free | Place::Void => false,
             };
             ledger.units.iter().filter(is).count() as u64
@@ -721,10 +924,14 @@ impl Store for Model {
         self.decide(fact, |books| books.stop(occurrence, state, reason))
     }
 
-    fn mark(&self, ids: Vec<DeliveryId>, _now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
-        self.decide(Fact::Mark(ids.clone()), |books| {
+    fn refuse(&self, refusal: Refusal) -> Pending<Refused> {
+        self.decide(Fact::Refuse(refusal.clone()), |books| books.refuse(refusal))
+    }
+
+    fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
+        self.decide(Fact::Mark(ids.clone(), now), |books| {
             ids.into_iter()
-                .map(|id| books.mark(id).map(|accepted_at| Mark::new(id, accepted_at, 0)))
+                .map(|id| books.mark(id, now).map(|accepted_at| Mark::new(id, accepted_at, 0)))
                 .collect()
         })
     }
@@ -759,8 +966,16 @@ impl Store for Model {
         self.decide(Fact::Keep(name, value), |_| ())
     }
 
-    fn retire(&self, _now: DateTime<Utc>) -> Pending<u64> {
-        Pending::ready(Some(Decided { value: 0, number: self.decided() }))
+    fn receipt(&self, receipt: Receipt) -> Pending<ReceiptOutcome> {
+        self.decide(Fact::Receipt(receipt.clone()), |books| books.receipt(receipt))
+    }
+
+    fn presume(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64> {
+        self.decide(Fact::Presume(before, now), |books| books.presume(before, now))
+    }
+
+    fn retire(&self, now: DateTime<Utc>) -> Pending<u64> {
+        self.decide(Fact::Retire(now), |books| books.retire(now))
     }
 
     fn fsck(&self) -> Pending<Fsck> {
@@ -835,6 +1050,16 @@ impl Store for Model {
         Ok(keys.filter(|(name, _)| after.is_none_or(|after| name > after)).take(limit).collect())
     }
 
+    fn receipts(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Vec<KeptReceipt>, Unavailable> {
+        let pair = (app.clone(), template.clone(), openid.clone());
+        Ok(self.books().receipts.get(&pair).cloned().unwrap_or_default())
+    }
+
     fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable> {
         Ok(self.books().cursors.get(&(app.clone(), rule.clone())).copied())
     }
@@ -889,7 +1114,8 @@ impl Store for Model {
     }
 
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable> {
-        Ok(self.books().slot(id).cloned())
+        let books = self.books();
+        Ok(books.chunks.get(&(id.occurrence, id.chunk)).and_then(|c| c.get(usize::from(id.slot))).cloned())
     }
 
     fn doubts(&self, _limit: usize) -> Result<Vec<Delivery>, Unavailable> {

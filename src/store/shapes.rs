@@ -464,6 +464,8 @@ pub struct Delivery {
     pub attempts: u32,
     /// When the first attempt began.
     pub first_started_at: Option<DateTime<Utc>>,
+    /// When it was first marked, while no attempt is known to have begun.
+    pub marked_at: Option<DateTime<Utc>>,
     /// What it remembers of its attempts.
     pub past: Past,
     /// The grant it has or had; `None` without one or under a standing acceptance.

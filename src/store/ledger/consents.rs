@@ -12,8 +12,8 @@ use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::recipient::{MAX_FIELDS, MAX_TAGS, Profile, Recipient};
 use crate::domain::template::TemplateKind;
 use crate::store::{
-    Additions, Choice, Granted, ImportPiece, ImportRow, MAX_RECIPIENT_BYTES, OperatorGrant, Put, Report,
-    ReportOutcome,
+    Additions, Choice, Granted, ImportPiece, ImportRow, MAX_RECIPIENT_BYTES, OperatorGrant, Put, Refusal,
+    Refused, Report, ReportOutcome,
 };
 use chrono::{DateTime, Utc};
 
@@ -21,6 +21,9 @@ use chrono::{DateTime, Utc};
 const KEPT_OUT: usize = 64;
 /// Grants given out at which folding begins: some beyond [`KEPT_OUT`], so that it is not done at each write.
 const FOLD_AT: usize = 96;
+
+/// Most deliveries under a standing acceptance that an account names.
+const MAX_STANDING: usize = 160;
 
 /// Books a report.
 pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcome, Failed> {
@@ -44,7 +47,7 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
         let booked = match answer.choice {
             Choice::Accept(grant) => accept(state, &id, answer.kind, grant)?,
             Choice::Reject(at) => {
-                state.account(&id, answer.kind)?.account.reject(at);
+                state.account(&id, answer.kind)?.account.reject(records::whole_ms(at));
                 state.changed_account(id);
                 Ok(())
             }
@@ -109,6 +112,8 @@ fn accept(
     kind: TemplateKind,
     grant: Grant,
 ) -> Result<Result<(), NotGranted>, Failed> {
+    // As it reads back: a mark must find the same grants dead before and after a start.
+    let grant = Grant { accepted_at: records::whole_ms(grant.accepted_at), ..grant };
     let held = state.account(id, kind)?;
     let booked = match kind {
         TemplateKind::LongTerm => held.account.accept_standing(grant.accepted_at),
@@ -145,6 +150,29 @@ fn slot_state(state: &mut State, id: DeliveryId) -> Result<Option<DeliveryState>
     Ok(chunk.and_then(|held| held.chunk.slots.get(usize::from(id.slot))).map(|slot| slot.state))
 }
 
+/// Names a delivery made under a standing acceptance, so that a receipt finds it; of too many, settled ones
+/// are let go, then the oldest.
+pub(super) fn name_standing(state: &mut State, id: &AccountId, delivery: DeliveryId) -> Result<(), Failed> {
+    let named = &mut state.account(id, TemplateKind::LongTerm)?.standing_out;
+    named.push(delivery);
+    if named.len() < FOLD_AT {
+        return Ok(());
+    }
+    let old: Vec<DeliveryId> = named.iter().take(named.len() - KEPT_OUT).copied().collect();
+    for delivery in old {
+        let is_over = slot_state(state, delivery)?.is_none_or(is_consumed);
+        let named = &mut state.account(id, TemplateKind::LongTerm)?.standing_out;
+        if is_over {
+            named.retain(|other| *other != delivery);
+        }
+    }
+    let named = &mut state.account(id, TemplateKind::LongTerm)?.standing_out;
+    if named.len() > MAX_STANDING {
+        named.remove(0);
+    }
+    Ok(())
+}
+
 /// Folds settled grants beyond the newest [`KEPT_OUT`] into the account's own count.
 pub(super) fn fold(state: &mut State, id: &AccountId, kind: TemplateKind) -> Result<(), Failed> {
     let account = &state.account(id, kind)?.account;
@@ -164,6 +192,22 @@ pub(super) fn fold(state: &mut State, id: &AccountId, kind: TemplateKind) -> Res
 /// Whether a delivery in this state has used its grant up.
 pub(super) fn is_consumed(state: DeliveryState) -> bool {
     matches!(state, DeliveryState::Sent | DeliveryState::Undelivered | DeliveryState::PresumedSent)
+}
+
+/// Books a refusal in the settings.
+pub(super) fn refuse(desk: &mut Desk<'_>, refusal: &Refusal) -> Result<Refused, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(refusal.app.as_str())?;
+    let template = state.name(refusal.template.as_str())?;
+    let id = AccountId { app, template, openid: refusal.openid.as_str().into() };
+    let until = records::at(refusal.created_at.timestamp().saturating_mul(1000).saturating_add(999))?;
+    let account = &mut state.account(&id, refusal.kind)?.account;
+    if account.refused_until >= Some(until) {
+        return Ok(Refused::Known);
+    }
+    account.refused(until);
+    state.changed_account(id);
+    Ok(Refused::Booked)
 }
 
 /// Replaces a recipient's profile.

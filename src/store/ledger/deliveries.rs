@@ -9,19 +9,21 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::keys;
-use super::state::finish;
+use super::receipts;
+use super::records;
+use super::state::{BATCH_KEYS, finish};
 use super::writer::Desk;
 use crate::domain::delivery::{Effect, Event, Past, State as DeliveryState, step};
 use crate::domain::id::DeliveryId;
 use crate::store::{Closing, Delivery, DoubtWord, End, Mark, Settlement};
 
 /// Keys that one change of one delivery may write: chunk and its index keys, occurrence, account.
-const CHANGE_KEYS: usize = 8;
+pub(super) const CHANGE_KEYS: usize = 8;
 
 /// Changes one delivery; `None` when it is not there or the event cannot happen to it.
 ///
 /// `note` writes down what the state alone does not say.
-fn change(
+pub(super) fn change(
     desk: &mut Desk<'_>,
     id: DeliveryId,
     event: Event,
@@ -61,7 +63,16 @@ fn change_started(
     }
     state.changed_occurrence(id.occurrence);
     settle_account(desk, &slot, event, effect, started_at)?;
+    if before == DeliveryState::Attempting {
+        receipts_again(desk, &slot, now)?;
+    }
     Ok(Some(slot))
+}
+
+/// Tries kept receipts again: while a delivery is attempting, none of its pair can be told from another's.
+fn receipts_again(desk: &mut Desk<'_>, slot: &Delivery, now: DateTime<Utc>) -> Result<(), Failed> {
+    let Some((payer, kind)) = desk.state.payer(slot.id, &slot.openid)? else { return Ok(()) };
+    if desk.state.account(&payer, kind)?.has_receipts { receipts::again(desk, &payer, now) } else { Ok(()) }
 }
 
 /// What a step means for the account that pays.
@@ -81,7 +92,8 @@ fn settle_account(
     let Some((payer, kind)) = state.payer(slot.id, &slot.openid)? else {
         return Err(Failed::Record("a delivery has no occurrence"));
     };
-    let account = &mut state.account(&payer, kind)?.account;
+    let held = state.account(&payer, kind)?;
+    let account = &mut held.account;
     match (effect, slot.grant) {
         (Effect::Consume, _) => {
             // `sent` writes the chunk alone, unless it clears a suspicion.
@@ -92,11 +104,12 @@ fn settle_account(
         }
         (Effect::Release, Some(grant)) => account.release(slot.id, grant),
         (Effect::Void, Some(_)) => account.void(slot.id),
-        (Effect::Release, None) => return Ok(()),
-        (Effect::Void | Effect::Keep | Effect::Take, _) => {}
+        // Under a standing acceptance: no receipt can be for it.
+        (Effect::Release | Effect::Void, None) => held.standing_out.retain(|named| *named != slot.id),
+        (Effect::Keep | Effect::Take, _) => {}
     }
     if event == Event::Refuse {
-        account.denied(started_at);
+        held.account.denied(records::whole_ms(started_at));
     }
     state.changed_account(payer);
     Ok(())
@@ -110,7 +123,12 @@ pub(super) fn mark(
 ) -> Result<Vec<Option<Mark>>, Failed> {
     let mut marks = Vec::with_capacity(ids.len());
     for id in ids {
-        let slot = change(desk, *id, Event::Mark, now, |_| {})?;
+        let note = |slot: &mut Delivery| {
+            if slot.first_started_at.is_none() {
+                slot.marked_at.get_or_insert(now);
+            }
+        };
+        let slot = change(desk, *id, Event::Mark, now, note)?;
         marks.push(slot.map(|slot| desk.mark(*id, slot.grant.map(|grant| grant.accepted_at))));
     }
     Ok(marks)
@@ -139,7 +157,12 @@ pub(super) fn settle(
         let note = |slot: &mut Delivery| {
             if let Some(started_at) = settlement.started_at {
                 slot.attempts += 1;
-                slot.first_started_at.get_or_insert(started_at);
+                if slot.attempts == 1 {
+                    slot.first_started_at = Some(started_at);
+                    slot.marked_at = None;
+                }
+            } else if slot.attempts == 0 {
+                slot.marked_at = None;
             }
             match end {
                 End::Accepted { msgid } => slot.msgid = msgid,
@@ -176,12 +199,15 @@ pub(super) fn not_started(desk: &mut Desk<'_>, ids: &[DeliveryId]) -> Result<(),
     for id in ids {
         change(desk, *id, Event::NotStarted, DateTime::UNIX_EPOCH, |slot| {
             slot.next_at = Some(DateTime::UNIX_EPOCH);
+            if slot.attempts == 0 {
+                slot.marked_at = None;
+            }
         })?;
     }
     Ok(())
 }
 
-fn slot_of<'a>(desk: &'a mut Desk<'_>, id: DeliveryId) -> Result<Option<&'a Delivery>, Failed> {
+pub(super) fn slot_of<'a>(desk: &'a mut Desk<'_>, id: DeliveryId) -> Result<Option<&'a Delivery>, Failed> {
     let held = desk.state.chunk(id.occurrence, id.chunk)?;
     Ok(held.and_then(|held| held.chunk.slots.get(usize::from(id.slot))))
 }
@@ -227,6 +253,26 @@ pub(super) fn recover(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fa
                 n += u64::from(change(desk, id, Event::Doubt, now, note)?.is_some());
             }
         }
+    }
+    receipts::all_again(desk, now)?;
+    Ok(n)
+}
+
+/// Books what is in doubt since before `before` as presumed sent: the deliveries of the oldest such chunk.
+pub(super) fn presume(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64, Failed> {
+    desk.room(BATCH_KEYS)?;
+    let opened = Arc::clone(&desk.state.opened);
+    let oldest = opened.tree.range(vec![keys::DOUBT], keys::doubt(records::ms(before), 0, 0)).next();
+    let Some(key) = oldest.transpose()?.map(|(key, _)| key) else { return Ok(0) };
+    let (occurrence, number) =
+        keys::read_chunk(&key).ok_or(Failed::Record("a doubt's key cannot be read"))?;
+    let Some(held) = desk.state.chunk(occurrence, number)? else { return Ok(0) };
+    let doubts = held.chunk.slots.iter().filter(|slot| slot.state == DeliveryState::InDoubt);
+    let old: Vec<DeliveryId> =
+        doubts.filter(|slot| slot.settled_at < Some(before)).map(|slot| slot.id).collect();
+    let mut n = 0;
+    for id in old {
+        n += u64::from(change(desk, id, Event::Age, now, |_| {})?.is_some());
     }
     Ok(n)
 }

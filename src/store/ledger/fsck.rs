@@ -5,14 +5,14 @@ use std::sync::PoisonError;
 
 use super::Failed;
 use super::keys::{self, Name};
-use super::records::{self, AccountV1, ChunkV1, OccurrenceV1, RecipientV1, ReportV1};
+use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1, ReportV1};
 use super::state::{Names, OpenTree, is_unfinished};
 use super::tree::Tree;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::Counts;
-use crate::store::{Fsck, MAX_ENTRY_BYTES, Occurrence};
+use crate::store::{Fsck, MAX_ENTRY_BYTES, MAX_RECEIPTS, Occurrence};
 
 /// Violations that are told; more are only more of the same.
 const MAX_TOLD: usize = 1000;
@@ -22,6 +22,8 @@ const MAX_TOLD: usize = 1000;
 struct Outside {
     /// Deliveries that hold or used a grant, and where they are.
     grants: Vec<(DeliveryId, State)>,
+    /// Deliveries without one that were or may be sent under a standing acceptance.
+    standing: Vec<DeliveryId>,
 }
 
 struct Pass<'a> {
@@ -123,7 +125,7 @@ impl Pass<'_> {
                 self.tell("unreadable", "a chunk's key cannot be read".to_owned());
                 continue;
             };
-            let chunk = match records::decode::<ChunkV1>(&value).and_then(|c| c.chunk(number, chunk_number)) {
+            let chunk = match Chunk::decode(&value, number, chunk_number) {
                 Ok(chunk) => chunk,
                 Err(failed) => {
                     self.tell("unreadable", format!("chunk {chunk_number} of occurrence {number}: {failed}"));
@@ -148,10 +150,15 @@ impl Pass<'_> {
                     (State::Skipped, Some(reason)) => *counts.skipped.entry(reason).or_default() += 1,
                     (state, _) => *counts.by_state.entry(state).or_default() += 1,
                 }
-                let has_grant = slot.grant.is_some() && holds_grant(slot.state);
-                if has_grant && let (Some(app), Some(template)) = names {
+                if holds_grant(slot.state)
+                    && let (Some(app), Some(template)) = names
+                {
                     let account = (app, template, slot.openid.as_str().to_owned());
-                    self.outside.entry(account).or_default().grants.push((slot.id, slot.state));
+                    let outside = self.outside.entry(account).or_default();
+                    match slot.grant {
+                        Some(_) => outside.grants.push((slot.id, slot.state)),
+                        None => outside.standing.push(slot.id),
+                    }
                 }
             }
         }
@@ -212,6 +219,7 @@ impl Pass<'_> {
     }
 
     fn accounts(&mut self) -> Result<(), Failed> {
+        let mut with_receipts = HashSet::new();
         for entry in self.tree.prefix(keys::ACCOUNT) {
             let (key, value) = entry?;
             self.found.accounts += 1;
@@ -220,8 +228,8 @@ impl Pass<'_> {
                 self.tell("unreadable", format!("the key of account {n} cannot be read"));
                 continue;
             };
-            let account = match records::decode::<AccountV1>(&value).and_then(AccountV1::account) {
-                Ok((account, _)) => account,
+            let Held { account, standing_out, has_receipts, .. } = match Held::decode(&value) {
+                Ok(held) => held,
                 Err(failed) => {
                     self.tell("unreadable", format!("account {n}: {failed}"));
                     continue;
@@ -252,6 +260,12 @@ impl Pass<'_> {
             if let Some((id, _)) = open {
                 self.tell("out", format!("delivery {id} holds a grant that account {n} does not name"));
             }
+            if let Some(id) = standing_out.iter().find(|id| !outside.standing.contains(id)) {
+                self.tell("out", format!("account {n} names delivery {id}, which was not made under it"));
+            }
+            if has_receipts {
+                with_receipts.insert(keys::receipts(app, template, openid));
+            }
             if !account.free.is_sorted_by_key(|grant| grant.accepted_at) {
                 self.tell("order", format!("grants of account {n} are out of order"));
             }
@@ -262,6 +276,31 @@ impl Pass<'_> {
         let orphans: usize = self.outside.values().map(|outside| outside.grants.len()).sum();
         if orphans > 0 {
             self.tell("orphan", format!("{orphans} deliveries hold grants of accounts that are not there"));
+        }
+        self.receipts(with_receipts)
+    }
+
+    /// Kept receipts are those of accounts that know of them, and can be read.
+    fn receipts(&mut self, mut expected: HashSet<Vec<u8>>) -> Result<(), Failed> {
+        for entry in self.tree.prefix(keys::RECEIPTS) {
+            let (key, value) = entry?;
+            if !expected.remove(key.as_ref()) {
+                self.tell(
+                    "receipts",
+                    "receipts are kept of an account that does not know of them".to_owned(),
+                );
+            }
+            match records::decode_receipts(&value) {
+                Ok(receipts) if receipts.is_empty() || receipts.len() > MAX_RECEIPTS => {
+                    self.tell("receipts", format!("{} receipts are kept in one record", receipts.len()));
+                }
+                Ok(_) => {}
+                Err(failed) => self.tell("unreadable", format!("kept receipts: {failed}")),
+            }
+        }
+        if !expected.is_empty() {
+            let n = expected.len();
+            self.tell("receipts", format!("{n} accounts know of receipts that are not there"));
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub(super) const RECIPIENT: u8 = b'p';
 pub(super) const REF: u8 = b'f';
 /// Accounts by app, template, openid: a walk meets them beside the recipients.
 pub(super) const ACCOUNT: u8 = b'c';
+/// Receipts that belong to no delivery yet, by account: those of one account are one record.
+pub(super) const RECEIPTS: u8 = b'e';
 /// Reports by app, openid and a hash of their id.
 pub(super) const REPORT: u8 = b'r';
 /// Rules' cursors by app and id.
@@ -89,7 +91,11 @@ pub(super) fn account(app: Name, template: Name, openid: &str) -> Vec<u8> {
     key(ACCOUNT, &[&app.to_be_bytes(), &template.to_be_bytes(), openid.as_bytes()])
 }
 
-/// App, template and openid of an account key.
+pub(super) fn receipts(app: Name, template: Name, openid: &str) -> Vec<u8> {
+    key(RECEIPTS, &[&app.to_be_bytes(), &template.to_be_bytes(), openid.as_bytes()])
+}
+
+/// App, template and openid of an account's or receipts' key.
 pub(super) fn read_account(key: &[u8]) -> Option<(Name, Name, &str)> {
     let (app, rest) = key.get(1..)?.split_first_chunk::<2>()?;
     let (template, openid) = rest.split_first_chunk::<2>()?;

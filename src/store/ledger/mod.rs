@@ -19,8 +19,9 @@ use self::state::OpenTree;
 use self::writer::{Call, Desk, Shared, Writer};
 use super::{
     AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Figures, Fsck, Granted, Health,
-    ImportPiece, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
-    Progress, Put, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Walked, wait_durable,
+    ImportPiece, KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece,
+    PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
+    Settlement, Store, Unavailable, Wait, Walked, wait_durable,
 };
 use crate::clock::Clock;
 use crate::domain::consent::Account;
@@ -34,8 +35,11 @@ mod deliveries;
 mod fsck;
 mod keeper;
 mod keys;
+#[cfg(test)]
+pub(in crate::store) mod memory;
 mod occurrences;
 mod reads;
+mod receipts;
 mod records;
 mod state;
 mod tree;
@@ -48,7 +52,7 @@ pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 /// Calls that may wait for the writer; more are refused.
 const QUEUE: usize = 16_384;
 /// The layout of the records.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 /// Why a ledger cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -168,12 +172,13 @@ impl Ledger {
         let id = stored_id(&*opened.tree)?;
         let mut writer =
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
+        if found.is_none_or(|found| found < SCHEMA) {
+            // An older program must not begin on what this one writes.
+            writer.keep("schema", SCHEMA.to_be_bytes().to_vec())?;
+        }
         let id = if let Some(id) = id {
             id
         } else {
-            if found.is_none() {
-                writer.keep("schema", SCHEMA.to_be_bytes().to_vec())?;
-            }
             let mut id = StoreId::default();
             getrandom::fill(&mut id).map_err(|_none| Failed::Record("the machine gives no random bytes"))?;
             writer.keep("store", id.to_vec())?;
@@ -220,6 +225,13 @@ impl Ledger {
                 let _refused = calls.try_send(call);
             }
             Doing::Here(writer) => self.here(writer, |writer| writer.at_once(call)),
+        }
+    }
+
+    fn durable(&self) -> Number {
+        match *self.progress.borrow() {
+            Progress::Durable(number) => number,
+            Progress::Failed => Number::default(),
         }
     }
 
@@ -322,14 +334,15 @@ fn schema(opened: &OpenTree) -> Result<Option<u32>, Failed> {
 impl Store for Ledger {
     fn wait(&self, number: Number) -> Wait {
         let before = self.shared.wanted.fetch_max(number.0, Ordering::AcqRel);
-        if before < number.0 {
-            match &self.doing {
-                // A full queue has a writer at work, which looks at `wanted` when it has emptied it.
-                Doing::Thread(calls, _) => {
-                    let _busy = calls.try_send(Call::Wake);
-                }
-                Doing::Here(writer) => self.here(writer, Writer::sync),
+        match &self.doing {
+            // A full queue has a writer at work, which looks at `wanted` when it has emptied it.
+            Doing::Thread(calls, _) if before < number.0 => {
+                let _busy = calls.try_send(Call::Wake);
             }
+            Doing::Thread(..) => {}
+            // An urgent call was wanted before it was waited for.
+            Doing::Here(writer) if !number.is_within(self.durable()) => self.here(writer, Writer::sync),
+            Doing::Here(_) => {}
         }
         Box::pin(wait_durable(self.progress.clone(), number))
     }
@@ -372,6 +385,10 @@ impl Store for Ledger {
         self.write(4 * piece.rows.len() + 1, Takes::Room, Ends::Urgent, move |desk| {
             consents::import(desk, piece)
         })
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Pending<Refused> {
+        self.write(4, Takes::Room, Ends::Urgent, move |desk| consents::refuse(desk, &refusal))
     }
 
     fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>> {
@@ -422,6 +439,14 @@ impl Store for Ledger {
 
     fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool> {
         self.write(0, Takes::Nothing, Ends::Urgent, move |desk| deliveries::settle_doubt(desk, id, word, now))
+    }
+
+    fn receipt(&self, receipt: Receipt) -> Pending<ReceiptOutcome> {
+        self.write(0, Takes::Room, Ends::Urgent, move |desk| receipts::receipt(desk, &receipt))
+    }
+
+    fn presume(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64> {
+        self.write(0, Takes::Nothing, Ends::Whenever, move |desk| deliveries::presume(desk, before, now))
     }
 
     fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {
@@ -488,6 +513,15 @@ impl Store for Ledger {
         limit: usize,
     ) -> Result<Vec<(AccountKey, AccountView)>, Unavailable> {
         self.read(|books| books.read_accounts(after, limit))
+    }
+
+    fn receipts(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Vec<KeptReceipt>, Unavailable> {
+        self.read(|books| books.read_receipts(app, template, openid))
     }
 
     fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable> {

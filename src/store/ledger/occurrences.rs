@@ -139,6 +139,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
             next_at: None,
             attempts: 0,
             first_started_at: None,
+            marked_at: None,
             past: Past::Untried,
             grant: None,
             msgid: None,
@@ -203,7 +204,11 @@ fn take(
         NoGrant::Refused => SkipReason::Refused,
     };
     match kind {
-        TemplateKind::LongTerm if account.standing.is_some() => Ok(Ok(None)),
+        TemplateKind::LongTerm if account.standing.is_some() => {
+            super::consents::name_standing(state, &payer, id)?;
+            state.changed_account(payer);
+            Ok(Ok(None))
+        }
         TemplateKind::LongTerm => Ok(Err(reason(account.why_none()))),
         TemplateKind::OneTime => match account.take(id, None) {
             Ok(grant) => {

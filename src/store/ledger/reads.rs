@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::keys::{self, Name};
-use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
+use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1};
 use super::state::OpenTree;
 use super::tree::Bytes;
 use super::writer::Shared;
@@ -21,8 +21,7 @@ use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
 use crate::domain::recipient::Recipient;
-use crate::domain::template::TemplateKind;
-use crate::store::{AccountKey, AccountView, Delivery, Figures, Hint, Occurrence, Walked};
+use crate::store::{AccountKey, AccountView, Delivery, Figures, Hint, KeptReceipt, Occurrence, Walked};
 
 /// How often an account that changes while its grants are looked up is read again.
 const TRIES: usize = 4;
@@ -85,7 +84,7 @@ impl OpenTree {
             }
             let beside = account.as_ref().filter(|account| of(account).is_some_and(Ordering::is_eq));
             let hint = match beside {
-                Some((_, value)) => hint(&records::decode::<AccountV1>(value)?.account()?.0),
+                Some((_, value)) => hint(&Held::decode(value)?.account),
                 None => Hint::Nothing(SkipReason::NoConsent),
             };
             let recipient = records::decode::<RecipientV1>(&value)?.recipient()?;
@@ -97,8 +96,8 @@ impl OpenTree {
         Ok(walked)
     }
 
-    fn stored_account(&self, key: &[u8]) -> Result<Option<(Account, TemplateKind)>, Failed> {
-        self.tree.get(key)?.map(|bytes| records::decode::<AccountV1>(&bytes)?.account()).transpose()
+    fn stored_account(&self, key: &[u8]) -> Result<Option<Held>, Failed> {
+        self.tree.get(key)?.map(|bytes| Held::decode(&bytes)).transpose()
     }
 
     pub(super) fn read_bare_account(
@@ -110,7 +109,7 @@ impl OpenTree {
         let (Some(app), Some(template)) = (self.name(app.as_str()), self.name(template.as_str())) else {
             return Ok(None);
         };
-        Ok(self.stored_account(&keys::account(app, template, openid.as_str()))?.map(|(account, _)| account))
+        Ok(self.stored_account(&keys::account(app, template, openid.as_str()))?.map(|held| held.account))
     }
 
     pub(super) fn read_account(
@@ -129,7 +128,7 @@ impl OpenTree {
     fn view(&self, key: &[u8]) -> Result<Option<AccountView>, Failed> {
         let mut tries = 0;
         loop {
-            let Some((account, kind)) = self.stored_account(key)? else { return Ok(None) };
+            let Some(Held { account, kind, .. }) = self.stored_account(key)? else { return Ok(None) };
             let mut view =
                 AccountView { kind, reserved: 0, in_doubt: 0, consumed: account.consumed, account };
             let mut chunks = HashMap::new();
@@ -164,7 +163,7 @@ impl OpenTree {
                 }
             }
             tries += 1;
-            let unchanged = self.stored_account(key)?.is_some_and(|(now, _)| now == view.account);
+            let unchanged = self.stored_account(key)?.is_some_and(|now| now.account == view.account);
             if (whole && unchanged) || tries >= TRIES {
                 return Ok(Some(view));
             }
@@ -205,6 +204,19 @@ impl OpenTree {
             }
         }
         Ok(accounts)
+    }
+
+    pub(super) fn read_receipts(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        openid: &OpenId,
+    ) -> Result<Vec<KeptReceipt>, Failed> {
+        let (Some(app), Some(template)) = (self.name(app.as_str()), self.name(template.as_str())) else {
+            return Ok(Vec::new());
+        };
+        let bytes = self.tree.get(&keys::receipts(app, template, openid.as_str()))?;
+        bytes.map_or(Ok(Vec::new()), |bytes| records::decode_receipts(&bytes))
     }
 
     pub(super) fn read_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Failed> {
@@ -265,7 +277,7 @@ impl OpenTree {
 
     pub(super) fn read_chunk(&self, occurrence: u64, number: u32) -> Result<Option<Chunk>, Failed> {
         let bytes = self.tree.get(&keys::chunk(occurrence, number))?;
-        bytes.map(|bytes| records::decode::<ChunkV1>(&bytes)?.chunk(occurrence, number)).transpose()
+        bytes.map(|bytes| Chunk::decode(&bytes, occurrence, number)).transpose()
     }
 
     pub(super) fn read_deliveries(
@@ -285,7 +297,7 @@ impl OpenTree {
             if occurrence.is_some_and(|occurrence| occurrence != number) {
                 break;
             }
-            let slots = records::decode::<ChunkV1>(&value)?.chunk(number, chunk)?.slots;
+            let slots = Chunk::decode(&value, number, chunk)?.slots;
             let before = deliveries.len();
             deliveries.extend(slots.into_iter().filter(|slot| after.is_none_or(|after| slot.id > after)));
             n_chunks += usize::from(deliveries.len() > before);

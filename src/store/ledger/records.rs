@@ -11,37 +11,63 @@ use serde::{Deserialize, Serialize};
 
 use super::Failed;
 use crate::domain::consent::{Account, Grant, Source};
-use crate::domain::delivery::{Past, State};
+use crate::domain::delivery::State;
 use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, Ref, RuleId, Tag, TemplateId, UnionId};
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
 use crate::domain::recipient::{FieldValue, Profile, Recipient};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
-use crate::store::{Delivery, Occurrence};
+use crate::store::{Arrival, KeptReceipt, Occurrence};
 
-/// The version of every record so far.
+mod chunks;
+
+pub(super) use chunks::Chunk;
+
+/// The version of records that never changed.
 const V1: u8 = 1;
+/// The version of records that changed once.
+const V2: u8 = 2;
+/// What is said of a record that a newer program wrote.
+const UNKNOWN_VERSION: &str = "a record has a version this program does not know";
 
-/// Encodes a record.
+/// Encodes a record that has one version.
 pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Failed> {
-    postcard::to_extend(record, vec![V1]).map_err(Failed::codec)
+    encode_as(V1, record)
 }
 
-/// Decodes a record; refuses unknown versions and trailing bytes.
+fn encode_as<T: Serialize>(version: u8, record: &T) -> Result<Vec<u8>, Failed> {
+    postcard::to_extend(record, vec![version]).map_err(Failed::codec)
+}
+
+/// Decodes a record that has one version; refuses others and trailing bytes.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failed> {
-    match bytes.split_first() {
-        Some((&V1, rest)) => match postcard::take_from_bytes(rest).map_err(Failed::codec)? {
-            (record, []) => Ok(record),
-            (_, _) => Err(Failed::Record("a record has bytes after its end")),
-        },
-        Some(_) => Err(Failed::Record("a record has a version this program does not know")),
-        None => Err(Failed::Record("a record is empty")),
+    match version(bytes)? {
+        (V1, body) => whole(body),
+        (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
+    }
+}
+
+/// Splits a record into its version and its body.
+fn version(bytes: &[u8]) -> Result<(u8, &[u8]), Failed> {
+    bytes.split_first().map(|(version, body)| (*version, body)).ok_or(Failed::Record("a record is empty"))
+}
+
+/// Decodes a body to its last byte.
+fn whole<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failed> {
+    match postcard::take_from_bytes(body).map_err(Failed::codec)? {
+        (record, []) => Ok(record),
+        (_, _) => Err(Failed::Record("a record has bytes after its end")),
     }
 }
 
 /// Milliseconds since 1970, rounded down.
 pub(super) fn ms(at: DateTime<Utc>) -> i64 {
     at.timestamp_millis()
+}
+
+/// An instant as it reads back: without what is smaller than a millisecond.
+pub(super) fn whole_ms(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms(at)).unwrap_or(at)
 }
 
 /// The instant of stored milliseconds.
@@ -86,8 +112,31 @@ impl GrantV1 {
     }
 }
 
+/// An account in memory, with what the store alone keeps of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    /// The account.
+    pub(super) account: Account,
+    /// How its acceptances count.
+    pub(super) kind: TemplateKind,
+    /// Deliveries made under a standing acceptance, which hold no grant: a receipt finds them here. Oldest first.
+    pub(super) standing_out: Vec<DeliveryId>,
+    /// Whether receipts are kept for it.
+    pub(super) has_receipts: bool,
+}
+
+type DeliveryIds = Vec<(u64, u32, u8)>;
+
+fn ids_of(ids: &[DeliveryId]) -> DeliveryIds {
+    ids.iter().map(|id| (id.occurrence, id.chunk, id.slot)).collect()
+}
+
+fn ids(stored: DeliveryIds) -> Vec<DeliveryId> {
+    stored.into_iter().map(|(occurrence, chunk, slot)| DeliveryId { occurrence, chunk, slot }).collect()
+}
+
 #[derive(Serialize, Deserialize)]
-pub(super) struct AccountV1 {
+struct AccountV1 {
     long_term: bool,
     granted: u64,
     voided: u64,
@@ -98,13 +147,28 @@ pub(super) struct AccountV1 {
     standing: Option<i64>,
     rejected: Option<i64>,
     free: Vec<GrantV1>,
-    out: Vec<(u64, u32, u8)>,
+    out: DeliveryIds,
 }
 
-impl AccountV1 {
-    pub(super) fn of(account: &Account, kind: TemplateKind) -> Self {
-        Self {
-            long_term: kind == TemplateKind::LongTerm,
+/// An account since version 2.
+#[derive(Serialize, Deserialize)]
+struct AccountV2 {
+    first: AccountV1,
+    standing_out: DeliveryIds,
+    has_receipts: bool,
+}
+
+impl Held {
+    /// An account that nothing was booked in yet.
+    pub(super) fn empty(kind: TemplateKind) -> Self {
+        Self { account: Account::default(), kind, standing_out: Vec::new(), has_receipts: false }
+    }
+
+    /// Encodes the account's record.
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Failed> {
+        let account = &self.account;
+        let first = AccountV1 {
+            long_term: self.kind == TemplateKind::LongTerm,
             granted: account.granted,
             voided: account.voided,
             consumed: account.consumed,
@@ -114,30 +178,58 @@ impl AccountV1 {
             standing: account.standing.map(ms),
             rejected: account.rejected_at.map(ms),
             free: account.free.iter().map(|grant| GrantV1::of(grant, 0)).collect(),
-            out: account.out.iter().map(|id| (id.occurrence, id.chunk, id.slot)).collect(),
-        }
+            out: ids_of(&account.out),
+        };
+        let (standing_out, has_receipts) = (ids_of(&self.standing_out), self.has_receipts);
+        encode_as(V2, &AccountV2 { first, standing_out, has_receipts })
     }
 
-    pub(super) fn account(self) -> Result<(Account, TemplateKind), Failed> {
-        let kind = if self.long_term { TemplateKind::LongTerm } else { TemplateKind::OneTime };
-        let account = Account {
-            granted: self.granted,
-            voided: self.voided,
-            consumed: self.consumed,
-            refused_until: at_opt(self.refused_until)?,
-            denied_until: at_opt(self.denied_until)?,
-            suspect: self.suspect,
-            standing: at_opt(self.standing)?,
-            rejected_at: at_opt(self.rejected)?,
-            free: self.free.iter().map(|grant| grant.grant(0)).collect::<Result<_, _>>()?,
-            out: self
-                .out
-                .into_iter()
-                .map(|(occurrence, chunk, slot)| DeliveryId { occurrence, chunk, slot })
-                .collect(),
+    /// Decodes an account's record of any version.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Failed> {
+        let AccountV2 { first, standing_out, has_receipts } = match version(bytes)? {
+            (V1, body) => AccountV2 { first: whole(body)?, standing_out: Vec::new(), has_receipts: false },
+            (V2, body) => whole(body)?,
+            (_, _) => return Err(Failed::Record(UNKNOWN_VERSION)),
         };
-        Ok((account, kind))
+        let account = Account {
+            granted: first.granted,
+            voided: first.voided,
+            consumed: first.consumed,
+            refused_until: at_opt(first.refused_until)?,
+            denied_until: at_opt(first.denied_until)?,
+            suspect: first.suspect,
+            standing: at_opt(first.standing)?,
+            rejected_at: at_opt(first.rejected)?,
+            free: first.free.iter().map(|grant| grant.grant(0)).collect::<Result<_, _>>()?,
+            out: ids(first.out),
+        };
+        let kind = if first.long_term { TemplateKind::LongTerm } else { TemplateKind::OneTime };
+        Ok(Self { account, kind, standing_out: ids(standing_out), has_receipts })
     }
+}
+
+/// Receipts kept of one account: event's second, msgid, whether it arrived, when it came.
+#[derive(Serialize, Deserialize)]
+struct ReceiptsV1(Vec<(i64, u64, bool, i64)>);
+
+/// Encodes the receipts of an account.
+pub(super) fn encode_receipts(receipts: &[KeptReceipt]) -> Result<Vec<u8>, Failed> {
+    let rows = receipts.iter().map(|receipt| {
+        let arrived = receipt.arrival == Arrival::Arrived;
+        (receipt.created_at.timestamp(), receipt.msgid, arrived, ms(receipt.kept_at))
+    });
+    encode(&ReceiptsV1(rows.collect()))
+}
+
+/// Decodes the receipts of an account.
+pub(super) fn decode_receipts(bytes: &[u8]) -> Result<Vec<KeptReceipt>, Failed> {
+    let ReceiptsV1(rows) = decode(bytes)?;
+    let receipt = |(created_s, msgid, arrived, kept_ms): (i64, u64, bool, i64)| {
+        let created_at = at(created_s.saturating_mul(1000))?;
+        let arrival = if arrived { Arrival::Arrived } else { Arrival::NotArrived };
+        Ok(KeptReceipt { msgid, created_at, arrival, kept_at: at(kept_ms)? })
+    };
+    rows.into_iter().map(receipt).collect()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -265,7 +357,6 @@ const OCCURRENCE_STATES: [OccurrenceState; 5] = [
     OccurrenceState::Missed,
     OccurrenceState::Cancelled,
 ];
-const PASTS: [Past; 3] = [Past::Untried, Past::Tried, Past::Busy];
 
 impl OccurrenceV1 {
     pub(super) fn of(occurrence: &Occurrence, n_chunks: u32) -> Self {
@@ -327,155 +418,17 @@ impl OccurrenceV1 {
     }
 }
 
-/// A chunk; its times are relative to `base_ms`, which keeps them short.
-#[derive(Serialize, Deserialize)]
-pub(super) struct ChunkV1 {
-    base_ms: i64,
-    slots: Vec<SlotV1>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SlotV1 {
-    openid: String,
-    state: u8,
-    next: Option<i64>,
-    attempts: u32,
-    first: Option<i64>,
-    past: u8,
-    grant: Option<GrantV1>,
-    msgid: Option<u64>,
-    errcode: Option<i64>,
-    skipped: Option<u8>,
-    settled: Option<i64>,
-}
-
-impl ChunkV1 {
-    pub(super) fn of(chunk: &Chunk) -> Self {
-        let base = chunk.base_ms;
-        let relative = |at: Option<DateTime<Utc>>| at.map(|at| ms(at) - base);
-        let slots = chunk.slots.iter().map(|slot| SlotV1 {
-            openid: slot.openid.as_str().to_owned(),
-            state: index_of(&STATES, &slot.state),
-            next: relative(slot.next_at),
-            attempts: slot.attempts,
-            first: relative(slot.first_started_at),
-            past: index_of(&PASTS, &slot.past),
-            grant: slot.grant.as_ref().map(|grant| GrantV1::of(grant, base)),
-            msgid: slot.msgid,
-            errcode: slot.errcode,
-            skipped: slot.skipped.map(|reason| index_of(&REASONS, &reason)),
-            settled: relative(slot.settled_at),
-        });
-        Self { base_ms: base, slots: slots.collect() }
-    }
-
-    pub(super) fn chunk(self, occurrence: u64, number: u32) -> Result<Chunk, Failed> {
-        let base = self.base_ms;
-        let absolute = |ms: Option<i64>| at_opt(ms.map(|ms| ms.saturating_add(base)));
-        let mut slots = Vec::with_capacity(self.slots.len());
-        for (index, slot) in self.slots.into_iter().enumerate() {
-            let index = u8::try_from(index).map_err(|_too_many| Failed::Record("a chunk holds too many"))?;
-            slots.push(Delivery {
-                id: DeliveryId { occurrence, chunk: number, slot: index },
-                openid: OpenId::parse(&slot.openid)
-                    .map_err(|_bad| Failed::Record("a chunk holds an openid that cannot be"))?,
-                state: one_of(&STATES, slot.state)?,
-                next_at: absolute(slot.next)?,
-                attempts: slot.attempts,
-                first_started_at: absolute(slot.first)?,
-                past: one_of(&PASTS, slot.past)?,
-                grant: slot.grant.as_ref().map(|grant| grant.grant(base)).transpose()?,
-                msgid: slot.msgid,
-                errcode: slot.errcode,
-                skipped: slot.skipped.map(|reason| one_of(&REASONS, reason)).transpose()?,
-                settled_at: absolute(slot.settled)?,
-            });
-        }
-        Ok(Chunk { base_ms: base, slots })
-    }
-}
-
-/// A chunk in memory.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Chunk {
-    /// When it was made; its stored times are relative to it.
-    pub(super) base_ms: i64,
-    /// Its deliveries; a delivery's place never changes.
-    pub(super) slots: Vec<Delivery>,
-}
-
-impl Chunk {
-    /// The next instant at which one of its held or waiting deliveries is to be looked at.
-    pub(super) fn next_ms(&self) -> Option<i64> {
-        let pending = self.slots.iter().filter(|slot| matches!(slot.state, State::Held | State::Waiting));
-        pending.filter_map(|slot| slot.next_at).map(ms).min()
-    }
-
-    /// Since when the oldest of its deliveries in doubt is.
-    pub(super) fn doubt_ms(&self) -> Option<i64> {
-        let doubts = self.slots.iter().filter(|slot| slot.state == State::InDoubt);
-        doubts.map(|slot| slot.settled_at.map_or(self.base_ms, ms)).min()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{CHUNK_BYTES, CHUNK_DELIVERIES, MAX_ENTRY_BYTES, slot_bytes};
+    use crate::store::MAX_RECEIPTS;
 
     fn instant(ms: i64) -> DateTime<Utc> {
         at(ms).expect("in range")
     }
 
-    fn sent(openid: &str) -> Delivery {
-        let base = 1_800_000_000_000;
-        Delivery {
-            id: DeliveryId { occurrence: 1, chunk: 2, slot: 0 },
-            openid: OpenId::parse(openid).expect("good"),
-            state: State::Sent,
-            next_at: None,
-            attempts: 200,
-            first_started_at: Some(instant(base + 86_400_000 * 4)),
-            past: Past::Busy,
-            grant: Some(Grant {
-                accepted_at: instant(base - 86_400_000 * 365),
-                source: Source::Import,
-                bound: Some(u64::MAX),
-            }),
-            msgid: Some(u64::MAX),
-            errcode: None,
-            skipped: None,
-            settled_at: Some(instant(base + 86_400_000 * 90)),
-        }
-    }
-
     #[test]
-    fn a_full_chunk_fits_its_record_whatever_becomes_of_it() {
-        for length in [10, 28, 64] {
-            let openid = "o".repeat(length);
-            let slot = sent(&openid);
-            let n = (CHUNK_BYTES / slot_bytes(&slot.openid)).min(CHUNK_DELIVERIES);
-            let chunk = Chunk { base_ms: 1_800_000_000_000, slots: vec![slot; n] };
-            let bytes = encode(&ChunkV1::of(&chunk)).expect("encodes").len();
-            assert!(bytes + 13 <= MAX_ENTRY_BYTES, "{n} of {length}: {bytes}");
-        }
-    }
-
-    #[test]
-    fn records_read_back() {
-        let chunk = Chunk { base_ms: 1_800_000_000_000, slots: vec![sent("oAAAAAAAAAAAA")] };
-        let bytes = encode(&ChunkV1::of(&chunk)).expect("encodes");
-        let mut back = decode::<ChunkV1>(&bytes).and_then(|c| c.chunk(1, 2)).expect("decodes");
-        back.slots[0].id.slot = 0;
-        assert_eq!(back, chunk);
-        let trailing = [bytes.as_slice(), &[0]].concat();
-        assert!(decode::<ChunkV1>(&trailing).is_err(), "trailing bytes are refused");
-        let newer = [&[2], &bytes[1..]].concat();
-        assert!(decode::<ChunkV1>(&newer).is_err(), "unknown versions are refused");
-    }
-
-    #[test]
-    fn an_account_of_version_1_stays_readable() {
+    fn accounts_of_both_versions_stay_readable() {
         let account = Account {
             granted: 3,
             free: vec![Grant { accepted_at: instant(1000), source: Source::Backend, bound: None }],
@@ -483,9 +436,34 @@ mod tests {
             voided: 1,
             ..Account::default()
         };
-        let fixture = [1, 0, 3, 1, 0, 0, 0, 0, 0, 0, 1, 208, 15, 1, 0, 1, 5, 1, 9];
-        assert_eq!(encode(&AccountV1::of(&account, TemplateKind::OneTime)).expect("encodes"), fixture);
-        let (back, kind) = decode::<AccountV1>(&fixture).and_then(AccountV1::account).expect("decodes");
-        assert_eq!((back, kind), (account, TemplateKind::OneTime));
+        let first = [1, 0, 3, 1, 0, 0, 0, 0, 0, 0, 1, 208, 15, 1, 0, 1, 5, 1, 9];
+        let held = Held { account, ..Held::empty(TemplateKind::OneTime) };
+        assert_eq!(Held::decode(&first).expect("decodes"), held);
+        let held = Held {
+            standing_out: vec![DeliveryId { occurrence: 6, chunk: 0, slot: 2 }],
+            has_receipts: true,
+            ..held
+        };
+        let second = [&[2], &first[1..], &[1, 6, 0, 2, 1]].concat();
+        assert_eq!(held.encode().expect("encodes"), second);
+        assert_eq!(Held::decode(&second).expect("decodes"), held);
+        assert!(Held::decode(&[&[3], &second[1..]].concat()).is_err(), "unknown versions are refused");
+    }
+
+    #[test]
+    fn kept_receipts_read_back() {
+        let one = KeptReceipt {
+            msgid: u64::MAX,
+            created_at: instant(1_800_000_000_000),
+            arrival: Arrival::NotArrived,
+            kept_at: instant(1_800_000_000_123),
+        };
+        let full = vec![one; MAX_RECEIPTS];
+        let bytes = encode_receipts(&full).expect("encodes");
+        assert!(bytes.len() < 400, "{}", bytes.len());
+        assert_eq!(decode_receipts(&bytes).expect("decodes"), full);
+        let fixture = [1, 1, 128, 200, 206, 180, 13, 7, 1, 246, 193, 226, 133, 227, 104];
+        let one = KeptReceipt { msgid: 7, arrival: Arrival::Arrived, ..one };
+        assert_eq!(encode_receipts(&[one]).expect("encodes"), fixture);
     }
 }

@@ -10,9 +10,8 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::keys::{self, Name};
-use super::records::{self, AccountV1, Chunk, ChunkV1, OccurrenceV1, RecipientV1};
+use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1};
 use super::tree::{Bytes, Tree, Write};
-use crate::domain::consent::Account;
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::Recipient;
@@ -25,6 +24,8 @@ pub(super) const BATCH_KEYS: usize = 100;
 pub(super) const SYNC_KEYS: usize = 300;
 /// Most bytes of keys and values written between two syncs.
 pub(super) const SYNC_BYTES: usize = 32 * 1024;
+/// Name of the kept number of the newest occurrence that was removed.
+pub(super) const LAST_OCCURRENCE: &str = "last_occurrence";
 /// Decoded accounts kept between batches; open chunks' accounts are wanted again soon.
 const MAX_ACCOUNTS: usize = 16_384;
 /// Decoded chunks and occurrences kept between batches.
@@ -82,12 +83,6 @@ pub(super) struct AccountId {
     pub(super) openid: Box<str>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    pub(super) account: Account,
-    pub(super) kind: TemplateKind,
-}
-
 /// A chunk and the index keys it has on disk.
 #[derive(Clone, Debug)]
 pub(super) struct HeldChunk {
@@ -116,6 +111,8 @@ pub(super) struct State {
     pub(super) next_occurrence: u64,
     /// Where the search for old reports goes on.
     pub(super) retired_to: Option<Vec<u8>>,
+    /// Where the search for old receipts goes on.
+    pub(super) receipts_to: Option<Vec<u8>>,
 }
 
 /// A closed batch, ready to be applied.
@@ -127,7 +124,9 @@ pub(super) struct Batch {
 impl State {
     pub(super) fn new(opened: Arc<OpenTree>) -> Result<Self, Failed> {
         let last = opened.tree.prefix(keys::OCCURRENCE).next_back().transpose()?;
-        let next_occurrence = last.and_then(|(key, _)| keys::read_number(&key)).map_or(1, |last| last + 1);
+        let newest = last.and_then(|(key, _)| keys::read_number(&key));
+        let gone = opened.tree.get(&keys::kept(LAST_OCCURRENCE))?.and_then(|bytes| keys::read_number(&bytes));
+        let next_occurrence = newest.max(gone).map_or(1, |last| last + 1);
         Ok(Self {
             opened,
             raw: BTreeMap::new(),
@@ -139,6 +138,7 @@ impl State {
             dirty_occurrences: BTreeSet::new(),
             next_occurrence,
             retired_to: None,
+            receipts_to: None,
         })
     }
 
@@ -160,14 +160,12 @@ impl State {
     pub(super) fn close_batch(&mut self) -> Result<Option<Batch>, Failed> {
         for id in std::mem::take(&mut self.dirty_accounts) {
             if let Some(held) = self.accounts.get(&id) {
-                let value = records::encode(&AccountV1::of(&held.account, held.kind))?;
-                self.raw.insert(keys::account(id.app, id.template, &id.openid), Some(value));
+                self.raw.insert(keys::account(id.app, id.template, &id.openid), Some(held.encode()?));
             }
         }
         for (occurrence, number) in std::mem::take(&mut self.dirty_chunks) {
             let Some(held) = self.chunks.get_mut(&(occurrence, number)) else { continue };
-            let value = records::encode(&ChunkV1::of(&held.chunk))?;
-            self.raw.insert(keys::chunk(occurrence, number), Some(value));
+            self.raw.insert(keys::chunk(occurrence, number), Some(held.chunk.encode()?));
             let next = held.chunk.next_ms();
             if next != held.stored_next {
                 let key = |ms| keys::time(ms, occurrence, number);
@@ -235,6 +233,11 @@ impl State {
         self.raw.insert(key, None);
     }
 
+    /// The number of an app or template that was used before.
+    pub(super) fn known_name(&self, text: &str) -> Option<Name> {
+        self.opened.names.read().unwrap_or_else(PoisonError::into_inner).number(text)
+    }
+
     /// The number of an app or template, given at its first use.
     pub(super) fn name(&mut self, text: &str) -> Result<Name, Failed> {
         // A poisoned lock holds a whole table: names are only ever added.
@@ -264,15 +267,18 @@ impl State {
     pub(super) fn account(&mut self, id: &AccountId, kind: TemplateKind) -> Result<&mut Held, Failed> {
         if !self.accounts.contains_key(id) {
             let held = match self.tree().get(&keys::account(id.app, id.template, &id.openid))? {
-                Some(bytes) => {
-                    let (account, kind) = records::decode::<AccountV1>(&bytes)?.account()?;
-                    Held { account, kind }
-                }
-                None => Held { account: Account::default(), kind },
+                Some(bytes) => Held::decode(&bytes)?,
+                None => Held::empty(kind),
             };
             self.accounts.insert(id.clone(), held);
         }
         self.accounts.get_mut(id).ok_or(Failed::Record("an account vanished from memory"))
+    }
+
+    /// Whether anything was ever booked in the account.
+    pub(super) fn has_account(&self, id: &AccountId) -> Result<bool, Failed> {
+        let changed = self.dirty_accounts.contains(id);
+        Ok(changed || self.tree().get(&keys::account(id.app, id.template, &id.openid))?.is_some())
     }
 
     pub(super) fn changed_account(&mut self, id: AccountId) {
@@ -282,7 +288,7 @@ impl State {
     pub(super) fn chunk(&mut self, occurrence: u64, number: u32) -> Result<Option<&mut HeldChunk>, Failed> {
         if !self.chunks.contains_key(&(occurrence, number)) {
             let Some(bytes) = self.tree().get(&keys::chunk(occurrence, number))? else { return Ok(None) };
-            let chunk = records::decode::<ChunkV1>(&bytes)?.chunk(occurrence, number)?;
+            let chunk = Chunk::decode(&bytes, occurrence, number)?;
             let (stored_next, stored_doubt) = (chunk.next_ms(), chunk.doubt_ms());
             self.chunks.insert((occurrence, number), HeldChunk { chunk, stored_next, stored_doubt });
         }

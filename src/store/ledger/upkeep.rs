@@ -7,12 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Failed;
 use super::consents::is_consumed;
 use super::keys;
+use super::receipts;
 use super::records::{self, OccurrenceV1, ReportV1};
-use super::state::{BATCH_KEYS, is_unfinished};
+use super::state::{AccountId, BATCH_KEYS, LAST_OCCURRENCE, is_unfinished};
 use super::writer::Desk;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::store::REPORT_DAYS;
+use crate::store::{RECEIPT_DAYS, REPORT_DAYS};
 
 /// How long an occurrence and its deliveries are kept after its due time, in days.
 const OCCURRENCE_DAYS: i64 = 90;
@@ -22,8 +23,39 @@ const MAX_LOOKED: usize = 5_000;
 /// Removes a bounded piece of what is old; 0 when nothing is left.
 pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
     desk.barrier()?;
-    let n = retire_occurrence(desk, now)?;
-    if n > 0 { Ok(n) } else { retire_reports(desk, now) }
+    for piece in [retire_occurrence, retire_reports, retire_receipts] {
+        let n = piece(desk, now)?;
+        if n > 0 {
+            return Ok(n);
+        }
+    }
+    Ok(0)
+}
+
+/// Lets kept receipts go whose time is over, going on where the last call ended.
+fn retire_receipts(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
+    let before = now - TimeDelta::days(RECEIPT_DAYS);
+    let from = desk.state.receipts_to.take().unwrap_or_else(|| vec![keys::RECEIPTS]);
+    let (mut looked, mut n) = (0, 0);
+    let opened = Arc::clone(&desk.state.opened);
+    for entry in opened.tree.range(from, vec![keys::RECEIPTS + 1]) {
+        let (key, value) = entry?;
+        if looked >= MAX_LOOKED || n >= n_of(BATCH_KEYS) {
+            desk.state.receipts_to = Some(key.to_vec());
+            return Ok(n.max(1));
+        }
+        looked += 1;
+        let mut receipts = records::decode_receipts(&value)?;
+        let all = receipts.len();
+        receipts.retain(|receipt| receipt.kept_at >= before);
+        if receipts.len() < all
+            && let Some((app, template, openid)) = keys::read_account(&key)
+        {
+            receipts::store(desk, &AccountId { app, template, openid: openid.into() }, &receipts)?;
+            n += n_of(all - receipts.len());
+        }
+    }
+    Ok(n)
 }
 
 /// Removes the next chunk of the oldest occurrence whose time is over, or the occurrence itself.
@@ -43,9 +75,11 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
             let Some(held) = desk.state.chunk(number, chunk)? else { continue };
             let slots = held.chunk.slots.clone();
             desk.room(slots.len() + 8)?;
-            for slot in slots.iter().filter(|slot| slot.grant.is_some() && is_consumed(slot.state)) {
+            for slot in slots.iter().filter(|slot| is_consumed(slot.state)) {
                 if let Some((payer, kind)) = desk.state.payer(slot.id, &slot.openid)? {
-                    desk.state.account(&payer, kind)?.account.fold(slot.id);
+                    let held = desk.state.account(&payer, kind)?;
+                    held.account.fold(slot.id);
+                    held.standing_out.retain(|named| *named != slot.id);
                     desk.state.changed_account(payer);
                 }
             }
@@ -53,6 +87,10 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
             return Ok(1);
         }
         desk.room(8)?;
+        if number + 1 == desk.state.next_occurrence {
+            // The newest record goes: its number must not be given again.
+            desk.state.put(keys::kept(LAST_OCCURRENCE), number.to_be_bytes().to_vec());
+        }
         let app = desk.state.name(occurrence.app.as_str())?;
         desk.state.remove(keys::identity(app, &occurrence.rule, occurrence.civil, occurrence.fold));
         desk.state.drop_occurrence(number);

@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
-use super::{Failed, deliveries};
+use super::{Failed, deliveries, receipts};
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
@@ -260,6 +260,8 @@ impl Writer {
             deliveries::settle(&mut desk, vec![settlement.copy()])?;
         }
         deliveries::not_started(&mut desk, &owed.marks)?;
+        let now = desk.out.clock.now();
+        receipts::all_again(&mut desk, now)?;
         desk.barrier()
     }
 

@@ -12,9 +12,10 @@ use tixing::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::store::{
-    AccountKey, AccountView, Closing, Delivery, DoubtWord, Figures, Fsck, Granted, Health, ImportPiece, Mark,
-    Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Report,
-    ReportOutcome, Settlement, Store, Unavailable, Wait, Walked,
+    AccountKey, AccountView, Closing, Delivery, DoubtWord, Figures, Fsck, Granted, Health, ImportPiece,
+    KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
+    Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome, Settlement, Store,
+    Unavailable, Wait, Walked,
 };
 use tokio::sync::watch;
 
@@ -146,12 +147,15 @@ impl Store for Power {
         write put_recipient(app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put;
         write grant(grant: OperatorGrant) -> Granted;
         write import(piece: ImportPiece) -> u64;
+        write refuse(refusal: Refusal) -> Refused;
         write open(opening: Opening) -> Opened;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
         write settle(settlements: Vec<Settlement>) -> Vec<State>;
         write close(ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Vec<bool>;
         write settle_doubt(id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> bool;
+        write receipt(receipt: Receipt) -> ReceiptOutcome;
+        write presume(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
         ;
         upkeep start_rule(app: AppId, rule: RuleId, now: DateTime<Utc>) -> DateTime<Utc>;
         upkeep recover(now: DateTime<Utc>) -> u64;
@@ -166,6 +170,7 @@ impl Store for Power {
         read account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<AccountView>;
         read bare_account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<Account>;
         read accounts(after: Option<&AccountKey>, limit: usize) -> Vec<(AccountKey, AccountView)>;
+        read receipts(app: &AppId, template: &TemplateId, openid: &OpenId) -> Vec<KeptReceipt>;
         read cursor(app: &AppId, rule: &RuleId) -> Option<DateTime<Utc>>;
         read occurrence(number: u64) -> Option<Occurrence>;
         read newest_occurrence() -> Option<u64>;

@@ -1,0 +1,566 @@
+//! Random histories, told to an engine and to the reference model, with both books compared after each step.
+//!
+//! Most run on a tree in memory, which costs little; the same on sled are fewer. A failing history is shrunk
+//! and printed, with the line `cc SEED` that makes it again: in `proptest-regressions/` beside `src`, where it was put,
+//! it is tried first at every run.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::super::ledger::memory::Memory;
+use super::*;
+use crate::domain::count::n_of;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Report { who: usize, id: u8, content: u8, template: usize, reject: bool, age: i64 },
+    Grant { who: usize, template: usize, n: u32 },
+    Refuse { who: usize, template: usize, age: i64 },
+    Open { rule: usize, template: usize },
+    Round { rule: usize, template: usize },
+    Piece { which: usize, members: Vec<(usize, u8)>, ends: bool },
+    Mark { which: usize },
+    Settle { which: usize, how: u8 },
+    Close { which: usize, cancel: bool },
+    Stop { which: usize },
+    Recover,
+    Doubt { which: usize, sent: bool },
+    Receipt { which: usize, msgid: u8, offset: i64, arrival: Arrival },
+    Presume { age: i64 },
+    Retire { days: i64 },
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let arrival = prop_oneof![3 => Just(Arrival::Arrived), 1 => Just(Arrival::NotArrived)];
+    let template = || prop_oneof![3 => Just(0_usize), 1 => Just(1)];
+    prop_oneof![
+        6 => (0..3_usize, 0..6_u8, 0..2_u8, template(), prop::bool::weighted(0.15), 0..120_i64)
+            .prop_map(|(who, id, content, template, reject, age)| Step::Report { who, id, content, template, reject, age }),
+        6 => (0..3_usize, template(), 1..4_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
+        4 => (0..3_usize, template(), 0..60_i64).prop_map(|(who, template, age)| Step::Refuse { who, template, age }),
+        2 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Open { rule, template }),
+        6 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Round { rule, template }),
+        4 => (0..8_usize, prop::collection::vec((0..4_usize, 0..8_u8), 1..4), any::<bool>())
+            .prop_map(|(which, members, ends)| Step::Piece { which, members, ends }),
+        20 => (0..40_usize).prop_map(|which| Step::Mark { which }),
+        20 => (0..4_usize, 0..19_u8).prop_map(|(which, how)| Step::Settle { which, how }),
+        2 => (0..40_usize, any::<bool>()).prop_map(|(which, cancel)| Step::Close { which, cancel }),
+        1 => (0..8_usize).prop_map(|which| Step::Stop { which }),
+        1 => Just(Step::Recover),
+        2 => (0..40_usize, any::<bool>()).prop_map(|(which, sent)| Step::Doubt { which, sent }),
+        8 => (0..40_usize, 0..8_u8, -90..60_i64, arrival)
+            .prop_map(|(which, msgid, offset, arrival)| Step::Receipt { which, msgid, offset, arrival }),
+        3 => (0..80_i64).prop_map(|age| Step::Presume { age }),
+        1 => prop::sample::select(vec![1_i64, 8, 91, 181]).prop_map(|days| Step::Retire { days }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..80)
+}
+
+/// An engine that can be closed and opened again.
+trait Reopen {
+    fn open(&self) -> Ledger;
+}
+
+impl Reopen for Memory {
+    fn open(&self) -> Ledger {
+        Ledger::start_here(Box::new(self.clone()), &Clock::system()).unwrap()
+    }
+}
+
+struct Sled(tempfile::TempDir);
+
+impl Reopen for Sled {
+    fn open(&self) -> Ledger {
+        sled_in(self.0.path())
+    }
+}
+
+/// An account as far as it does not depend on where folding put it.
+fn visible(view: &AccountView) -> String {
+    let a = &view.account;
+    format!(
+        "{:?} granted {} free {:?} reserved {} doubt {} consumed {} voided {} suspect {} {:?} {:?} {:?} {:?}",
+        view.kind,
+        a.granted,
+        a.free.iter().map(|g| g.accepted_at.timestamp()).collect::<Vec<_>>(),
+        view.reserved,
+        view.in_doubt,
+        view.consumed,
+        a.voided,
+        a.suspect,
+        a.refused_until,
+        a.denied_until,
+        a.rejected_at,
+        a.standing
+    )
+}
+
+fn compare(engine: &dyn Store, model: &dyn Store) {
+    let accounts = |store: &dyn Store| -> BTreeMap<AccountKey, String> {
+        let told = |key: &AccountKey| store.receipts(&key.app, &key.template, &key.openid).unwrap();
+        let all = store.accounts(None, 100).unwrap().into_iter();
+        all.map(|(key, view)| (key.clone(), format!("{} {:?}", visible(&view), told(&key)))).collect()
+    };
+    assert_eq!(accounts(engine), accounts(model));
+    for (_, view) in engine.accounts(None, 100).unwrap() {
+        let sum =
+            view.account.available() + view.reserved + view.in_doubt + view.consumed + view.account.voided;
+        assert_eq!(view.account.granted, sum, "P4");
+    }
+    assert_eq!(engine.deliveries(None, None, 1000).unwrap(), model.deliveries(None, None, 1000).unwrap());
+    let occurrences = engine.occurrences(None, None, 100).unwrap();
+    assert_eq!(occurrences, model.occurrences(None, None, 100).unwrap());
+    assert!(occurrences.iter().all(|occurrence| occurrence.counts.adds_up()), "P6");
+    assert_eq!(engine.unfinished().unwrap(), model.unfinished().unwrap());
+    let ids = |store: &dyn Store| -> Vec<DeliveryId> {
+        let mut ids: Vec<_> = store.doubts(1000).unwrap().iter().map(|d| d.id).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(engine), ids(model));
+    assert_eq!(done(engine, Store::fsck(engine)).violations, []);
+}
+
+/// Does one thing on both, and asks for the same answer.
+fn both<T: PartialEq + std::fmt::Debug>(
+    engine: &dyn Store,
+    model: &dyn Store,
+    act: impl Fn(&dyn Store) -> Pending<T>,
+) -> T {
+    let (told, expected) = (done(engine, act(engine)), done(model, act(model)));
+    assert_eq!(told, expected);
+    told
+}
+
+/// A bounded piece of work, again and again until none is left; answers how much it was.
+fn until_done(store: &dyn Store, act: impl Fn(&dyn Store) -> Pending<u64>) -> u64 {
+    let mut total = 0;
+    loop {
+        match done(store, act(store)) {
+            0 => return total,
+            n => total += n,
+        }
+    }
+}
+
+/// The number that the platform gives a delivery's message.
+fn msgid(id: DeliveryId) -> u64 {
+    id.occurrence * 10_000 + u64::from(id.chunk) * 100 + u64::from(id.slot) + 1
+}
+
+/// What happened in a history, by name.
+type Seen = BTreeMap<&'static str, u64>;
+
+/// What is happening in both books.
+struct Play<'a> {
+    place: &'a dyn Reopen,
+    engine: Ledger,
+    model: Model,
+    marks: Vec<(Mark, Mark)>,
+    n_opened: u64,
+    seen: Seen,
+}
+
+impl Play<'_> {
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    fn deliveries(&self) -> Vec<Delivery> {
+        self.model.deliveries(None, None, 1000).unwrap()
+    }
+
+    /// One of the deliveries that may interest; now and then any.
+    fn delivery(&self, which: usize, interest: fn(State) -> bool) -> Option<Delivery> {
+        let mut all = self.deliveries();
+        if !which.is_multiple_of(8) && all.iter().any(|delivery| interest(delivery.state)) {
+            all.retain(|delivery| interest(delivery.state));
+        }
+        all.get(which % all.len().max(1)).cloned()
+    }
+
+    fn account_of(&self, delivery: &Delivery) -> (TemplateId, Option<AccountView>) {
+        let template = self.model.occurrence(delivery.id.occurrence).unwrap().unwrap().template;
+        let view = self.model.account(&app(), &template, &delivery.openid).unwrap();
+        (template, view)
+    }
+
+    fn take(&mut self, clock: i64, step: Step) {
+        match step {
+            Step::Report { who, id, content, template, reject, age } => {
+                let when = grant(clock - age);
+                let choice = if reject { Choice::Reject(when.accepted_at) } else { Choice::Accept(when) };
+                let told = report(who, &format!("r{id}"), content, clock, &[(template, choice)]);
+                let outcome = both(&self.engine, &self.model, |store| store.report(told.clone()));
+                self.saw(match outcome {
+                    ReportOutcome::Booked(ignored) => match ignored.first() {
+                        None => "report booked",
+                        Some((_, NotGranted::RefusedSince)) => "report from before a mark",
+                        Some((_, NotGranted::Full)) => "report to a full account",
+                    },
+                    ReportOutcome::Duplicate => "report repeated",
+                    ReportOutcome::Conflict => "report id with another content",
+                    ReportOutcome::TooLarge => "report too large",
+                });
+            }
+            Step::Grant { who, template: t, n } => {
+                let (template, kind) = template(t);
+                let now = at(clock);
+                let source = Source::Operator;
+                let told = OperatorGrant { app: app(), openid: openid(who), template, kind, n, source, now };
+                both(&self.engine, &self.model, |store| store.grant(told.clone()));
+            }
+            Step::Refuse { who, template: t, age } => {
+                let (template, kind) = template(t);
+                let before = self.model.account(&app(), &template, &openid(who)).unwrap();
+                let told = Refusal {
+                    app: app(),
+                    openid: openid(who),
+                    template: template.clone(),
+                    kind,
+                    created_at: at(clock - age),
+                };
+                let outcome = both(&self.engine, &self.model, |store| store.refuse(told.clone()));
+                let after = view(&self.model, who, t).account;
+                let Some(before) = before else { return self.saw("refusal before any report") };
+                if outcome == Refused::Known {
+                    self.saw("refusal known");
+                } else if before.account.standing.is_some() && after.standing.is_none() {
+                    self.saw("refusal ends a standing acceptance");
+                } else if after.voided > before.account.voided {
+                    self.saw("refusal voids free grants");
+                } else if before.reserved > 0 {
+                    self.saw("refusal of an account with reservations");
+                }
+            }
+            Step::Open { rule, template } => {
+                let (a, b) =
+                    (open(&self.engine, rule, template, clock), open(&self.model, rule, template, clock));
+                assert_eq!(a, b);
+                self.n_opened = self.n_opened.max(a.unwrap_or(0));
+            }
+            Step::Round { rule, template } => {
+                self.take(clock, Step::Open { rule, template });
+                let Some(which) = usize::try_from(self.n_opened).ok().and_then(|n| n.checked_sub(1)) else {
+                    return;
+                };
+                let members = (0..3).map(|who| (who, 2)).collect();
+                self.take(clock, Step::Piece { which, members, ends: rule == 0 });
+            }
+            Step::Piece { which, members, ends } if self.n_opened > 0 => {
+                let number = n_of(which) % self.n_opened + 1;
+                let after = self.model.occurrence(number).unwrap().and_then(|o| o.position);
+                let wants: Vec<(usize, Want)> = members
+                    .iter()
+                    .map(|(who, want)| {
+                        let want = match want {
+                            0 => Want::Hold(at(clock + 60)),
+                            1 => Want::Skip(SkipReason::Overflow),
+                            _ => Want::Reserve,
+                        };
+                        (*who, want)
+                    })
+                    .collect();
+                let walk = if ends { Walk::Ends } else { Walk::GoesOn };
+                let mut told = piece(number, after, &wants, walk, clock);
+                told.without_consent.insert(SkipReason::NoConsent, 2);
+                told.expired = 1;
+                match both(&self.engine, &self.model, |store| store.chunk(told.clone())) {
+                    PieceOutcome::Booked(reserved) if !reserved.is_empty() => self.saw("reserved"),
+                    PieceOutcome::Booked(_) | PieceOutcome::Stale => {}
+                }
+            }
+            Step::Mark { which } => {
+                let markable = |state| matches!(state, State::Reserved | State::Waiting);
+                if let Some(delivery) = self.delivery(which, markable) {
+                    let a = done(&self.engine, self.engine.mark(vec![delivery.id], at(clock))).remove(0);
+                    let b = done(&self.model, self.model.mark(vec![delivery.id], at(clock))).remove(0);
+                    assert_eq!(a.is_some(), b.is_some());
+                    let told = |mark: &Option<Mark>| mark.as_ref().map(Mark::accepted_at);
+                    assert_eq!(told(&a), told(&b));
+                    self.marks.extend(a.zip(b));
+                }
+            }
+            Step::Settle { which, how } if !self.marks.is_empty() => self.settle(clock, which, how),
+            Step::Close { which, cancel } => {
+                if let Some(delivery) = self.delivery(which, State::is_open) {
+                    let closing = if cancel { Closing::Cancelled } else { Closing::Expired };
+                    both(&self.engine, &self.model, |store| {
+                        store.close(vec![delivery.id], closing, at(clock))
+                    });
+                }
+            }
+            Step::Stop { which } if self.n_opened > 0 => {
+                let number = n_of(which) % self.n_opened + 1;
+                let reason = || Some("removed".to_owned());
+                both(&self.engine, &self.model, |store| {
+                    store.stop_occurrence(number, OccurrenceState::Cancelled, reason())
+                });
+            }
+            Step::Recover => {
+                self.marks.clear();
+                if both(&self.engine, &self.model, |store| store.recover(at(clock))) > 0 {
+                    self.saw("recovery");
+                }
+            }
+            Step::Doubt { which, sent } => {
+                let doubts = self.model.doubts(1000).unwrap();
+                if let Some(delivery) = doubts.get(which % doubts.len().max(1)) {
+                    let word = if sent { DoubtWord::Sent } else { DoubtWord::Failed };
+                    both(&self.engine, &self.model, |store| store.settle_doubt(delivery.id, word, at(clock)));
+                    self.saw("doubt settled by an operator");
+                }
+            }
+            Step::Receipt { which, msgid, offset, arrival } => {
+                self.receipt(clock, which, msgid, offset, arrival);
+            }
+            Step::Presume { age } => {
+                let act = |store: &dyn Store| store.presume(at(clock - age), at(clock));
+                let n = until_done(&self.engine, act);
+                assert_eq!(n, until_done(&self.model, act));
+                if n > 0 {
+                    self.saw("doubt presumed sent");
+                }
+            }
+            Step::Retire { days } => self.retire(clock, days),
+            Step::Reopen => {
+                Ledger::close(&self.engine);
+                self.engine = self.place.open();
+                self.saw("reopened");
+                if !self.marks.is_empty() {
+                    self.saw("reopened while attempting");
+                }
+            }
+            Step::Piece { .. } | Step::Settle { .. } | Step::Stop { .. } => {}
+        }
+    }
+
+    fn settle(&mut self, clock: i64, which: usize, how: u8) {
+        let (a, b) = self.marks.remove(which % self.marks.len());
+        let id = a.id();
+        let end = match how {
+            0 => End::NotStarted,
+            1 | 2 | 15 | 16 => End::Refused,
+            3 | 18 => End::Failed { errcode: 47003 },
+            4 => End::Wait { at: at(clock + 30), past: Past::Tried },
+            5 | 17 => End::Wait { at: at(clock + 30), past: Past::Busy },
+            6 => End::Doubt,
+            7 => End::GrantDied,
+            8 => End::Expired,
+            9 => End::Cancelled,
+            10 => End::Accepted { msgid: None },
+            _ => End::Accepted { msgid: Some(msgid(id)) },
+        };
+        let before = self.model.delivery(id).unwrap().unwrap();
+        let (template, account) = self.account_of(&before);
+        let account = account.expect("the account of what is attempting").account;
+        let kept = self.model.receipts(&app(), &template, &before.openid).unwrap();
+        let started_at = (!matches!(how, 0 | 7 | 8 | 9)).then(|| at(clock - 1));
+        let told = |mark| vec![Settlement { mark, started_at, end, now: at(clock) }];
+        let state = done(&self.engine, self.engine.settle(told(a)));
+        assert_eq!(state, done(&self.model, self.model.settle(told(b))));
+        let (_, after) = self.account_of(&before);
+        let after = after.expect("accounts stay");
+        if self.model.receipts(&app(), &template, &before.openid).unwrap().len() < kept.len() {
+            self.saw("a kept receipt joined when an attempt ended");
+        }
+        if after.account.denied_until > account.denied_until {
+            self.saw("a second 43101 denies");
+        }
+        if account.suspect && !after.account.suspect {
+            self.saw("an ok reply clears a suspicion");
+        }
+        if how == 0 {
+            self.saw("an attempt that never began");
+        }
+        let dead = before.grant.is_some_and(|grant| account.is_dead(grant.accepted_at));
+        if dead && matches!(state[0], State::Failed | State::Expired | State::Cancelled) {
+            self.saw("a dead grant comes back");
+        }
+        if state[0] == State::InDoubt {
+            self.saw("doubt");
+        }
+        if state[0] == State::Waiting {
+            self.saw("waiting");
+        }
+    }
+
+    fn receipt(&mut self, clock: i64, which: usize, msgid_of: u8, offset: i64, arrival: Arrival) {
+        let mut told = Receipt {
+            app: app(),
+            openid: openid(which),
+            template: template(which).0,
+            msgid: 1_000_000 + n_of(which) % 3,
+            created_at: at(clock + offset),
+            arrival,
+            now: at(clock),
+        };
+        let tried = |state: State| {
+            matches!(
+                state,
+                State::Attempting | State::Sent | State::InDoubt | State::Waiting | State::PresumedSent
+            )
+        };
+        if let Some(delivery) = self.delivery(which, tried) {
+            told.template = self.account_of(&delivery).0;
+            told.openid = delivery.openid.clone();
+            told.msgid = match msgid_of {
+                0..=2 => msgid(delivery.id),
+                3..=5 => 2_000_000 + clock.unsigned_abs(),
+                _ => told.msgid,
+            };
+        }
+        let of_pair = |play: &Self| -> Vec<Delivery> {
+            let mut all = play.deliveries();
+            all.retain(|d| d.openid == told.openid && play.account_of(d).0 == told.template);
+            all
+        };
+        let before = of_pair(self);
+        let kept = self.model.receipts(&told.app, &told.template, &told.openid).unwrap();
+        let outcome = both(&self.engine, &self.model, |store| store.receipt(told.clone()));
+        let again = both(&self.engine, &self.model, |store| store.receipt(told.clone()));
+        assert_eq!(outcome, again, "the same receipt again");
+        let attempting = before.iter().any(|d| d.state == State::Attempting);
+        self.saw(match outcome {
+            ReceiptOutcome::Unknown => "receipt of nobody",
+            ReceiptOutcome::Kept if kept.iter().any(|k| k.msgid == told.msgid) => "receipt kept twice",
+            ReceiptOutcome::Kept if attempting && before.len() > 1 => {
+                "receipt kept beside one that is attempting"
+            }
+            ReceiptOutcome::Kept => "receipt kept",
+            ReceiptOutcome::Joined(id) => {
+                let joined = before.iter().find(|d| d.id == id).expect("one of the pair's");
+                let names = [
+                    (State::Sent, "receipt joined one sent without msgid"),
+                    (State::InDoubt, "receipt joined one in doubt"),
+                    (State::Waiting, "receipt joined one waiting after -1"),
+                    (State::PresumedSent, "receipt joined one presumed sent"),
+                ];
+                match names.iter().find(|(state, _)| *state == joined.state) {
+                    _ if joined.msgid == Some(told.msgid) => "receipt joined by its msgid",
+                    Some((_, name)) => name,
+                    None => panic!("a receipt joined {joined:?}"),
+                }
+            }
+        });
+    }
+
+    fn retire(&mut self, clock: i64, days: i64) {
+        let count = |store: &dyn Store| {
+            let accounts = store.accounts(None, 100).unwrap();
+            let kept = accounts
+                .iter()
+                .map(|(key, _)| store.receipts(&key.app, &key.template, &key.openid).unwrap().len());
+            (store.occurrences(None, None, 100).unwrap().len(), kept.sum::<usize>())
+        };
+        let before = count(&self.model);
+        let act = |store: &dyn Store| store.retire(at(clock + days * 86_400));
+        until_done(&self.engine, act);
+        until_done(&self.model, act);
+        let after = count(&self.model);
+        if after.0 < before.0 {
+            self.saw("an occurrence retired");
+        }
+        if after.1 < before.1 {
+            self.saw("kept receipts retired");
+        }
+        if days > 180 {
+            self.saw("reports retired");
+        }
+    }
+}
+
+fn history(place: &dyn Reopen, steps: &[Step]) -> Seen {
+    let mut play = Play {
+        place,
+        engine: place.open(),
+        model: Model::new(),
+        marks: Vec::new(),
+        n_opened: 0,
+        seen: Seen::new(),
+    };
+    for (clock, step) in (100_i64..).step_by(10).zip(steps) {
+        play.take(clock, step.clone());
+        compare(&play.engine, &play.model);
+    }
+    Ledger::close(&play.engine);
+    play.engine = place.open();
+    compare(&play.engine, &play.model);
+    play.seen
+}
+
+proptest! {
+    #![proptest_config(Config { max_shrink_iters: 2000, ..Config::default() })]
+
+    #[test]
+    fn the_engine_and_the_model_keep_the_same_books(steps in steps()) {
+        history(&Memory::default(), &steps);
+    }
+}
+
+proptest! {
+    // A tenth: a disk is slow, and what only sled could get wrong is little.
+    #![proptest_config(Config { max_shrink_iters: 200, cases: Config::default().cases / 10, ..Config::default() })]
+
+    #[test]
+    fn on_sled_too(steps in steps()) {
+        history(&Sled(tempfile::tempdir().unwrap()), &steps);
+    }
+}
+
+/// What must happen in histories by the hundred; what never does proves nothing.
+const HAPPENS: [&str; 30] = [
+    "report booked",
+    "report repeated",
+    "report id with another content",
+    "report from before a mark",
+    "refusal before any report",
+    "refusal known",
+    "refusal voids free grants",
+    "refusal ends a standing acceptance",
+    "refusal of an account with reservations",
+    "reserved",
+    "waiting",
+    "doubt",
+    "a second 43101 denies",
+    "an ok reply clears a suspicion",
+    "a dead grant comes back",
+    "recovery",
+    "doubt settled by an operator",
+    "doubt presumed sent",
+    "receipt of nobody",
+    "receipt kept",
+    "receipt kept twice",
+    "receipt kept beside one that is attempting",
+    "a kept receipt joined when an attempt ended",
+    "receipt joined by its msgid",
+    "receipt joined one sent without msgid",
+    "receipt joined one in doubt",
+    "receipt joined one waiting after -1",
+    "receipt joined one presumed sent",
+    "an occurrence retired",
+    "kept receipts retired",
+];
+
+#[test]
+fn fixed_histories_agree_and_everything_happens_in_them() {
+    let mut seen = Seen::new();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    for _ in 0..240 {
+        let steps = steps().new_tree(&mut runner).unwrap().current();
+        for (what, n) in history(&Memory::default(), &steps) {
+            *seen.entry(what).or_default() += n;
+        }
+    }
+    let rare: Vec<_> = HAPPENS.iter().filter(|what| seen.get(**what).is_none_or(|n| *n < 2)).collect();
+    assert!(rare.is_empty(), "these happen less than twice: {rare:?}\n{seen:#?}");
+}

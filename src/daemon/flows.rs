@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Failure, Shared, failure_of};
+use super::{Failure, Shared};
 use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
 use crate::flow::fanout::Fanout;
 use crate::flow::recovery;
@@ -91,12 +91,15 @@ impl Flows {
                 Some(part) = self.tasks.join_next() => Some(part),
                 Some(part) = self.senders.join_next() => Some(part),
             };
-            match ended.map(failure_of) {
-                None | Some(Failure::Store(Unavailable)) => {}
-                Some(failure) => return failure,
+            // When one part ends, others end that have nothing to do without it; only a panic is no such end.
+            if let Some(Err(panicked)) = ended {
+                error!("A part of the daemon panicked: {panicked}");
+                return Failure::Ended("a part of the daemon");
             }
             warn!("Nothing is sent while the store does not work");
             self.end().await;
+            // Who met the failure may have been faster than those who tell of it.
+            self.pause(&mut health).await;
             self.begin_again(&mut health).await;
         }
     }
@@ -111,10 +114,15 @@ impl Flows {
                 info!("The store works: reminders are sent again");
                 return;
             }
-            tokio::select! {
-                () = self.shared.setup.clock.sleep(BEGIN_AGAIN) => {}
-                _gone = health.wait_for(|health| *health != Health::Works) => {}
-            }
+            self.pause(health).await;
+        }
+    }
+
+    /// Waits a moment, or until the store says that it does not work.
+    async fn pause(&self, health: &mut watch::Receiver<Health>) {
+        tokio::select! {
+            () = self.shared.setup.clock.sleep(BEGIN_AGAIN) => {}
+            _gone = health.wait_for(|health| *health != Health::Works) => {}
         }
     }
 

@@ -376,17 +376,6 @@ impl Control for Shared {
     }
 }
 
-fn failure_of(part: Result<(&'static str, Result<(), Unavailable>), tokio::task::JoinError>) -> Failure {
-    match part {
-        Ok((_, Err(unavailable))) => Failure::Store(unavailable),
-        Ok((part, Ok(()))) => Failure::Ended(part),
-        Err(error) => {
-            error!("A part of the daemon panicked: {error}");
-            Failure::Ended("a part of the daemon")
-        }
-    }
-}
-
 /// A platform client for each app; one whose app did not change keeps its access token.
 fn clients(
     config: &Config,

@@ -151,12 +151,21 @@ impl Daemon {
 
     /// Starts the daemon, and waits until it answers.
     pub(crate) fn start(&mut self) {
+        assert_eq!(self.start_or_end(), None, "it ended at its start: {}", self.log().display());
+    }
+
+    /// Starts the daemon, and waits until it answers or has ended; its exit code then.
+    pub(crate) fn start_or_end(&mut self) -> Option<i32> {
         self.launch();
-        until("the daemon answers", || {
-            let ended = self.child.as_mut().unwrap().0.try_wait().unwrap();
-            assert_eq!(ended, None, "it ended at its start: {}", self.log().display());
-            self.tixing(&["status", "--json"]).status.code() != Some(69)
+        let mut ended = None;
+        until("the daemon answers or ends", || {
+            ended = self.child.as_mut().unwrap().0.try_wait().unwrap();
+            ended.is_some() || self.tixing(&["status", "--json"]).status.code() != Some(69)
         });
+        if ended.is_some() {
+            self.child = None;
+        }
+        ended.map(|ended| ended.code().unwrap())
     }
 
     /// Starts the daemon, and waits for nothing.

@@ -19,6 +19,7 @@ mod demo;
 mod disk;
 mod doors;
 mod durable;
+mod failing;
 mod kill;
 mod leak;
 mod machine;

@@ -72,7 +72,7 @@ impl Keeper {
                 Ok(Err(failed)) => failed,
                 Err(_panic) => Failed::Panicked,
             };
-            let why = failed.to_string();
+            let why = failed.chain();
             error!("The store failed: {why}; nothing is promised or sent until it is open again");
             // First why: who is refused may ask at once.
             self.shared.health.send_replace(Health::Failed { why: why.into(), n_tries: 0 });
@@ -133,7 +133,7 @@ impl Keeper {
                     return Some(writer);
                 }
                 Err(failed) => {
-                    let why = failed.to_string();
+                    let why = failed.chain();
                     warn!(n_tries, "The store cannot be opened again yet: {why}");
                     self.shared.progress.send_replace(Progress::Failed);
                     self.shared.health.send_replace(Health::Failed { why: why.into(), n_tries });

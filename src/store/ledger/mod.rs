@@ -75,10 +75,10 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// The tree's own.
-    #[error("{0}")]
+    #[error(transparent)]
     Engine(Box<dyn std::error::Error + Send + Sync>),
     /// The disk's.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Disk {
         /// What could not be done.
         what: &'static str,
@@ -97,6 +97,17 @@ pub enum Failed {
 }
 
 impl Failed {
+    /// What failed and why, down to the last cause.
+    fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(source) = cause {
+            text = format!("{text}: {source}");
+            cause = source.source();
+        }
+        text
+    }
+
     fn codec(error: postcard::Error) -> Self {
         Self::Codec(error)
     }
@@ -240,7 +251,7 @@ impl Ledger {
         let Some(writer) = at_work.as_mut() else { return };
         if let Err(failed) = act(writer) {
             self.shared.progress.send_replace(Progress::Failed);
-            self.shared.health.send_replace(Health::Failed { why: failed.to_string().into(), n_tries: 0 });
+            self.shared.health.send_replace(Health::Failed { why: failed.chain().into(), n_tries: 0 });
             *at_work = None;
         }
     }
@@ -279,7 +290,7 @@ impl Ledger {
         let result = catch_unwind(AssertUnwindSafe(|| read(&opened))).unwrap_or(Err(Failed::Panicked));
         drop(opened);
         result.map_err(|failed| {
-            tracing::error!("A read of the store failed: {failed}");
+            tracing::error!("A read of the store failed: {}", failed.chain());
             match failed {
                 // One bad record does not stop the others.
                 Failed::Record(_) | Failed::Codec(_) => {}

@@ -1,0 +1,255 @@
+//! A disk that fails under the real program: nothing is promised or sent, the doors and `status` say why, and
+//! when the disk is back everything goes on by itself.
+//!
+//! A fixed scenario runs again and again, each time with another call to the disk that fails; and once each on
+//! real file systems that are full, read-only or gone. What a lost power supply leaves is not asked here.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tixing::clock::Clock;
+use tixing::sandbox::{Outcome, Platform, Sandbox};
+
+use super::daemon::{APPID, Daemon, TEMPLATE, asked, breathe, report, until};
+use super::disk::{Calls, Disk, EIO, ENOSPC, Failing};
+use super::kill::platform;
+
+/// Who gets a message.
+const PEOPLE: u64 = 3;
+/// Runs beside each other: they wait most of the time.
+const LANES: u32 = 8;
+
+/// A daemon on a disk that fails, and what it must keep of what it promised.
+struct Trial {
+    daemon: Daemon,
+    /// Holds the disk's own files.
+    _beside: tempfile::TempDir,
+    disk: Disk,
+    platform: Platform,
+    sandbox: Option<Sandbox>,
+    runtime: tokio::runtime::Runtime,
+    promised: BTreeMap<String, bool>,
+}
+
+fn openid(n: u64) -> String {
+    format!("oCANARYfailing{n:05}")
+}
+
+impl Trial {
+    /// People with a consent each, and a rule that is due in a moment.
+    fn new() -> Self {
+        let mut daemon = Daemon::new("http://127.0.0.1:9", 4, "rules: {}\n");
+        let (runtime, sandbox) = platform(&daemon.app_secret, Duration::from_millis(10));
+        let config = std::fs::read_to_string(daemon.folder.path().join("tixing.yaml")).unwrap();
+        daemon.write(
+            "tixing.yaml",
+            &config.replace("http://127.0.0.1:9\n", &format!("{}\n", sandbox.base_url())),
+        );
+        let platform = sandbox.platform();
+        let mut lines = String::new();
+        for n in 0..PEOPLE {
+            lines.push_str(&format!("{{\"openid\":\"{}\",\"template\":\"habit\",\"n\":1}}\n", openid(n)));
+            platform.grant_many(APPID, &openid(n), TEMPLATE, 1).unwrap();
+        }
+        daemon.write("consents.jsonl", &lines);
+        daemon.json(&["consents", "import", "consents.jsonl", "--json"]);
+        // A rule counts from when it is first seen, so it is seen before it is due and before the disk fails.
+        let people = (0..PEOPLE).map(openid).collect::<Vec<_>>().join(", ");
+        let water = |due: &str| {
+            format!(
+                "rules:\n  water:\n    template: habit\n    when: {{ at: \"{due}\" }}\n    data: {{ thing1: 你好 }}\n    grace: 6h\n    to: {{ openids: [{people}] }}\n"
+            )
+        };
+        daemon.rules(&water("2099-01-01 00:00:00"));
+        daemon.start();
+        assert_eq!(daemon.stop(), Some(0));
+        let due = Clock::system().now() + chrono::TimeDelta::seconds(2);
+        daemon.rules(&water(
+            &due.with_timezone(&chrono_tz::Asia::Shanghai).format("%Y-%m-%d %H:%M:%S").to_string(),
+        ));
+        let beside = tempfile::tempdir().unwrap();
+        let disk = Disk::new(&daemon.folder.path().join("store"), beside.path());
+        daemon.under(&disk.wrapper());
+        Self {
+            daemon,
+            _beside: beside,
+            disk,
+            platform,
+            sandbox: Some(sandbox),
+            runtime,
+            promised: BTreeMap::new(),
+        }
+    }
+
+    fn status(&self) -> Option<Value> {
+        let told = self.daemon.tixing(&["status", "--json"]);
+        serde_json::from_slice(&told.stdout).ok()
+    }
+
+    fn store_is_ok(&self, ok: u8) -> bool {
+        self.daemon.admin("GET", "/metrics").contains(&format!("\ntixing_store_ok {ok}\n"))
+    }
+
+    /// Posts a report; what is promised is remembered, and what is not is a 503 that says when to try again.
+    fn report(&mut self, hook: &str, n: u64) -> u16 {
+        let who = openid(n);
+        let Some((code, body)) = report(hook, &self.daemon.hook_secret, "r1", &who) else { return 0 };
+        match code {
+            200 => {
+                let again = self.promised.insert(who, true).is_some();
+                assert!(!again || body.contains(r#""duplicate":true"#), "a promise was forgotten: {body}");
+            }
+            503 => assert!(body.contains("unavailable"), "{body}"),
+            _ => panic!("{code} {body}"),
+        }
+        code
+    }
+
+    fn accepted(&self) -> usize {
+        let sends = self.platform.sends();
+        sends.iter().filter(|send| matches!(send.outcome, Outcome::Accepted { .. })).count()
+    }
+
+    /// While the disk is away: everybody is told, and nobody gets anything.
+    fn everybody_is_told(&mut self, hook: &str) {
+        let status = self.status().unwrap();
+        assert_eq!(status["ready"], false, "{status}");
+        assert!(status["store"]["reason"].as_str().unwrap().contains("nothing is sent"), "{status}");
+        assert!(status["needs_attention"][0].as_str().is_some(), "{status}");
+        assert_eq!(self.daemon.tixing(&["status"]).status.code(), Some(1));
+        let metrics = self.daemon.admin("GET", "/metrics");
+        assert!(metrics.contains("\ntixing_store_ok 0\n"), "{metrics}");
+        assert!(self.daemon.admin("GET", "/readyz").starts_with("HTTP/1.1 503"));
+        let sent = self.platform.sends().len();
+        assert_eq!(self.report(hook, 900), 503);
+        assert_eq!(self.platform.sends().len(), sent, "a message left while the disk was away");
+    }
+
+    /// After it is back: what was promised is there, everybody gets his one message, and the books are in order.
+    fn all_is_well(mut self, hook: &str, reports: std::ops::Range<u64>) {
+        until("the store works again", || self.store_is_ok(1));
+        for n in reports {
+            self.report(hook, n);
+            assert_eq!(self.report(hook, n), 200);
+        }
+        until("a message for everybody", || self.platform.sends().len() as u64 >= PEOPLE);
+        let done = |trial: &Self| {
+            let rows = trial.daemon.tixing(&["occurrences", "list", "--json"]).stdout;
+            String::from_utf8_lossy(&rows).contains(r#""state":"done""#)
+        };
+        until("everybody got it", || done(&self));
+        let row = &self.daemon.json(&["occurrences", "list", "--json"])[0];
+        let count = |name: &str| row[name].as_u64().unwrap();
+        assert_eq!(count("sent") + count("in_doubt"), self.platform.sends().len() as u64, "{row}");
+        let mut got: BTreeMap<String, u32> = BTreeMap::new();
+        for send in self.platform.sends() {
+            *got.entry(send.openid).or_default() += 1;
+        }
+        assert!(got.values().all(|n| *n == 1), "{got:?}");
+        assert!((0..PEOPLE).all(|n| got.contains_key(&openid(n))), "{got:?}");
+        assert_eq!(count("in_doubt"), 0, "replies were kept: {row}");
+        assert_eq!(self.daemon.tixing(&["fsck"]).status.code(), Some(0));
+        let blobs = self.daemon.folder.path().join("store/sled/blobs");
+        assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0);
+        assert_eq!(self.daemon.stop(), Some(0));
+        self.ends();
+    }
+
+    fn ends(mut self) {
+        if let Some(sandbox) = self.sandbox.take() {
+            self.runtime.block_on(sandbox.stop());
+        }
+    }
+}
+
+/// The scenario, with the `n`-th call of a kind failing, and all after it until the disk is mended; whether
+/// there was an `n`-th.
+fn scenario(how: Failing) -> bool {
+    let mut trial = Trial::new();
+    trial.disk.fail(how);
+    if let Some(code) = trial.daemon.start_or_end() {
+        assert_eq!(code, 75, "{how:?}");
+        trial.disk.heal();
+        trial.daemon.start();
+        let hook = trial.daemon.hook();
+        trial.all_is_well(&hook, 100..101);
+        return true;
+    }
+    let status = trial.status().unwrap();
+    let hook = status["hook"].as_str().unwrap().to_owned();
+    let mut n = 100;
+    // Reports, and messages between them, until everything was sent or something failed.
+    let struck = loop {
+        trial.report(&hook, n);
+        n += 1;
+        if trial.disk.failed() > 0 {
+            break true;
+        }
+        if trial.accepted() as u64 == PEOPLE && n >= 108 {
+            break false;
+        }
+        breathe();
+    };
+    if struck {
+        let still = until_some(|| trial.store_is_ok(0), || trial.disk.failed() == 0);
+        if still {
+            trial.everybody_is_told(&hook);
+        }
+    }
+    trial.disk.heal();
+    trial.all_is_well(&hook, 100..n);
+    struck
+}
+
+/// Looks until `seen`, or until `over` says that it will not come; whether it was seen.
+fn until_some(mut seen: impl FnMut() -> bool, mut over: impl FnMut() -> bool) -> bool {
+    let mut found = false;
+    until("one of two", || {
+        found = seen();
+        found || over()
+    });
+    found
+}
+
+fn sweep(errno: u32, calls: Calls) {
+    let step = asked("TIXING_FAULT_STEP", 9) as u32;
+    let next = AtomicU32::new(1);
+    let beyond = AtomicU32::new(u32::MAX);
+    let (next, beyond) = (&next, &beyond);
+    std::thread::scope(|scope| {
+        for lane in 0..LANES {
+            let run = move || {
+                loop {
+                    let first = next.fetch_add(step, Ordering::Relaxed);
+                    if first > beyond.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if !scenario(Failing { errno, calls, first, times: 0 }) {
+                        beyond.fetch_min(first, Ordering::Relaxed);
+                    }
+                }
+            };
+            std::thread::Builder::new().name(format!("lane {lane}")).spawn_scoped(scope, run).unwrap();
+        }
+    });
+    let calls_made = beyond.load(Ordering::Relaxed);
+    println!("errno {errno}, {calls:?}: every {step}. of about {calls_made} calls failed once");
+    assert!(calls_made > 10, "hardly anything was tried");
+}
+
+#[test]
+fn any_write_may_fail_with_eio() {
+    sweep(EIO, Calls::Writes);
+}
+
+#[test]
+fn any_sync_may_fail_with_eio() {
+    sweep(EIO, Calls::Syncs);
+}
+
+#[test]
+fn the_disk_may_be_full_at_any_call() {
+    sweep(ENOSPC, Calls::WritesAndSyncs);
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -103,8 +103,10 @@ enum Done {
     Marked(Vec<(Item, Option<Mark>)>, Box<Ready>),
     /// The store failed; these were made, and nobody knows whether they are durable.
     Unmarked(Vec<Option<Mark>>),
-    /// No token, so nothing was marked.
-    NoToken(Vec<Item>, Reply),
+    /// No token, so nothing was marked; nor after a stop, when nobody asks why.
+    NoToken(Vec<Item>, Option<Reply>),
+    /// Stopped before its request.
+    NotStarted(Box<(Item, Mark)>),
     Answered(Box<Answered>),
 }
 
@@ -160,7 +162,7 @@ impl Dispatch {
     pub async fn run(
         mut self,
         mut feed: mpsc::Receiver<Feed>,
-        mut stop: tokio::sync::watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
         let mut tasks: JoinSet<Done> = JoinSet::new();
         // At a stop the walks end too; whichever is heard of first, what is under way ends by itself.
@@ -173,7 +175,7 @@ impl Dispatch {
                 if tasks.is_empty() {
                     return result;
                 }
-            } else if let Err(unavailable) = self.advance(&mut tasks) {
+            } else if let Err(unavailable) = self.advance(&mut tasks, &stop) {
                 result = Err(unavailable);
                 continue;
             }
@@ -199,7 +201,11 @@ impl Dispatch {
     }
 
     /// Starts and marks whatever may be started and marked now.
-    fn advance(&mut self, tasks: &mut JoinSet<Done>) -> Result<(), Unavailable> {
+    fn advance(
+        &mut self,
+        tasks: &mut JoinSet<Done>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), Unavailable> {
         let now = self.clock.now();
         self.wake(now);
         self.expire(now);
@@ -213,12 +219,12 @@ impl Dispatch {
             self.give_back();
         }
         let slots = self.gate.slots(app.in_flight, now);
-        self.start(slots, app.per_second, client, tasks)?;
+        self.start(slots, app.per_second, client, tasks, stop)?;
         let outstanding = self.n_marking + self.marked.len() + self.n_in_flight;
         let room = if self.gate.is_paused() { slots } else { app.in_flight + app.mark_ahead() };
         let room = room.saturating_sub(outstanding);
         if room > 0 && self.n_marking == 0 {
-            self.mark(room, client, now, tasks);
+            self.mark(room, client, now, tasks, stop);
         }
         Ok(())
     }
@@ -226,7 +232,14 @@ impl Dispatch {
     /// Marks at most `room` deliveries whose openid has no other one under way, the occurrences taking turns.
     ///
     /// The access token is there first: while there is none, nothing is marked.
-    fn mark(&mut self, room: usize, client: &Client, now: DateTime<Utc>, tasks: &mut JoinSet<Done>) {
+    fn mark(
+        &mut self,
+        room: usize,
+        client: &Client,
+        now: DateTime<Utc>,
+        tasks: &mut JoinSet<Done>,
+        stop: &watch::Receiver<bool>,
+    ) {
         let mut batch: Vec<Item> = Vec::new();
         while batch.len() < room {
             let Some(item) = self.next_item() else { break };
@@ -239,8 +252,13 @@ impl Dispatch {
         self.n_marking += batch.len();
         let store = Arc::clone(&self.store);
         let client = client.clone();
+        let stopped = stopped(stop.clone());
         tasks.spawn(async move {
-            let ready = match client.ready().await {
+            let ready = tokio::select! {
+                ready = client.ready() => ready.map_err(Some),
+                () = stopped => Err(None),
+            };
+            let ready = match ready {
                 Ok(ready) => ready,
                 Err(reply) => return Done::NoToken(batch, reply),
             };
@@ -277,6 +295,7 @@ impl Dispatch {
         per_second: Option<u32>,
         client: &Client,
         tasks: &mut JoinSet<Done>,
+        stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
         while self.n_in_flight < slots && !self.marked.is_empty() && self.rate_allows(per_second) {
             let Some((item, mark, ready)) = self.marked.pop_front() else { break };
@@ -297,12 +316,12 @@ impl Dispatch {
             }
             self.n_in_flight += 1;
             let client = client.clone();
+            let stopped = stopped(stop.clone());
             tasks.spawn(async move {
-                let sent = match ready {
-                    Some(ready) => client.send_with(ready, &item.message).await,
-                    None => client.send(&item.message).await,
-                };
-                Done::Answered(Box::new(Answered { item, mark, started_at: now, sent }))
+                match client.send_unless(stopped, ready, &item.message).await {
+                    Some(sent) => Done::Answered(Box::new(Answered { item, mark, started_at: now, sent })),
+                    None => Done::NotStarted(Box::new((item, mark))),
+                }
             });
         }
         Ok(())
@@ -342,8 +361,15 @@ impl Dispatch {
                     self.lanes.remove(&item.message.to);
                     self.put_back(item, None);
                 }
-                let now = self.clock.now();
-                self.gate.hear(&reply, None, now);
+                if let Some(reply) = reply {
+                    self.gate.hear(&reply, None, self.clock.now());
+                }
+                Ok(())
+            }
+            Ok(Done::NotStarted(never)) => {
+                let (item, mark) = *never;
+                self.n_in_flight = self.n_in_flight.saturating_sub(1);
+                self.settle(item, mark, None, End::NotStarted, self.clock.now());
                 Ok(())
             }
             Ok(Done::Unmarked(marks)) => {
@@ -550,6 +576,11 @@ impl Dispatch {
         };
         until.min(rate).min(MAX_SLEEP)
     }
+}
+
+/// Resolves at a stop; whoever would have told it and is gone has stopped too.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
 /// How an attempt ended, for the log.

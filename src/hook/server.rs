@@ -41,7 +41,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const CLOSING: Duration = Duration::from_secs(2);
 /// What such a connection may still send: a client that ignores 413 stops reading our time here.
 const CLOSING_BYTES: usize = 1024 * 1024;
-/// Requests in flight at a stop end within this; systemd kills after 90 s.
+/// Requests in flight at a stop end within this; the unit kills after 30 s.
 const STOP: Duration = Duration::from_secs(20);
 /// Bodies of reports have some hundred bytes.
 const BODY_BYTES: usize = 64 * 1024;

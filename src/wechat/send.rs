@@ -4,6 +4,8 @@
 //! one. The only repeat here is the one after the platform refused the token, which is definite: it did
 //! nothing. Everything else is for the caller to try again, or not.
 
+use std::pin::{Pin, pin};
+
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
@@ -66,7 +68,7 @@ impl Client {
     ///
     /// For callers that write down an attempt before it starts: ask first, so that nothing is written
     /// for a send that cannot leave. Calls at the same time share one fetch; a caller that goes away
-    /// harms nobody. A `Ready` may wait: [`Client::send_with`] repeats once when its token died.
+    /// harms nobody. A `Ready` may wait: [`Client::send_unless`] repeats once when its token died.
     /// After a token was refused for good, one `Ready` at a time is given out until a send proves that
     /// the new one works. It takes at most as long as one call.
     ///
@@ -78,43 +80,62 @@ impl Client {
         timeout(limit, self.0.tokens.ready()).await.unwrap_or(Err(Reply::NoToken))
     }
 
-    /// Sends one message, an access token first.
+    /// Sends one message: under `ready`, a token that is at hand, or an access token first.
     ///
-    /// At most [`CALL_TIMEOUT`](super::CALL_TIMEOUT) in all. The platform has no idempotency key: calling
-    /// again is a second message, unless the reply says that nothing was sent.
-    pub async fn send(&self, message: &Message) -> Sent {
+    /// At most [`CALL_TIMEOUT`](super::CALL_TIMEOUT) in all. Once `stopped` has resolved no request starts, nor
+    /// the repeat under a new token: `None` when there was none at all. A request under way goes on to its
+    /// answer. The platform has no idempotency key: calling again is a second message, unless the reply says
+    /// that nothing was sent.
+    pub async fn send_unless(
+        &self,
+        stopped: impl Future<Output = ()>,
+        ready: Option<Ready>,
+        message: &Message,
+    ) -> Option<Sent> {
         let mut stage = Stage::NoToken;
-        match timeout(self.0.http.times().call, self.send_from_start(message, &mut stage)).await {
+        let stopped = pin!(stopped);
+        let attempt = self.attempt(stopped, ready, message, &mut stage);
+        match timeout(self.0.http.times().call, attempt).await {
             Ok(sent) => sent,
-            Err(_elapsed) => stage.out_of_time(),
+            Err(_elapsed) => Some(stage.out_of_time()),
         }
     }
 
-    /// Sends one message under a token that is at hand; else as [`Client::send`].
-    pub async fn send_with(&self, ready: Ready, message: &Message) -> Sent {
-        let mut stage = Stage::NoToken;
-        match timeout(self.0.http.times().call, self.attempt(ready, message, &mut stage)).await {
-            Ok(sent) => sent,
-            Err(_elapsed) => stage.out_of_time(),
-        }
-    }
-
-    async fn send_from_start(&self, message: &Message, stage: &mut Stage) -> Sent {
-        match self.0.tokens.ready().await {
-            Ok(ready) => self.attempt(ready, message, stage).await,
-            Err(reply) => Sent::without_answer(reply, self.0.tokens.state().to_string()),
-        }
-    }
-
-    async fn attempt(&self, ready: Ready, message: &Message, stage: &mut Stage) -> Sent {
+    async fn attempt(
+        &self,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+        at_hand: Option<Ready>,
+        message: &Message,
+        stage: &mut Stage,
+    ) -> Option<Sent> {
+        let first = async {
+            match at_hand {
+                Some(ready) => Ok(ready),
+                None => self.0.tokens.ready().await,
+            }
+        };
+        let ready = tokio::select! {
+            biased;
+            () = stopped.as_mut() => return None,
+            ready = first => ready,
+        };
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(reply) => return Some(Sent::without_answer(reply, self.0.tokens.state().to_string())),
+        };
         let (sent, refusal) = self.request(&ready, message, stage).await;
-        let Some((errcode, Refusal::Repeat)) = refusal else { return sent };
+        let Some((errcode, Refusal::Repeat)) = refusal else { return Some(sent) };
         *stage = Stage::Refused { errcode };
-        match self.0.tokens.ready().await {
+        let again = tokio::select! {
+            biased;
+            () = stopped => return Some(sent),
+            ready = self.0.tokens.ready() => ready,
+        };
+        Some(match again {
             // The second refusal stands: a loop here would be a storm of tokens.
             Ok(ready) => self.request(&ready, message, stage).await.0,
             Err(_no_token) => sent,
-        }
+        })
     }
 
     /// One request; with the reply, what the cache says about a refused token.

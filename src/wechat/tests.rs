@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::http::{Http, NoAnswer, Times};
 use super::{
-    CALL_TIMEOUT, CONNECT_TIMEOUT, Client, Identity, Listed, LoginError, Options, Sent, TemplatesError,
-    TokenError, TokenState,
+    CALL_TIMEOUT, CONNECT_TIMEOUT, Client, Identity, Listed, LoginError, Options, Ready, Sent,
+    TemplatesError, TokenError, TokenState,
 };
 use crate::clock::Clock;
 use crate::domain::id::{AppId, OpenId, TemplateId, UnionId};
@@ -27,6 +27,17 @@ const OK: &str = r#"{"errcode":0,"errmsg":"ok","msgid":1988810812324364291}"#;
 const REFUSED: &str = r#"{"errcode":40001,"errmsg":"invalid credential"}"#;
 const ACCEPTED: Reply = Reply::Accepted { msgid: Some(1_988_810_812_324_364_291) };
 const TOKEN_REFUSED: Reply = Reply::TokenRefused { errcode: 40001 };
+
+/// As the sender calls it, while nobody stops.
+impl Client {
+    async fn send(&self, message: &Message) -> Sent {
+        self.send_unless(std::future::pending(), None, message).await.unwrap()
+    }
+
+    async fn send_with(&self, ready: Ready, message: &Message) -> Sent {
+        self.send_unless(std::future::pending(), Some(ready), message).await.unwrap()
+    }
+}
 
 fn hand() -> Clock {
     Clock::by_hand(DateTime::UNIX_EPOCH)
@@ -208,6 +219,23 @@ async fn nothing_is_sent_where_there_is_no_connection() {
     let cold = Client::new(options(&url), hand()).unwrap();
     assert_eq!(cold.send(&message()).await.reply, Reply::NoToken);
     assert!(matches!(cold.warm().await, Err(TokenError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn after_a_stop_no_request_starts() {
+    let stop = watch::Sender::new(false);
+    let told = stop.clone();
+    let refuse = move |_: &Call| {
+        told.send_replace(true);
+        Act::json(REFUSED)
+    };
+    let fake = sending(refuse).await;
+    let client = client(&fake, &hand());
+    let stopped = async |mut stop: watch::Receiver<bool>| drop(stop.wait_for(|stop| *stop).await);
+    let sent = client.send_unless(stopped(stop.subscribe()), None, &message()).await.unwrap();
+    assert_eq!((sent.reply, fake.n(SEND)), (TOKEN_REFUSED, 1), "no repeat under a new token");
+    assert_eq!(client.send_unless(stopped(stop.subscribe()), None, &message()).await, None);
+    assert_eq!((client.ready().await.is_ok(), fake.n(SEND)), (true, 1));
 }
 
 #[tokio::test]

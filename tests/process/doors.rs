@@ -5,6 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use super::daemon::{Daemon, breathe, report, request, signed, until};
+use super::kill::platform;
+use super::stop::bursting;
 
 const QUIET: &str =
     "rules:\n  daily:\n    template: habit\n    when: { cron: \"0 9 * * *\" }\n    data: { thing1: 你好 }\n";
@@ -13,14 +15,28 @@ const NOBODY: &str = "http://127.0.0.1:9";
 #[test]
 fn a_second_daemon_ends_with_75_and_harms_nothing() {
     let mut daemon = Daemon::new(NOBODY, 4, QUIET);
-    daemon.start();
-    let second = daemon.tixing(&["run"]);
-    assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("held by another process"));
-    assert_eq!(report(&daemon.hook(), &daemon.hook_secret, "r1", "oCANARYStill01").unwrap().0, 200);
+    let (runtime, sandbox) = platform(&daemon.app_secret, Duration::ZERO);
+    daemon.talk_to(&sandbox.base_url());
+    bursting(&mut daemon, &sandbox.platform(), 20);
+    let hook = daemon.hook();
+    let takes = |id: &str| report(&hook, &daemon.hook_secret, id, "oCANARYStill01").unwrap().0;
+    std::thread::scope(|beside| {
+        let second = beside.spawn(|| daemon.tixing(&["run"]));
+        assert_eq!(takes("r1"), 200);
+        until("the first sends", || sandbox.platform().totals().accepted == 20);
+        let second = second.join().unwrap();
+        assert_eq!(second.status.code(), Some(75), "{}", String::from_utf8_lossy(&second.stderr));
+        assert!(String::from_utf8_lossy(&second.stderr).contains("held by another process"));
+    });
+    assert_eq!(takes("r2"), 200);
+    assert_eq!(daemon.tixing(&["status"]).status.code(), Some(0), "the first is as it was");
+    let row = &daemon.json(&["occurrences", "list", "--json"])[0];
+    assert_eq!((row["sent"].as_u64(), row["audience"].as_u64()), (Some(20), Some(20)), "{row}");
     assert_eq!(daemon.stop(), Some(0), "SIGTERM ends it in good order");
     assert_eq!(daemon.tixing(&["status"]).status.code(), Some(69), "no daemon");
-    assert_eq!(daemon.json(&["consents", "show", "--json"]).len(), 1, "and the books are read without one");
+    assert_eq!(daemon.json(&["consents", "show", "--json"]).len(), 21, "and the books are read without one");
+    assert_eq!(daemon.tixing(&["fsck"]).status.code(), Some(0));
+    runtime.block_on(sandbox.stop());
 }
 
 #[test]

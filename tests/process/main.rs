@@ -25,5 +25,6 @@ mod leak;
 mod machine;
 mod power;
 mod reload;
+mod stop;
 mod templates;
 mod unit;

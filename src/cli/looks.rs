@@ -213,12 +213,15 @@ fn status(value: &Value) -> String {
     ));
     lines.push(format!("clock: {}, zone data: {}", text(value, "clock"), text(value, "zone_data")));
     let store = &value["store"];
-    lines.push(format!(
-        "store: {} KiB, {} groups since the start, last sync {} µs",
-        number(store, "disk_bytes") / 1024,
-        number(store, "n_groups"),
-        number(store, "last_sync_us")
-    ));
+    lines.push(match store["reason"].as_str() {
+        Some(why) => format!("store: {why}"),
+        None => format!(
+            "store: {} KiB, {} groups since the start, last sync {} µs",
+            number(store, "disk_bytes") / 1024,
+            number(store, "n_groups"),
+            number(store, "last_sync_us")
+        ),
+    });
     let reload = &value["reload"];
     let ok = if reload["ok"] == true { "in force" } else { "refused" };
     lines.push(format!("files as of {}: {ok}", text(reload, "at")));

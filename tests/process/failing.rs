@@ -5,6 +5,9 @@
 //! real file systems that are full, read-only or gone. What a lost power supply leaves is not asked here.
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -31,6 +34,8 @@ struct Trial {
     sandbox: Option<Sandbox>,
     runtime: tokio::runtime::Runtime,
     promised: BTreeMap<String, bool>,
+    /// The file system its store is on, where it has one of its own.
+    mounted: Option<Mounted>,
 }
 
 fn openid(n: u64) -> String {
@@ -40,6 +45,11 @@ fn openid(n: u64) -> String {
 impl Trial {
     /// People with a consent each, and a rule that is due in a moment.
     fn new() -> Self {
+        Self::within(|_| None)
+    }
+
+    /// The same, with something done to the store's folder before it is used.
+    fn within(prepare: impl FnOnce(&Path) -> Option<Mounted>) -> Self {
         let mut daemon = Daemon::new("http://127.0.0.1:9", 4, "rules: {}\n");
         let (runtime, sandbox) = platform(&daemon.app_secret, Duration::from_millis(10));
         let config = std::fs::read_to_string(daemon.folder.path().join("tixing.yaml")).unwrap();
@@ -48,6 +58,7 @@ impl Trial {
             &config.replace("http://127.0.0.1:9\n", &format!("{}\n", sandbox.base_url())),
         );
         let platform = sandbox.platform();
+        let mounted = prepare(&daemon.folder.path().join("store"));
         let mut lines = String::new();
         for n in 0..PEOPLE {
             lines.push_str(&format!("{{\"openid\":\"{}\",\"template\":\"habit\",\"n\":1}}\n", openid(n)));
@@ -80,6 +91,7 @@ impl Trial {
             sandbox: Some(sandbox),
             runtime,
             promised: BTreeMap::new(),
+            mounted,
         }
     }
 
@@ -162,6 +174,130 @@ impl Trial {
             self.runtime.block_on(sandbox.stop());
         }
     }
+}
+
+/// A file system of its own under a folder, until it is dropped.
+struct Mounted {
+    at: PathBuf,
+    image: PathBuf,
+}
+
+impl Mounted {
+    /// A small ext4 at `at`, which turns read-only when it finds an error.
+    fn new(at: &Path, image: PathBuf) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(32 * 1024 * 1024).unwrap();
+        run("mkfs.ext4", &["-q", "-F", image.to_str().unwrap()]);
+        let mounted = Self { at: at.to_owned(), image };
+        mounted.mount();
+        mounted
+    }
+
+    fn mount(&self) {
+        run(
+            "mount",
+            &["-o", "loop,errors=remount-ro", self.image.to_str().unwrap(), self.at.to_str().unwrap()],
+        );
+    }
+
+    /// Writes until nothing more fits.
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.at.join("fill")).unwrap();
+        let full = std::iter::repeat_with(|| file.write_all(&[0; 4096])).find(Result::is_err);
+        assert_eq!(full.unwrap().unwrap_err().kind(), ErrorKind::StorageFull);
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.at.join("fill")).unwrap();
+        // Else it is there again after the next misfortune.
+        std::fs::File::open(&self.at).unwrap().sync_all().unwrap();
+    }
+
+    /// Has the kernel find an error in it: it is read-only from then on, and stays so until it was mended.
+    fn finds_an_error(&self) {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let at = self.at.to_str().unwrap();
+        let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(at)).unwrap();
+        let device = Path::new(line.split(' ').next().unwrap()).file_name().unwrap().to_owned();
+        std::fs::write(Path::new("/sys/fs/ext4").join(device).join("trigger_fs_error"), "1").unwrap();
+    }
+
+    /// Takes it away, which nobody who holds a file of it would let happen; then mends it.
+    fn mend(&self) {
+        until("nobody holds a file of the failed disk", || {
+            Command::new("umount").arg(&self.at).stderr(Stdio::null()).status().unwrap().success()
+        });
+        // 1: it has mended something.
+        let mended = Command::new("e2fsck").args(["-p".as_ref(), self.image.as_os_str()]).output().unwrap();
+        assert!(mended.status.code().is_some_and(|code| code <= 1), "{mended:?}");
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _gone = Command::new("umount").args(["-l".as_ref(), self.at.as_os_str()]).output();
+    }
+}
+
+fn run(program: &str, words: &[&str]) {
+    let said = Command::new(program).args(words).output().unwrap();
+    assert!(said.status.success(), "{program}: {}", String::from_utf8_lossy(&said.stderr));
+}
+
+/// A full file system, one that turned read-only and is taken away, and a folder that is elsewhere.
+#[test]
+fn a_full_a_read_only_and_a_vanished_disk_are_waited_for() {
+    if asked("TIXING_MOUNT", 0) == 0 {
+        println!("left out: no file system may be mounted (TIXING_MOUNT=1, as root)");
+        return;
+    }
+    let beside = tempfile::tempdir().unwrap();
+    let mut trial = Trial::within(|store| Some(Mounted::new(store, beside.path().join("image"))));
+    trial.daemon.start();
+    let hook = trial.daemon.hook();
+    let mut n = 100;
+    let mut ill = |trial: &mut Trial, breaks: &dyn Fn(&Mounted), mends: &dyn Fn(&Mounted)| {
+        let disk = trial.mounted.take().unwrap();
+        assert_eq!(trial.report(&hook, n), 200);
+        breaks(&disk);
+        // The report that finds it may still be taken, on a disk that is nearly full.
+        until("the failure is noticed", || {
+            n += 1;
+            trial.report(&hook, n);
+            trial.store_is_ok(0)
+        });
+        trial.everybody_is_told(&hook);
+        mends(&disk);
+        trial.mounted = Some(disk);
+        until("the store works again", || trial.store_is_ok(1));
+        n += 1;
+        assert_eq!(trial.report(&hook, n), 200);
+    };
+    ill(&mut trial, &Mounted::fill, &Mounted::empty);
+    ill(&mut trial, &Mounted::finds_an_error, &|disk| {
+        disk.mend();
+        disk.mount();
+    });
+    trial.all_is_well(&hook, 100..101);
+}
+
+#[test]
+fn a_store_that_is_moved_away_is_not_made_anew() {
+    let mut trial = Trial::new();
+    trial.daemon.start();
+    let hook = trial.daemon.hook();
+    assert_eq!(trial.report(&hook, 100), 200);
+    let (there, away) = (trial.daemon.folder.path().join("store"), trial.daemon.folder.path().join("away"));
+    std::fs::rename(&there, &away).unwrap();
+    assert_eq!(trial.report(&hook, 101), 503);
+    until("the failure is noticed", || trial.store_is_ok(0));
+    trial.everybody_is_told(&hook);
+    until("it was looked for again", || {
+        trial.status().unwrap()["store"]["reason"].as_str().unwrap().contains("No such file")
+    });
+    assert!(!there.exists(), "another store was made in its place");
+    std::fs::rename(&away, &there).unwrap();
+    trial.all_is_well(&hook, 100..102);
 }
 
 /// The scenario, with the `n`-th call of a kind failing, and all after it until the disk is mended; whether

@@ -4,6 +4,7 @@
 //! attempting becomes in doubt, then the walks take up what is reserved. The doors are not here: they
 //! answer on their own that nothing is promised.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +12,42 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::{Failure, Shared};
+use super::Failure;
+use crate::clock::Clock;
+use crate::domain::id::AppName;
 use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
 use crate::flow::fanout::Fanout;
+use crate::flow::live::Current;
+use crate::flow::pause::Pauses;
+use crate::flow::pulse::Pulse;
 use crate::flow::recovery;
 use crate::flow::scheduler::Scheduler;
-use crate::store::{Health, Unavailable};
+use crate::store::{Health, Store, Unavailable};
 
 /// How long after flows that could not begin again they are begun once more, while the store says that it works.
 const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
-/// Flows that run, or rest.
-pub(super) struct Flows {
-    shared: Arc<Shared>,
+/// What the flows that send work with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The books.
+    pub store: Arc<dyn Store>,
+    /// Configuration, rules and clients.
+    pub current: Current,
+    /// The time.
+    pub clock: Clock,
+    /// Rung when a reload put another generation in force.
+    pub reloaded: Arc<Notify>,
+    /// The scheduler's looks.
+    pub pulse: Pulse,
+    /// Why apps do not send, by the senders themselves.
+    pub pauses: BTreeMap<AppName, Pauses>,
+}
+
+/// Flows that run, or rest. The daemon's own, also where a test has no more of a daemon than these.
+#[derive(Debug)]
+pub struct Flows {
+    parts: Parts,
     tasks: JoinSet<(&'static str, Result<(), Unavailable>)>,
     senders: JoinSet<(&'static str, Result<(), Unavailable>)>,
     stop: watch::Sender<bool>,
@@ -34,16 +58,15 @@ impl Flows {
     ///
     /// # Errors
     /// [`Unavailable`]: none of them runs.
-    pub(super) async fn start(shared: Arc<Shared>) -> Result<Self, Unavailable> {
+    pub async fn start(parts: Parts) -> Result<Self, Unavailable> {
         let (tasks, senders) = (JoinSet::new(), JoinSet::new());
-        let mut flows = Self { shared, tasks, senders, stop: watch::Sender::new(false) };
+        let mut flows = Self { parts, tasks, senders, stop: watch::Sender::new(false) };
         flows.begin().await?;
         Ok(flows)
     }
 
     async fn begin(&mut self) -> Result<(), Unavailable> {
-        let Shared { setup, current, reloaded, pulse, pauses, .. } = &*self.shared;
-        let (store, clock) = (&setup.store, &setup.clock);
+        let Parts { store, current, clock, reloaded, pulse, pauses } = &self.parts;
         recovery::recover(&**store, clock.now()).await?;
         let opened = Arc::new(Notify::new());
         let mut scheduler = Scheduler::new(
@@ -83,8 +106,8 @@ impl Flows {
     }
 
     /// Runs them for as long as the store lets them, again and again; answers when a part ends that never should.
-    pub(super) async fn run(&mut self) -> Failure {
-        let mut health = self.shared.setup.store.health();
+    pub async fn run(&mut self) -> Failure {
+        let mut health = self.parts.store.health();
         loop {
             let ended = tokio::select! {
                 _gone = health.wait_for(|health| *health != Health::Works) => None,
@@ -121,14 +144,14 @@ impl Flows {
     /// Waits a moment, or until the store says that it does not work.
     async fn pause(&self, health: &mut watch::Receiver<Health>) {
         tokio::select! {
-            () = self.shared.setup.clock.sleep(BEGIN_AGAIN) => {}
+            () = self.parts.clock.sleep(BEGIN_AGAIN) => {}
             _gone = health.wait_for(|health| *health != Health::Works) => {}
         }
     }
 
     /// Ends them: no new request starts, those in flight end within their own time limit and are settled,
     /// marked deliveries that never started are given back. Those that have ended are passed over.
-    pub(super) async fn end(&mut self) {
+    pub async fn end(&mut self) {
         self.stop.send_replace(true);
         self.tasks.shutdown().await;
         while self.senders.join_next().await.is_some() {}

@@ -17,7 +17,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use self::flows::Flows;
 use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts};
 use crate::clock::Clock;
 use crate::domain::config::{App, Config, SecretSource};
@@ -38,6 +37,7 @@ mod keys;
 mod lookout;
 mod reload;
 
+pub use flows::{Flows, Parts};
 pub use heartbeat::Heartbeat;
 pub use reload::Asker;
 
@@ -170,7 +170,7 @@ impl Daemon {
             started_at: now,
             setup,
         });
-        let flows = Flows::start(Arc::clone(&shared)).await?;
+        let flows = Flows::start(shared.parts()).await?;
         let mut daemon = Self {
             shared,
             hook_at,
@@ -281,6 +281,17 @@ impl Daemon {
 }
 
 impl Shared {
+    fn parts(&self) -> Parts {
+        Parts {
+            store: Arc::clone(&self.setup.store),
+            current: self.current.clone(),
+            clock: self.setup.clock.clone(),
+            reloaded: Arc::clone(&self.reloaded),
+            pulse: self.pulse.clone(),
+            pauses: self.pauses.clone(),
+        }
+    }
+
     /// The generation in force.
     #[must_use]
     pub fn current(&self) -> &Current {

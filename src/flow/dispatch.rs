@@ -181,6 +181,13 @@ impl Dispatch {
             }
             let wait = self.wait();
             tokio::select! {
+                // In this order, so that a history can be replayed. Nobody starves: seats bound what comes in.
+                biased;
+                fed = feed.recv(), if !stopping => match fed {
+                    Some(Feed::Items(items)) => self.admit(items),
+                    Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
+                    None => walks_ended = true,
+                },
                 Some(done) = tasks.join_next() => {
                     result = result.and(self.take(done));
                     let mut settlements = 1;
@@ -189,11 +196,6 @@ impl Dispatch {
                         settlements += 1;
                     }
                 }
-                fed = feed.recv(), if !stopping => match fed {
-                    Some(Feed::Items(items)) => self.admit(items),
-                    Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
-                    None => walks_ended = true,
-                },
                 () = self.clock.sleep(wait), if !stopping => {}
                 _ = stop.changed(), if !stopping => {}
             }

@@ -65,8 +65,7 @@ impl Fanout {
         loop {
             // Asked for before the look, so that nothing rung during it is lost.
             let rung = self.opened.notified();
-            let store = Arc::clone(&self.store);
-            let unfinished = super::read(move || store.unfinished()).await?;
+            let unfinished = super::read(&self.store, |store| store.unfinished()).await?;
             let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
             let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
             known.retain(|number| numbers.contains(number));
@@ -96,6 +95,8 @@ impl Fanout {
                 });
             }
             tokio::select! {
+                // In this order, so that a history can be replayed; each of them leads to a look at all there is.
+                biased;
                 () = rung => {}
                 Some(ended) = walks.join_next() => match ended {
                     Ok((_, result)) => result?,
@@ -140,18 +141,16 @@ impl Walker {
         let mut position = occurrence.position.clone();
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
-            let store = Arc::clone(&self.store);
-            let (app, template, from) =
-                (occurrence.app.clone(), occurrence.template.clone(), position.clone());
+            let from = position.clone();
             let mut gathering = Gathering::default();
             let mut after = from.clone();
             let mut walk = Walk::GoesOn;
             let mut limit = CHUNK_DELIVERIES;
             while !gathering.is_full() {
-                let (store, app, template, after_now) =
-                    (Arc::clone(&store), app.clone(), template.clone(), after.clone());
-                let page =
-                    super::read(move || store.walk(&app, &template, after_now.as_ref(), limit)).await?;
+                let (app, template, after_now) =
+                    (occurrence.app.clone(), occurrence.template.clone(), after.clone());
+                let read = move |store: &dyn Store| store.walk(&app, &template, after_now.as_ref(), limit);
+                let page = super::read(&self.store, read).await?;
                 let last_page = page.len() < limit;
                 limit = PAGE;
                 let now = self.clock.now();
@@ -183,9 +182,8 @@ impl Walker {
     }
 
     async fn ready(&self, occurrence: &Occurrence) -> Result<Option<Ready>, Unavailable> {
-        let store = Arc::clone(&self.store);
         let hash = occurrence.snapshot;
-        let bytes = super::read(move || store.snapshot(&hash)).await?;
+        let bytes = super::read(&self.store, move |store| store.snapshot(&hash)).await?;
         let Some(rule) = bytes.and_then(|bytes| snapshot::decode(&bytes).ok()) else { return Ok(None) };
         let (Ok(compiled), Ok(selector)) = (Compiled::new(&rule), Selector::new(&rule.audience)) else {
             return Ok(None);
@@ -197,9 +195,9 @@ impl Walker {
     async fn resume(&self, occurrence: &Occurrence, ready: &Ready) -> Result<(), Unavailable> {
         let mut after: Option<DeliveryId> = None;
         loop {
-            let store = Arc::clone(&self.store);
             let number = occurrence.number;
-            let page = super::read(move || store.deliveries(Some(number), after, 1)).await?;
+            let page =
+                super::read(&self.store, move |store| store.deliveries(Some(number), after, 1)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
             let open: Vec<_> =
@@ -216,9 +214,8 @@ impl Walker {
             let mut items = Vec::new();
             let mut lost = Vec::new();
             for delivery in open {
-                let (store, app, openid) =
-                    (Arc::clone(&self.store), occurrence.app.clone(), delivery.openid.clone());
-                let recipient = super::read(move || store.recipient(&app, &openid)).await?;
+                let (app, openid) = (occurrence.app.clone(), delivery.openid.clone());
+                let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
                 let profile = recipient.map(|r| r.profile).unwrap_or_default();
                 match ready.render(occurrence, &delivery.openid, &profile) {
                     Ok(message) => items.push(Prepared {

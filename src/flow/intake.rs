@@ -277,9 +277,9 @@ impl Intake {
 
     /// Reads what concerns one person, and the number that an answer must wait for.
     async fn view(&self, live: &Arc<Live>, app: &App, openid: &OpenId) -> Result<Seen, Unavailable> {
-        let (store, live) = (Arc::clone(&self.store), Arc::clone(live));
+        let live = Arc::clone(live);
         let (name, openid) = (app.name.clone(), openid.clone());
-        super::read(move || {
+        super::read(&self.store, move |store| {
             let app = live.config.apps.get(&name).ok_or(Unavailable)?;
             let recipient = store.recipient(&app.appid, &openid)?;
             let mut balances = BTreeMap::new();

@@ -11,15 +11,24 @@ pub mod pulse;
 pub mod recovery;
 pub mod scheduler;
 
-/// Reads the store without holding up other tasks.
+use std::sync::Arc;
+
+use crate::store::{Reads, Store, Unavailable};
+
+/// Reads the store without holding up other tasks: in a thread of its own where a read may wait for a disk.
 ///
 /// # Errors
 /// What the read answers; a read that panicked counts as a failed store.
 pub async fn read<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, crate::store::Unavailable> + Send + 'static,
-) -> Result<T, crate::store::Unavailable> {
-    match tokio::task::spawn_blocking(read).await {
-        Ok(result) => result,
-        Err(_panicked) => Err(crate::store::Unavailable),
+    store: &Arc<dyn Store>,
+    read: impl FnOnce(&dyn Store) -> Result<T, Unavailable> + Send + 'static,
+) -> Result<T, Unavailable> {
+    match store.reads() {
+        Reads::AtOnce => read(&**store),
+        Reads::Block => {
+            let store = Arc::clone(store);
+            let task = tokio::task::spawn_blocking(move || read(&*store));
+            task.await.unwrap_or(Err(Unavailable))
+        }
     }
 }

@@ -95,6 +95,8 @@ impl Scheduler {
             at_work.looked();
             let wait = self.wait();
             tokio::select! {
+                // In this order, so that a history can be replayed; both lead to the same look.
+                biased;
                 () = self.clock.sleep(wait) => {}
                 () = self.reloaded.notified() => {}
             }
@@ -176,8 +178,7 @@ impl Scheduler {
     }
 
     async fn cancel_removed(&self, live: &Live) -> Result<(), Unavailable> {
-        let store = Arc::clone(&self.store);
-        for occurrence in super::read(move || store.unfinished()).await? {
+        for occurrence in super::read(&self.store, |store| store.unfinished()).await? {
             let kept = live.rules.rules.get(&occurrence.rule).is_some_and(|rule| {
                 live.config.apps.get(&rule.app).is_some_and(|app| app.appid == occurrence.app)
             });

@@ -212,6 +212,15 @@ pub async fn wait_durable(
     }
 }
 
+/// Whether a read may hold up the thread it is made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// It may wait for a disk.
+    Block,
+    /// It is answered from memory.
+    AtOnce,
+}
+
 /// A write's durable end.
 pub type Wait = Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>;
 
@@ -232,6 +241,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn n_failures(&self) -> u64 {
         let failing = matches!(&*self.health().borrow(), Health::Failed { .. });
         self.decided().life() + u64::from(failing)
+    }
+
+    /// Whether reads may hold up their thread.
+    fn reads(&self) -> Reads {
+        Reads::Block
     }
 
     /// How far writes are durable, for those who watch the engine.

@@ -29,13 +29,13 @@ use crate::domain::count::n_of;
 use crate::domain::id::AppId;
 use crate::domain::message::Reply;
 
-pub use http::BuildError;
+pub use http::{BuildError, Carried, Carrier, NoAnswer};
 pub use send::Sent;
 pub use session::{Identity, LoginError};
 pub use templates::{Listed, TemplatesError};
 pub use token::{Ready, TokenError, TokenState};
 
-use http::{Http, Times};
+use http::{Http, Times, Way};
 use token::TokenCache;
 
 /// The longest a call may take in all: connecting, waiting for an access token, asking and reading.
@@ -132,10 +132,24 @@ impl Client {
         Self::with_times(options, clock, Times { connect: CONNECT_TIMEOUT, call: CALL_TIMEOUT })
     }
 
+    /// The same without a network: `carrier` takes the requests.
+    ///
+    /// # Errors
+    /// [`BuildError::BaseUrl`].
+    pub fn over(options: Options, clock: Clock, carrier: Arc<dyn Carrier>) -> Result<Self, BuildError> {
+        let times = Times { connect: CONNECT_TIMEOUT, call: CALL_TIMEOUT };
+        Self::made(options, clock, Way::Carried(carrier), times)
+    }
+
     fn with_times(options: Options, clock: Clock, times: Times) -> Result<Self, BuildError> {
+        let way = Way::Network(options.proxy.clone());
+        Self::made(options, clock, way, times)
+    }
+
+    fn made(options: Options, clock: Clock, way: Way, times: Times) -> Result<Self, BuildError> {
         let made_of = options.digest();
-        let Options { appid, secret, base_url, proxy, state, lang } = options;
-        let http = Arc::new(Http::new(appid, secret, &base_url, proxy.as_deref(), times)?);
+        let Options { appid, secret, base_url, proxy: _, state, lang } = options;
+        let http = Arc::new(Http::new(appid, secret, &base_url, way, times)?);
         let tokens = TokenCache::new(Arc::clone(&http), clock);
         Ok(Self(Arc::new(Shared { made_of, http, tokens, state, lang })))
     }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::http::{Http, NoAnswer, Times};
+use super::http::{Http, NoAnswer, Times, Way};
 use super::{
     CALL_TIMEOUT, CONNECT_TIMEOUT, Client, Identity, Listed, LoginError, Options, Ready, Sent,
     TemplatesError, TokenError, TokenState,
@@ -245,7 +245,7 @@ async fn a_handshake_that_does_not_end_sends_nothing() {
     // The fake takes the handshake for a request that never ends.
     let times = Times { connect: Duration::from_millis(100), call: CALL_TIMEOUT };
     let url = format!("https://{}", fake.address);
-    let http = Http::new(appid, secret, &url, None, times).unwrap();
+    let http = Http::new(appid, secret, &url, Way::Network(None), times).unwrap();
     assert!(matches!(http.stable_token().await, Err(NoAnswer::NotConnected(_))));
     assert_eq!(fake.n(""), 0);
 }

@@ -147,7 +147,7 @@ impl Phone {
     /// What phone and daemon show now.
     pub(super) async fn picture(&self) -> Result<Picture, Unavailable> {
         let phone = self.clone();
-        crate::flow::read(move || phone.draw()).await
+        crate::flow::read(self.daemon.store(), move |_store| phone.draw()).await
     }
 
     fn draw(&self) -> Result<Picture, Unavailable> {

@@ -20,7 +20,7 @@ use self::writer::{Call, Desk, Shared, Writer};
 use super::{
     AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Figures, Fsck, Granted, Health,
     ImportPiece, KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece,
-    PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
+    PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
     Settlement, Store, Unavailable, Wait, Walked, wait_durable,
 };
 use crate::clock::Clock;
@@ -156,7 +156,8 @@ impl Ledger {
     }
 
     /// The same without a thread, for histories that are replayed step by step: a call is decided and applied
-    /// before it returns, as a batch of its own; only [`Store::wait`] syncs; a failure is not recovered from.
+    /// before it returns, as a batch of its own; only [`Store::wait`] syncs; reads are made where they are asked
+    /// for; a failure is not recovered from.
     ///
     /// # Errors
     /// [`StartError`].
@@ -360,6 +361,13 @@ impl Store for Ledger {
 
     fn decided(&self) -> Number {
         Number(self.shared.decided.load(Ordering::Acquire))
+    }
+
+    fn reads(&self) -> Reads {
+        match self.doing {
+            Doing::Thread(..) => Reads::Block,
+            Doing::Here(_) => Reads::AtOnce,
+        }
     }
 
     fn progress(&self) -> watch::Receiver<Progress> {

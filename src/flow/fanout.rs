@@ -65,7 +65,7 @@ impl Fanout {
         loop {
             // Asked for before the look, so that nothing rung during it is lost.
             let rung = self.opened.notified();
-            let unfinished = super::read(&self.store, |store| store.unfinished()).await?;
+            let unfinished = super::read(&self.store, Store::unfinished).await?;
             let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
             let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
             known.retain(|number| numbers.contains(number));

@@ -178,7 +178,7 @@ impl Scheduler {
     }
 
     async fn cancel_removed(&self, live: &Live) -> Result<(), Unavailable> {
-        for occurrence in super::read(&self.store, |store| store.unfinished()).await? {
+        for occurrence in super::read(&self.store, Store::unfinished).await? {
             let kept = live.rules.rules.get(&occurrence.rule).is_some_and(|rule| {
                 live.config.apps.get(&rule.app).is_some_and(|app| app.appid == occurrence.app)
             });

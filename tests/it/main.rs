@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod crashes;
 mod disk;
 mod docs;
 mod edits;

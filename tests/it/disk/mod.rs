@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -33,18 +34,41 @@ pub(crate) struct Fault {
     pub(crate) kept: usize,
 }
 
+/// Keys with their values.
+pub(crate) type Content = BTreeMap<Bytes, Bytes>;
+
+/// What tells contents apart: the sum of the hashes of their entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Print(u128);
+
+/// What a disk could hold after a crash, and how it got there.
+#[derive(Debug)]
+pub(crate) struct Images<'a> {
+    /// Of all that survives in any case, then with each unsynced batch more.
+    pub(crate) prints: &'a [Print],
+    durable: &'a Content,
+    unsynced: &'a [Vec<Write>],
+    /// Keys of the batch that was applied now; none for a sync.
+    pub(crate) written: &'a [Write],
+}
+
+/// Is told of each batch and each sync, after it.
+pub(crate) type Witness = Arc<dyn Fn(Act, Images<'_>) + Send + Sync>;
+
 /// The disk; clones are the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk(Arc<Mutex<Inner>>);
 
-#[derive(Debug)]
 struct Inner {
     /// What no crash takes back.
-    durable: BTreeMap<Vec<u8>, Vec<u8>>,
+    durable: Content,
     /// What reads see: all of it with the batches below.
-    seen: BTreeMap<Vec<u8>, Vec<u8>>,
+    seen: Content,
     /// Applied and not synced, in order.
     unsynced: Vec<Vec<Write>>,
+    /// Of what is durable, and after each unsynced batch.
+    prints: Vec<Print>,
+    witness: Option<Witness>,
     fault: Option<Fault>,
     broken: bool,
     free: u64,
@@ -53,22 +77,86 @@ struct Inner {
     n_open: usize,
 }
 
-fn write(to: &mut BTreeMap<Vec<u8>, Vec<u8>>, batch: &[Write]) {
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").finish_non_exhaustive()
+    }
+}
+
+fn write(to: &mut Content, batch: &[Write]) {
     for (key, value) in batch {
+        let key = key.as_slice();
         match value {
-            Some(value) => drop(to.insert(key.clone(), value.clone())),
+            Some(value) => drop(to.insert(Bytes::from(key), Bytes::from(value.as_slice()))),
             None => drop(to.remove(key)),
         }
+    }
+}
+
+impl Print {
+    /// Of a content.
+    pub(crate) fn of(content: &Content) -> Self {
+        let mut print = Self::default();
+        for (key, value) in content {
+            print.add(key, value);
+        }
+        print
+    }
+
+    /// After this batch on `content`.
+    fn after(mut self, batch: &[Write], content: &Content) -> Self {
+        for (key, value) in batch {
+            if let Some(old) = content.get(key.as_slice()) {
+                self.0 = self.0.wrapping_sub(entry(key, old));
+            }
+            if let Some(value) = value {
+                self.add(key, value);
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.0 = self.0.wrapping_add(entry(key, value));
+    }
+}
+
+/// 128 bits of an entry: two contents of one sum are not to be expected in any run.
+fn entry(key: &[u8], value: &[u8]) -> u128 {
+    let mut hash = DefaultHasher::new();
+    hash.write_usize(key.len());
+    hash.write(key);
+    hash.write(value);
+    let low = hash.finish();
+    hash.write_u8(1);
+    u128::from(hash.finish()) << 64 | u128::from(low)
+}
+
+impl Images<'_> {
+    /// The content with the first `kept` unsynced batches.
+    pub(crate) fn content(&self, kept: usize) -> Content {
+        let mut content = self.durable.clone();
+        for batch in self.unsynced.iter().take(kept) {
+            write(&mut content, batch);
+        }
+        content
     }
 }
 
 impl Disk {
     /// An empty one.
     pub(crate) fn new() -> Self {
+        Self::with(Content::new())
+    }
+
+    /// One that holds this.
+    pub(crate) fn with(content: Content) -> Self {
         Self(Arc::new(Mutex::new(Inner {
-            durable: BTreeMap::new(),
-            seen: BTreeMap::new(),
+            seen: content.clone(),
+            prints: vec![Print::of(&content)],
+            durable: content,
             unsynced: Vec::new(),
+            witness: None,
             fault: None,
             broken: false,
             free: u64::MAX,
@@ -84,11 +172,23 @@ impl Disk {
 
     /// Another one with the same content on it.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new();
-        let durable = self.inner().durable.clone();
-        copy.inner().seen = durable.clone();
-        copy.inner().durable = durable;
-        copy
+        Self::with(self.content())
+    }
+
+    /// What no crash takes back.
+    pub(crate) fn content(&self) -> Content {
+        self.inner().durable.clone()
+    }
+
+    /// Lets `witness` be told of each batch and sync from now on; `None` ends it.
+    pub(crate) fn seen_by(&self, witness: Option<Witness>) {
+        self.inner().witness = witness;
+    }
+
+    /// What it could hold after a crash now.
+    pub(crate) fn images<T>(&self, look: impl FnOnce(Images<'_>) -> T) -> T {
+        let inner = self.inner();
+        look(inner.images(&[]))
     }
 
     /// Breaks as told, until it is mended.
@@ -110,9 +210,10 @@ impl Disk {
 
     /// Puts what another one holds in this one's place.
     pub(crate) fn replace_by(&self, other: &Self) {
-        let durable = other.inner().durable.clone();
+        let durable = other.content();
         let mut inner = self.inner();
         inner.seen = durable.clone();
+        inner.prints = vec![Print::of(&durable)];
         inner.durable = durable;
         inner.unsynced.clear();
     }
@@ -133,11 +234,29 @@ impl Disk {
 }
 
 impl Inner {
-    fn lose(&mut self, kept: usize) {
+    fn images<'a>(&'a self, written: &'a [Write]) -> Images<'a> {
+        let Self { prints, durable, unsynced, .. } = self;
+        Images { prints, durable, unsynced, written }
+    }
+
+    /// Makes the first `kept` unsynced batches durable, and forgets the others.
+    fn harden(&mut self, kept: usize) {
         let unsynced = std::mem::take(&mut self.unsynced);
         for batch in unsynced.iter().take(kept) {
             write(&mut self.durable, batch);
         }
+        let print = self.prints.get(kept).or(self.prints.last()).copied().unwrap_or_default();
+        self.prints = vec![print];
+    }
+
+    fn tell(&self, act: Act, written: &[Write]) {
+        if let Some(witness) = &self.witness {
+            witness(act, self.images(written));
+        }
+    }
+
+    fn lose(&mut self, kept: usize) {
+        self.harden(kept);
         self.seen = self.durable.clone();
         self.age += 1;
     }
@@ -210,7 +329,7 @@ impl Opened {
 
 impl Tree for Opened {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Failed> {
-        Ok(self.inner(Act::Read)?.seen.get(key).map(|value| Bytes::from(value.as_slice())))
+        Ok(self.inner(Act::Read)?.seen.get(key).cloned())
     }
 
     fn range(&self, from: Vec<u8>, to: Vec<u8>) -> Box<dyn DoubleEndedIterator<Item = Entry> + '_> {
@@ -218,25 +337,27 @@ impl Tree for Opened {
             Ok(inner) => inner,
             Err(failed) => return Box::new(std::iter::once(Err(failed))),
         };
+        let (from, to) = (Bytes::from(from), Bytes::from(to));
         let range = inner.seen.range((Bound::Included(from), Bound::Excluded(to)));
-        let entries: Vec<Entry> =
-            range.map(|(k, v)| Ok((Bytes::from(k.as_slice()), Bytes::from(v.as_slice())))).collect();
+        let entries: Vec<Entry> = range.map(|(k, v)| Ok((k.clone(), v.clone()))).collect();
         Box::new(entries.into_iter())
     }
 
     fn apply(&self, batch: Vec<Write>) -> Result<(), Failed> {
         let mut inner = self.inner(Act::Apply)?;
+        let print = inner.prints.last().copied().unwrap_or_default().after(&batch, &inner.seen);
         write(&mut inner.seen, &batch);
+        inner.prints.push(print);
         inner.unsynced.push(batch);
+        let written = inner.unsynced.last().map_or(&[][..], Vec::as_slice);
+        inner.tell(Act::Apply, written);
         Ok(())
     }
 
     fn sync(&self) -> Result<(), Failed> {
         let mut inner = self.inner(Act::Sync)?;
-        let unsynced = std::mem::take(&mut inner.unsynced);
-        for batch in &unsynced {
-            write(&mut inner.durable, batch);
-        }
+        inner.harden(usize::MAX);
+        inner.tell(Act::Sync, &[]);
         Ok(())
     }
 

@@ -53,6 +53,16 @@ pub(super) struct Keeper {
     pub(super) id: StoreId,
 }
 
+/// Says what ends with the process.
+fn give_up(owed: &Owed) {
+    if !owed.settlements.is_empty() {
+        warn!(
+            "{} outcomes could not be booked before the end: they are in doubt at the next start",
+            n_of(owed.settlements.len())
+        );
+    }
+}
+
 /// Random bytes that a store was given when it was made.
 pub(super) type StoreId = [u8; 16];
 
@@ -79,7 +89,13 @@ impl Keeper {
             // Waiters of undecided calls learn it by their dropped senders, those of durability here.
             self.shared.progress.send_replace(Progress::Failed);
             let mut owed = writer.owed();
+            let stopped = writer.was_stopped();
             self.let_go(writer);
+            if stopped {
+                // Nobody says it twice.
+                give_up(&owed);
+                break;
+            }
             working = self.reopen(&mut owed);
         }
         self.shared.progress.send_replace(Progress::Failed);
@@ -118,12 +134,7 @@ impl Keeper {
         let mut n_tries = 0;
         loop {
             if !self.refuse_for(wait, owed) {
-                if !owed.settlements.is_empty() {
-                    warn!(
-                        "{} outcomes could not be booked before the end: they are in doubt at the next start",
-                        n_of(owed.settlements.len())
-                    );
-                }
+                give_up(owed);
                 return None;
             }
             n_tries += 1;

@@ -120,6 +120,8 @@ struct Out {
     owed: Vec<Settlement>,
     /// Deliveries marked since the last sync: their requests cannot have started.
     marks: Vec<DeliveryId>,
+    /// Whether it was told to end.
+    stopped: bool,
 }
 
 impl Out {
@@ -232,6 +234,7 @@ impl Writer {
             unsynced_bytes: 0,
             owed: Vec::new(),
             marks: Vec::new(),
+            stopped: false,
         };
         out.shared.decided.fetch_max(first.0, Ordering::AcqRel);
         Ok(Self { state, out })
@@ -268,6 +271,11 @@ impl Writer {
     /// What is decided or applied but not known to be durable.
     pub(super) fn owed(&mut self) -> Owed {
         Owed { settlements: std::mem::take(&mut self.out.owed), marks: std::mem::take(&mut self.out.marks) }
+    }
+
+    /// Whether it was told to end, also where an error came of it.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.out.stopped
     }
 
     /// Serves calls until told to stop, or until an error.
@@ -344,7 +352,10 @@ impl Writer {
 fn decide(state: &mut State, out: &mut Out, call: Call, n_calls: &mut usize) -> Result<bool, Failed> {
     let (answer, urgent) = match call {
         Call::Wake => return Ok(true),
-        Call::Stop => return Ok(false),
+        Call::Stop => {
+            out.stopped = true;
+            return Ok(false);
+        }
         Call::Broken(failed) => return Err(failed),
         Call::Write { keys, urgent, decide } => {
             let mut desk = Desk { state, out };

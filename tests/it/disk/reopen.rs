@@ -318,6 +318,29 @@ async fn a_disk_that_is_nearly_full_is_no_failed_one() {
     bench.in_order().await;
 }
 
+/// The last sync is one more chance to fail, and nobody is left then to wait for another disk.
+#[test]
+fn a_failure_while_it_is_closed_is_its_end() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for act in [Act::Apply, Act::Sync] {
+        let mut bench = Bench::new();
+        runtime.block_on(bench.granted());
+        bench.disk.break_by(Fault { act, after: 0, kept: 0 });
+        // Not waited for: it is written with the last sync.
+        let report = bench.a_report();
+        drop(bench.store.report(report));
+        let (disk, store) = (bench.disk.clone(), bench.store);
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let closing = std::thread::Builder::new().spawn(move || {
+            store.close();
+            tell.send(())
+        });
+        told.recv_timeout(PATIENCE).expect("it is closed");
+        closing.unwrap().join().unwrap().unwrap();
+        assert_eq!(disk.n_open(), 0, "{act:?}");
+    }
+}
+
 /// Every call fails once: whatever was promised before is there after it.
 #[tokio::test]
 async fn each_act_of_a_day_may_fail() {

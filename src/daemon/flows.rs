@@ -143,9 +143,13 @@ impl Flows {
 
     /// Waits a moment, or until the store says that it does not work.
     async fn pause(&self, health: &mut watch::Receiver<Health>) {
-        tokio::select! {
-            () = self.parts.clock.sleep(BEGIN_AGAIN) => {}
-            _gone = health.wait_for(|health| *health != Health::Works) => {}
+        let gone = tokio::select! {
+            () = self.parts.clock.sleep(BEGIN_AGAIN) => false,
+            failed = health.wait_for(|health| *health != Health::Works) => failed.is_err(),
+        };
+        // A store that is gone for good says nothing more, and there is no moment to wait for.
+        if gone {
+            std::future::pending::<()>().await;
         }
     }
 

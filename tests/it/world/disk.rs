@@ -25,6 +25,13 @@ impl World {
         self.disk.as_ref().unwrap()
     }
 
+    /// Whether the daemon runs and its store works.
+    fn is_well(&self) -> bool {
+        let running = self.running.as_ref().unwrap();
+        assert!(!running.stop.is_closed(), "the daemon ended by itself\n{}", self.told());
+        *running.power.health().borrow() == Health::Works
+    }
+
     /// Waits until the store says that it failed.
     async fn store_fails(&self) {
         self.until("the store to fail", |world| {
@@ -110,6 +117,28 @@ async fn the_disk_may_fail_at_any_write() {
                 assert!(after > 1, "{act:?} was hardly tried");
                 break;
             }
+        }
+    }
+}
+
+/// Whichever part of the daemon meets a failing read first, the others end by it, and none of them ends the daemon.
+#[tokio::test]
+async fn the_disk_may_fail_at_any_read() {
+    for after in 0.. {
+        let mut world = world().await;
+        world.grant("bob", HABIT, 1).await;
+        world.at("07:59").await;
+        world.disk().break_by(Fault { act: Act::Read, after, kept: usize::MAX });
+        world.at("08:00").await;
+        world.calm().await;
+        let struck = world.disk().mend();
+        world.until("the daemon to go on", World::is_well).await;
+        world.expect("water", "done: 2 = 2 sent").await;
+        assert!(world.is_well(), "{after}");
+        world.ends().await;
+        if !struck {
+            assert!(after > 10, "reads were hardly tried: {after}");
+            break;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Deterministic: a share is drawn from a seed and the count of requests that matched, so the same run meets
 //! the same faults. Acting them out (closing, waiting) is the server's.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::tokens::mixed;
@@ -153,6 +154,31 @@ impl Fault {
         self
     }
 
+    /// Its name in a count: `send errcode -1 after`.
+    fn told(&self) -> String {
+        let api = match self.api {
+            Api::Send => "send",
+            Api::Token => "token",
+            Api::Login => "login",
+            Api::Templates => "templates",
+            Api::Quota => "quota",
+        };
+        let what = match &self.what {
+            What::Errcode { code, .. } => format!("errcode {code}"),
+            What::Status { code, .. } => format!("status {code}"),
+            What::Garbage => "garbage".to_owned(),
+            What::Delay(_) => "delay".to_owned(),
+            What::DestroyBefore | What::DestroyAfter => "destroy".to_owned(),
+            What::Hang => "hang".to_owned(),
+            What::Truncate => "truncate".to_owned(),
+        };
+        let stage = match self.strikes() {
+            Stage::Before => "before",
+            Stage::After => "after",
+        };
+        format!("{api} {what} {stage}")
+    }
+
     /// Before or after, as the misfortune itself or the rule says.
     fn strikes(&self) -> Stage {
         match self.what {
@@ -177,9 +203,12 @@ pub(super) struct Fate {
     pub(super) after: Option<What>,
 }
 
-/// The rules in force, and how often each was met.
+/// The rules in force, how often each was met, and what struck since the start.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Counted>);
+pub(super) struct Faults {
+    rules: Vec<Counted>,
+    struck: BTreeMap<String, u64>,
+}
 
 #[derive(Debug)]
 struct Counted {
@@ -191,16 +220,22 @@ struct Counted {
 impl Faults {
     pub(super) fn set(&mut self, faults: Vec<Fault>) {
         let counted = |fault| Counted { fault, matched: 0, fired: 0 };
-        self.0 = faults.into_iter().take(MAX_FAULTS).map(counted).collect();
+        self.rules = faults.into_iter().take(MAX_FAULTS).map(counted).collect();
+    }
+
+    /// How often each misfortune struck, also those of rules that are no longer in force.
+    pub(super) fn struck(&self) -> BTreeMap<String, u64> {
+        self.struck.clone()
     }
 
     /// Draws the fate of a request; `send` are the openid and template of a send.
     pub(super) fn draw(&mut self, api: Api, send: Option<(&str, &str)>) -> Fate {
         let mut fate = Fate::default();
-        for rule in &mut self.0 {
+        for rule in &mut self.rules {
             if !rule.meets(api, send) {
                 continue;
             }
+            *self.struck.entry(rule.fault.told()).or_default() += 1;
             let stage = rule.fault.strikes();
             match (&rule.fault.what, stage) {
                 (What::Delay(time), Stage::Before) => fate.delay_before += *time,
@@ -295,5 +330,10 @@ mod tests {
         let fate = faults.draw(Api::Send, None);
         assert_eq!((fate.delay_before, fate.delay_after), (second * 2, second));
         assert_eq!((fate.before, fate.after), (None, Some(What::DestroyAfter)));
+        faults.set(Vec::new());
+        faults.draw(Api::Send, None);
+        let struck: Vec<(String, u64)> = faults.struck().into_iter().collect();
+        let told = [("send delay after", 1), ("send delay before", 2), ("send destroy after", 1)];
+        assert_eq!(struck, told.map(|(name, n)| (name.to_owned(), n)), "the hang was behind it");
     }
 }

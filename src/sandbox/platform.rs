@@ -2,7 +2,7 @@
 //!
 //! Everything here takes effect at once and needs no socket. What happens on the wire is in `api`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -197,6 +197,11 @@ impl Platform {
     /// Ends all faults. Requests that hang go on hanging.
     pub fn clear_faults(&self) {
         self.set_faults(Vec::new());
+    }
+
+    /// How often each misfortune struck in this run, by names such as `send errcode -1 after`.
+    pub fn struck(&self) -> BTreeMap<String, u64> {
+        self.0.state().faults.struck()
     }
 
     /// Makes every token that `appid` has answer 40001; the endpoints give new ones.

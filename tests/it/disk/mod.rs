@@ -75,6 +75,7 @@ struct Inner {
     /// Tells an opened tree that it is of before a crash or failure.
     age: u64,
     n_open: usize,
+    n_lost: usize,
 }
 
 impl fmt::Debug for Inner {
@@ -162,6 +163,7 @@ impl Disk {
             free: u64::MAX,
             age: 0,
             n_open: 0,
+            n_lost: 0,
         })))
     }
 
@@ -223,6 +225,29 @@ impl Disk {
         self.inner().lose(kept);
     }
 
+    /// The same, and nothing works any more until it is mended: whoever held it is gone by then.
+    pub(crate) fn power_off(&self, kept: usize) {
+        let mut inner = self.inner();
+        inner.lose(kept);
+        inner.broken = true;
+    }
+
+    /// Whether a fault has struck and was not mended.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.inner().broken
+    }
+
+    /// Whether it is broken or will be.
+    pub(crate) fn has_fault(&self) -> bool {
+        let inner = self.inner();
+        inner.broken || inner.fault.is_some()
+    }
+
+    /// Batches that crashes and failures took back.
+    pub(crate) fn n_lost(&self) -> usize {
+        self.inner().n_lost
+    }
+
     /// Trees that are open.
     pub(crate) fn n_open(&self) -> usize {
         self.inner().n_open
@@ -256,6 +281,7 @@ impl Inner {
     }
 
     fn lose(&mut self, kept: usize) {
+        self.n_lost += self.unsynced.len().saturating_sub(kept);
         self.harden(kept);
         self.seen = self.durable.clone();
         self.age += 1;

@@ -2,7 +2,7 @@
 //!
 //! The words are for `assert_eq`; the audit asks whether the promises held, whatever a scenario was about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDateTime;
 use tixing::domain::delivery::{Past, State};
@@ -65,8 +65,17 @@ impl World {
         self.occurrences().into_iter().flat_map(of).collect()
     }
 
+    /// Every send so far, without those accepted in earlier runs of the platform twice.
+    pub(super) fn sends(&self) -> Vec<SendRecord> {
+        let before = self.sends_before.iter().cloned();
+        before.chain(self.platform.sends()).collect()
+    }
+
     /// Everything, for a failure.
     pub(super) fn told(&self) -> String {
+        if self.running.as_ref().is_none_or(|running| running.power.accounts(None, 0).is_err()) {
+            return format!("at {}, and no store can be read", beijing(self.clock.now()));
+        }
         let rules: BTreeSet<String> =
             self.occurrences().into_iter().map(|o| o.rule.as_str().to_owned()).collect();
         let mut told = format!("at {}, paused: {:?}\n", beijing(self.clock.now()), self.paused());
@@ -101,11 +110,18 @@ impl World {
             }
         }
         let deliveries = self.deliveries();
+        let mut counted: BTreeMap<(u64, State), u64> = BTreeMap::new();
+        let mut of: BTreeMap<(&str, NaiveDateTime, &str), (&Occurrence, &Delivery)> = BTreeMap::new();
+        for (occurrence, delivery) in &deliveries {
+            *counted.entry((occurrence.number, delivery.state)).or_default() += 1;
+            let name = (occurrence.rule.as_str(), occurrence.civil, delivery.openid.as_str());
+            assert_eq!(of.insert(name, (occurrence, delivery)), None, "two deliveries for one");
+        }
         for occurrence in self.occurrences() {
             assert!(occurrence.counts.adds_up(), "{occurrence:?}");
             for state in State::ALL.into_iter().filter(|state| *state != State::Skipped) {
-                let of = deliveries.iter().filter(|(o, d)| o.number == occurrence.number && d.state == state);
-                let (n, counted) = (of.map(|_| 1).sum::<u64>(), occurrence.counts.in_state(state));
+                let n = counted.get(&(occurrence.number, state)).copied().unwrap_or(0);
+                let counted = occurrence.counts.in_state(state);
                 // Whom a walk passes after the deadline is only counted.
                 let holds = if state == State::Expired { n <= counted } else { n == counted };
                 assert!(holds, "{n} {}: {occurrence:?}", state.as_str());
@@ -113,30 +129,32 @@ impl World {
         }
         let mut cards = BTreeSet::new();
         let mut repeats = 0;
-        for send in self.platform.sends() {
+        for send in self.sends() {
             let page = send.page.clone().unwrap();
             let (rule, due) = page.strip_prefix("p/i?rule=").unwrap().split_once("&due=").unwrap();
             let due = NaiveDateTime::parse_from_str(due, "%Y%m%dT%H%M%S").unwrap();
-            let (occurrence, delivery) = deliveries
-                .iter()
-                .find(|(o, d)| o.rule.as_str() == rule && o.civil == due && d.openid.as_str() == send.openid)
+            let (occurrence, delivery) = of
+                .get(&(rule, due, send.openid.as_str()))
                 .unwrap_or_else(|| panic!("a send without a delivery: {send:?}\n{}", self.told()));
             let in_time = occurrence.due_at <= send.at && send.at <= occurrence.deadline;
-            assert!(in_time, "due {}, deadline {}: {send:?}", occurrence.due_at, occurrence.deadline);
+            assert!(
+                in_time,
+                "due {}, deadline {}: {send:?} {delivery:?}",
+                occurrence.due_at, occurrence.deadline
+            );
             let with_grant = occurrence.kind == TemplateKind::LongTerm || delivery.grant.is_some();
             assert!(with_grant, "a send without a consent: {delivery:?}");
             if let Outcome::Accepted { msgid } = send.outcome {
-                repeats += u64::from(!cards.insert((send.openid.clone(), page)));
+                repeats += u64::from(!cards.insert((send.openid.clone(), page.clone())));
                 let known = match delivery.state {
                     State::Sent => {
                         delivery.msgid == Some(msgid) || self.repeats_allowed > 0 || delivery.msgid.is_none()
                     }
-                    State::InDoubt | State::Attempting => true,
+                    State::InDoubt | State::PresumedSent | State::Attempting => true,
                     State::Waiting => delivery.past == Past::Busy,
                     State::Held
                     | State::Reserved
                     | State::Undelivered
-                    | State::PresumedSent
                     | State::Refused
                     | State::Failed
                     | State::Expired
@@ -156,7 +174,7 @@ impl World {
                 Outcome::Refused { .. } | Outcome::Unhandled => None,
             })
             .collect();
-        for (_, delivery) in deliveries {
+        for (_, delivery) in &deliveries {
             assert!(delivery.msgid.is_none_or(|msgid| accepted.contains(&msgid)), "{delivery:?}");
         }
     }

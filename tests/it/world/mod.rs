@@ -23,10 +23,11 @@ use tixing::domain::recipient::{FieldValue, Profile};
 use tixing::domain::template::TemplateKind;
 use tixing::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Said, Speaker};
 use tixing::flow::live::Current;
-use tixing::sandbox::{self, Answer, Fault, Keep, Platform, Sandbox, SendRecord};
+use tixing::sandbox::{self, Answer, Fault, Keep, Outcome, Platform, Sandbox, SendRecord};
 use tixing::store::ledger::Ledger;
 use tixing::store::sled::{self, Options};
 use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -37,6 +38,7 @@ mod disk;
 mod doubt;
 mod due;
 mod late;
+mod month;
 mod pace;
 mod power;
 mod replies;
@@ -67,6 +69,10 @@ pub(super) struct World {
     pub(super) platform: Platform,
     sandbox: Option<Sandbox>,
     options: sandbox::Options,
+    /// Keeps the platform's address from everybody else while nobody listens there.
+    _address: TcpSocket,
+    /// Sends of earlier runs of the platform that it did not accept: it remembers only accepted ones.
+    sends_before: Vec<SendRecord>,
     limits: &'static str,
     /// Where the store is instead of in the folder.
     pub(super) disk: Option<Disk>,
@@ -152,8 +158,11 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::by_hand(start);
         options.books = Some(folder.path().join("platform.jsonl"));
+        let address = TcpSocket::new_v4().unwrap();
+        address.set_reuseaddr(true).unwrap();
+        address.bind(options.listen).unwrap();
+        options.listen = address.local_addr().unwrap();
         let sandbox = Sandbox::start(options.clone(), clock.clone()).await.unwrap();
-        options.listen = sandbox.addr();
         fs::create_dir(folder.path().join("schedules")).unwrap();
         let platform = sandbox.platform();
         Self {
@@ -162,6 +171,8 @@ impl World {
             platform,
             sandbox: Some(sandbox),
             options,
+            _address: address,
+            sends_before: Vec::new(),
             limits: "in_flight: 8",
             disk: None,
             config: None,
@@ -253,6 +264,11 @@ impl World {
     ///
     /// What is not said is `template: habit`, a text, and a page that names rule and due time.
     pub(super) async fn rule(&mut self, id: &str, lines: &[&str]) {
+        self.rules.insert(id.to_owned(), Self::rule_text(id, lines));
+        self.reload().await;
+    }
+
+    fn rule_text(id: &str, lines: &[&str]) -> String {
         let has = |key: &str| lines.iter().any(|line| line.starts_with(key));
         let mut text = format!("  {id}:\n");
         for line in lines {
@@ -265,8 +281,7 @@ impl World {
             text += "    data: { thing1: \"{{ rule.id }}\" }\n";
         }
         text += "    page: \"p/i?rule={{ rule.id }}&due={{ due | local('%Y%m%dT%H%M%S') }}\"\n";
-        self.rules.insert(id.to_owned(), text);
-        self.reload().await;
+        text
     }
 
     /// Takes a rule out of the folder, and reloads where a daemon runs.
@@ -422,6 +437,8 @@ impl World {
     /// Nobody listens at the platform's address any more.
     pub(super) async fn platform_gone(&mut self) {
         self.sandbox.take().unwrap().stop().await;
+        let is_kept = |send: &SendRecord| matches!(send.outcome, Outcome::Accepted { .. });
+        self.sends_before.extend(self.platform.sends().into_iter().filter(|send| !is_kept(send)));
     }
 
     /// Somebody does again, and remembers everything but the access tokens.

@@ -3,6 +3,7 @@
 //! It forwards to the real engine and decides nothing. After the cut nothing is written, read or
 //! promised any more, while platform and daemon go on for as long as the test lets them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
@@ -19,10 +20,14 @@ use tixing::store::{
 };
 use tokio::sync::watch;
 
+use crate::disk::Disk;
+
 /// The store with its switch.
 #[derive(Debug)]
 pub(crate) struct Power {
     inner: Mutex<Inner>,
+    /// Writes asked for, upkeep among them.
+    n_calls: AtomicU64,
     progress: watch::Sender<Progress>,
     health: watch::Sender<Health>,
 }
@@ -32,17 +37,31 @@ struct Inner {
     store: Option<Arc<dyn Store>>,
     /// Writes of the flows that still pass; `None` without end.
     left: Option<usize>,
+    /// What the cut does to the disk: how many batches that were not synced it has nevertheless.
+    disk: Option<(Disk, usize)>,
     /// What was written, by the name of the call.
     written: Vec<&'static str>,
     /// Reports that arrive right before a walk of their template is booked.
     in_between: Vec<(TemplateId, Report)>,
 }
 
+impl Inner {
+    /// First the disk: a store that is dropped syncs what it has.
+    fn cut(&mut self) {
+        if let Some((disk, kept)) = self.disk.take() {
+            disk.power_off(kept);
+        }
+        self.store = None;
+    }
+}
+
 impl Power {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        let inner = Inner { store: Some(store), left: None, written: Vec::new(), in_between: Vec::new() };
+        let inner =
+            Inner { store: Some(store), left: None, disk: None, written: Vec::new(), in_between: Vec::new() };
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
-        Self { inner: Mutex::new(inner), progress, health: watch::Sender::new(Health::Works) }
+        let health = watch::Sender::new(Health::Works);
+        Self { inner: Mutex::new(inner), n_calls: AtomicU64::new(0), progress, health }
     }
 
     /// Cuts the power instead of the write after the next `n`.
@@ -52,9 +71,14 @@ impl Power {
         inner.written.clear();
     }
 
+    /// Lets the cut take from `disk` what was not synced, but for the first `kept` batches.
+    pub(crate) fn and_of(&self, disk: Disk, kept: usize) {
+        self.inner.lock().unwrap().disk = Some((disk, kept));
+    }
+
     /// Cuts the power now.
     pub(crate) fn cut(&self) {
-        self.inner.lock().unwrap().store = None;
+        self.inner.lock().unwrap().cut();
         self.tell();
     }
 
@@ -72,6 +96,18 @@ impl Power {
         self.inner.lock().unwrap().store.is_none()
     }
 
+    /// How many writes were asked for.
+    pub(crate) fn n_calls(&self) -> u64 {
+        self.n_calls.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything asked for so far is decided or refused; asks to end nothing, which is always taken.
+    pub(crate) async fn rest(&self, now: DateTime<Utc>) {
+        if let Ok(store) = self.store() {
+            let _works_or_not = store.close(Vec::new(), Closing::Expired, now).await;
+        }
+    }
+
     /// The calls that wrote since [`Power::cut_after`].
     pub(crate) fn written(&self) -> Vec<&'static str> {
         self.inner.lock().unwrap().written.clone()
@@ -83,10 +119,11 @@ impl Power {
 
     /// The store, for a write that counts.
     fn spend(&self, name: &'static str) -> Option<Arc<dyn Store>> {
+        self.n_calls.fetch_add(1, Ordering::Relaxed);
         let mut inner = self.inner.lock().unwrap();
         if let Some(left) = &mut inner.left {
             let Some(less) = left.checked_sub(1) else {
-                inner.store = None;
+                inner.cut();
                 drop(inner);
                 self.tell();
                 return None;
@@ -104,6 +141,7 @@ macro_rules! forward {
             self.spend(stringify!($name)).map_or_else(|| Pending::ready(None), |store| store.$name($($arg),*))
         })*
         $(fn $uname(&self, $($uarg: $uof),*) -> Pending<$uout> {
+            self.n_calls.fetch_add(1, Ordering::Relaxed);
             self.store().map_or_else(|_| Pending::ready(None), |store| store.$uname($($uarg),*))
         })*
         $(fn $rname(&self, $($rarg: $rof),*) -> Result<$rout, Unavailable> {
@@ -134,10 +172,12 @@ impl Store for Power {
 
     fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {
         let Some(store) = self.spend("chunk") else { return Pending::ready(None) };
-        let walked = store.occurrence(piece.occurrence).unwrap().unwrap().template;
         let mut inner = self.inner.lock().unwrap();
-        for (_, report) in inner.in_between.extract_if(.., |(template, _)| *template == walked) {
-            drop(store.report(report));
+        if !inner.in_between.is_empty() {
+            let walked = store.occurrence(piece.occurrence).unwrap().unwrap().template;
+            for (_, report) in inner.in_between.extract_if(.., |(template, _)| *template == walked) {
+                drop(store.report(report));
+            }
         }
         store.chunk(piece)
     }

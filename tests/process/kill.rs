@@ -136,7 +136,10 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
         }
     }
     *hook.lock().unwrap() = Some(daemon.hook());
-    until("everything is sent or in doubt", || settled(&daemon));
+    while !settled(&daemon) {
+        let begun = platform.totals().begun;
+        until("sending goes on", || platform.totals().begun > begun || settled(&daemon));
+    }
     over.store(true, Ordering::Relaxed);
     for reporter in reporters {
         reporter.join().unwrap();

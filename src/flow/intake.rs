@@ -217,7 +217,9 @@ impl Intake {
         };
         let seen = self.view(&live, app, openid).await?;
         let ask = self.ask(&live, app, openid, &seen);
-        self.store.wait(seen.number.max(decided.number)).await?;
+        // One after the other: of two numbers with a failure between them the larger says nothing of the smaller.
+        self.store.wait(decided.number).await?;
+        self.store.wait(seen.number).await?;
         Ok(ReportOut { balances: seen.balances, ask, ignored, duplicate })
     }
 

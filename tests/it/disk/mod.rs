@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tixing::store::ledger::{Bytes, Entry, Failed, OpeningOf, Place, Room, Tree, Write};
@@ -57,7 +57,14 @@ pub(crate) type Witness = Arc<dyn Fn(Act, Images<'_>) + Send + Sync>;
 
 /// The disk; clones are the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk(Arc<Mutex<Inner>>);
+pub(crate) struct Disk(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    inner: Mutex<Inner>,
+    /// Rung when a sync may go on.
+    let_go: Condvar,
+}
 
 struct Inner {
     /// What no crash takes back.
@@ -72,6 +79,8 @@ struct Inner {
     fault: Option<Fault>,
     broken: bool,
     free: u64,
+    /// How many syncs may still end; `None` while none is held up.
+    syncs: Option<usize>,
     /// Tells an opened tree that it is of before a crash or failure.
     age: u64,
     n_open: usize,
@@ -152,7 +161,7 @@ impl Disk {
 
     /// One that holds this.
     pub(crate) fn with(content: Content) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
+        let inner = Mutex::new(Inner {
             seen: content.clone(),
             prints: vec![Print::of(&content)],
             durable: content,
@@ -161,10 +170,12 @@ impl Disk {
             fault: None,
             broken: false,
             free: u64::MAX,
+            syncs: None,
             age: 0,
             n_open: 0,
             n_lost: 0,
-        })))
+        });
+        Self(Arc::new(Shared { inner, let_go: Condvar::new() }))
     }
 
     /// Where a ledger opens it.
@@ -203,6 +214,17 @@ impl Disk {
         let mut inner = self.inner();
         inner.fault = None;
         std::mem::take(&mut inner.broken)
+    }
+
+    /// Holds every sync up, but for those that [`Held::let_one_go`] lets end, until what it answers is dropped.
+    pub(crate) fn hold_syncs(&self) -> Held {
+        self.set_syncs(Some(0));
+        Held(self.clone())
+    }
+
+    fn set_syncs(&self, left: Option<usize>) {
+        self.inner().syncs = left;
+        self.0.let_go.notify_all();
     }
 
     /// Leaves so many bytes of room.
@@ -254,7 +276,24 @@ impl Disk {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.0.inner.lock().unwrap()
+    }
+}
+
+/// Syncs are held up; also a test that fails lets them go.
+#[derive(Debug)]
+pub(crate) struct Held(Disk);
+
+impl Held {
+    /// Lets one sync end.
+    pub(crate) fn let_one_go(&self) {
+        self.0.set_syncs(Some(1));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.set_syncs(None);
     }
 }
 
@@ -381,6 +420,10 @@ impl Tree for Opened {
     }
 
     fn sync(&self) -> Result<(), Failed> {
+        let held = self.disk.inner();
+        let mut free = self.disk.0.let_go.wait_while(held, |inner| inner.syncs == Some(0)).unwrap();
+        free.syncs = free.syncs.map(|left| left - 1);
+        drop(free);
         let mut inner = self.inner(Act::Sync)?;
         inner.harden(usize::MAX);
         inner.tell(Act::Sync, &[]);

@@ -1,6 +1,7 @@
 //! The disk fails while people report and messages leave: nothing is promised or sent, and when it is back
 //! everything goes on by itself.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use tixing::domain::delivery::State;
@@ -98,6 +99,52 @@ async fn an_answer_is_kept_while_the_disk_is_away() {
     world.ends().await;
 }
 
+/// No answer rests on what a power cut would take back: neither to a report, nor to its copy, nor that another
+/// one has its id.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_answered_before_the_sync() {
+    let world = world().await;
+    world.calm().await;
+    // The writer is held up in a sync of something else, so that all three come into one group.
+    let held = world.disk().hold_syncs();
+    let before = world.power().decided();
+    let answered = Cell::new(0);
+    let counted = async |report: &str, name: &str, status: &str| {
+        let answer = world.report_as(report, name, HABIT, status, 0).await;
+        answered.set(answered.get() + 1);
+        answer
+    };
+    let (other, first, copy, conflict) = {
+        let mut answers = std::pin::pin!(async {
+            tokio::join!(
+                counted("other", "bob", "accept"),
+                counted("first", "ann", "accept"),
+                counted("first", "ann", "accept"),
+                counted("first", "ann", "reject"),
+            )
+        });
+        let decided = |n: u64| world.power().decided().0 >= before.0 + n;
+        let mut allowed = 0;
+        let mut looks = 0;
+        while looks < 5 {
+            let waited = tokio::time::timeout(Duration::from_millis(2), &mut answers).await;
+            assert!(waited.is_err() && answered.get() <= allowed, "answered before the sync");
+            if decided(1) && allowed == 0 {
+                // One sync ends, with its own answer, and the next is held up again.
+                allowed = 1;
+                held.let_one_go();
+            }
+            looks += u32::from(decided(4));
+        }
+        drop(held);
+        answers.await
+    };
+    assert!(!other.unwrap().duplicate && !first.unwrap().duplicate);
+    assert!(copy.unwrap().duplicate);
+    assert!(matches!(conflict, Err(ReportError::Conflict)), "{conflict:?}");
+    world.ends().await;
+}
+
 /// Every write of a run fails once, with and without what was not synced: nobody gets two, nobody is forgotten.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_disk_may_fail_at_any_write() {
@@ -114,7 +161,7 @@ async fn the_disk_may_fail_at_any_write() {
             assert_eq!((world.cards("ann"), world.cards("bob")), (1, 1), "{act:?} {kept} {after}");
             world.ends().await;
             if !struck {
-                assert!(after > 1, "{act:?} was hardly tried");
+                assert!(after > 0, "{act:?} was hardly tried");
                 break;
             }
         }

@@ -114,24 +114,26 @@ async fn nobody_is_answered_before_the_sync() {
         answered.set(answered.get() + 1);
         answer
     };
-    let (other, first, copy, conflict) = {
+    let decided = |n: u64| world.power().decided().0 >= before.0 + n;
+    let moment = Duration::from_millis(2);
+    let mut other = std::pin::pin!(counted("other", "bob", "accept"));
+    while !decided(1) {
+        assert!(tokio::time::timeout(moment, &mut other).await.is_err(), "answered before any sync");
+    }
+    let (first, copy, conflict) = {
         let mut answers = std::pin::pin!(async {
             tokio::join!(
-                counted("other", "bob", "accept"),
                 counted("first", "ann", "accept"),
                 counted("first", "ann", "accept"),
                 counted("first", "ann", "reject"),
             )
         });
-        let decided = |n: u64| world.power().decided().0 >= before.0 + n;
-        let mut allowed = 0;
-        let mut looks = 0;
+        let (mut looks, mut gone) = (0, false);
         while looks < 5 {
-            let waited = tokio::time::timeout(Duration::from_millis(2), &mut answers).await;
-            assert!(waited.is_err() && answered.get() <= allowed, "answered before the sync");
-            if decided(1) && allowed == 0 {
-                // One sync ends, with its own answer, and the next is held up again.
-                allowed = 1;
+            let waited = tokio::time::timeout(moment, &mut answers).await;
+            assert!(waited.is_err() && answered.get() == 0, "answered before the sync");
+            // They wait for the writer; its sync ends, and the next is held up again.
+            if !std::mem::replace(&mut gone, true) {
                 held.let_one_go();
             }
             looks += u32::from(decided(4));
@@ -139,6 +141,7 @@ async fn nobody_is_answered_before_the_sync() {
         drop(held);
         answers.await
     };
+    let other = other.await;
     assert!(!other.unwrap().duplicate && !first.unwrap().duplicate);
     assert!(copy.unwrap().duplicate);
     assert!(matches!(conflict, Err(ReportError::Conflict)), "{conflict:?}");

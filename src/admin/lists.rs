@@ -214,9 +214,9 @@ impl Desk {
     /// Templates that the books know in `app`, also those no longer in `tixing.yaml`.
     ///
     /// Jumps from one template to the next: accounts are ordered by app, template, openid, and no
-    /// openid comes after 64 times `z`.
+    /// openid comes after that of the erased.
     fn booked_templates(&self, app: &App) -> Result<Vec<TemplateId>, Failure> {
-        let last_openid = OpenId::parse(&"z".repeat(64)).expect("64 letters are an openid");
+        let last_openid = OpenId::erased();
         let first_template = TemplateId::parse("-").expect("it is a template id");
         let mut templates: Vec<TemplateId> =
             app.templates.values().map(|template| template.id.clone()).collect();

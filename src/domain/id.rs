@@ -150,6 +150,25 @@ shown!(
     Ref
 );
 
+impl OpenId {
+    /// What stands in the books for everybody who was erased: nobody's openid, and no door takes it for one.
+    ///
+    /// It sorts after all that can be parsed.
+    #[must_use]
+    pub fn erased() -> Self {
+        Self(ERASED.into())
+    }
+
+    /// Whether it stands for the erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        &*self.0 == ERASED
+    }
+}
+
+/// See [`OpenId::erased`].
+const ERASED: &str = "~";
+
 macro_rules! hidden {
     ($($name:ident),*) => {$(
         impl fmt::Debug for $name {
@@ -232,6 +251,12 @@ mod tests {
     fn an_openid_does_not_print() {
         let openid = OpenId::parse("oSECRETSECRET").expect("a good openid");
         assert!(!format!("{openid:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn the_erased_are_nobody() {
+        assert!(OpenId::erased().is_erased() && OpenId::parse(OpenId::erased().as_str()).is_err());
+        assert!(OpenId::erased() > OpenId::parse(&"z".repeat(64)).expect("an openid"));
     }
 
     #[test]

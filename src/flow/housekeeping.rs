@@ -18,6 +18,8 @@ const CHANNEL: usize = 1024;
 /// Pieces of old records that one run removes.
 const MAX_RETIRED: usize = 200;
 
+/// Pieces of what is left of erased people that one run overwrites.
+const MAX_SWEPT: usize = 2_000;
 /// Pieces of old doubts that one run books.
 const MAX_PRESUMED: usize = 200;
 /// How long a delivery is in doubt before it counts as sent.
@@ -76,6 +78,9 @@ impl Housekeeping {
             Ok(n) => info!(n, "{n} deliveries were in doubt for 72 hours: they count as sent from now on"),
             Err(Unavailable) => warn!("Old doubts could not be booked as sent: the store cannot promise"),
         }
+        if sweep(&*self.store, now).await.is_err() {
+            warn!("What is left of erased people could not be overwritten: the store cannot promise");
+        }
         for (name, client) in &self.current.get().clients {
             if let Err(error) = client.warm().await {
                 warn!(app = %name, "No access token for app {name}: {error}");
@@ -108,6 +113,22 @@ pub async fn presume(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unava
     let mut total = 0;
     for _ in 0..MAX_PRESUMED {
         let n = store.presume(now - DOUBT_AGE, now).await?.value;
+        total += n;
+        if n == 0 {
+            break;
+        }
+    }
+    Ok(total)
+}
+
+/// Overwrites what is left of erased people; answers how many records were looked at.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub async fn sweep(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unavailable> {
+    let mut total = 0;
+    for _ in 0..MAX_SWEPT {
+        let n = store.sweep(now).await?.value;
         total += n;
         if n == 0 {
             break;

@@ -186,6 +186,7 @@ impl Intake {
             id: report.id,
             content,
             now: self.clock.now(),
+            tapped_at: arrived_at - TimeDelta::seconds(i64::from(report.age_s)),
             adds: Additions {
                 unionid: report.unionid,
                 tags: report.tags,
@@ -208,6 +209,8 @@ impl Intake {
                 false
             }
             ReportOutcome::Duplicate => true,
+            // Acknowledged, and stored nowhere.
+            ReportOutcome::Erased => false,
             // Also "it is another one" rests on the first copy: it must be durable before it is said.
             ReportOutcome::Conflict => {
                 self.store.wait(decided.number).await?;

@@ -16,6 +16,7 @@ use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 
+mod erasure;
 mod histories;
 
 const KINDS: [(&str, TemplateKind); 2] =
@@ -58,6 +59,7 @@ fn report(who: usize, id: &str, content: u8, now: i64, choices: &[(usize, Choice
         id: ReportId::parse(id).unwrap(),
         content: [content; 32],
         now: at(now),
+        tapped_at: at(now),
         adds: Additions::default(),
         answers: answers.collect(),
     }
@@ -197,6 +199,7 @@ fn a_cursor_moves_once_and_an_identity_opens_once(store: &dyn Store) {
 fn a_walk_adds_up_and_ends(store: &dyn Store) {
     done(store, store.report(report(0, "r1", 1, 0, &[(0, Choice::Accept(grant(0)))])));
     done(store, store.report(report(2, "r1", 1, 0, &[(0, Choice::Reject(at(0)))])));
+    done(store, store.put_recipient(app(), openid(3), Profile::default(), at(0)));
     let occurrence = open(store, 0, 0, 10).expect("new");
     let all =
         [(0, Want::Reserve), (1, Want::Reserve), (2, Want::Reserve), (3, Want::Skip(SkipReason::Muted))];
@@ -460,7 +463,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 15] = [
     ("a report counts once", a_report_counts_once),
     ("the cap holds and says so", the_cap_holds_and_says_so),
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),
@@ -485,6 +488,11 @@ const CASES: [Case; 13] = [
         receipts_are_kept_in_bounds_and_clear_no_suspicion,
     ),
     ("a doubt counts as sent when it is old enough", a_doubt_counts_as_sent_when_it_is_old_enough),
+    ("an erased person is gone and counted", erasure::an_erased_person_is_gone_and_counted),
+    (
+        "what is from before an erasure brings nobody back",
+        erasure::what_is_from_before_an_erasure_brings_nobody_back,
+    ),
     ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),
 ];
 

@@ -13,6 +13,8 @@ pub const RECEIPT_SLACK: TimeDelta = TimeDelta::seconds(60);
 pub const MAX_RECEIPTS: usize = 16;
 /// How long a receipt that belongs to no delivery is kept, in days.
 pub const RECEIPT_DAYS: i64 = 7;
+/// How long it is known, by a keyed hash, that somebody was erased, in days.
+pub const ERASED_DAYS: i64 = 180;
 
 /// A refusal in the settings: the person wants no more messages of a template.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub enum Refused {
     Booked,
     /// One as late was booked before: nothing was changed.
     Known,
+    /// It is from before its person was erased: nothing was changed.
+    Erased,
 }
 
 /// The platform's word on what became of one message.
@@ -75,6 +79,17 @@ pub enum ReceiptOutcome {
     Kept,
     /// Nothing was ever booked for its recipient and template: nothing is kept either.
     Unknown,
+    /// It is from before its recipient was erased: nothing is kept.
+    Erased,
+}
+
+/// What became of an erasure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// The person is out of the books, but for what [`super::Store::sweep`] has to overwrite.
+    Booked,
+    /// Too many attempts of erased people are under way: nothing was changed; try again.
+    Busy,
 }
 
 /// A receipt that belongs to no delivery yet.

@@ -283,6 +283,20 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// changes nothing.
     fn refuse(&self, refusal: Refusal) -> Pending<Refused>;
 
+    /// Takes a person out of the books of an app; `now` is when.
+    ///
+    /// On return no read finds him: the recipient, his accounts, his kept receipts are gone, in one durable prefix
+    /// that a start goes on with. His accounts' totals are carried into those of [`OpenId::erased`], one per
+    /// template, so that P4 holds on: what was free or comes back is voided. His open deliveries are cancelled (a
+    /// −1 among them, and what is in doubt, count as presumed sent), and one that is attempting settles as it
+    /// ends, but is not tried again. Every occurrence still adds up.
+    ///
+    /// A keyed hash with `now` is kept [`ERASED_DAYS`]: reports, refusals and receipts from before then are
+    /// answered as erased and stored nowhere; later ones are those of a new recipient. What is left with his openid
+    /// (deliveries without a grant, ids of reports) is overwritten by [`Store::sweep`]. Erasing again changes nothing but
+    /// that time.
+    fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased>;
+
     // --- rules and occurrences ------------------------------------------------------------------
 
     /// Starts the cursor of a rule at `now` when it has none; answers the cursor.
@@ -295,7 +309,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Books one piece of a fan-out: chunk record, grants, position and counts, in one batch.
     ///
-    /// Nothing happens when the occurrence is not open or its position is not `after` any more.
+    /// Nothing happens when the occurrence is not open or its position is not `after` any more. Who is no recipient
+    /// any more gets no record. The position is forgotten when the walk ends.
     fn chunk(&self, piece: Piece) -> Pending<PieceOutcome>;
 
     /// Ends the walk of an open occurrence and gives it `state`; deliveries are not touched.
@@ -357,6 +372,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Removes what is older than its time, a bounded piece; answers how many records. 0 means done.
     fn retire(&self, now: DateTime<Utc>) -> Pending<u64>;
 
+    /// Overwrites what is left of the erased, a bounded piece; answers how many records it looked at. 0 means that
+    /// nothing can be done now: while a walk stands at an erased person, its position names him until it goes on.
+    fn sweep(&self, now: DateTime<Utc>) -> Pending<u64>;
+
     /// Proves the books by counting records, at a barrier between writes.
     fn fsck(&self) -> Pending<Fsck>;
 
@@ -373,6 +392,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable>;
+
+    /// When the person was erased, if that was in the last [`ERASED_DAYS`]: what is from before then is void.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn erased_at(&self, app: &AppId, openid: &OpenId) -> Result<Option<DateTime<Utc>>, Unavailable>;
 
     /// The recipient with this `ref`.
     ///

@@ -40,6 +40,7 @@ enum Fact {
     Piece(Piece),
     Stop(u64, OccurrenceState, Option<String>),
     Refuse(Refusal),
+    Erase(AppId, OpenId, DateTime<Utc>),
     Mark(Vec<DeliveryId>, DateTime<Utc>),
     Settle(DeliveryId, Option<DateTime<Utc>>, End, DateTime<Utc>),
     Close(Vec<DeliveryId>, Closing, DateTime<Utc>),
@@ -89,6 +90,7 @@ struct Books {
     kept: BTreeMap<&'static str, Vec<u8>>,
     receipts: BTreeMap<Pair, Vec<KeptReceipt>>,
     n_opened: u64,
+    erased: BTreeMap<(AppId, OpenId), DateTime<Utc>>,
 }
 
 /// Hash of a report's content, and when it came.
@@ -136,6 +138,7 @@ impl Model {
                 Fact::Piece(piece) => drop(books.piece(piece)),
                 Fact::Stop(number, state, reason) => books.stop(number, state, reason),
                 Fact::Refuse(refusal) => drop(books.refuse(refusal)),
+                Fact::Erase(app, openid, now) => books.erase(app, openid, now),
                 Fact::Mark(ids, now) => ids.into_iter().for_each(|id| drop(books.mark(id, now))),
                 Fact::Settle(id, started, end, now) => drop(books.settle(id, started, end, now)),
                 Fact::Close(ids, closing, now) => {
@@ -240,7 +243,15 @@ impl Books {
         result
     }
 
+    /// Whether something is from before its person was erased.
+    fn is_void(&self, app: &AppId, openid: &OpenId, at: DateTime<Utc>) -> bool {
+        self.erased.get(&(app.clone(), openid.clone())).is_some_and(|erased| at <= *erased)
+    }
+
     fn report(&mut self, report: Report) -> ReportOutcome {
+        if self.is_void(&report.app, &report.openid, report.tapped_at) {
+            return ReportOutcome::Erased;
+        }
         let key = (report.app.clone(), report.openid.clone(), report.id.as_str().to_owned());
         if let Some((content, _)) = self.reports.get(&key) {
             return if *content == report.content {
@@ -440,6 +451,12 @@ impl Books {
                         }
                     }
                 }
+                Want::Hold(_) | Want::Skip(_)
+                    if !self.recipients.contains_key(&(occurrence.app.clone(), member.openid.clone())) =>
+                {
+                    *skipped.entry(SkipReason::NoConsent).or_default() += 1;
+                    continue;
+                }
                 Want::Hold(at) => (slot.state, slot.next_at) = (State::Held, Some(at)),
                 Want::Skip(reason) => {
                     *skipped.entry(reason).or_default() += 1;
@@ -453,8 +470,8 @@ impl Books {
             self.chunks.insert((piece.occurrence, chunk), slots);
         }
         let occurrence = self.occurrences.get_mut(&piece.occurrence).unwrap();
-        occurrence.position = piece.position;
         occurrence.walked = piece.walk == Walk::Ends;
+        occurrence.position = if occurrence.walked { None } else { piece.position };
         occurrence.counts.audience += audience;
         for (reason, n) in skipped {
             *occurrence.counts.skipped.entry(reason).or_default() += n;
@@ -486,7 +503,9 @@ impl Books {
         if let Some(occurrence) = self.occurrences.get_mut(&number)
             && matches!(occurrence.state, OccurrenceState::Open | OccurrenceState::Held)
         {
-            occurrence.walked |= state == OccurrenceState::Cancelled;
+            if state == OccurrenceState::Cancelled {
+                (occurrence.walked, occurrence.position) = (true, None);
+            }
             (occurrence.state, occurrence.reason) = (state, reason);
         }
     }
@@ -504,6 +523,9 @@ impl Books {
 
     /// A refusal in the settings, to the end of its second.
     fn refuse(&mut self, refusal: Refusal) -> Refused {
+        if self.is_void(&refusal.app, &refusal.openid, refusal.created_at) {
+            return Refused::Erased;
+        }
         let until = refusal.created_at + chrono::TimeDelta::milliseconds(999);
         let key = (refusal.app, refusal.template, refusal.openid);
         let fresh = !self.ledgers.contains_key(&key);
@@ -517,6 +539,43 @@ impl Books {
         ledger.refused_until = Some(until);
         ledger.bury();
         Refused::Booked
+    }
+
+    /// Everything of a person becomes the erased's, at once: an engine may take its time.
+    fn erase(&mut self, app: AppId, openid: OpenId, now: DateTime<Utc>) {
+        self.recipients.remove(&(app.clone(), openid.clone()));
+        self.reports.retain(|(a, o, _), _| (a, o) != (&app, &openid));
+        self.receipts.retain(|(a, _, o), _| (a, o) != (&app, &openid));
+        let is_his =
+            |slot: &&Delivery| slot.openid == openid && self.occurrences[&slot.id.occurrence].app == app;
+        let his: Vec<Delivery> = self.chunks.values().flatten().filter(is_his).cloned().collect();
+        for Delivery { id, state, past, .. } in his {
+            match state {
+                State::Waiting if past == Past::Busy => self.end(id, State::PresumedSent, now),
+                State::InDoubt => self.end(id, State::PresumedSent, now),
+                State::Held => self.end(id, State::Cancelled, now),
+                State::Reserved | State::Waiting => {
+                    self.end(id, State::Cancelled, now);
+                    self.void(id);
+                }
+                _ => {}
+            }
+            self.slot(id).unwrap().openid = OpenId::erased();
+        }
+        let theirs: Vec<Pair> =
+            self.ledgers.keys().filter(|(a, _, o)| (a, o) == (&app, &openid)).cloned().collect();
+        for pair in theirs {
+            let ledger = self.ledgers.remove(&pair).unwrap();
+            let all = self.ledgers.entry((pair.0, pair.1, OpenId::erased())).or_default();
+            all.long_term |= ledger.long_term;
+            all.units.extend(ledger.units.into_iter().map(|(grant, place)| match place {
+                Place::Free => (grant, Place::Void),
+                Place::With(_) | Place::Spent | Place::Void => (grant, place),
+            }));
+            all.stood.0 += ledger.stood.0;
+            all.stood.1 += ledger.stood.1 + u64::from(ledger.standing.is_some());
+        }
+        self.erased.insert((app, openid), now);
     }
 
     fn mark(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
@@ -538,6 +597,9 @@ impl Books {
     }
 
     fn give_back(&mut self, id: DeliveryId) {
+        if self.slot(id).unwrap().openid.is_erased() {
+            return self.void(id);
+        }
         let ledger = self.ledger_of(id);
         let (refused, denied) = (ledger.refused_until, ledger.denied_until);
         if let Some(index) = ledger.units.iter().position(|(_, place)| *place == Place::With(id)) {
@@ -550,6 +612,9 @@ impl Books {
     }
 
     fn void(&mut self, id: DeliveryId) {
+        if self.slot(id).unwrap().grant.is_none() {
+            return;
+        }
         for (_, place) in &mut self.ledger_of(id).units {
             if *place == Place::With(id) {
                 *place = Place::Void;
@@ -591,19 +656,23 @@ impl Books {
             }
             End::Accepted { .. } => {
                 self.end(id, State::Sent, now);
-                self.ledger_of(id).suspect = false;
+                if !self.slot(id).unwrap().openid.is_erased() {
+                    self.ledger_of(id).suspect = false;
+                }
             }
             End::Doubt => self.end(id, State::InDoubt, now),
             _ if busy => self.end(id, State::InDoubt, now),
             End::Refused => {
                 self.end(id, State::Refused, now);
                 self.void(id);
-                let ledger = self.ledger_of(id);
-                if ledger.suspect {
-                    ledger.denied_until = ledger.denied_until.max(Some(started.unwrap_or(now)));
-                    ledger.bury();
+                if !self.slot(id).unwrap().openid.is_erased() {
+                    let ledger = self.ledger_of(id);
+                    if ledger.suspect {
+                        ledger.denied_until = ledger.denied_until.max(Some(started.unwrap_or(now)));
+                        ledger.bury();
+                    }
+                    ledger.suspect = true;
                 }
-                ledger.suspect = true;
             }
             End::Failed { .. } => {
                 self.end(id, State::Failed, now);
@@ -617,6 +686,15 @@ impl Books {
                 let state = if end == End::Expired { State::Expired } else { State::Cancelled };
                 self.end(id, state, now);
                 self.give_back(id);
+            }
+        }
+        let slot = self.slot(id).unwrap();
+        // Nothing of the erased is tried again.
+        if slot.openid.is_erased() && matches!(slot.state, State::Reserved | State::Waiting) {
+            let busy = slot.past == Past::Busy;
+            self.end(id, if busy { State::InDoubt } else { State::Cancelled }, now);
+            if !busy {
+                self.void(id);
             }
         }
         let state = self.slot(id).unwrap().state;
@@ -657,6 +735,9 @@ impl Books {
     }
 
     fn receipt(&mut self, receipt: Receipt) -> ReceiptOutcome {
+        if self.is_void(&receipt.app, &receipt.openid, receipt.created_at) {
+            return ReceiptOutcome::Erased;
+        }
         let pair = (receipt.app, receipt.template, receipt.openid);
         if !self.ledgers.contains_key(&pair) {
             return ReceiptOutcome::Unknown;
@@ -784,8 +865,8 @@ impl Books {
             self.occurrences.remove(&occurrence.number);
         }
         let before = self.reports.len() + self.receipts.values().map(Vec::len).sum::<usize>();
-        let day = |at: DateTime<Utc>| at.timestamp().div_euclid(86_400);
-        self.reports.retain(|_, (_, told_at)| day(*told_at) >= day(now) - 180);
+        self.reports.retain(|_, (_, told_at)| *told_at >= ago(180));
+        self.erased.retain(|_, at| *at >= ago(180));
         for kept in self.receipts.values_mut() {
             kept.retain(|told| told.kept_at >= ago(7));
         }
@@ -966,6 +1047,17 @@ impl Store for Model {
         self.decide(Fact::Keep(name, value), |_| ())
     }
 
+    fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased> {
+        self.decide(Fact::Erase(app.clone(), openid.clone(), now), |books| {
+            books.erase(app, openid, now);
+            Erased::Booked
+        })
+    }
+
+    fn sweep(&self, _now: DateTime<Utc>) -> Pending<u64> {
+        Pending::ready(Some(Decided { value: 0, number: self.decided() }))
+    }
+
     fn receipt(&self, receipt: Receipt) -> Pending<ReceiptOutcome> {
         self.decide(Fact::Receipt(receipt.clone()), |books| books.receipt(receipt))
     }
@@ -988,6 +1080,10 @@ impl Store for Model {
 
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {
         Ok(self.books().recipients.get(&(app.clone(), openid.clone())).cloned())
+    }
+
+    fn erased_at(&self, app: &AppId, openid: &OpenId) -> Result<Option<DateTime<Utc>>, Unavailable> {
+        Ok(self.books().erased.get(&(app.clone(), openid.clone())).copied())
     }
 
     fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable> {

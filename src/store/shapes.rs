@@ -25,6 +25,8 @@ pub struct Report {
     pub content: [u8; 32],
     /// When it came.
     pub now: DateTime<Utc>,
+    /// When the person answered: what is from before an erasure brings nobody back.
+    pub tapped_at: DateTime<Utc>,
     /// What it adds to the recipient.
     pub adds: Additions,
     /// What the person answered, template by template.
@@ -75,6 +77,8 @@ pub enum ReportOutcome {
     Conflict,
     /// The recipient would become too large: nothing was changed.
     TooLarge,
+    /// It is from before its person was erased: nothing was changed.
+    Erased,
 }
 
 /// What became of a changed recipient.

@@ -10,68 +10,30 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use self::steps::{Step, steps};
 use super::super::ledger::memory::Memory;
 use super::*;
 use crate::domain::count::n_of;
 
-#[derive(Clone, Debug)]
-enum Step {
-    Report { who: usize, id: u8, content: u8, template: usize, reject: bool, age: i64 },
-    Grant { who: usize, template: usize, n: u32 },
-    Refuse { who: usize, template: usize, age: i64 },
-    Open { rule: usize, template: usize },
-    Round { rule: usize, template: usize },
-    Piece { which: usize, members: Vec<(usize, u8)>, ends: bool },
-    Mark { which: usize },
-    Settle { which: usize, how: u8 },
-    Close { which: usize, cancel: bool },
-    Stop { which: usize },
-    Recover,
-    Doubt { which: usize, sent: bool },
-    Receipt { which: usize, msgid: u8, offset: i64, arrival: Arrival },
-    Presume { age: i64 },
-    Retire { days: i64 },
-    Reopen,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let arrival = prop_oneof![3 => Just(Arrival::Arrived), 1 => Just(Arrival::NotArrived)];
-    let template = || prop_oneof![3 => Just(0_usize), 1 => Just(1)];
-    prop_oneof![
-        6 => (0..3_usize, 0..6_u8, 0..2_u8, template(), prop::bool::weighted(0.15), 0..120_i64)
-            .prop_map(|(who, id, content, template, reject, age)| Step::Report { who, id, content, template, reject, age }),
-        6 => (0..3_usize, template(), 1..4_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
-        4 => (0..3_usize, template(), 0..60_i64).prop_map(|(who, template, age)| Step::Refuse { who, template, age }),
-        2 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Open { rule, template }),
-        6 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Round { rule, template }),
-        4 => (0..8_usize, prop::collection::vec((0..4_usize, 0..8_u8), 1..4), any::<bool>())
-            .prop_map(|(which, members, ends)| Step::Piece { which, members, ends }),
-        20 => (0..40_usize).prop_map(|which| Step::Mark { which }),
-        20 => (0..4_usize, 0..19_u8).prop_map(|(which, how)| Step::Settle { which, how }),
-        2 => (0..40_usize, any::<bool>()).prop_map(|(which, cancel)| Step::Close { which, cancel }),
-        1 => (0..8_usize).prop_map(|which| Step::Stop { which }),
-        1 => Just(Step::Recover),
-        2 => (0..40_usize, any::<bool>()).prop_map(|(which, sent)| Step::Doubt { which, sent }),
-        8 => (0..40_usize, 0..8_u8, -90..60_i64, arrival)
-            .prop_map(|(which, msgid, offset, arrival)| Step::Receipt { which, msgid, offset, arrival }),
-        3 => (0..80_i64).prop_map(|age| Step::Presume { age }),
-        1 => prop::sample::select(vec![1_i64, 8, 91, 181]).prop_map(|days| Step::Retire { days }),
-        1 => Just(Step::Reopen),
-    ]
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..80)
-}
+mod steps;
 
 /// An engine that can be closed and opened again.
 trait Reopen {
     fn open(&self) -> Ledger;
+
+    /// Whether a text is anywhere in it, as far as that can be seen.
+    fn holds(&self, _text: &str) -> bool {
+        false
+    }
 }
 
 impl Reopen for Memory {
     fn open(&self) -> Ledger {
         Ledger::start_here(Box::new(self.clone()), &Clock::system()).unwrap()
+    }
+
+    fn holds(&self, text: &str) -> bool {
+        Self::holds(self, text)
     }
 }
 
@@ -126,6 +88,12 @@ fn compare(engine: &dyn Store, model: &dyn Store) {
         ids
     };
     assert_eq!(ids(engine), ids(model));
+    for who in 0..PEOPLE.len() {
+        let of = |store: &dyn Store| store.erased_at(&app(), &openid(who)).unwrap();
+        assert_eq!(of(engine), of(model));
+        let of = |store: &dyn Store| store.recipient(&app(), &openid(who)).unwrap();
+        assert_eq!(of(engine), of(model));
+    }
     assert_eq!(done(engine, Store::fsck(engine)).violations, []);
 }
 
@@ -198,7 +166,8 @@ impl Play<'_> {
             Step::Report { who, id, content, template, reject, age } => {
                 let when = grant(clock - age);
                 let choice = if reject { Choice::Reject(when.accepted_at) } else { Choice::Accept(when) };
-                let told = report(who, &format!("r{id}"), content, clock, &[(template, choice)]);
+                let mut told = report(who, &format!("r{id}"), content, clock, &[(template, choice)]);
+                told.tapped_at = when.accepted_at;
                 let outcome = both(&self.engine, &self.model, |store| store.report(told.clone()));
                 self.saw(match outcome {
                     ReportOutcome::Booked(ignored) => match ignored.first() {
@@ -209,6 +178,7 @@ impl Play<'_> {
                     ReportOutcome::Duplicate => "report repeated",
                     ReportOutcome::Conflict => "report id with another content",
                     ReportOutcome::TooLarge => "report too large",
+                    ReportOutcome::Erased => "report from before an erasure",
                 });
             }
             Step::Grant { who, template: t, n } => {
@@ -229,6 +199,9 @@ impl Play<'_> {
                     created_at: at(clock - age),
                 };
                 let outcome = both(&self.engine, &self.model, |store| store.refuse(told.clone()));
+                if outcome == Refused::Erased {
+                    return self.saw("refusal from before an erasure");
+                }
                 let after = view(&self.model, who, t).account;
                 let Some(before) = before else { return self.saw("refusal before any report") };
                 if outcome == Refused::Known {
@@ -241,6 +214,7 @@ impl Play<'_> {
                     self.saw("refusal of an account with reservations");
                 }
             }
+            Step::Erase { which } => self.erase(clock, which),
             Step::Open { rule, template } => {
                 let (a, b) =
                     (open(&self.engine, rule, template, clock), open(&self.model, rule, template, clock));
@@ -287,6 +261,13 @@ impl Play<'_> {
                     let told = |mark: &Option<Mark>| mark.as_ref().map(Mark::accepted_at);
                     assert_eq!(told(&a), told(&b));
                     self.marks.extend(a.zip(b));
+                }
+            }
+            Step::Send { which, how } => {
+                let before = self.marks.len();
+                self.take(clock, Step::Mark { which });
+                if self.marks.len() > before {
+                    self.settle(clock, before, how);
                 }
             }
             Step::Settle { which, how } if !self.marks.is_empty() => self.settle(clock, which, how),
@@ -381,6 +362,9 @@ impl Play<'_> {
         if how == 0 {
             self.saw("an attempt that never began");
         }
+        if before.openid.is_erased() {
+            self.saw("an attempt of somebody erased ended");
+        }
         let dead = before.grant.is_some_and(|grant| account.is_dead(grant.accepted_at));
         if dead && matches!(state[0], State::Failed | State::Expired | State::Cancelled) {
             self.saw("a dead grant comes back");
@@ -409,7 +393,12 @@ impl Play<'_> {
                 State::Attempting | State::Sent | State::InDoubt | State::Waiting | State::PresumedSent
             )
         };
-        if let Some(delivery) = self.delivery(which, tried) {
+        // Nobody has the name that stands for the erased.
+        let any_tried = self.deliveries().iter().any(|delivery| tried(delivery.state));
+        if !any_tried && !which.is_multiple_of(8) {
+            return;
+        }
+        if let Some(delivery) = self.delivery(which, tried).filter(|delivery| !delivery.openid.is_erased()) {
             told.template = self.account_of(&delivery).0;
             told.openid = delivery.openid.clone();
             told.msgid = match msgid_of {
@@ -431,6 +420,7 @@ impl Play<'_> {
         let attempting = before.iter().any(|d| d.state == State::Attempting);
         self.saw(match outcome {
             ReceiptOutcome::Unknown => "receipt of nobody",
+            ReceiptOutcome::Erased => "receipt from before an erasure",
             ReceiptOutcome::Kept if kept.iter().any(|k| k.msgid == told.msgid) => "receipt kept twice",
             ReceiptOutcome::Kept if attempting && before.len() > 1 => {
                 "receipt kept beside one that is attempting"
@@ -451,6 +441,44 @@ impl Play<'_> {
                 }
             }
         });
+    }
+
+    fn erase(&mut self, clock: i64, which: usize) {
+        let unsettled =
+            |state| matches!(state, State::Attempting | State::InDoubt | State::Waiting | State::Held);
+        let chosen = self.delivery(which, unsettled).map(|delivery| delivery.openid);
+        let chosen = chosen.and_then(|chosen| (0..PEOPLE.len()).find(|who| openid(*who) == chosen));
+        let who = chosen.unwrap_or(which);
+        let his: Vec<State> =
+            self.deliveries().iter().filter(|d| d.openid == openid(who)).map(|d| d.state).collect();
+        let was_known = self.model.recipient(&app(), &openid(who)).unwrap().is_some();
+        assert_eq!(
+            both(&self.engine, &self.model, |s| s.erase(app(), openid(who), at(clock))),
+            Erased::Booked
+        );
+        until_done(&self.engine, |store| store.sweep(at(clock)));
+        let stands = |store: &dyn Store| {
+            store.unfinished().unwrap().iter().any(|o| o.position.as_ref() == Some(&openid(who)))
+        };
+        if stands(&self.model) {
+            self.saw("erased where a walk stands");
+        } else {
+            assert!(!self.place.holds(openid(who).as_str()), "his openid is left");
+        }
+        for (state, what) in [
+            (State::Attempting, "erased while attempting"),
+            (State::InDoubt, "erased while in doubt"),
+            (State::Waiting, "erased while waiting"),
+            (State::Held, "erased while held"),
+            (State::Sent, "erased with a message"),
+        ] {
+            if his.contains(&state) {
+                self.saw(what);
+            }
+        }
+        if was_known {
+            self.saw("erased");
+        }
     }
 
     fn retire(&mut self, clock: i64, days: i64) {
@@ -517,7 +545,16 @@ proptest! {
 }
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 30] = [
+const HAPPENS: [&str; 39] = [
+    "erased",
+    "erased while attempting",
+    "erased while in doubt",
+    "erased while waiting",
+    "erased with a message",
+    "erased where a walk stands",
+    "report from before an erasure",
+    "receipt from before an erasure",
+    "an attempt of somebody erased ended",
     "report booked",
     "report repeated",
     "report id with another content",
@@ -555,7 +592,7 @@ fn fixed_histories_agree_and_everything_happens_in_them() {
     let mut seen = Seen::new();
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    for _ in 0..240 {
+    for _ in 0..300 {
         let steps = steps().new_tree(&mut runner).unwrap().current();
         for (what, n) in history(&Memory::default(), &steps) {
             *seen.entry(what).or_default() += n;

@@ -1,8 +1,9 @@
 //! Decisions about recipients and their accounts: reports, grants by hand, imports.
 
 use super::Failed;
+use super::erasure;
 use super::keys;
-use super::records::{self, RecipientV1, ReportV1};
+use super::records::{self, Booked, RecipientV1};
 use super::state::{AccountId, State};
 use super::writer::Desk;
 use crate::domain::consent::{Grant, MAX_HELD, NotGranted};
@@ -29,10 +30,12 @@ const MAX_STANDING: usize = 160;
 pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcome, Failed> {
     let state = &mut *desk.state;
     let app = state.name(report.app.as_str())?;
+    if erasure::is_from_before(state, &report.app, &report.openid, report.tapped_at)? {
+        return Ok(ReportOutcome::Erased);
+    }
     let key = keys::report(app, &report.openid, &report.id);
     if let Some(bytes) = state.get(&key)? {
-        let seen: ReportV1 = records::decode(&bytes)?;
-        let same = seen.content == report.content;
+        let same = Booked::decode(&bytes)?.content == report.content;
         return Ok(if same { ReportOutcome::Duplicate } else { ReportOutcome::Conflict });
     }
     let recipient = match merged(state, app, &report.openid, report.adds, report.now)? {
@@ -59,8 +62,8 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
     if let Some(bytes) = recipient {
         state.put(keys::recipient(app, report.openid.as_str()), bytes);
     }
-    let day = u32::try_from(report.now.timestamp().div_euclid(86_400)).unwrap_or(0);
-    state.put(key, records::encode(&ReportV1 { content: report.content, day })?);
+    let booked = Booked { content: report.content, at_ms: records::ms(report.now) };
+    state.put(key, booked.encode()?);
     Ok(ReportOutcome::Booked(not_granted))
 }
 
@@ -197,6 +200,9 @@ pub(super) fn is_consumed(state: DeliveryState) -> bool {
 /// Books a refusal in the settings.
 pub(super) fn refuse(desk: &mut Desk<'_>, refusal: &Refusal) -> Result<Refused, Failed> {
     let state = &mut *desk.state;
+    if erasure::is_from_before(state, &refusal.app, &refusal.openid, refusal.created_at)? {
+        return Ok(Refused::Erased);
+    }
     let app = state.name(refusal.app.as_str())?;
     let template = state.name(refusal.template.as_str())?;
     let id = AccountId { app, template, openid: refusal.openid.as_str().into() };

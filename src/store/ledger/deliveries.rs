@@ -63,10 +63,19 @@ fn change_started(
     }
     state.changed_occurrence(id.occurrence);
     settle_account(desk, &slot, event, effect, started_at)?;
-    if before == DeliveryState::Attempting {
+    if before == DeliveryState::Attempting && !slot.openid.is_erased() {
         receipts_again(desk, &slot, now)?;
     }
     Ok(Some(slot))
+}
+
+/// What should be tried again of somebody erased is not.
+fn never_again(desk: &mut Desk<'_>, slot: Delivery, now: DateTime<Utc>) -> Result<Delivery, Failed> {
+    let again = matches!(slot.state, DeliveryState::Reserved | DeliveryState::Waiting);
+    if !again || !slot.openid.is_erased() {
+        return Ok(slot);
+    }
+    Ok(change(desk, slot.id, Event::Cancel, now, |_| {})?.unwrap_or(slot))
 }
 
 /// Tries kept receipts again: while a delivery is attempting, none of its pair can be told from another's.
@@ -94,6 +103,14 @@ fn settle_account(
     };
     let held = state.account(&payer, kind)?;
     let account = &mut held.account;
+    if slot.openid.is_erased() {
+        // The account of all the erased: nothing comes back to it, and it learns nothing of a single one.
+        if effect != Effect::Consume && slot.grant.is_some() {
+            account.void(slot.id);
+            state.changed_account(payer);
+        }
+        return Ok(());
+    }
     match (effect, slot.grant) {
         (Effect::Consume, _) => {
             // `sent` writes the chunk alone, unless it clears a suspicion.
@@ -181,6 +198,7 @@ pub(super) fn settle(
         };
         let started_at = settlement.started_at.unwrap_or(settlement.now);
         let slot = change_started(desk, id, event, started_at, settlement.now, note)?;
+        let slot = slot.map(|slot| never_again(desk, slot, settlement.now)).transpose()?;
         states.push(match slot {
             Some(slot) => slot.state,
             // Marked before the tree failed: whether mark and settlement were written, only the books know. A
@@ -195,14 +213,17 @@ pub(super) fn settle(
 }
 
 /// Takes marks back that nobody was told of; those that were never written are passed over.
-pub(super) fn not_started(desk: &mut Desk<'_>, ids: &[DeliveryId]) -> Result<(), Failed> {
+pub(super) fn not_started(desk: &mut Desk<'_>, ids: &[DeliveryId], now: DateTime<Utc>) -> Result<(), Failed> {
     for id in ids {
-        change(desk, *id, Event::NotStarted, DateTime::UNIX_EPOCH, |slot| {
+        let slot = change(desk, *id, Event::NotStarted, DateTime::UNIX_EPOCH, |slot| {
             slot.next_at = Some(DateTime::UNIX_EPOCH);
             if slot.attempts == 0 {
                 slot.marked_at = None;
             }
         })?;
+        if let Some(slot) = slot {
+            never_again(desk, slot, now)?;
+        }
     }
     Ok(())
 }

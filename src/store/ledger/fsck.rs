@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use super::Failed;
 use super::keys::{self, Name};
-use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1, ReportV1};
+use super::records::{self, Booked, Chunk, ErasingV1, Held, OccurrenceV1, RecipientV1};
 use super::state::{Names, OpenTree, is_unfinished};
 use super::tree::Tree;
 use crate::domain::count::n_of;
@@ -313,10 +313,18 @@ impl Pass<'_> {
             );
         }
         for entry in self.tree.prefix(keys::REPORT) {
-            unreadable += u64::from(records::decode::<ReportV1>(&entry?.1).is_err());
+            unreadable += u64::from(Booked::decode(&entry?.1).is_err());
+        }
+        for entry in self.tree.prefix(keys::ERASED) {
+            unreadable += u64::from(records::decode::<i64>(&entry?.1).is_err());
+        }
+        for entry in self.tree.prefix(keys::ERASING) {
+            let (key, value) = entry?;
+            let readable = records::decode::<ErasingV1>(&value).is_ok() && keys::read_erasing(&key).is_some();
+            unreadable += u64::from(!readable);
         }
         if unreadable > 0 {
-            self.tell("unreadable", format!("{unreadable} recipients or reports cannot be read"));
+            self.tell("unreadable", format!("{unreadable} recipients, reports or erasures cannot be read"));
         }
         Ok(())
     }

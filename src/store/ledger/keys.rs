@@ -41,6 +41,11 @@ pub(super) const DOUBT: u8 = b'x';
 /// How far imports came, by digest.
 pub(super) const IMPORT: u8 = b'j';
 
+/// When somebody was erased, by a keyed hash of who.
+pub(super) const ERASED: u8 = b'z';
+/// Erasures that have something left to overwrite, by app and openid.
+pub(super) const ERASING: u8 = b'g';
+
 /// A number of the name table.
 pub(super) type Name = u16;
 
@@ -172,6 +177,25 @@ pub(super) fn doubt(since_ms: i64, occurrence: u64, chunk: u32) -> Vec<u8> {
 
 pub(super) fn import(digest: &[u8; 32]) -> Vec<u8> {
     key(IMPORT, &[digest])
+}
+
+pub(super) fn erased(hash: &[u8; 32]) -> Vec<u8> {
+    key(ERASED, &[hash])
+}
+
+pub(super) fn erasing(app: Name, openid: &str) -> Vec<u8> {
+    key(ERASING, &[&app.to_be_bytes(), openid.as_bytes()])
+}
+
+/// App and openid of an erasure's key.
+pub(super) fn read_erasing(key: &[u8]) -> Option<(Name, &str)> {
+    let (app, openid) = key.get(1..)?.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*app), std::str::from_utf8(openid).ok()?))
+}
+
+/// The beginning of the keys of a recipient's reports.
+pub(super) fn reports(app: Name, openid: &str) -> Vec<u8> {
+    key(REPORT, &[&app.to_be_bytes(), &length(openid), openid.as_bytes()])
 }
 
 /// The chunk that a delivery lives in.

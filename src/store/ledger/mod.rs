@@ -18,7 +18,7 @@ use self::keeper::{Keeper, Open, StoreId, stored_id};
 use self::state::OpenTree;
 use self::writer::{Call, Desk, Shared, Writer};
 use super::{
-    AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Figures, Fsck, Granted, Health,
+    AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Erased, Figures, Fsck, Granted, Health,
     ImportPiece, KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece,
     PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
     Settlement, Store, Unavailable, Wait, Walked, wait_durable,
@@ -32,6 +32,7 @@ use crate::domain::recipient::{Profile, Recipient};
 
 mod consents;
 mod deliveries;
+mod erasure;
 mod fsck;
 mod keeper;
 mod keys;
@@ -196,6 +197,8 @@ impl Ledger {
             writer.keep("store", id.to_vec())?;
             id
         };
+        writer.make_erasure_key()?;
+        writer.go_on_erasing()?;
         writer.look_for_room()?;
         Ok((Arc::new(RwLock::new(Some(opened))), shared, First { place, writer, id }))
     }
@@ -410,6 +413,10 @@ impl Store for Ledger {
         self.write(4, Takes::Room, Ends::Urgent, move |desk| consents::refuse(desk, &refusal))
     }
 
+    fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased> {
+        self.write(0, Takes::Nothing, Ends::Urgent, move |desk| erasure::erase(desk, &app, &openid, now))
+    }
+
     fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>> {
         self.write(2, Takes::Room, Ends::Whenever, move |desk| {
             occurrences::start_rule(desk, &app, &rule, now)
@@ -479,6 +486,10 @@ impl Store for Ledger {
         self.write(0, Takes::Nothing, Ends::Whenever, move |desk| upkeep::retire(desk, now))
     }
 
+    fn sweep(&self, now: DateTime<Utc>) -> Pending<u64> {
+        self.write(0, Takes::Nothing, Ends::Whenever, move |desk| erasure::sweep(desk, now))
+    }
+
     fn fsck(&self) -> Pending<Fsck> {
         self.write(0, Takes::Nothing, Ends::Urgent, move |desk| {
             desk.barrier()?;
@@ -492,6 +503,10 @@ impl Store for Ledger {
 
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {
         self.read(|books| books.read_recipient(app, openid))
+    }
+
+    fn erased_at(&self, app: &AppId, openid: &OpenId) -> Result<Option<DateTime<Utc>>, Unavailable> {
+        self.read(|books| books.read_erased_at(app, openid))
     }
 
     fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable> {

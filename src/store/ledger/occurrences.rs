@@ -159,6 +159,11 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
                 }
                 reserved.push(Reserved { id, openid: delivery.openid.clone() });
             }
+            // Erased since the walk read him: a record would name him again.
+            Want::Hold(_) | Want::Skip(_) if state.recipient(app, &delivery.openid)?.is_none() => {
+                *counts.skipped.entry(SkipReason::NoConsent).or_default() += 1;
+                continue;
+            }
             Want::Hold(at) => {
                 delivery.state = DeliveryState::Held;
                 delivery.next_at = Some(super::state::not_before(at));
@@ -182,8 +187,9 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     if let Some(held) = state.occurrence(piece.occurrence)? {
         held.n_chunks += u32::from(has_chunk);
         let occurrence = &mut held.occurrence;
-        occurrence.position = piece.position;
         occurrence.walked = piece.walk == Walk::Ends;
+        // A walk that is over needs no position, and it would name somebody for as long as the record stays.
+        occurrence.position = piece.position.filter(|_| !occurrence.walked);
         add(&mut occurrence.counts, counts);
         finish(occurrence);
     }
@@ -244,7 +250,10 @@ pub(super) fn stop(
             OccurrenceState::Open | OccurrenceState::Held => {
                 occurrence.state = to;
                 occurrence.reason = reason;
-                occurrence.walked |= to == OccurrenceState::Cancelled;
+                if to == OccurrenceState::Cancelled {
+                    occurrence.walked = true;
+                    occurrence.position = None;
+                }
                 desk.state.changed_occurrence(number);
             }
             OccurrenceState::Done | OccurrenceState::Missed | OccurrenceState::Cancelled => {}

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering as Memory;
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1};
 use super::state::OpenTree;
@@ -44,6 +45,16 @@ impl OpenTree {
         let Some(app) = self.name(app.as_str()) else { return Ok(None) };
         let bytes = self.tree.get(&keys::recipient(app, openid.as_str()))?;
         bytes.map(|bytes| records::decode::<RecipientV1>(&bytes)?.recipient()).transpose()
+    }
+
+    pub(super) fn read_erased_at(
+        &self,
+        app: &AppId,
+        openid: &OpenId,
+    ) -> Result<Option<DateTime<Utc>>, Failed> {
+        let key = erasure::stored_key(&*self.tree)?.ok_or(Failed::Record("there is no key for erasures"))?;
+        let bytes = self.tree.get(&keys::erased(&erasure::hash(&key, app, openid)))?;
+        bytes.map(|bytes| records::at(records::decode(&bytes)?)).transpose()
     }
 
     pub(super) fn read_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Failed> {
@@ -195,7 +206,7 @@ impl OpenTree {
                 Some(AccountKey {
                     app: AppId::parse(&self.text(app)?).ok()?,
                     template: TemplateId::parse(&self.text(template)?).ok()?,
-                    openid: OpenId::parse(openid).ok()?,
+                    openid: records::openid(openid).ok()?,
                 })
             });
             let name = named.ok_or(Failed::Record("an account's key cannot be read"))?;

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::deliveries::{change, slot_of};
+use super::erasure;
 use super::keys;
 use super::records;
 use super::state::{AccountId, BATCH_KEYS};
@@ -21,6 +22,9 @@ use crate::store::{Arrival, Delivery, KeptReceipt, MAX_RECEIPTS, RECEIPT_SLACK, 
 /// Joins a receipt to its delivery, or keeps it.
 pub(super) fn receipt(desk: &mut Desk<'_>, receipt: &Receipt) -> Result<ReceiptOutcome, Failed> {
     let state = &mut *desk.state;
+    if erasure::is_from_before(state, &receipt.app, &receipt.openid, receipt.created_at)? {
+        return Ok(ReceiptOutcome::Erased);
+    }
     let names = state.known_name(receipt.app.as_str()).zip(state.known_name(receipt.template.as_str()));
     let Some((app, template)) = names else { return Ok(ReceiptOutcome::Unknown) };
     let id = AccountId { app, template, openid: receipt.openid.as_str().into() };

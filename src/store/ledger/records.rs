@@ -307,10 +307,67 @@ impl RecipientV1 {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct ReportV1 {
+/// A report that was booked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Booked {
+    /// Hash of its content.
     pub(super) content: [u8; 32],
-    pub(super) day: u32,
+    /// When it came, in milliseconds; of version 1 only the day.
+    pub(super) at_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReportV1 {
+    content: [u8; 32],
+    day: u32,
+}
+
+/// A report since version 2: an erasure asks which are from before it.
+#[derive(Serialize, Deserialize)]
+struct ReportV2 {
+    content: [u8; 32],
+    at_ms: i64,
+}
+
+impl Booked {
+    /// Encodes the report's record.
+    pub(super) fn encode(self) -> Result<Vec<u8>, Failed> {
+        encode_as(V2, &ReportV2 { content: self.content, at_ms: self.at_ms })
+    }
+
+    /// Decodes a report's record of any version.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Failed> {
+        match version(bytes)? {
+            (V1, body) => {
+                let ReportV1 { content, day } = whole(body)?;
+                Ok(Self { content, at_ms: i64::from(day) * 86_400_000 })
+            }
+            (V2, body) => {
+                let ReportV2 { content, at_ms } = whole(body)?;
+                Ok(Self { content, at_ms })
+            }
+            (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
+        }
+    }
+}
+
+/// How far an erasure is; the only record that names who was erased, for as long as there is something left.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ErasingV1 {
+    /// When he was erased.
+    pub(super) at_ms: i64,
+    /// Whether his accounts are closed; else nothing else may be decided.
+    pub(super) closed: bool,
+    /// The chunk that is to be looked at next; `None` when all were.
+    pub(super) next: Option<(u64, u32)>,
+}
+
+/// The openid in a record; also the one that stands for the erased.
+pub(super) fn openid(text: &str) -> Result<OpenId, Failed> {
+    if text == OpenId::erased().as_str() {
+        return Ok(OpenId::erased());
+    }
+    OpenId::parse(text).map_err(|_bad| Failed::Record("a record holds an openid that cannot be"))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -448,6 +505,17 @@ mod tests {
         assert_eq!(held.encode().expect("encodes"), second);
         assert_eq!(Held::decode(&second).expect("decodes"), held);
         assert!(Held::decode(&[&[3], &second[1..]].concat()).is_err(), "unknown versions are refused");
+    }
+
+    #[test]
+    fn reports_of_both_versions_stay_readable() {
+        let first = [&[1], [7; 32].as_slice(), &[200, 1]].concat();
+        let day = Booked { content: [7; 32], at_ms: 200 * 86_400_000 };
+        assert_eq!(Booked::decode(&first).expect("decodes"), day);
+        let second = [&[2], [7; 32].as_slice(), &[144, 78]].concat();
+        let exact = Booked { content: [7; 32], at_ms: 5_000 };
+        assert_eq!(exact.encode().expect("encodes"), second);
+        assert_eq!(Booked::decode(&second).expect("decodes"), exact);
     }
 
     #[test]

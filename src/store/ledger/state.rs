@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1};
 use super::tree::{Bytes, Tree, Write};
@@ -111,6 +112,8 @@ pub(super) struct State {
     pub(super) next_occurrence: u64,
     /// Where the search for old reports goes on.
     pub(super) retired_to: Option<Vec<u8>>,
+    /// With this, hashes of the erased are made; `None` before the first start is through.
+    pub(super) erasure_key: Option<[u8; 32]>,
     /// Where the search for old receipts goes on.
     pub(super) receipts_to: Option<Vec<u8>>,
 }
@@ -127,6 +130,7 @@ impl State {
         let newest = last.and_then(|(key, _)| keys::read_number(&key));
         let gone = opened.tree.get(&keys::kept(LAST_OCCURRENCE))?.and_then(|bytes| keys::read_number(&bytes));
         let next_occurrence = newest.max(gone).map_or(1, |last| last + 1);
+        let erasure_key = erasure::stored_key(&*opened.tree)?;
         Ok(Self {
             opened,
             raw: BTreeMap::new(),
@@ -138,6 +142,7 @@ impl State {
             dirty_occurrences: BTreeSet::new(),
             next_occurrence,
             retired_to: None,
+            erasure_key,
             receipts_to: None,
         })
     }
@@ -233,6 +238,13 @@ impl State {
         self.raw.insert(key, None);
     }
 
+    /// How many apps and templates have a number.
+    pub(super) fn n_names(&self) -> Name {
+        let names = self.opened.names.read().unwrap_or_else(PoisonError::into_inner);
+        // The table takes no more than a number can count.
+        Name::try_from(names.texts.len()).unwrap_or(Name::MAX)
+    }
+
     /// The number of an app or template that was used before.
     pub(super) fn known_name(&self, text: &str) -> Option<Name> {
         self.opened.names.read().unwrap_or_else(PoisonError::into_inner).number(text)
@@ -266,7 +278,7 @@ impl State {
     /// The account, an empty one where nothing was booked yet.
     pub(super) fn account(&mut self, id: &AccountId, kind: TemplateKind) -> Result<&mut Held, Failed> {
         if !self.accounts.contains_key(id) {
-            let held = match self.tree().get(&keys::account(id.app, id.template, &id.openid))? {
+            let held = match self.get(&keys::account(id.app, id.template, &id.openid))? {
                 Some(bytes) => Held::decode(&bytes)?,
                 None => Held::empty(kind),
             };
@@ -278,7 +290,14 @@ impl State {
     /// Whether anything was ever booked in the account.
     pub(super) fn has_account(&self, id: &AccountId) -> Result<bool, Failed> {
         let changed = self.dirty_accounts.contains(id);
-        Ok(changed || self.tree().get(&keys::account(id.app, id.template, &id.openid))?.is_some())
+        Ok(changed || self.get(&keys::account(id.app, id.template, &id.openid))?.is_some())
+    }
+
+    /// Takes an account out of the books.
+    pub(super) fn drop_account(&mut self, id: &AccountId) {
+        self.accounts.remove(id);
+        self.dirty_accounts.remove(id);
+        self.remove(keys::account(id.app, id.template, &id.openid));
     }
 
     pub(super) fn changed_account(&mut self, id: AccountId) {

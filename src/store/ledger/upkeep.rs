@@ -8,12 +8,12 @@ use super::Failed;
 use super::consents::is_consumed;
 use super::keys;
 use super::receipts;
-use super::records::{self, OccurrenceV1, ReportV1};
+use super::records::{self, Booked, OccurrenceV1};
 use super::state::{AccountId, BATCH_KEYS, LAST_OCCURRENCE, is_unfinished};
 use super::writer::Desk;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::store::{RECEIPT_DAYS, REPORT_DAYS};
+use crate::store::{ERASED_DAYS, RECEIPT_DAYS, REPORT_DAYS};
 
 /// How long an occurrence and its deliveries are kept after its due time, in days.
 const OCCURRENCE_DAYS: i64 = 90;
@@ -23,7 +23,7 @@ const MAX_LOOKED: usize = 5_000;
 /// Removes a bounded piece of what is old; 0 when nothing is left.
 pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
     desk.barrier()?;
-    for piece in [retire_occurrence, retire_reports, retire_receipts] {
+    for piece in [retire_occurrence, retire_reports, retire_receipts, retire_hashes] {
         let n = piece(desk, now)?;
         if n > 0 {
             return Ok(n);
@@ -54,6 +54,28 @@ fn retire_receipts(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Faile
             receipts::store(desk, &AccountId { app, template, openid: openid.into() }, &receipts)?;
             n += n_of(all - receipts.len());
         }
+    }
+    Ok(n)
+}
+
+/// Forgets who was erased long ago.
+fn retire_hashes(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
+    let oldest = records::ms(now - TimeDelta::days(ERASED_DAYS));
+    let opened = Arc::clone(&desk.state.opened);
+    let mut old = Vec::new();
+    for entry in opened.tree.prefix(keys::ERASED) {
+        let (key, value) = entry?;
+        if records::decode::<i64>(&value)? < oldest {
+            old.push(key.to_vec());
+        }
+        if old.len() >= BATCH_KEYS - 10 {
+            break;
+        }
+    }
+    desk.room(old.len())?;
+    let n = n_of(old.len());
+    for key in old {
+        desk.state.remove(key);
     }
     Ok(n)
 }
@@ -101,7 +123,7 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
 
 /// Removes ids of old reports, going on where the last call ended.
 fn retire_reports(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
-    let oldest = u32::try_from(now.timestamp().div_euclid(86_400) - REPORT_DAYS).unwrap_or(0);
+    let oldest = records::ms(now - TimeDelta::days(REPORT_DAYS));
     let from = desk.state.retired_to.take().unwrap_or_else(|| vec![keys::REPORT]);
     let mut looked = 0;
     let mut old = Vec::new();
@@ -110,7 +132,7 @@ fn retire_reports(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed
     for entry in opened.tree.range(from, vec![keys::REPORT + 1]) {
         let (key, value) = entry?;
         looked += 1;
-        if records::decode::<ReportV1>(&value)?.day < oldest {
+        if Booked::decode(&value)?.at_ms < oldest {
             old.push(key.to_vec());
         }
         if looked >= MAX_LOOKED || old.len() >= BATCH_KEYS - 10 {

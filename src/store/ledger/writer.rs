@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
-use super::{Failed, deliveries, receipts};
+use super::{Failed, deliveries, erasure, receipts};
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
@@ -247,6 +247,27 @@ impl Writer {
         Desk { state, out }.barrier()
     }
 
+    /// Makes the key of the erased's hashes, when there is none; durable on return.
+    pub(super) fn make_erasure_key(&mut self) -> Result<(), Failed> {
+        if self.state.erasure_key.is_some() {
+            return Ok(());
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|_none| Failed::Record("the machine gives no random bytes"))?;
+        self.keep(erasure::KEY, key.to_vec())?;
+        self.state.erasure_key = Some(key);
+        Ok(())
+    }
+
+    /// Closes the accounts of the erased that a crash left open; durable on return. Before anything else is decided.
+    pub(super) fn go_on_erasing(&mut self) -> Result<(), Failed> {
+        let Self { state, out } = self;
+        let now = out.clock.now();
+        let mut desk = Desk { state, out };
+        erasure::go_on(&mut desk, now)?;
+        desk.barrier()
+    }
+
     /// Refuses what needs room while there is too little.
     pub(super) fn look_for_room(&self) -> Result<(), Failed> {
         self.out.look_for_room(&self.state)
@@ -259,11 +280,12 @@ impl Writer {
         let life = out.newest.life();
         state.put(keys::kept("opened"), life.to_be_bytes().to_vec());
         let mut desk = Desk { state, out };
+        let now = desk.out.clock.now();
+        erasure::go_on(&mut desk, now)?;
         for settlement in &owed.settlements {
             deliveries::settle(&mut desk, vec![settlement.copy()])?;
         }
-        deliveries::not_started(&mut desk, &owed.marks)?;
-        let now = desk.out.clock.now();
+        deliveries::not_started(&mut desk, &owed.marks, now)?;
         receipts::all_again(&mut desk, now)?;
         desk.barrier()
     }

@@ -65,6 +65,7 @@ impl Bench {
             id: ReportId::parse(&format!("report-{}", self.n_reports)).unwrap(),
             content: [0; 32],
             now: at(0),
+            tapped_at: at(0),
             adds: Additions::default(),
             answers: vec![Answer {
                 template: template(),

@@ -400,6 +400,7 @@ impl World {
             id: ReportId::parse(&format!("between-{name}")).unwrap(),
             content: [0; 32],
             now,
+            tapped_at: now,
             adds: Additions::default(),
             answers: vec![tixing::store::Answer { template: template(id), kind, choice }],
         };

@@ -13,10 +13,10 @@ use tixing::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::store::{
-    AccountKey, AccountView, Closing, Delivery, DoubtWord, Figures, Fsck, Granted, Health, ImportPiece,
-    KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
-    Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome, Settlement, Store,
-    Unavailable, Wait, Walked,
+    AccountKey, AccountView, Closing, Delivery, DoubtWord, Erased, Figures, Fsck, Granted, Health,
+    ImportPiece, KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece,
+    PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
+    Settlement, Store, Unavailable, Wait, Walked,
 };
 use tokio::sync::watch;
 
@@ -188,6 +188,7 @@ impl Store for Power {
         write grant(grant: OperatorGrant) -> Granted;
         write import(piece: ImportPiece) -> u64;
         write refuse(refusal: Refusal) -> Refused;
+        write erase(app: AppId, openid: OpenId, now: DateTime<Utc>) -> Erased;
         write open(opening: Opening) -> Opened;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
@@ -201,10 +202,12 @@ impl Store for Power {
         upkeep recover(now: DateTime<Utc>) -> u64;
         upkeep keep(name: &'static str, value: Vec<u8>) -> ();
         upkeep retire(now: DateTime<Utc>) -> u64;
+        upkeep sweep(now: DateTime<Utc>) -> u64;
         upkeep fsck() -> Fsck;
         ;
         read kept(name: &str) -> Option<Vec<u8>>;
         read recipient(app: &AppId, openid: &OpenId) -> Option<Recipient>;
+        read erased_at(app: &AppId, openid: &OpenId) -> Option<DateTime<Utc>>;
         read by_ref(app: &AppId, reference: &Ref) -> Option<OpenId>;
         read walk(app: &AppId, template: &TemplateId, after: Option<&OpenId>, limit: usize) -> Vec<Walked>;
         read account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<AccountView>;

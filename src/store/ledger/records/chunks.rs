@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failed, GrantV1, REASONS, STATES, UNKNOWN_VERSION, at_opt, encode_as, index_of, ms, one_of, version,
-    whole,
+    Failed, GrantV1, REASONS, STATES, UNKNOWN_VERSION, at_opt, encode_as, index_of, ms, one_of, openid,
+    version, whole,
 };
 use crate::domain::delivery::{Past, State};
-use crate::domain::id::{DeliveryId, OpenId};
+use crate::domain::id::DeliveryId;
 use crate::store::Delivery;
 
 const PASTS: [Past; 3] = [Past::Untried, Past::Tried, Past::Busy];
@@ -100,8 +100,7 @@ impl Chunk {
             let index = u8::try_from(index).map_err(|_too_many| Failed::Record("a chunk holds too many"))?;
             slots.push(Delivery {
                 id: DeliveryId { occurrence, chunk: number, slot: index },
-                openid: OpenId::parse(&slot.openid)
-                    .map_err(|_bad| Failed::Record("a chunk holds an openid that cannot be"))?,
+                openid: openid(&slot.openid)?,
                 state: one_of(&STATES, slot.state)?,
                 next_at: absolute(slot.next)?,
                 attempts: slot.attempts,
@@ -137,6 +136,7 @@ impl Chunk {
 mod tests {
     use super::*;
     use crate::domain::consent::{Grant, Source};
+    use crate::domain::id::OpenId;
     use crate::store::{CHUNK_BYTES, CHUNK_DELIVERIES, MAX_ENTRY_BYTES, slot_bytes};
 
     fn instant(ms: i64) -> DateTime<Utc> {

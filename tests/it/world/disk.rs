@@ -116,7 +116,7 @@ async fn nobody_is_answered_before_the_sync() {
     };
     let decided = |n: u64| world.power().decided().0 >= before.0 + n;
     let moment = Duration::from_millis(2);
-    let mut other = std::pin::pin!(counted("other", "bob", "accept"));
+    let mut other = Box::pin(counted("other", "bob", "accept"));
     while !decided(1) {
         assert!(tokio::time::timeout(moment, &mut other).await.is_err(), "answered before any sync");
     }

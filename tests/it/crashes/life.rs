@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tixing::clock::Clock;
 use tixing::daemon::{Flows, Parts};
+use tixing::domain::config::{Config, RuleSet};
 use tixing::domain::id::ReportId;
 use tixing::flow::intake::{Intake, ReportIn, Said, Speaker};
 use tixing::flow::live::{Current, Live};
@@ -19,7 +20,7 @@ use tixing::store::ledger::{Ledger, Write};
 use tixing::wechat::{Client, Options};
 use tokio::task::JoinSet;
 
-use super::odometer::{Choice, Effect, Known, Life, Odometer, Run, Start, Traced};
+use super::odometer::{Effect, Known, Life, Odometer, Run, Start, Traced};
 use super::platform::{Platform, Truth};
 use super::promises::{self, Proofs};
 use super::scene::{self, Scene};
@@ -33,7 +34,9 @@ const MAX_ACTS: usize = 500;
 pub(super) struct Stage {
     pub(super) scene: Arc<Scene>,
     pub(super) known: Known,
-    pub(super) proofs: Proofs,
+    proofs: Proofs,
+    config: Config,
+    rules: RuleSet,
 }
 
 /// A daemon that lives.
@@ -44,12 +47,15 @@ struct Daemon {
     platform: Platform,
     odometer: Odometer,
     intake: Intake,
+    proofs: Proofs,
     flows: JoinSet<String>,
 }
 
 impl Stage {
     pub(super) fn new(scene: Scene) -> Self {
-        Self { scene: Arc::new(scene), known: Known::default(), proofs: Proofs::default() }
+        let (config, rules) = (scene.config(), scene.rules());
+        let (known, proofs) = (Known::default(), Proofs::default());
+        Self { scene: Arc::new(scene), known, proofs, config, rules }
     }
 
     /// The start of all histories: reports were acknowledged long ago, and the daemon knows its rule.
@@ -57,9 +63,7 @@ impl Stage {
         let scene = &self.scene;
         let (disk, at) = (Disk::new(), scene::eight(-60));
         let start = Start { content: disk.content(), truth: Truth::new(scene), at, path: String::new() };
-        let odometer =
-            Odometer::new(&start, Life::default(), Clock::by_hand(at), Known::default(), Traced::No);
-        odometer.never_crash();
+        let odometer = Odometer::new(self, &start, Life::default(), Clock::by_hand(at), Traced::No);
         let mut daemon = self.open(&start, odometer, Clock::by_hand(at), &disk);
         for person in 0..scene.people.len() {
             for n in 0..scene.consents[person] {
@@ -79,45 +83,32 @@ impl Stage {
         let store = Arc::new(Ledger::start_here(disk.place(), &clock).unwrap());
         let platform =
             Platform::new(Arc::clone(&scene), odometer.clone(), clock.clone(), disk.clone(), proofs);
-        let config = scene.config();
+        let config = self.config.clone();
         let app = config.apps[&scene::app()].clone();
         let options = Options::of(&app, SecretString::from("SECRET"));
         let client = Client::over(options, clock.clone(), Arc::new(platform.clone())).unwrap();
         let clients = BTreeMap::from([(scene::app(), client)]);
-        let live = Live { generation: 1, at: start.at, config, rules: scene.rules(), clients };
+        let live = Live { generation: 1, at: start.at, config, rules: self.rules.clone(), clients };
         let current = Current::new(live);
         let shared: Arc<dyn Store> = Arc::<Ledger>::clone(&store);
         let intake = Intake::new(shared, current, clock.clone());
         let flows = JoinSet::new();
-        Daemon { scene, store, clock, platform, odometer, intake, flows }
+        let proofs = self.proofs.clone();
+        Daemon { scene, store, clock, platform, odometer, intake, proofs, flows }
+    }
+
+    /// The start that a crash has left, held against the promises.
+    pub(super) async fn after_crash(&self, start: Start) -> Result<Start, String> {
+        let truth = self.proofs.crash(&start.content, start.truth, &self.scene).await?;
+        Ok(Start { truth, ..start })
     }
 
     /// Lives once, from `start` with these choices.
     pub(super) async fn live(&self, start: &Start, given: Life, traced: Traced) -> Run {
-        let scene = &self.scene;
-        let first = given.choices.is_empty() || traced == Traced::Yes;
-        let mut at = start.at;
-        let clock = Clock::by_hand(at);
-        let odometer = Odometer::new(start, given, clock.clone(), Arc::clone(&self.known), traced);
-        if start.truth.n_crashes >= scene.max_crashes {
-            odometer.never_crash();
-        }
+        let clock = Clock::by_hand(start.at);
+        let odometer = Odometer::new(self, start, given, clock.clone(), traced);
         let disk = Disk::with(start.content.clone());
         let mut daemon = self.open(start, odometer.clone(), clock.clone(), &disk);
-        if start.truth.n_crashes > 0 {
-            if first {
-                let audit = promises::audit(&*daemon.store, &start.truth, scene).await;
-                odometer.tell(|| format!("after the crash: {}", promises::story(&*daemon.store, scene)));
-                if let Err(violation) = audit {
-                    odometer.violated(violation);
-                }
-            }
-            odometer.truth(|truth| promises::close(&*daemon.store, truth, scene));
-            let downtimes = promises::downtimes(scene, at);
-            at = downtimes[odometer.choose(Choice::Downtime, downtimes.len())];
-            clock.advance((at - start.at).to_std().unwrap());
-            odometer.tell(|| "the daemon starts again".to_owned());
-        }
         let witness = odometer.clone();
         disk.seen_by(Some(Arc::new(move |act, images| {
             let effect = match act {
@@ -185,9 +176,9 @@ impl Daemon {
         // What the audit syncs is no part of the history.
         disk.seen_by(None);
         let truth = self.odometer.look(Truth::clone);
+        let print = disk.images(|images| images.prints.last().copied().unwrap_or_default());
         self.odometer.tell(|| format!("the end: {}", promises::story(&*self.store, &self.scene)));
-        let audit = promises::audit(&*self.store, &truth, &self.scene).await;
-        if let Err(violation) = audit.and_then(|()| promises::ended(&*self.store, &truth, &self.scene)) {
+        if let Err(violation) = self.proofs.end(&*self.store, print, &truth, &self.scene).await {
             self.odometer.violated(violation);
         }
     }

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use chrono::{DateTime, Utc};
 use tixing::clock::Clock;
 
+use super::life::Stage;
 use super::platform::{Outcome, Truth, hms};
+use super::scene::{Scene, downtimes};
 use crate::disk::{Content, Images, Print};
 
 /// Where a history may end in a crash.
@@ -33,8 +35,6 @@ pub(super) enum Choice {
     Outcome,
     /// Which request is answered next.
     Order,
-    /// How long the machine was down.
-    Downtime,
 }
 
 /// The world at the beginning of a life of the daemon: everything that can make a difference later.
@@ -55,11 +55,17 @@ pub(super) struct Key {
     at: DateTime<Utc>,
 }
 
+impl Start {
+    pub(super) fn key(&self) -> Key {
+        Key { print: Print::of(&self.content), truth: self.truth.clone(), at: self.at }
+    }
+}
+
 /// How many histories there are from a start on, by how many more crashes they have.
 pub(super) type Histories = [u64; 4];
 
-/// Starts whose histories were counted, and starts that are about to be.
-pub(super) type Known = Arc<Mutex<HashMap<Key, Option<Histories>>>>;
+/// Starts whose histories were counted.
+pub(super) type Known = Arc<Mutex<HashMap<Key, Histories>>>;
 
 /// A crash that a run could have met; `start` where nobody has met it before.
 #[derive(Debug)]
@@ -78,6 +84,8 @@ pub(super) struct Seen {
     pub(super) crashes: u64,
     /// Those of them that lose batches.
     pub(super) torn: u64,
+    /// Those of them after which the machine is away for long.
+    pub(super) away: u64,
 }
 
 impl Seen {
@@ -87,6 +95,7 @@ impl Seen {
         more.outcomes.iter().for_each(|(key, n)| *self.outcomes.entry(*key).or_default() += n);
         self.crashes += more.crashes;
         self.torn += more.torn;
+        self.away += more.away;
     }
 }
 
@@ -104,25 +113,38 @@ pub(super) struct Run {
     pub(super) wanted: Option<Start>,
 }
 
-/// One life of a daemon as a test writes it: digits that are its choices, and `@effect.kept` where it crashes.
+/// One life of a daemon as a test writes it: digits that are its choices, and `@effect.kept.away` where it crashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Life {
     pub(super) choices: Vec<u8>,
-    pub(super) crash: Option<(u32, usize)>,
+    pub(super) crash: Option<Fall>,
+}
+
+/// One crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fall {
+    /// The effect after which it comes, from 0 in each life.
+    pub(super) effect: u32,
+    /// Unsynced batches that survive.
+    pub(super) kept: usize,
+    /// Which of the possible downtimes follows.
+    pub(super) away: usize,
 }
 
 impl Life {
     pub(super) fn told(&self) -> String {
         let choices: String = self.choices.iter().map(|n| char::from(b'0' + n)).collect();
-        self.crash.map_or(choices.clone(), |(effect, kept)| format!("{choices}@{effect}.{kept}"))
+        self.crash
+            .map_or(choices.clone(), |fall| format!("{choices}@{}.{}.{}", fall.effect, fall.kept, fall.away))
     }
 
     pub(super) fn parse(text: &str) -> Self {
         let (choices, crash) = text.split_once('@').map_or((text, None), |(c, crash)| (c, Some(crash)));
         let choices = choices.bytes().map(|b| b - b'0').collect();
         let crash = crash.map(|crash| {
-            let (effect, kept) = crash.split_once('.').unwrap();
-            (effect.parse().unwrap(), kept.parse().unwrap())
+            let mut numbers = crash.split('.').map(|number| number.parse().unwrap());
+            let mut next = || numbers.next().unwrap();
+            Fall { effect: u32::try_from(next()).unwrap(), kept: next(), away: next() }
         });
         Self { choices, crash }
     }
@@ -134,6 +156,7 @@ pub(super) struct Odometer(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
+    scene: Arc<Scene>,
     clock: Clock,
     known: Known,
     met: HashSet<Key>,
@@ -149,8 +172,9 @@ struct Inner {
 }
 
 impl Odometer {
-    /// For a run from `start` with these choices; it meets no crashes where it `may_crash` no more.
-    pub(super) fn new(start: &Start, given: Life, clock: Clock, known: Known, traced: Traced) -> Self {
+    /// For a run from `start` with these choices.
+    pub(super) fn new(stage: &Stage, start: &Start, given: Life, clock: Clock, traced: Traced) -> Self {
+        let (scene, known) = (Arc::clone(&stage.scene), Arc::clone(&stage.known));
         let run = Run {
             taken: Vec::new(),
             crashes: Vec::new(),
@@ -160,13 +184,15 @@ impl Odometer {
             seen: Seen::default(),
             wanted: None,
         };
+        let may_crash = start.truth.n_crashes < scene.max_crashes;
         let inner = Inner {
+            scene,
             clock,
             known,
             met: HashSet::new(),
             path: start.path.clone(),
             given,
-            may_crash: true,
+            may_crash,
             traced: traced == Traced::Yes,
             moves: 0,
             n_effects: 0,
@@ -178,11 +204,6 @@ impl Odometer {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
-    }
-
-    /// The run meets no crash from now on.
-    pub(super) fn never_crash(&self) {
-        self.inner().may_crash = false;
     }
 
     /// One of `n`, from 0; no choice where there is one alone.
@@ -275,8 +296,9 @@ impl Odometer {
         inner.n_effects += 1;
         inner.moves += 1;
         match inner.given.crash {
-            Some((at, kept)) if at == number => {
-                let start = inner.start(images, number, kept);
+            Some(fall) if fall.effect == number => {
+                let at = downtimes(&inner.scene, inner.clock.now())[fall.away];
+                let start = inner.start(images, fall, at);
                 inner.run.wanted = Some(start);
                 inner.over = true;
             }
@@ -306,15 +328,18 @@ impl Inner {
     }
 
     fn meet_crashes(&mut self, images: &Images<'_>, number: u32) {
-        let at = self.clock.now();
+        let downtimes = downtimes(&self.scene, self.clock.now());
         for (kept, print) in images.prints.iter().enumerate() {
-            let truth = self.after_crash();
-            let key = Key { print: *print, truth, at };
-            self.run.seen.crashes += 1;
-            self.run.seen.torn += u64::from(kept + 1 < images.prints.len());
-            let is_known = self.known.lock().unwrap().contains_key(&key) || !self.met.insert(key.clone());
-            let start = (!is_known).then(|| self.start(images, number, kept));
-            self.run.crashes.push(Crash { key, start });
+            for (away, at) in downtimes.iter().enumerate() {
+                let key = Key { print: *print, truth: self.after_crash(), at: *at };
+                self.run.seen.crashes += 1;
+                self.run.seen.torn += u64::from(kept + 1 < images.prints.len());
+                self.run.seen.away += u64::from(away > 0);
+                let is_known = self.known.lock().unwrap().contains_key(&key) || !self.met.insert(key.clone());
+                let fall = Fall { effect: number, kept, away };
+                let start = (!is_known).then(|| self.start(images, fall, *at));
+                self.run.crashes.push(Crash { key, start });
+            }
         }
     }
 
@@ -324,10 +349,10 @@ impl Inner {
         truth
     }
 
-    fn start(&self, images: &Images<'_>, effect: u32, kept: usize) -> Start {
+    fn start(&self, images: &Images<'_>, fall: Fall, at: DateTime<Utc>) -> Start {
         let choices = self.run.taken.iter().map(|(chosen, _)| *chosen).collect();
-        let life = Life { choices, crash: Some((effect, kept)) };
+        let life = Life { choices, crash: Some(fall) };
         let path = format!("{}{}/", self.path, life.told());
-        Start { content: images.content(kept), truth: self.after_crash(), at: self.clock.now(), path }
+        Start { content: images.content(fall.kept), truth: self.after_crash(), at, path }
     }
 }

@@ -3,25 +3,72 @@
 //! P2, P5 and P7 of a request are looked at where it arrives; here are those of the books. It reads through
 //! the store's own operations, and knows no record.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use tixing::clock::Clock;
 use tixing::domain::delivery::{Past, State};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::store::ledger::Ledger;
 use tixing::store::{Delivery, Occurrence, Store};
 
-use super::platform::{Outcome, Truth};
+use super::platform::{Outcome, Sent, Truth};
 use super::scene::{self, Scene, appid, template};
-use crate::disk::{Disk, Images, Print};
+use crate::disk::{Content, Disk, Images, Print};
 
-/// What was shown of contents already.
+/// What was shown already.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Proofs(Arc<Mutex<HashSet<(Print, usize, usize)>>>);
+pub(super) struct Proofs(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    /// Contents that carry a request for this due time to this person.
+    carried: HashSet<(Print, usize, usize)>,
+    /// What crashes left, and what of the truth matters from there.
+    left: HashMap<(Print, Truth), Truth>,
+    /// Ends of histories.
+    ends: HashSet<(Print, Truth)>,
+}
 
 impl Proofs {
+    /// What a crash has left, unless the same was seen before; answers what of the truth matters from there.
+    pub(super) async fn crash(
+        &self,
+        content: &Content,
+        truth: Truth,
+        scene: &Scene,
+    ) -> Result<Truth, String> {
+        let left = (Print::of(content), truth);
+        if let Some(known) = self.0.lock().unwrap().left.get(&left) {
+            return Ok(known.clone());
+        }
+        let store = opened(content.clone());
+        let books = audit(&store, &left.1, scene).await?;
+        let mut truth = left.1.clone();
+        close(&books, &mut truth, scene);
+        self.0.lock().unwrap().left.insert(left, truth.clone());
+        Ok(truth)
+    }
+
+    /// The end of a history, unless one like it was seen before.
+    pub(super) async fn end(
+        &self,
+        store: &dyn Store,
+        print: Print,
+        truth: &Truth,
+        scene: &Scene,
+    ) -> Result<(), String> {
+        let end = (print, truth.clone());
+        if self.0.lock().unwrap().ends.contains(&end) {
+            return Ok(());
+        }
+        let books = audit(store, truth, scene).await?;
+        ended(&books, truth, scene)?;
+        self.0.lock().unwrap().ends.insert(end);
+        Ok(())
+    }
+
     /// P1: whether what is durable now carries a request: it is marked, and has a grant.
     pub(super) fn carries(
         &self,
@@ -31,38 +78,54 @@ impl Proofs {
         person: usize,
     ) -> Result<(), String> {
         let Some(print) = images.prints.first() else { return Ok(()) };
-        if self.0.lock().unwrap().contains(&(*print, due, person)) {
+        if self.0.lock().unwrap().carried.contains(&(*print, due, person)) {
             return Ok(());
         }
-        let clock = Clock::by_hand(DateTime::UNIX_EPOCH);
-        let store = Ledger::start_here(Disk::with(images.content(0)).place(), &clock).unwrap();
-        let all = deliveries(&store);
-        let found = all.iter().find(|(o, d)| is(scene, o, d, due, person));
-        let carried = found.is_some_and(|(_, d)| d.state == State::Attempting && d.grant.is_some());
+        let store = opened(images.content(0));
+        let books = Books::of(&store);
+        let found = books.find(scene, due, person).next();
+        let carried = found.is_some_and(|d| d.state == State::Attempting && d.grant.is_some());
         if !carried {
-            let state = found.map_or("nothing", |(_, d)| d.state.as_str());
+            let state = found.map_or("nothing", |d| d.state.as_str());
             let name = scene::name(due, person);
             return Err(format!("a request for {name} starts while the disk has {state} of it"));
         }
-        self.0.lock().unwrap().insert((*print, due, person));
+        self.0.lock().unwrap().carried.insert((*print, due, person));
         Ok(())
     }
 }
 
-fn is(scene: &Scene, occurrence: &Occurrence, delivery: &Delivery, due: usize, person: usize) -> bool {
-    occurrence.due_at == scene.dues[due] && delivery.openid == scene.people[person]
+/// A store that is only read.
+pub(super) fn opened(content: Content) -> Ledger {
+    let clock = Clock::by_hand(DateTime::UNIX_EPOCH);
+    Ledger::start_here(Disk::with(content).place(), &clock).unwrap()
 }
 
-pub(super) fn occurrences(store: &dyn Store) -> Vec<Occurrence> {
-    store.occurrences(None, None, usize::MAX).unwrap()
+/// All occurrences, and all deliveries by the place of theirs.
+struct Books {
+    occurrences: Vec<Occurrence>,
+    deliveries: Vec<(usize, Delivery)>,
 }
 
-pub(super) fn deliveries(store: &dyn Store) -> Vec<(Occurrence, Delivery)> {
-    let of = |o: Occurrence| {
-        let all = store.deliveries(Some(o.number), None, usize::MAX).unwrap();
-        all.into_iter().map(move |delivery| (o.clone(), delivery))
-    };
-    occurrences(store).into_iter().flat_map(of).collect()
+impl Books {
+    fn of(store: &dyn Store) -> Self {
+        let occurrences = store.occurrences(None, None, usize::MAX).unwrap();
+        let mut deliveries = Vec::new();
+        for (index, occurrence) in occurrences.iter().enumerate() {
+            let all = store.deliveries(Some(occurrence.number), None, usize::MAX).unwrap();
+            deliveries.extend(all.into_iter().map(|delivery| (index, delivery)));
+        }
+        Self { occurrences, deliveries }
+    }
+
+    /// The records of one delivery: one at most, if all is well.
+    fn find(&self, scene: &Scene, due: usize, person: usize) -> impl Iterator<Item = &Delivery> {
+        let (due_at, openid) = (scene.dues[due], scene.people[person].clone());
+        let of = self.deliveries.iter().filter(move |(index, delivery)| {
+            self.occurrences[*index].due_at == due_at && delivery.openid == openid
+        });
+        of.map(|(_, delivery)| delivery)
+    }
 }
 
 /// Fails with what it says.
@@ -71,28 +134,29 @@ fn must(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
 }
 
 /// The books at any moment, right after a crash too: P3, P4 and P6, and P5's bound on what is under way.
-pub(super) async fn audit(store: &dyn Store, truth: &Truth, scene: &Scene) -> Result<(), String> {
+async fn audit(store: &dyn Store, truth: &Truth, scene: &Scene) -> Result<Books, String> {
     let fsck = store.fsck().await.map_err(|_failed| "P4: the books cannot be proved".to_owned())?.value;
     must(fsck.violations.is_empty(), || format!("P4: fsck finds {:?}", fsck.violations))?;
     for (person, openid) in scene.people.iter().enumerate() {
         accounts(store, truth, person, openid)?;
     }
-    let deliveries = deliveries(store);
-    for occurrence in occurrences(store) {
+    let books = Books::of(store);
+    for (index, occurrence) in books.occurrences.iter().enumerate() {
         let counts = &occurrence.counts;
         must(counts.adds_up(), || format!("P6: {occurrence:?}"))?;
         for state in State::ALL.into_iter().filter(|state| *state != State::Skipped) {
-            let of = deliveries.iter().filter(|(o, d)| o.number == occurrence.number && d.state == state);
+            let of = books.deliveries.iter().filter(|(of, d)| *of == index && d.state == state);
             let (n, counted) = (of.map(|_| 1).sum::<u64>(), counts.in_state(state));
             // Whom a walk passes after the deadline is only counted.
             let holds = if state == State::Expired { n <= counted } else { n == counted };
             must(holds, || format!("P6: {n} are {}: {occurrence:?}", state.as_str()))?;
         }
     }
-    let marked = deliveries.iter().filter(|(_, d)| d.state == State::Attempting).count();
+    let marked = books.deliveries.iter().filter(|(_, d)| d.state == State::Attempting).count();
     must(marked <= scene.max_marked(), || {
         format!("P5: {marked} would be in doubt after a crash, {} at most may", scene.max_marked())
-    })
+    })?;
+    Ok(books)
 }
 
 /// P3 and P4 of one account.
@@ -121,13 +185,12 @@ fn accounts(
 }
 
 /// The end of a history: every occurrence is over, and every delivery is where its requests lead.
-pub(super) fn ended(store: &dyn Store, truth: &Truth, scene: &Scene) -> Result<(), String> {
-    let occurrences = occurrences(store);
-    let n: u64 = occurrences.iter().map(|occurrence| occurrence.n).sum();
+fn ended(books: &Books, truth: &Truth, scene: &Scene) -> Result<(), String> {
+    let n: u64 = books.occurrences.iter().map(|occurrence| occurrence.n).sum();
     must(n == u64::try_from(scene.dues.len()).unwrap(), || {
         format!("{n} of {} due times are in the books", scene.dues.len())
     })?;
-    for occurrence in &occurrences {
+    for occurrence in &books.occurrences {
         let over = match occurrence.state {
             OccurrenceState::Done => {
                 occurrence.counts.audience == u64::try_from(scene.people.len()).unwrap()
@@ -138,12 +201,11 @@ pub(super) fn ended(store: &dyn Store, truth: &Truth, scene: &Scene) -> Result<(
         };
         must(over, || format!("P6: an occurrence is not over at the end: {occurrence:?}"))?;
     }
-    let deliveries = deliveries(store);
     for (due, sent) in truth.sent.iter().enumerate() {
         for (person, sent) in sent.iter().enumerate() {
-            let of: Vec<_> = deliveries.iter().filter(|(o, d)| is(scene, o, d, due, person)).collect();
+            let of: Vec<&Delivery> = books.find(scene, due, person).collect();
             must(of.len() <= 1, || format!("{} has {} records", scene::name(due, person), of.len()))?;
-            let Some((_, delivery)) = of.first() else {
+            let Some(delivery) = of.first() else {
                 must(sent.n_requests == 0, || format!("{} left no record", scene::name(due, person)))?;
                 continue;
             };
@@ -164,7 +226,7 @@ pub(super) fn ended(store: &dyn Store, truth: &Truth, scene: &Scene) -> Result<(
                     | Outcome::BadMessage,
                 ) => Vec::new(),
             };
-            let unknowable = truth.n_crashes > 0 || expected.is_empty();
+            let unknowable = sent.caught || expected.is_empty();
             let state = delivery.state;
             let holds = expected.contains(&state) || (unknowable && state == State::InDoubt);
             must(holds, || {
@@ -184,24 +246,27 @@ pub(super) fn ended(store: &dyn Store, truth: &Truth, scene: &Scene) -> Result<(
 
 /// Where all deliveries are, for a trace.
 pub(super) fn story(store: &dyn Store, scene: &Scene) -> String {
+    let books = Books::of(store);
     let mut told = Vec::new();
-    for (occurrence, delivery) in deliveries(store) {
-        let due = scene.dues.iter().position(|due| *due == occurrence.due_at);
-        let person = scene.people.iter().position(|openid| *openid == delivery.openid);
-        if let (Some(due), Some(person)) = (due, person) {
-            told.push(format!("{} {}", scene::name(due, person), delivery.state.as_str()));
+    for due in 0..scene.dues.len() {
+        for person in 0..scene.people.len() {
+            let states = books.find(scene, due, person).map(|delivery| delivery.state.as_str());
+            told.extend(states.map(|state| format!("{} {state}", scene::name(due, person))));
         }
     }
     told.join(", ")
 }
 
-/// Marks as closed in the truth whatever the disk says is under way, in doubt or ended: it is never sent again.
-pub(super) fn close(store: &dyn Store, truth: &mut Truth, scene: &Scene) {
-    let all = deliveries(store);
+/// Notes in the truth what a crash has left on the disk: what was marked, and what must never be sent again.
+fn close(books: &Books, truth: &mut Truth, scene: &Scene) {
     for (due, sent) in truth.sent.iter_mut().enumerate() {
         for (person, sent) in sent.iter_mut().enumerate() {
-            let found = all.iter().find(|(o, d)| is(scene, o, d, due, person));
-            sent.closed |= found.is_some_and(|(_, d)| match d.state {
+            let Some(delivery) = books.find(scene, due, person).next() else { continue };
+            if delivery.state == State::Attempting {
+                // It is in doubt for ever, whatever led there; histories that differ in that alone are one from here.
+                *sent = Sent { n_requests: 1, n_accepted: sent.n_accepted, caught: true, ..Sent::default() };
+            }
+            sent.closed |= match delivery.state {
                 State::Held | State::Reserved | State::Waiting => false,
                 State::Attempting
                 | State::InDoubt
@@ -213,16 +278,7 @@ pub(super) fn close(store: &dyn Store, truth: &mut Truth, scene: &Scene) {
                 | State::Expired
                 | State::Cancelled
                 | State::Skipped => true,
-            });
+            };
         }
     }
-}
-
-/// The instant until which a machine that went down at `now` may be away, besides coming back at once: shortly
-/// before the deadline of what was due last, and shortly after it.
-pub(super) fn downtimes(scene: &Scene, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-    let due = scene.dues.iter().rposition(|due| *due <= now).unwrap_or(0);
-    let deadline = scene.deadline(due);
-    let away = [deadline - chrono::TimeDelta::seconds(5), deadline + chrono::TimeDelta::seconds(5)];
-    std::iter::once(now).chain(away.into_iter().filter(|at| *at > now)).collect()
 }

@@ -74,6 +74,15 @@ pub(super) fn name(due: usize, person: usize) -> String {
     format!("{}'s message {}", char::from(b'a' + u8::try_from(person).unwrap()), due + 1)
 }
 
+/// When a machine that went down at `now` may be back: at once, shortly before the deadline of what was due last,
+/// or shortly after it.
+pub(super) fn downtimes(scene: &Scene, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let due = scene.dues.iter().rposition(|due| *due <= now).unwrap_or(0);
+    let deadline = scene.deadline(due);
+    let away = [deadline - TimeDelta::seconds(5), deadline + TimeDelta::seconds(5)];
+    std::iter::once(now).chain(away.into_iter().filter(|at| *at > now)).collect()
+}
+
 impl Scene {
     pub(super) fn deadline(&self, due: usize) -> DateTime<Utc> {
         self.dues[due] + GRACE

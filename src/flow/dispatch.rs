@@ -105,7 +105,7 @@ enum Done {
     Unmarked(Vec<Option<Mark>>),
     /// No token, so nothing was marked; nor after a stop, when nobody asks why.
     NoToken(Vec<Item>, Option<Reply>),
-    /// Stopped before its request.
+    /// Stopped, or too late, before its request.
     NotStarted(Box<(Item, Mark)>),
     Answered(Box<Answered>),
 }
@@ -318,9 +318,17 @@ impl Dispatch {
             }
             self.n_in_flight += 1;
             let client = client.clone();
+            // It may yet wait for an access token.
+            let too_late = too_late(self.clock.clone(), item.deadline, now);
             let stopped = stopped(stop.clone());
             tasks.spawn(async move {
-                match client.send_unless(stopped, ready, &item.message).await {
+                let unless = async {
+                    tokio::select! {
+                        () = stopped => {}
+                        () = too_late => {}
+                    }
+                };
+                match client.send_unless(unless, ready, &item.message).await {
                     Some(sent) => Done::Answered(Box::new(Answered { item, mark, started_at: now, sent })),
                     None => Done::NotStarted(Box::new((item, mark))),
                 }
@@ -583,6 +591,11 @@ impl Dispatch {
 /// Resolves at a stop; whoever would have told it and is gone has stopped too.
 async fn stopped(mut stop: watch::Receiver<bool>) {
     let _stopped = stop.wait_for(|stop| *stop).await;
+}
+
+/// Resolves when `deadline` has passed.
+async fn too_late(clock: Clock, deadline: DateTime<Utc>, now: DateTime<Utc>) {
+    clock.sleep((deadline - now).to_std().unwrap_or_default() + Duration::from_millis(1)).await;
 }
 
 /// How an attempt ended, for the log.

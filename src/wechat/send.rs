@@ -82,19 +82,19 @@ impl Client {
 
     /// Sends one message: under `ready`, a token that is at hand, or an access token first.
     ///
-    /// At most [`CALL_TIMEOUT`](super::CALL_TIMEOUT) in all. Once `stopped` has resolved no request starts, nor
+    /// At most [`CALL_TIMEOUT`](super::CALL_TIMEOUT) in all. Once `unless` has resolved no request starts, nor
     /// the repeat under a new token: `None` when there was none at all. A request under way goes on to its
     /// answer. The platform has no idempotency key: calling again is a second message, unless the reply says
     /// that nothing was sent.
     pub async fn send_unless(
         &self,
-        stopped: impl Future<Output = ()>,
+        unless: impl Future<Output = ()>,
         ready: Option<Ready>,
         message: &Message,
     ) -> Option<Sent> {
         let mut stage = Stage::NoToken;
-        let stopped = pin!(stopped);
-        let attempt = self.attempt(stopped, ready, message, &mut stage);
+        let unless = pin!(unless);
+        let attempt = self.attempt(unless, ready, message, &mut stage);
         match timeout(self.0.http.times().call, attempt).await {
             Ok(sent) => sent,
             Err(_elapsed) => Some(stage.out_of_time()),
@@ -103,7 +103,7 @@ impl Client {
 
     async fn attempt(
         &self,
-        mut stopped: Pin<&mut impl Future<Output = ()>>,
+        mut unless: Pin<&mut impl Future<Output = ()>>,
         at_hand: Option<Ready>,
         message: &Message,
         stage: &mut Stage,
@@ -116,7 +116,7 @@ impl Client {
         };
         let ready = tokio::select! {
             biased;
-            () = stopped.as_mut() => return None,
+            () = unless.as_mut() => return None,
             ready = first => ready,
         };
         let ready = match ready {
@@ -128,7 +128,7 @@ impl Client {
         *stage = Stage::Refused { errcode };
         let again = tokio::select! {
             biased;
-            () = stopped => return Some(sent),
+            () = unless => return Some(sent),
             ready = self.0.tokens.ready() => ready,
         };
         Some(match again {

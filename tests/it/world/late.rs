@@ -41,6 +41,26 @@ async fn nothing_starts_after_its_deadline() {
     }
 }
 
+/// The first token is refused, and the next one comes when it is too late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_starts_after_its_deadline_under_a_token_that_came_late() {
+    let mut world = World::with_limits("in_flight: 2").await;
+    world.rule("water", &[EIGHT, "grace: 60s"]).await;
+    world.start().await;
+    world.crowd(3).await;
+    world.calm().await;
+    world.platform.revoke_tokens(APPID);
+    world.faults(vec![Fault::new(Api::Token, What::Delay(Duration::from_secs(70)))]);
+    world.at("08:00").await;
+    world.until("a refused request", |world| world.platform.totals().refused.contains_key(&40001)).await;
+    world.at("08:01:11").await;
+    world.expect_within(10, "water", "done: 3 = 3 expired").await;
+    world.faults(Vec::new());
+    assert_eq!(world.platform.totals().accepted, 0);
+    assert_eq!(world.balance("p000", HABIT), "1 granted = 1 available");
+    world.ends().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_downtime_grace_and_policy_say_what_is_still_sent() {
     let all = ["missed: all", "max: 2"];

@@ -173,6 +173,8 @@ impl Scheduler {
             }
             Basis::Nothing => {}
         }
+        // Who asked for the change is answered by this: no cut may take it back, and let what was due before count.
+        self.store.wait(self.store.decided()).await?;
         self.current.plan(live::Planned { generation: live.generation, since: now });
         Ok(())
     }

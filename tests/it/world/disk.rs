@@ -148,6 +148,23 @@ async fn nobody_is_answered_before_the_sync() {
     world.ends().await;
 }
 
+/// A rule that comes back counts from then on, also when the power goes right after the admin was told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_was_answered_is_on_the_disk() {
+    let mut world = world().await;
+    world.at("07:50").await;
+    world.no_rule("water").await;
+    world.at("08:10").await;
+    world.rule("water", &[EIGHT, "grace: 3h"]).await;
+    world.power().and_of(world.disk().clone(), 0);
+    world.kill().await;
+    world.disk().mend();
+    world.start().await;
+    world.at("09:00").await;
+    assert_eq!((world.story("water"), world.cards("ann")), (String::new(), 0), "due before it came back");
+    world.ends().await;
+}
+
 /// Every write of a run fails once, with and without what was not synced: nobody gets two, nobody is forgotten.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_disk_may_fail_at_any_write() {

@@ -404,7 +404,9 @@ impl Month {
                         self.tally.count("the disk was nearly full", 1);
                     }
                     disk.leave_room(u64::MAX);
-                    self.works_again().await;
+                    if !disk.is_broken() {
+                        self.works_again().await;
+                    }
                 }
             }
             Event::Stop { off_s } => {

@@ -50,14 +50,15 @@ impl Month {
         self.are_known(ASKED).await;
     }
 
-    /// Deliveries that a start at `at` found under way; not those that were sent then, and got no answer.
+    /// Deliveries that a start at `at` found under way; not those that were sent then, and got no answer, nor those
+    /// whose time was up after a −1.
     pub(super) fn found_under_way(&self, at: DateTime<Utc>) -> usize {
         let sent = |openid: &str| {
             let sends = self.world.platform.sends();
             sends.iter().rev().take_while(|send| send.at >= at).any(|send| send.openid == openid)
         };
         let doubts = self.world.power().doubts(1000).unwrap_or_default();
-        let found = doubts.iter().filter(|doubt| doubt.settled_at == Some(at));
+        let found = doubts.iter().filter(|doubt| doubt.settled_at == Some(at) && doubt.past != Past::Busy);
         found.filter(|doubt| !sent(doubt.openid.as_str())).count()
     }
 

@@ -535,6 +535,7 @@ impl Month {
     async fn comes_to_rest(&mut self) {
         self.note("all troubles end");
         self.off = None;
+        self.world.power().cut_after(usize::MAX);
         self.mends().await;
         if let Some(disk) = &self.world.disk {
             disk.leave_room(u64::MAX);

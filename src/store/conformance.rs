@@ -67,11 +67,16 @@ fn report(who: usize, id: &str, content: u8, now: i64, choices: &[(usize, Choice
 
 /// Waits for a write, decided and durable.
 fn done<T>(store: &dyn Store, pending: Pending<T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let decided = pending.await.unwrap();
-        store.wait(decided.number).await.unwrap();
-        decided.value
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().build().unwrap();
+    }
+    RUNTIME.with(|runtime| {
+        runtime.block_on(async {
+            let decided = pending.await.unwrap();
+            store.wait(decided.number).await.unwrap();
+            decided.value
+        })
     })
 }
 

@@ -210,7 +210,7 @@ impl Books {
         kind: TemplateKind,
         grant: Grant,
     ) -> Result<(), NotGranted> {
-        let chunks = self.chunks.clone();
+        let chunks = &self.chunks;
         let fresh = !self.ledgers.contains_key(&key);
         let ledger = self.ledgers.entry(key.clone()).or_default();
         let result = if ledger.is_dead(grant.accepted_at) {
@@ -225,7 +225,7 @@ impl Books {
             let held = ledger.units.iter().filter(|(_, place)| match place {
                 Place::Free => true,
                 Place::Void | Place::Spent => false,
-                Place::With(id) => !consumed(state_in(&chunks, *id)),
+                Place::With(id) => !consumed(state_in(chunks, *id)),
             });
             if held.count() >= 100 {
                 Err(NotGranted::Full)

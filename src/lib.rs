@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! 6  main  cli                                      parse, print, exit codes
-//! 5  daemon  settings  telemetry  systemd           wiring, environment, the only spawner
+//! 5  daemon  settings  telemetry  systemd  zoneinfo  wiring, environment, the only spawner
 //! 4  hook  admin                                    HTTP doors; shapes in, shapes out
 //! 3  flow: scheduler fanout dispatch intake recovery housekeeping
 //! 2  rules  store  wechat  sandbox                  YAML, engines, the platform, its fake
@@ -32,5 +32,6 @@ pub mod daemon;
 pub mod settings;
 pub mod systemd;
 pub mod telemetry;
+pub mod zoneinfo;
 
 pub mod cli;

@@ -15,6 +15,8 @@ use crate::domain::language::Language;
 
 /// Where the configuration is when nobody says, the first that exists.
 const DEFAULT_CONFIGS: [&str; 2] = ["./tixing.yaml", "/etc/tixing/tixing.yaml"];
+/// Where systems keep their zone data, the first that exists.
+const ZONE_FOLDERS: [&str; 3] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
 /// Largest secret file that is read, in bytes: a longer one is the wrong file.
 const MAX_SECRET_BYTES: u64 = 16 * 1024;
 
@@ -141,6 +143,15 @@ impl Environment {
         let stated = self.get("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let base = stated.or_else(|| Some(PathBuf::from(self.get("HOME")?).join(".local/state")))?;
         Some(base.join("tixing/demo"))
+    }
+
+    /// Where the system's zone data may be: `TZDIR`, which stands alone, else the usual folders.
+    #[must_use]
+    pub fn zone_folders(&self) -> Vec<PathBuf> {
+        match self.get("TZDIR").map(PathBuf::from).filter(|path| path.is_absolute()) {
+            Some(stated) => vec![stated],
+            None => ZONE_FOLDERS.iter().map(PathBuf::from).collect(),
+        }
     }
 
     /// Whether the user asked for output without colour (`NO_COLOR`, any value but the empty one).
@@ -287,5 +298,8 @@ mod tests {
             assert_eq!(env.demo_state().as_deref(), state.map(Path::new), "{variables:?}");
             assert_eq!((env.no_color(), env.language()), (no_color, language), "{variables:?}");
         }
+        let folders = |variables| Environment::of(variables).zone_folders();
+        assert_eq!(folders(&[("TZDIR", "/z")]), [PathBuf::from("/z")]);
+        assert_eq!(folders(&[("TZDIR", "z")]).len(), 3);
     }
 }

@@ -93,7 +93,7 @@ pub struct StatusParts {
     pub held_rules: Vec<(RuleId, String)>,
     /// Whether the wall clock can be believed.
     pub clock: ClockState,
-    /// Which zone data decides, such as `2026a (/usr/share/zoneinfo)`.
+    /// Which zone data decides, such as `2026b, system`.
     pub zone_data: String,
     /// The last reload, or the start.
     pub reload: Reloaded,

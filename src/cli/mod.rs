@@ -24,7 +24,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{
-    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Occurrences, Output, People, SchemaOf,
+    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Next, Occurrences, Output, People, SchemaOf,
     Templates, Verdict,
 };
 use self::print::{Colour, Look, Printer, Taste};
@@ -36,6 +36,7 @@ use crate::domain::language::Language;
 use crate::rules;
 use crate::settings::Environment;
 use crate::telemetry::{self, Reader};
+use crate::zoneinfo;
 
 /// Runs the program with the arguments of this process; answers its exit code.
 #[must_use]
@@ -73,6 +74,7 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
     let taste = Taste { colour, language };
     let ask =
         |request, output, look, without| ask(&path, language, request, printer(output, look, taste), without);
+    read_clocks(&command, &environment, language);
     match command {
         Command::Run => {
             log(&environment);
@@ -150,6 +152,38 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             };
             ask(Request::DoubtSettle { id, verdict }, output, looks::SETTLED, Without::Store)
         }
+    }
+}
+
+/// Puts the system's zone data in force for the commands that may tell a local time themselves.
+fn read_clocks(command: &Command, environment: &Environment, language: Language) {
+    let folders = environment.zone_folders();
+    let release = match command {
+        // A daemon does it itself, and these ask one or nobody.
+        Command::Run
+        | Command::Demo(_)
+        | Command::Schema(_)
+        | Command::Reload(_)
+        | Command::Status(_)
+        | Command::Templates(_)
+        | Command::Fsck(_)
+        | Command::Consents(_)
+        | Command::People(_)
+        | Command::Doubt(_) => None,
+        Command::Next(Next { cron: Some(_), zone, .. }) => {
+            zoneinfo::read_one(&folders, zone.as_deref().unwrap_or_default())
+        }
+        Command::Check(_)
+        | Command::Next(_)
+        | Command::Explain(_)
+        | Command::Occurrences(_)
+        | Command::Deliveries(_) => zoneinfo::read(&folders),
+    };
+    if let Some(release) = release {
+        for remark in release.remarks() {
+            print::note(remark.to(language));
+        }
+        release.put_in_force();
     }
 }
 

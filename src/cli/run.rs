@@ -18,8 +18,10 @@ use crate::clock::Clock;
 use crate::daemon::{Asker, Daemon, Failure, Outside, Setup, Shared};
 use crate::domain::config::SecretSource;
 use crate::domain::language::Language;
+use crate::domain::zone::Release;
 use crate::settings::{Environment, Secret};
 use crate::systemd;
+use crate::zoneinfo;
 
 /// The daemon's world: secrets from where the configuration names them.
 #[derive(Debug)]
@@ -39,6 +41,10 @@ impl Outside for World {
             tracing::warn!("{warning}");
         }
         Ok(value)
+    }
+
+    fn zone_data(&self) -> Option<Release> {
+        zoneinfo::read(&self.0.zone_folders())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts
 use crate::clock::Clock;
 use crate::domain::config::{App, Config, SecretSource};
 use crate::domain::id::AppName;
+use crate::domain::zone::Release;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
 use crate::flow::live::{Current, Live};
@@ -36,6 +37,7 @@ mod heartbeat;
 mod keys;
 mod lookout;
 mod reload;
+mod zones;
 
 pub use flows::{Flows, Parts};
 pub use heartbeat::Heartbeat;
@@ -48,6 +50,13 @@ pub trait Outside: fmt::Debug + Send + Sync {
     /// # Errors
     /// A sentence that names the source and the fix, never the value.
     fn secret(&self, source: &SecretSource) -> Result<SecretString, String>;
+
+    /// The system's zone data as they are now; `None` where there are none, and what is in force stays.
+    ///
+    /// Blocking.
+    fn zone_data(&self) -> Option<Release> {
+        None
+    }
 }
 
 /// What a daemon is started with.
@@ -141,6 +150,8 @@ impl Daemon {
     /// [`Failure`]; nothing runs then.
     pub async fn start(setup: Setup) -> Result<Self, Failure> {
         let now = setup.clock.now();
+        // Before the files are read, so that their zones carry them.
+        zones::begin(&*setup.outside);
         let reload::First { config, rules: set, reloaded: first, seen } =
             reload::First::read(&setup.config, now)?;
         let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
@@ -185,6 +196,7 @@ impl Daemon {
             store: Arc::clone(&daemon.shared.setup.store),
             current,
             clock: daemon.shared.setup.clock.clone(),
+            zones: Arc::<Shared>::clone(&daemon.shared),
         };
         let at_start = housekeeping.clone();
         daemon.doors.spawn(async move { at_start.all().await });
@@ -379,7 +391,7 @@ impl Control for Shared {
             apps,
             held_rules: Vec::new(),
             clock: ClockState::Ok,
-            zone_data: format!("{} (in the program)", chrono_tz::IANA_TZDB_VERSION),
+            zone_data: Release::in_force().to_string(),
             reload,
             generation: live.generation,
             hook: self.hook_at(),

@@ -210,6 +210,11 @@ impl Shared {
     /// with the new rules.
     pub async fn reload(&self, asker: Asker) -> Reloaded {
         let _one = self.reloading.lock().await;
+        match asker {
+            // Who asks has perhaps just renewed the system's zone data.
+            Asker::Operator | Asker::Signal => self.renew_zones().await,
+            Asker::Files => {}
+        }
         let now = self.setup.clock.now();
         let reloaded = match self.try_reload(asker, now).await {
             Ok(done) => {

@@ -3,6 +3,8 @@
 //! tokio-cron-scheduler drives them in UTC; it never decides when a reminder is due. A job that comes
 //! late or not at all harms nothing: each is repeated, and runs at start as well.
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +27,12 @@ const MAX_PRESUMED: usize = 200;
 /// How long a delivery is in doubt before it counts as sent.
 pub const DOUBT_AGE: TimeDelta = TimeDelta::hours(72);
 
+/// Who keeps the zone data.
+pub trait ZoneData: fmt::Debug + Send + Sync {
+    /// Looks whether the system's have changed, and puts them in force.
+    fn look(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
 /// The jobs' collaborators.
 #[derive(Clone, Debug)]
 pub struct Housekeeping {
@@ -34,6 +42,8 @@ pub struct Housekeeping {
     pub current: Current,
     /// The time.
     pub clock: Clock,
+    /// The zone data.
+    pub zones: Arc<dyn ZoneData>,
 }
 
 impl Housekeeping {
@@ -49,6 +59,13 @@ impl Housekeeping {
             .add(Job::new_async("0 * * * * *", move |_, _| {
                 let jobs = minutely.clone();
                 Box::pin(async move { jobs.each_minute().await })
+            })?)
+            .await?;
+        let zones = Arc::clone(&self.zones);
+        scheduler
+            .add(Job::new_async("40 */10 * * * *", move |_, _| {
+                let zones = Arc::clone(&zones);
+                Box::pin(async move { zones.look().await })
             })?)
             .await?;
         let nightly = self;

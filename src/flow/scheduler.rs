@@ -3,7 +3,7 @@
 //! It never sends and never chooses recipients. A wake-up says "look"; what to do follows from the
 //! rules in force and the cursors, so a restart and normal running are one path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailabl
 /// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or
 /// a stepped clock is noticed.
 pub const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// How far other zone data can move a due time: both offsets are less than a day.
+const MAX_MOVE: TimeDelta = TimeDelta::days(2);
 
 /// The loop that opens what is due.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ struct Planned {
     cursor: DateTime<Utc>,
     next: Option<DateTime<Utc>>,
     bytes: Vec<u8>,
+    /// Due times that other zone data moved behind the cursor before it had come to them.
+    overtaken: Vec<Due>,
 }
 
 impl Scheduler {
@@ -151,6 +156,7 @@ impl Scheduler {
                 cursor: started.value,
                 next: None,
                 bytes: snapshot::encode(rule),
+                overtaken: Vec::new(),
             };
             // A rule that changed while the daemon runs takes effect at the next due time, never for one that has passed.
             // So does one that comes back after it was removed or disabled; at a start the cursor says what was missed.
@@ -160,6 +166,9 @@ impl Scheduler {
             };
             if changed && now > planned.cursor {
                 self.advance(&mut planned, now, Vec::new()).await?;
+            }
+            if let Some(old) = self.rules.get(id).filter(|_| !changed) {
+                planned.overtaken = overtaken(old, &planned);
             }
             planned.next = next_due(&planned);
             rules.insert(id.clone(), planned);
@@ -200,7 +209,7 @@ impl Scheduler {
     async fn open(&mut self, id: &RuleId, now: DateTime<Utc>) -> Result<(), Unavailable> {
         let Some(planned) = self.rules.get_mut(id) else { return Ok(()) };
         let rule = Arc::clone(&planned.rule);
-        let mut occurrences = found(&rule, planned.cursor, now);
+        let mut occurrences = found(&rule, &std::mem::take(&mut planned.overtaken), planned.cursor, now);
         let store = Arc::clone(&self.store);
         let mut opened = Vec::new();
         // Piece by piece, the cursor behind each: a crash in between finds the rest again.
@@ -268,22 +277,39 @@ async fn advance(
     }
 }
 
-/// What is due of a rule in (cursor, now], as records: what opens stands alone, neighbours that were
-/// missed share one, named after the newest of them.
-fn found(rule: &Rule, cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccurrence> {
+/// What is due of a rule in (cursor, now] and what was overtaken before, as records: what opens stands
+/// alone, neighbours that were missed share one, named after the newest of them.
+fn found(rule: &Rule, overtaken: &[Due], cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccurrence> {
     let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
     let mut records = Records { rule, grace, list: Vec::new() };
     // What is beyond grace is missed under every policy and only counted, however much it is.
-    let horizon =
-        now.checked_sub_signed(grace).map_or(cursor, |at| at - TimeDelta::milliseconds(1)).max(cursor);
-    for due in windows(rule, Window { after: cursor, until: horizon }) {
+    let beyond = now.checked_sub_signed(grace).map(|at| at - TimeDelta::milliseconds(1));
+    let (late, near): (Vec<&Due>, Vec<&Due>) =
+        overtaken.iter().partition(|due| beyond.is_some_and(|beyond| due.at <= beyond));
+    let horizon = beyond.unwrap_or(cursor).max(cursor);
+    for due in late.into_iter().copied().chain(windows(rule, Window { after: cursor, until: horizon })) {
         records.push(due, Verdict::Missed);
     }
-    let dues: Vec<Due> = windows(rule, Window { after: horizon, until: now }).collect();
+    let within = windows(rule, Window { after: horizon, until: now });
+    let dues: Vec<Due> = near.into_iter().copied().chain(within).collect();
     for (due, verdict) in missed::judge(&dues, rule.grace, rule.missed, now) {
         records.push(due, verdict);
     }
     records.list
+}
+
+/// Due times that `old` had before it and that the zone data of `new` put behind the cursor.
+///
+/// What they put before it once more is known to the store by its civil time, and not opened again.
+fn overtaken(old: &Planned, new: &Planned) -> Vec<Due> {
+    if old.rule.zone.reads_as(new.rule.zone) {
+        return Vec::new();
+    }
+    let cursor = new.cursor;
+    let ahead = Window { after: cursor, until: cursor + MAX_MOVE };
+    let ahead: BTreeSet<_> = windows(&old.rule, ahead).map(|due| (due.civil, due.fold)).collect();
+    let behind = windows(&new.rule, Window { after: cursor - MAX_MOVE, until: cursor });
+    behind.filter(|due| ahead.contains(&(due.civil, due.fold))).collect()
 }
 
 /// All due times of a window, however many.
@@ -328,5 +354,8 @@ impl Records<'_> {
 }
 
 fn next_due(planned: &Planned) -> Option<DateTime<Utc>> {
+    if let Some(due) = planned.overtaken.first() {
+        return Some(due.at);
+    }
     recurrence::next(&planned.rule.when, planned.rule.zone, Dst::Auto, planned.cursor).map(|due| due.at)
 }

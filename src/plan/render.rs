@@ -10,7 +10,6 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::format::{Fixed, Item, Numeric, StrftimeItems};
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use minijinja::value::{Object, ObjectRepr};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
@@ -23,6 +22,7 @@ use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::{FieldValue, Profile};
 use crate::domain::rule::{Overflow, Rule};
 use crate::domain::template::{FieldKey, FieldType};
+use crate::domain::zone::Clocks;
 
 /// The most bytes one text may put out.
 const MAX_OUTPUT_BYTES: usize = 4096;
@@ -423,7 +423,7 @@ pub(super) fn is_clock_format(format: &str) -> bool {
 #[derive(Debug)]
 struct Instant {
     at: DateTime<Utc>,
-    zone: Tz,
+    zone: Clocks,
 }
 
 impl Object for Instant {

@@ -47,7 +47,10 @@ pub(super) fn read(
     let apps = app_entry::read_all(top, folder, pulled, walk);
     // Rules depend on the apps only; a mistake elsewhere makes none of their names doubtful.
     let trust = if walk.found.n_errors() == 0 { Trust::Whole } else { Trust::Partial };
-    let zone = top.get("timezone").and_then(|node| default_zone(node, walk)).unwrap_or(Zone::SHANGHAI);
+    let zone = top
+        .get("timezone")
+        .and_then(|node| default_zone(node, walk))
+        .unwrap_or_else(|| Zone::SHANGHAI.renewed());
     let schedules = path(top, "schedules", "schedules", folder, walk);
     let store = store(top, folder, walk);
     let hook = hook(top, &apps, folder, walk);

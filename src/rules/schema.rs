@@ -6,7 +6,6 @@
 
 use std::ops::RangeInclusive;
 
-use chrono_tz::TZ_VARIANTS;
 use serde_json::{Map, Value, json};
 
 use super::keys::{Absent, Key, Table};
@@ -33,8 +32,7 @@ pub fn config() -> Value {
 }
 
 fn document(schema: Value, title: &str, about: &str) -> Value {
-    let zones = TZ_VARIANTS.iter().map(|zone| zone.name()).filter(|name| Zone::parse(name).is_ok());
-    let zones: Vec<&str> = zones.collect();
+    let zones: Vec<&str> = Zone::names().collect();
     let schema = and(schema, "$schema", "http://json-schema.org/draft-07/schema#");
     let schema = and(and(schema, "title", title), "description", about);
     and(schema, "definitions", json!({ "zone": { "type": "string", "enum": zones } }))

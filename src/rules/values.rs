@@ -5,8 +5,6 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use chrono_tz::TZ_VARIANTS;
-
 use super::names::nearest;
 use crate::domain::config::IpNet;
 use crate::domain::language::Phrase;
@@ -51,7 +49,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, Phrase> {
 /// The name that was probably meant.
 pub(super) fn zone(text: &str) -> Result<Zone, Option<String>> {
     Zone::parse(text).map_err(|unknown| {
-        let near = || nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
+        let near = || nearest(text, Zone::names());
         unknown.hint.or_else(near).map(str::to_owned)
     })
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(u8, &[&str])] = &[
     (7, &["main"]),
     (6, &["cli"]),
-    (5, &["daemon", "settings", "telemetry", "systemd"]),
+    (5, &["daemon", "settings", "telemetry", "systemd", "zoneinfo"]),
     (4, &["hook", "admin"]),
     (3, &["flow"]),
     (2, &["rules", "store", "wechat", "sandbox"]),

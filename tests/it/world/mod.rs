@@ -21,12 +21,14 @@ use tixing::domain::consent::{Grant, Source};
 use tixing::domain::id::{AppId, AppName, FieldName, OpenId, ReportId, Tag, TemplateId};
 use tixing::domain::recipient::{FieldValue, Profile};
 use tixing::domain::template::TemplateKind;
+use tixing::domain::zone::Release;
 use tixing::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Said, Speaker};
 use tixing::flow::live::Current;
 use tixing::sandbox::{self, Answer, Fault, Keep, Outcome, Platform, Sandbox, SendRecord};
 use tixing::store::ledger::Ledger;
 use tixing::store::sled::{self, Options};
 use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
+use tixing::zoneinfo;
 use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -43,6 +45,7 @@ mod pace;
 mod power;
 mod replies;
 mod restart;
+mod zones;
 
 use power::Power;
 
@@ -79,6 +82,8 @@ pub(super) struct World {
     /// A configuration of its own, with `{base_url}` where the platform is; else the world's usual one.
     config: Option<String>,
     rules: BTreeMap<String, String>,
+    /// Where the system keeps zone data; else it has none.
+    zones: Option<PathBuf>,
     running: Option<Running>,
     n_reports: u32,
     /// Sends that may repeat an earlier one: after a −1 that the platform had processed.
@@ -94,14 +99,20 @@ struct Running {
     task: JoinSet<Result<(), Failure>>,
 }
 
-/// The world around the daemon, which keeps one secret of apps and one of backends.
+/// The world around the daemon, which keeps one secret of apps, one of backends, and perhaps zone data.
 #[derive(Debug)]
-struct Keeper;
+struct Keeper {
+    zones: Option<PathBuf>,
+}
 
 impl Outside for Keeper {
     fn secret(&self, source: &SecretSource) -> Result<SecretString, String> {
         let of_hook = matches!(source, SecretSource::Credential(name) if name.as_str() == "hook-key");
         Ok(SecretString::from(if of_hook { HOOK_SECRET } else { SECRET }))
+    }
+
+    fn zone_data(&self) -> Option<Release> {
+        zoneinfo::read(&[self.zones.clone()?])
     }
 }
 
@@ -177,6 +188,7 @@ impl World {
             disk: None,
             config: None,
             rules: BTreeMap::new(),
+            zones: None,
             running: None,
             n_reports: 0,
             repeats_allowed: 0,
@@ -192,7 +204,12 @@ impl World {
         let store = self.open_store().await;
         let power = Arc::new(Power::new(Arc::new(store)));
         let store = Arc::<Power>::clone(&power);
-        let setup = Setup { config, outside: Arc::new(Keeper), store, clock: self.clock.clone() };
+        let setup = Setup {
+            config,
+            outside: Arc::new(Keeper { zones: self.zones.clone() }),
+            store,
+            clock: self.clock.clone(),
+        };
         let daemon = Daemon::start(setup).await.unwrap();
         let shared = daemon.shared();
         let store = Arc::<Power>::clone(&power);

@@ -484,6 +484,7 @@ impl Month {
                 store,
                 current: running.shared.current().clone(),
                 clock: self.world.clock.clone(),
+                zones: std::sync::Arc::<tixing::daemon::Shared>::clone(&running.shared),
             };
             self.nights.spawn(async move { jobs.all().await });
         }

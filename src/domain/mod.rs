@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file or a socket, and nothing here is serialised: files, records
 //! and wire formats have shapes of their own at the edges.
 
+pub mod appointment;
 pub mod census;
 pub mod config;
 pub mod consent;

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::live::Current;
 use crate::clock::Clock;
-use crate::store::{Store, Unavailable};
+use crate::store::{APPOINTMENT_DAYS, Store, Unavailable};
 
 /// Room in the scheduler's channels; its default of 200 loses jobs in a burst.
 const CHANNEL: usize = 1024;
@@ -106,7 +106,7 @@ impl Housekeeping {
     }
 
     async fn each_night(&self) {
-        if let Ok(n) = retire(&*self.store, self.clock.now()).await {
+        if let Ok(n) = retire(&*self.store, self.clock.now(), TimeDelta::zero()).await {
             debug!(n, "{n} old records removed");
         } else {
             warn!("Old records could not be removed: the store cannot promise");
@@ -154,14 +154,27 @@ pub async fn sweep(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unavail
     Ok(total)
 }
 
-/// Removes what is older than its time, in bounded pieces; answers how many records.
+/// Removes what is older than its time, in bounded pieces; answers how many records. Appointments stay for as long as a
+/// rule may remind of them after their time.
 ///
 /// # Errors
 /// [`Unavailable`]: the store failed.
-pub async fn retire(store: &dyn Store, now: DateTime<Utc>) -> Result<u64, Unavailable> {
+pub async fn retire(
+    store: &dyn Store,
+    now: DateTime<Utc>,
+    longest_after: TimeDelta,
+) -> Result<u64, Unavailable> {
     let mut total = 0;
     for _ in 0..MAX_RETIRED {
         let n = store.retire(now).await?.value;
+        total += n;
+        if n == 0 {
+            break;
+        }
+    }
+    let appointments_before = now - TimeDelta::days(APPOINTMENT_DAYS) - longest_after;
+    for _ in 0..MAX_RETIRED {
+        let n = store.retire_appointments(appointments_before, now).await?.value;
         total += n;
         if n == 0 {
             break;

@@ -16,6 +16,7 @@ use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 
+mod appointments;
 mod erasure;
 mod histories;
 
@@ -468,7 +469,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 21] = [
     ("a report counts once", a_report_counts_once),
     ("the cap holds and says so", the_cap_holds_and_says_so),
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),
@@ -499,6 +500,12 @@ const CASES: [Case; 15] = [
         erasure::what_is_from_before_an_erasure_brings_nobody_back,
     ),
     ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),
+    ("a put that changes nothing has no number", appointments::a_put_that_changes_nothing_has_no_number),
+    ("a request counts once for a quarter of an hour", appointments::a_request_counts_once),
+    ("appointments are met by time and by change", appointments::they_are_met_by_time_and_by_change),
+    ("a reminder opens for what was read", appointments::a_reminder_opens_for_what_was_read),
+    ("a change ends what it makes void", appointments::a_change_ends_what_it_makes_void),
+    ("an attempt blocks for ever", appointments::an_attempt_blocks_for_ever),
 ];
 
 fn sled_in(folder: &std::path::Path) -> Ledger {

@@ -18,10 +18,11 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{oneshot, watch};
 
 use crate::domain::consent::Account;
-use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
 
+mod appointments;
 #[cfg(test)]
 mod conformance;
 mod events;
@@ -31,6 +32,7 @@ mod model;
 mod shapes;
 pub mod sled;
 
+pub use appointments::*;
 pub use events::*;
 pub use shapes::*;
 
@@ -297,6 +299,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that time.
     fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased>;
 
+    // --- appointments ---------------------------------------------------------------------------
+
+    /// Replaces an appointment, or deletes it; its unknown openids become recipients.
+    ///
+    /// A change gets a number that is larger than those of all changes before, also across starts. What is so already
+    /// gets none, and nothing of it is written. In either case the request is remembered [`REQUEST_MINUTES`] in
+    /// the same batch, so that it cannot be played again.
+    ///
+    /// What the change makes void ends with it: occurrences about another time of this appointment, and deliveries to
+    /// those it belongs to no more, but for what is attempting. Whoever is about to send asks the appointment
+    /// itself ([`KeptAppointment::is_for`]); [`Store::chunk`] and [`Store::mark`] do.
+    fn change_appointment(&self, change: AppointmentChange) -> Pending<Changed>;
+
     // --- rules and occurrences ------------------------------------------------------------------
 
     /// Starts the cursor of a rule at `now` when it has none; answers the cursor.
@@ -306,6 +321,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// Nothing happens when the cursor is not `from` any more. An occurrence whose identity is known is not opened again.
     fn open(&self, opening: Opening) -> Pending<Opened>;
+
+    /// Opens reminders of appointments and moves their rule's cursor, in one batch.
+    ///
+    /// Nothing happens when the cursor is not `from` any more. A reminder opens only while its appointment has the
+    /// number that was read, and only when it is for somebody who has no attempt under the same name (rule, kind,
+    /// id, the appointment's time); it is for those who belong to the appointment since after the newest occurrence of
+    /// that name, and, as [`Late`] says, since before its due time.
+    fn remind(&self, reminders: Reminders) -> Pending<Reminded>;
 
     /// Books one piece of a fan-out: chunk record, grants, position and counts, in one batch.
     ///
@@ -371,6 +394,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Removes what is older than its time, a bounded piece; answers how many records. 0 means done.
     fn retire(&self, now: DateTime<Utc>) -> Pending<u64>;
+
+    /// Removes appointments whose time was before `before`, deleted ones too, and requests that need not be remembered
+    /// any more; a bounded piece. Answers how many records; 0 means done.
+    ///
+    /// Numbers of changes are never given again.
+    fn retire_appointments(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64>;
 
     /// Overwrites what is left of the erased, a bounded piece; answers how many records it looked at. 0 means that
     /// nothing can be done now: while a walk stands at an erased person, its position names him until it goes on.
@@ -465,6 +494,56 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable>;
+
+    /// The cursor of a rule that reminds of appointments; where it reads changes is where they were when it was
+    /// started.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn reminder_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<Cursor>, Unavailable>;
+
+    /// One appointment; also a deleted one, for as long as it is kept.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn appointment(&self, key: &AppointmentKey) -> Result<Option<KeptAppointment>, Unavailable>;
+
+    /// Appointments of a kind that stand, at a time in the half-open window (from, until], by time and then by id;
+    /// those after `after`.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn appointments(
+        &self,
+        of: (&AppId, &Kind),
+        window: (DateTime<Utc>, DateTime<Utc>),
+        after: Option<&(DateTime<Utc>, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Unavailable>;
+
+    /// The number of the newest change of any appointment. A read that is made after this one sees all changes up to it.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn newest_change(&self) -> Result<u64, Unavailable>;
+
+    /// Appointments of a kind whose newest change has a number after `after`, deleted ones too, in the order of these.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn changes(
+        &self,
+        app: &AppId,
+        kind: &Kind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, AppointmentId)>, Unavailable>;
+
+    /// The newest occurrences about an appointment, one for each rule and each time it had; ascending.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn reminders(&self, key: &AppointmentKey) -> Result<Vec<u64>, Unavailable>;
 
     /// One occurrence.
     ///

@@ -23,10 +23,13 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use super::*;
+use crate::domain::appointment::About;
 use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::occurrence::{Counts, SkipReason};
 use crate::domain::template::TemplateKind;
+
+mod appointments;
 
 /// A call as it was made.
 #[derive(Clone, Debug)]
@@ -50,6 +53,9 @@ enum Fact {
     Presume(DateTime<Utc>, DateTime<Utc>),
     Retire(DateTime<Utc>),
     Keep(&'static str, Vec<u8>),
+    Change(AppointmentChange),
+    Remind(Reminders),
+    RetireAppointments(DateTime<Utc>, DateTime<Utc>),
 }
 
 /// Where one grant is.
@@ -91,6 +97,10 @@ struct Books {
     receipts: BTreeMap<Pair, Vec<KeptReceipt>>,
     n_opened: u64,
     erased: BTreeMap<(AppId, OpenId), DateTime<Utc>>,
+    appointments: BTreeMap<AppointmentKey, KeptAppointment>,
+    n_changes: u64,
+    requests: BTreeMap<(AppId, [u8; 16]), DateTime<Utc>>,
+    changes_read: BTreeMap<(AppId, RuleId), u64>,
 }
 
 /// Hash of a report's content, and when it came.
@@ -133,7 +143,7 @@ impl Model {
                 Fact::Put(app, openid, profile, now) => drop(books.put(app, openid, profile, now)),
                 Fact::Grant(grant) => drop(books.grant(&grant)),
                 Fact::Import(piece) => drop(books.import(piece)),
-                Fact::Start(app, rule, now) => drop(books.cursors.entry((app, rule)).or_insert(now)),
+                Fact::Start(app, rule, now) => drop(books.start(app, rule, now)),
                 Fact::Open(opening) => drop(books.open(opening)),
                 Fact::Piece(piece) => drop(books.piece(piece)),
                 Fact::Stop(number, state, reason) => books.stop(number, state, reason),
@@ -150,6 +160,9 @@ impl Model {
                 Fact::Presume(before, now) => drop(books.presume(before, now)),
                 Fact::Retire(now) => drop(books.retire(now)),
                 Fact::Keep(name, value) => drop(books.kept.insert(name, value)),
+                Fact::Change(change) => drop(books.change(change)),
+                Fact::Remind(reminders) => drop(books.remind(reminders)),
+                Fact::RetireAppointments(before, now) => drop(books.retire_appointments(before, now)),
             }
         }
         books
@@ -374,6 +387,7 @@ impl Books {
                     walked: missed,
                     counts: Counts::default(),
                     snapshot: opening.snapshot,
+                    about: None,
                 },
             );
             numbers.push(number);
@@ -392,6 +406,11 @@ impl Books {
         {
             return PieceOutcome::Stale;
         }
+        let mut piece = piece;
+        piece.members.retain(|member| {
+            let before = occurrence.about.as_ref().and_then(|about| about.previous);
+            self.calls_for(&occurrence, &member.openid) && self.newest_of(before, &member.openid).is_none()
+        });
         let chunk = self.chunks.range((piece.occurrence, 0)..=(piece.occurrence, u32::MAX)).count() as u32;
         let (mut slots, mut reserved) = (Vec::new(), Vec::new());
         let mut skipped = piece.without_consent.clone();
@@ -575,10 +594,27 @@ impl Books {
             all.stood.0 += ledger.stood.0;
             all.stood.1 += ledger.stood.1 + u64::from(ledger.standing.is_some());
         }
+        let his = |(key, kept): &(&AppointmentKey, &KeptAppointment)| {
+            key.app == app && kept.joined.get(&openid).is_some_and(|joined| joined.at <= now)
+        };
+        for key in self.appointments.iter().filter(his).map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.n_changes += 1;
+            let kept = self.appointments.get_mut(&key).unwrap();
+            kept.number = self.n_changes;
+            kept.joined.remove(&openid);
+            if kept.joined.is_empty() {
+                (kept.state, kept.fields) = (Standing::Deleted, BTreeMap::new());
+            }
+        }
         self.erased.insert((app, openid), now);
     }
 
     fn mark(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
+        let openid = self.slot(id)?.openid.clone();
+        if !self.calls_for(&self.occurrences[&id.occurrence], &openid) {
+            self.close(id, Closing::Cancelled, now);
+            return None;
+        }
         let slot = self.slot(id)?;
         if !matches!(slot.state, State::Reserved | State::Waiting) {
             return None;
@@ -846,7 +882,9 @@ impl Books {
                 OccurrenceState::Open | OccurrenceState::Held => false,
             };
             let doubt = slots().any(|slot| slot.state == State::InDoubt);
-            if occurrence.due_at >= ago(90) || !is_over || doubt {
+            let about = occurrence.about.as_ref();
+            let wanted = about.map(|about| about.at.max(occurrence.deadline)).max(Some(occurrence.due_at));
+            if wanted.unwrap() >= ago(90) || !is_over || doubt {
                 continue;
             }
             n += 1;
@@ -982,9 +1020,21 @@ impl Store for Model {
         self.decide(Fact::Import(piece.clone()), |books| books.import(piece))
     }
 
+    fn change_appointment(&self, change: AppointmentChange) -> Pending<Changed> {
+        self.decide(Fact::Change(change.clone()), |books| books.change(change))
+    }
+
+    fn remind(&self, reminders: Reminders) -> Pending<Reminded> {
+        self.decide(Fact::Remind(reminders.clone()), |books| books.remind(reminders))
+    }
+
+    fn retire_appointments(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64> {
+        self.decide(Fact::RetireAppointments(before, now), |books| books.retire_appointments(before, now))
+    }
+
     fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>> {
         let fact = Fact::Start(app.clone(), rule.clone(), now);
-        self.decide(fact, |books| *books.cursors.entry((app, rule)).or_insert(now))
+        self.decide(fact, |books| books.start(app, rule, now))
     }
 
     fn open(&self, opening: Opening) -> Pending<Opened> {
@@ -1158,6 +1208,63 @@ impl Store for Model {
 
     fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable> {
         Ok(self.books().cursors.get(&(app.clone(), rule.clone())).copied())
+    }
+
+    fn reminder_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<Cursor>, Unavailable> {
+        Ok(self.books().reminder_cursor(app, rule))
+    }
+
+    fn appointment(&self, key: &AppointmentKey) -> Result<Option<KeptAppointment>, Unavailable> {
+        Ok(self.books().appointments.get(key).cloned())
+    }
+
+    fn appointments(
+        &self,
+        (app, kind): (&AppId, &Kind),
+        (from, until): (DateTime<Utc>, DateTime<Utc>),
+        after: Option<&(DateTime<Utc>, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Unavailable> {
+        let books = self.books();
+        let of = books
+            .appointments
+            .iter()
+            .filter(|(key, kept)| key.app == *app && key.kind == *kind && kept.state == Standing::Stands);
+        let mut all: Vec<_> = of.map(|(key, kept)| (kept.at, key.id.clone())).collect();
+        all.retain(|row| row.0 > from && row.0 <= until && after.is_none_or(|after| row > after));
+        all.sort();
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    fn newest_change(&self) -> Result<u64, Unavailable> {
+        Ok(self.books().n_changes)
+    }
+
+    fn changes(
+        &self,
+        app: &AppId,
+        kind: &Kind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, AppointmentId)>, Unavailable> {
+        let books = self.books();
+        let of = books.appointments.iter().filter(|(key, _)| key.app == *app && key.kind == *kind);
+        let mut all: Vec<_> = of.map(|(key, kept)| (kept.number, key.id.clone())).collect();
+        all.retain(|(number, _)| *number > after);
+        all.sort();
+        all.truncate(limit);
+        Ok(all)
+    }
+
+    fn reminders(&self, key: &AppointmentKey) -> Result<Vec<u64>, Unavailable> {
+        let books = self.books();
+        let newest = |o: &&Occurrence| {
+            let of = o.about.as_ref().filter(|about| about.kind == key.kind && about.id == key.id);
+            o.app == key.app
+                && of.is_some_and(|about| books.newest_reminder(&key.app, about, &o.rule) == Some(o.number))
+        };
+        Ok(books.occurrences.values().filter(newest).map(|o| o.number).collect())
     }
 
     fn occurrence(&self, number: u64) -> Result<Option<Occurrence>, Unavailable> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId};
@@ -451,6 +452,8 @@ pub struct Occurrence {
     pub counts: Counts,
     /// Hash of the rule's snapshot.
     pub snapshot: [u8; 32],
+    /// The appointment that it reminds of; `None` where the rule goes by the clock alone.
+    pub about: Option<About>,
 }
 
 /// A delivery as stored.

@@ -108,6 +108,19 @@ fn merged(
     Ok(if bytes.len() <= MAX_RECIPIENT_BYTES { Merged::Changed(bytes) } else { Merged::TooLarge })
 }
 
+/// Makes an unknown openid a recipient.
+pub(super) fn meet(
+    state: &mut State,
+    app: keys::Name,
+    openid: &OpenId,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    if let Merged::Changed(bytes) = merged(state, app, openid, Additions::default(), now)? {
+        state.put(keys::recipient(app, openid.as_str()), bytes);
+    }
+    Ok(())
+}
+
 /// Books one acceptance into an account.
 fn accept(
     state: &mut State,
@@ -261,9 +274,7 @@ pub(super) fn grant(desk: &mut Desk<'_>, grant: &OperatorGrant) -> Result<Grante
     let state = &mut *desk.state;
     let app = state.name(grant.app.as_str())?;
     let template = state.name(grant.template.as_str())?;
-    if let Merged::Changed(bytes) = merged(state, app, &grant.openid, Additions::default(), grant.now)? {
-        state.put(keys::recipient(app, grant.openid.as_str()), bytes);
-    }
+    meet(state, app, &grant.openid, grant.now)?;
     let id = AccountId { app, template, openid: grant.openid.as_str().into() };
     let one = Grant { accepted_at: grant.now, source: grant.source, bound: None };
     let mut granted = Granted { n: 0, rest: None };

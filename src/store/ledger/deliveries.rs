@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::appointments;
 use super::keys;
 use super::receipts;
 use super::records;
@@ -145,6 +146,17 @@ pub(super) fn mark(
                 slot.marked_at.get_or_insert(now);
             }
         };
+        let found = slot_of(desk, *id)?.map(|slot| (slot.openid.clone(), slot.state));
+        if let Some((openid, state)) = found
+            && appointments::is_void(desk, *id, &openid)?
+        {
+            // Its appointment was moved or cancelled since, or belongs to him no more.
+            if state != DeliveryState::Attempting {
+                change(desk, *id, Event::Cancel, now, |_| {})?;
+            }
+            marks.push(None);
+            continue;
+        }
         let slot = change(desk, *id, Event::Mark, now, note)?;
         marks.push(slot.map(|slot| desk.mark(*id, slot.grant.map(|grant| grant.accepted_at))));
     }

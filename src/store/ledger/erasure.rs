@@ -11,6 +11,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::Failed;
+use super::appointments;
 use super::consents::is_consumed;
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
 use super::keys::{self, Name};
@@ -215,7 +216,10 @@ pub(super) fn sweep(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fail
         let Some((app, openid)) = keys::read_erasing(&key) else { continue };
         let n = match erasing.next {
             Some(next) => sweep_chunks(desk, app, openid, erasing, next, now)?,
-            None => sweep_reports(desk, app, openid, erasing)?,
+            None => match sweep_reports(desk, app, openid, erasing)? {
+                0 => appointments::sweep(desk, app, openid, erasing.at_ms)?,
+                n => n,
+            },
         };
         if n > 0 {
             return Ok(n);

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::PoisonError;
 
 use super::Failed;
+use super::appointments::LAST_CHANGE;
 use super::keys::{self, Name};
-use super::records::{self, Booked, Chunk, ErasingV1, Held, OccurrenceV1, RecipientV1};
+use super::records::{self, Booked, Chunk, ErasingV1, Held, RecipientV1};
 use super::state::{Names, OpenTree, is_unfinished};
 use super::tree::Tree;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::Counts;
-use crate::store::{Fsck, MAX_ENTRY_BYTES, MAX_RECEIPTS, Occurrence};
+use crate::store::{Fsck, MAX_ENTRY_BYTES, MAX_RECEIPTS, Occurrence, Standing};
 
 /// Violations that are told; more are only more of the same.
 const MAX_TOLD: usize = 1000;
@@ -49,6 +50,7 @@ pub(super) fn run(opened: &OpenTree) -> Result<Fsck, Failed> {
     pass.chunks()?;
     pass.accounts()?;
     pass.others()?;
+    pass.appointments()?;
     Ok(pass.found)
 }
 
@@ -74,7 +76,7 @@ impl Pass<'_> {
         for entry in self.tree.prefix(keys::OCCURRENCE) {
             let (key, value) = entry?;
             let number = keys::read_number(&key).unwrap_or(0);
-            match records::decode::<OccurrenceV1>(&value).and_then(|record| record.occurrence(number)) {
+            match records::decode_occurrence(&value, number) {
                 Ok((occurrence, n_chunks)) => {
                     if !occurrence.counts.adds_up() {
                         self.tell(
@@ -301,6 +303,73 @@ impl Pass<'_> {
         if !expected.is_empty() {
             let n = expected.len();
             self.tell("receipts", format!("{n} accounts know of receipts that are not there"));
+        }
+        Ok(())
+    }
+
+    /// An appointment is listed once by its time and once by its change, and nothing else is; what names a reminder
+    /// leads to an occurrence about it.
+    fn appointments(&mut self) -> Result<(), Failed> {
+        let newest = self.tree.get(&keys::kept(LAST_CHANGE))?;
+        let newest = newest.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0);
+        let (mut times, mut changes) = (HashSet::new(), HashSet::new());
+        for entry in self.tree.prefix(keys::APPOINTMENT) {
+            let (key, value) = entry?;
+            let record = records::decode_appointment(&value).ok().zip(keys::read_appointment(&key));
+            let Some((kept, (app, kind, id))) = record else {
+                self.tell("unreadable", "an appointment cannot be read".to_owned());
+                continue;
+            };
+            if kept.number > newest || kept.joined.values().any(|joined| joined.number > kept.number) {
+                self.tell("appointment_number", format!("{kind} {id} has a number that was not given yet"));
+            }
+            let stands = u8::from(kept.state == Standing::Stands);
+            times.insert((keys::appointment_time(app, &kind, records::ms(kept.at), &id), vec![stands]));
+            changes.insert((keys::change(app, &kind, kept.number), id.as_str().as_bytes().to_vec()));
+        }
+        for (prefix, code, wanted) in [
+            (keys::APPOINTMENT_TIME, "appointment_time", times),
+            (keys::CHANGE, "appointment_change", changes),
+        ] {
+            let mut n = 0;
+            for entry in self.tree.prefix(prefix) {
+                let (key, value) = entry?;
+                n += 1;
+                if !wanted.contains(&(key.to_vec(), value.to_vec())) {
+                    self.tell(code, "an appointment is listed as it is not".to_owned());
+                }
+            }
+            if n < wanted.len() {
+                self.tell(code, format!("{} appointments are not listed", wanted.len() - n));
+            }
+        }
+        let mut named = HashSet::new();
+        for entry in self.tree.prefix(keys::REMINDER) {
+            let (key, value) = entry?;
+            let number = keys::read_number(&value).unwrap_or(0);
+            named.insert(number);
+            let about = self.occurrences.get(&number).and_then(|(occurrence, _)| {
+                let app = self.names.number(occurrence.app.as_str())?;
+                let about = occurrence.about.as_ref()?;
+                Some(keys::reminder(app, &about.kind, &about.id, records::ms(about.at), &occurrence.rule))
+            });
+            if about.as_deref() != Some(key.as_ref()) {
+                self.tell("reminder", format!("a reminder leads to occurrence {number}, which is not it"));
+            }
+        }
+        let previous: HashSet<u64> =
+            self.occurrences.values().filter_map(|(o, _)| o.about.as_ref()?.previous).collect();
+        let mut unnamed: Vec<u64> = Vec::new();
+        for (number, (occurrence, _)) in &self.occurrences {
+            if occurrence.about.is_some() && !named.contains(number) && !previous.contains(number) {
+                unnamed.push(*number);
+            }
+        }
+        for number in unnamed {
+            self.tell(
+                "reminder",
+                format!("nothing leads to occurrence {number}, which is about an appointment"),
+            );
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! something follows has its length before it, so two different keys are never equal. Apps and
 //! templates are 2-byte numbers of the name table.
 
-use crate::domain::id::{DeliveryId, OpenId, Ref, ReportId, RuleId};
+use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId};
 use chrono::{NaiveDateTime, Timelike};
 use sha2::{Digest, Sha256};
 
@@ -45,6 +45,19 @@ pub(super) const IMPORT: u8 = b'j';
 pub(super) const ERASED: u8 = b'z';
 /// Erasures that have something left to overwrite, by app and openid.
 pub(super) const ERASING: u8 = b'g';
+
+/// Appointments by app, kind and id.
+pub(super) const APPOINTMENT: u8 = b'a';
+/// Appointments by app, kind and their time: a scan meets the next one first.
+pub(super) const APPOINTMENT_TIME: u8 = b'b';
+/// Appointments by app, kind and the number of their newest change: a scan meets them as they were changed.
+pub(super) const CHANGE: u8 = b'd';
+/// What names a reminder: app, kind, appointment, its time, rule. All of one appointment are neighbours.
+pub(super) const REMINDER: u8 = b'y';
+/// How far rules have read the changes of appointments, by app and id.
+pub(super) const CHANGES_READ: u8 = b'v';
+/// Requests that were carried out, by app and a hash of their id.
+pub(super) const REQUEST: u8 = b'h';
 
 /// A number of the name table.
 pub(super) type Name = u16;
@@ -196,6 +209,86 @@ pub(super) fn read_erasing(key: &[u8]) -> Option<(Name, &str)> {
 /// The beginning of the keys of a recipient's reports.
 pub(super) fn reports(app: Name, openid: &str) -> Vec<u8> {
     key(REPORT, &[&app.to_be_bytes(), &length(openid), openid.as_bytes()])
+}
+
+/// The beginning of keys of appointments of one kind.
+fn appointments(prefix: u8, app: Name, kind: &Kind) -> Vec<u8> {
+    key(prefix, &[&app.to_be_bytes(), &length(kind.as_str()), kind.as_str().as_bytes()])
+}
+
+pub(super) fn appointment(app: Name, kind: &Kind, id: &AppointmentId) -> Vec<u8> {
+    let mut key = appointments(APPOINTMENT, app, kind);
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+/// The beginning of the keys of all appointments of an app.
+pub(super) fn all_appointments(app: Name) -> Vec<u8> {
+    key(APPOINTMENT, &[&app.to_be_bytes()])
+}
+
+/// App, kind and id of an appointment's key.
+pub(super) fn read_appointment(key: &[u8]) -> Option<(Name, Kind, AppointmentId)> {
+    let (app, kind, rest) = read_kind(key)?;
+    Some((app, kind, AppointmentId::parse(std::str::from_utf8(rest).ok()?).ok()?))
+}
+
+/// App and kind at the beginning of a key of appointments, and what follows.
+fn read_kind(key: &[u8]) -> Option<(Name, Kind, &[u8])> {
+    let (app, rest) = key.get(1..)?.split_first_chunk::<2>()?;
+    let (length, rest) = rest.split_first()?;
+    let (kind, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((u16::from_be_bytes(*app), Kind::parse(std::str::from_utf8(kind).ok()?).ok()?, rest))
+}
+
+/// The beginning of the keys of a kind's appointments at `ms` and later.
+pub(super) fn appointments_from(app: Name, kind: &Kind, ms: i64) -> Vec<u8> {
+    let mut key = appointments(APPOINTMENT_TIME, app, kind);
+    key.extend_from_slice(&instant(ms));
+    key
+}
+
+pub(super) fn appointment_time(app: Name, kind: &Kind, ms: i64, id: &AppointmentId) -> Vec<u8> {
+    let mut key = appointments_from(app, kind, ms);
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+/// App, kind, milliseconds and id of a key of appointments by time.
+pub(super) fn read_appointment_time(key: &[u8]) -> Option<(Name, Kind, i64, AppointmentId)> {
+    let (app, kind, rest) = read_kind(key)?;
+    let (ms, id) = rest.split_first_chunk::<8>()?;
+    let ms = (u64::from_be_bytes(*ms) ^ (1 << 63)).cast_signed();
+    Some((app, kind, ms, AppointmentId::parse(std::str::from_utf8(id).ok()?).ok()?))
+}
+
+pub(super) fn change(app: Name, kind: &Kind, number: u64) -> Vec<u8> {
+    let mut key = appointments(CHANGE, app, kind);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The beginning of the keys of all reminders of an appointment.
+pub(super) fn reminders(app: Name, kind: &Kind, id: &AppointmentId) -> Vec<u8> {
+    let mut key = appointments(REMINDER, app, kind);
+    key.extend_from_slice(&length(id.as_str()));
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+pub(super) fn reminder(app: Name, kind: &Kind, id: &AppointmentId, ms: i64, rule: &RuleId) -> Vec<u8> {
+    let mut key = reminders(app, kind, id);
+    key.extend_from_slice(&instant(ms));
+    key.extend_from_slice(rule.as_str().as_bytes());
+    key
+}
+
+pub(super) fn changes_read(app: Name, rule: &RuleId) -> Vec<u8> {
+    key(CHANGES_READ, &[&app.to_be_bytes(), rule.as_str().as_bytes()])
+}
+
+pub(super) fn request(app: Name, id: &[u8; 16]) -> Vec<u8> {
+    key(REQUEST, &[&app.to_be_bytes(), id])
 }
 
 /// The chunk that a delivery lives in.

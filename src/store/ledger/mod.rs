@@ -18,18 +18,20 @@ use self::keeper::{Keeper, Open, StoreId, stored_id};
 use self::state::OpenTree;
 use self::writer::{Call, Desk, Shared, Writer};
 use super::{
-    AccountKey, AccountView, Closing, Decided, Delivery, DoubtWord, Erased, Figures, Fsck, Granted, Health,
-    ImportPiece, KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece,
-    PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
-    Settlement, Store, Unavailable, Wait, Walked, wait_durable,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Decided, Delivery,
+    DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
+    Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Reads,
+    Receipt, ReceiptOutcome, Refusal, Refused, Reminded, Reminders, Report, ReportOutcome, Settlement, Store,
+    Unavailable, Wait, Walked, wait_durable,
 };
 use crate::clock::Clock;
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
-use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
 
+mod appointments;
 mod consents;
 mod deliveries;
 mod erasure;
@@ -53,7 +55,7 @@ pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 /// Calls that may wait for the writer; more are refused.
 const QUEUE: usize = 16_384;
 /// The layout of the records.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// Why a ledger cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -417,8 +419,14 @@ impl Store for Ledger {
         self.write(0, Takes::Nothing, Ends::Urgent, move |desk| erasure::erase(desk, &app, &openid, now))
     }
 
+    fn change_appointment(&self, change: AppointmentChange) -> Pending<Changed> {
+        self.write(appointments::CHANGE_KEYS, Takes::Room, Ends::Urgent, move |desk| {
+            appointments::put(desk, change)
+        })
+    }
+
     fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>> {
-        self.write(2, Takes::Room, Ends::Whenever, move |desk| {
+        self.write(3, Takes::Room, Ends::Whenever, move |desk| {
             occurrences::start_rule(desk, &app, &rule, now)
         })
     }
@@ -426,6 +434,11 @@ impl Store for Ledger {
     fn open(&self, opening: Opening) -> Pending<Opened> {
         let keys = 3 * opening.occurrences.len() + occurrences::MAX_SNAPSHOT_PIECES + 2;
         self.write(keys, Takes::Room, Ends::Whenever, move |desk| occurrences::open(desk, opening))
+    }
+
+    fn remind(&self, reminders: Reminders) -> Pending<Reminded> {
+        let keys = 3 * reminders.reminders.len() + occurrences::MAX_SNAPSHOT_PIECES + 3;
+        self.write(keys, Takes::Room, Ends::Whenever, move |desk| appointments::remind(desk, &reminders))
     }
 
     fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {
@@ -484,6 +497,10 @@ impl Store for Ledger {
 
     fn retire(&self, now: DateTime<Utc>) -> Pending<u64> {
         self.write(0, Takes::Nothing, Ends::Whenever, move |desk| upkeep::retire(desk, now))
+    }
+
+    fn retire_appointments(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64> {
+        self.write(0, Takes::Nothing, Ends::Whenever, move |desk| appointments::retire(desk, before, now))
     }
 
     fn sweep(&self, now: DateTime<Utc>) -> Pending<u64> {
@@ -560,6 +577,46 @@ impl Store for Ledger {
 
     fn cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Unavailable> {
         self.read(|books| books.read_cursor(app, rule))
+    }
+
+    fn reminder_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<Cursor>, Unavailable> {
+        self.read(|books| {
+            // The number first: a step between the two reads is seen as one that has not begun.
+            let change = books.read_change_cursor(app, rule)?;
+            Ok(books.read_cursor(app, rule)?.map(|at| Cursor { at, change }))
+        })
+    }
+
+    fn appointment(&self, key: &AppointmentKey) -> Result<Option<KeptAppointment>, Unavailable> {
+        self.read(|books| books.read_appointment(key))
+    }
+
+    fn appointments(
+        &self,
+        of: (&AppId, &Kind),
+        window: (DateTime<Utc>, DateTime<Utc>),
+        after: Option<&(DateTime<Utc>, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Unavailable> {
+        self.read(|books| books.read_appointments(of, window, after, limit))
+    }
+
+    fn newest_change(&self) -> Result<u64, Unavailable> {
+        self.read(OpenTree::read_newest_change)
+    }
+
+    fn changes(
+        &self,
+        app: &AppId,
+        kind: &Kind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, AppointmentId)>, Unavailable> {
+        self.read(|books| books.read_changes(app, kind, after, limit))
+    }
+
+    fn reminders(&self, key: &AppointmentKey) -> Result<Vec<u64>, Unavailable> {
+        self.read(|books| books.read_reminders(key))
     }
 
     fn occurrence(&self, number: u64) -> Result<Option<Occurrence>, Unavailable> {

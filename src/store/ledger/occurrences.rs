@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::appointments;
 use super::keys;
 use super::records::{self, Chunk};
 use super::state::{AccountId, State, finish};
@@ -19,10 +20,12 @@ use crate::store::{
 
 /// Bytes of a snapshot in one record.
 pub(super) const SNAPSHOT_PIECE: usize = 3072;
+/// Why a missed occurrence is only recorded.
+pub(super) const MISSED: &str = "found later than its grace or policy allows";
 /// Most pieces of one snapshot.
 pub(super) const MAX_SNAPSHOT_PIECES: usize = 8;
 
-fn cursor(state: &State, app: keys::Name, rule: &RuleId) -> Result<Option<i64>, Failed> {
+pub(super) fn cursor(state: &State, app: keys::Name, rule: &RuleId) -> Result<Option<i64>, Failed> {
     state.get(&keys::rule(app, rule))?.map(|bytes| records::decode(&bytes)).transpose()
 }
 
@@ -40,6 +43,9 @@ pub(super) fn start_rule(
     }
     let ms = records::ms(now);
     state.put(keys::rule(app, rule), records::encode(&ms)?);
+    // What was put before the rule was there is not late for it.
+    let read = appointments::newest(state)?;
+    state.put(keys::changes_read(app, rule), read.to_be_bytes().to_vec());
     records::at(ms)
 }
 
@@ -52,7 +58,7 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
         return Ok(Opened::Stale(at.map(records::at).transpose()?));
     }
     if !opening.occurrences.is_empty() {
-        keep_snapshot(state, &opening)?;
+        keep_snapshot(state, &opening.snapshot, &opening.snapshot_bytes)?;
     }
     let mut numbers = Vec::new();
     for new in opening.occurrences {
@@ -76,12 +82,13 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
             zone: new.zone,
             deadline: new.deadline,
             state: if missed { OccurrenceState::Missed } else { OccurrenceState::Open },
-            reason: missed.then(|| "found later than its grace or policy allows".to_owned()),
+            reason: missed.then(|| MISSED.to_owned()),
             n: new.missed.unwrap_or(1),
             position: None,
             walked: missed,
             counts: Counts::default(),
             snapshot: opening.snapshot,
+            about: None,
         });
         numbers.push(number);
     }
@@ -89,16 +96,17 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
     Ok(Opened::Moved(numbers))
 }
 
-fn keep_snapshot(state: &mut State, opening: &Opening) -> Result<(), Failed> {
-    if state.get(&keys::snapshot(&opening.snapshot, 0))?.is_some() {
+/// Keeps a rule as it is now, once per hash.
+pub(super) fn keep_snapshot(state: &mut State, hash: &[u8; 32], bytes: &[u8]) -> Result<(), Failed> {
+    if state.get(&keys::snapshot(hash, 0))?.is_some() {
         return Ok(());
     }
-    let pieces: Vec<&[u8]> = opening.snapshot_bytes.chunks(SNAPSHOT_PIECE).collect();
+    let pieces: Vec<&[u8]> = bytes.chunks(SNAPSHOT_PIECE).collect();
     if pieces.is_empty() || pieces.len() > MAX_SNAPSHOT_PIECES {
         return Err(Failed::Record("a rule's snapshot is empty or too large"));
     }
     for (index, piece) in (0_u8..).zip(pieces) {
-        state.put(keys::snapshot(&opening.snapshot, index), piece.to_vec());
+        state.put(keys::snapshot(hash, index), piece.to_vec());
     }
     Ok(())
 }
@@ -116,19 +124,29 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let number = held.n_chunks;
     let kind = occurrence.kind;
     let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
+    let mut members = piece.members;
+    if let Some(about) = occurrence.about.clone() {
+        let mut still = Vec::with_capacity(members.len());
+        for member in members {
+            if appointments::admits(state, &app, &about, &member.openid)? {
+                still.push(member);
+            }
+        }
+        members = still;
+    }
     let (app, template) = (state.name(app.as_str())?, state.name(template.as_str())?);
 
     let mut counts = Counts {
-        audience: n_of(piece.members.len()) + piece.without_consent.values().sum::<u64>() + piece.expired,
+        audience: n_of(members.len()) + piece.without_consent.values().sum::<u64>() + piece.expired,
         skipped: piece.without_consent,
         ..Counts::default()
     };
     if piece.expired > 0 {
         counts.by_state.insert(DeliveryState::Expired, piece.expired);
     }
-    let mut slots: Vec<Delivery> = Vec::with_capacity(piece.members.len());
+    let mut slots: Vec<Delivery> = Vec::with_capacity(members.len());
     let mut reserved = Vec::new();
-    for member in piece.members {
+    for member in members {
         // At most CHUNK_DELIVERIES = 64 slots.
         let slot = u8::try_from(slots.len()).unwrap_or(u8::MAX);
         let id = DeliveryId { occurrence: piece.occurrence, chunk: number, slot };

@@ -10,19 +10,23 @@ use std::sync::atomic::Ordering as Memory;
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::appointments;
 use super::erasure;
 use super::keys::{self, Name};
-use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1};
+use super::records::{self, Chunk, Held, RecipientV1};
 use super::state::OpenTree;
 use super::tree::Bytes;
 use super::writer::Shared;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
 use crate::domain::recipient::Recipient;
-use crate::store::{AccountKey, AccountView, Delivery, Figures, Hint, KeptReceipt, Occurrence, Walked};
+use crate::store::{
+    AccountKey, AccountView, AppointmentKey, Delivery, Figures, Hint, KeptAppointment, KeptReceipt,
+    Occurrence, Walked,
+};
 
 /// How often an account that changes while its grants are looked up is read again.
 const TRIES: usize = 4;
@@ -236,9 +240,92 @@ impl OpenTree {
         bytes.map(|bytes| records::at(records::decode(&bytes)?)).transpose()
     }
 
+    pub(super) fn read_change_cursor(&self, app: &AppId, rule: &RuleId) -> Result<u64, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(0) };
+        let bytes = self.tree.get(&keys::changes_read(app, rule))?;
+        Ok(bytes.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0))
+    }
+
+    pub(super) fn read_appointment(&self, key: &AppointmentKey) -> Result<Option<KeptAppointment>, Failed> {
+        let Some(app) = self.name(key.app.as_str()) else { return Ok(None) };
+        let bytes = self.tree.get(&keys::appointment(app, &key.kind, &key.id))?;
+        bytes.map(|bytes| records::decode_appointment(&bytes)).transpose()
+    }
+
+    pub(super) fn read_appointments(
+        &self,
+        (app, kind): (&AppId, &Kind),
+        window: (DateTime<Utc>, DateTime<Utc>),
+        after: Option<&(DateTime<Utc>, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(Vec::new()) };
+        let from = match after {
+            None => keys::appointments_from(app, kind, records::ms(window.0).saturating_add(1)),
+            Some((at, id)) => {
+                let mut key = keys::appointment_time(app, kind, records::ms(*at), id);
+                key.push(0);
+                key
+            }
+        };
+        let to = keys::appointments_from(app, kind, records::ms(window.1).saturating_add(1));
+        let mut found = Vec::new();
+        for entry in self.tree.range(from, to) {
+            let (key, value) = entry?;
+            let (.., ms, id) = keys::read_appointment_time(&key)
+                .ok_or(Failed::Record("a key of appointments by time cannot be read"))?;
+            if value.first() == Some(&1) {
+                found.push((records::at(ms)?, id));
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn read_newest_change(&self) -> Result<u64, Failed> {
+        let bytes = self.tree.get(&keys::kept(appointments::LAST_CHANGE))?;
+        Ok(bytes.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0))
+    }
+
+    pub(super) fn read_changes(
+        &self,
+        app: &AppId,
+        kind: &Kind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, AppointmentId)>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(Vec::new()) };
+        let from = keys::change(app, kind, after.saturating_add(1));
+        let mut found = Vec::new();
+        for entry in self.tree.range(from, keys::change(app, kind, u64::MAX)).take(limit) {
+            let (key, value) = entry?;
+            let id = std::str::from_utf8(&value).ok().and_then(|text| AppointmentId::parse(text).ok());
+            let change = keys::read_number(&key).zip(id);
+            found.push(change.ok_or(Failed::Record("a change of an appointment cannot be read"))?);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn read_reminders(&self, key: &AppointmentKey) -> Result<Vec<u64>, Failed> {
+        let Some(app) = self.name(key.app.as_str()) else { return Ok(Vec::new()) };
+        let prefix = keys::reminders(app, &key.kind, &key.id);
+        let mut numbers = Vec::new();
+        for entry in self.tree.range(prefix.clone(), vec![keys::REMINDER + 1]) {
+            let (key, value) = entry?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            numbers.extend(keys::read_number(&value));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
     pub(super) fn read_occurrence(&self, number: u64) -> Result<Option<(Occurrence, u32)>, Failed> {
         let bytes = self.tree.get(&keys::occurrence(number))?;
-        bytes.map(|bytes| records::decode::<OccurrenceV1>(&bytes)?.occurrence(number)).transpose()
+        bytes.map(|bytes| records::decode_occurrence(&bytes, number)).transpose()
     }
 
     pub(super) fn read_occurrences(
@@ -252,7 +339,7 @@ impl OpenTree {
         for entry in self.tree.range(from, vec![keys::OCCURRENCE + 1]) {
             let (key, value) = entry?;
             let Some(number) = keys::read_number(&key) else { continue };
-            let (occurrence, _) = records::decode::<OccurrenceV1>(&value)?.occurrence(number)?;
+            let (occurrence, _) = records::decode_occurrence(&value, number)?;
             if rule.is_none_or(|rule| *rule == occurrence.rule) {
                 occurrences.push(occurrence);
             }

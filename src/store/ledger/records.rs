@@ -3,24 +3,27 @@
 //! postcard does not describe itself: fields are never reordered or removed; another shape is another
 //! version byte, and readers know all of them. Domain types are not serialised.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Failed;
+use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, Source};
 use crate::domain::delivery::State;
-use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, Ref, RuleId, Tag, TemplateId, UnionId};
+use crate::domain::id::{
+    AppId, AppointmentId, DeliveryId, FieldName, Kind, OpenId, Ref, RuleId, Tag, TemplateId, UnionId,
+};
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
-use crate::domain::recipient::{FieldValue, Profile, Recipient};
+use crate::domain::recipient::{FieldValue, Fields, Profile, Recipient};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::store::{Arrival, KeptReceipt, Occurrence};
 
+mod appointments;
 mod chunks;
 
+pub(super) use appointments::{decode_appointment, encode_appointment};
 pub(super) use chunks::Chunk;
 
 /// The version of records that never changed.
@@ -240,6 +243,34 @@ enum ValueV1 {
     Bool(bool),
 }
 
+/// Fields as they are stored: name and value.
+type FieldsV1 = Vec<(String, ValueV1)>;
+
+fn fields_of(fields: &Fields) -> FieldsV1 {
+    let value = |value: &FieldValue| match value {
+        FieldValue::Text(text) => ValueV1::Text(text.clone()),
+        FieldValue::Whole(n) => ValueV1::Whole(*n),
+        FieldValue::Real(n) => ValueV1::Real(*n),
+        FieldValue::Bool(b) => ValueV1::Bool(*b),
+    };
+    fields.iter().map(|(name, v)| (name.as_str().to_owned(), value(v))).collect()
+}
+
+fn fields(stored: FieldsV1) -> Result<Fields, Failed> {
+    let field = |(name, value): (String, ValueV1)| {
+        let name =
+            FieldName::parse(&name).map_err(|_bad| Failed::Record("a field has a name that cannot be"))?;
+        let value = match value {
+            ValueV1::Text(text) => FieldValue::Text(text),
+            ValueV1::Whole(n) => FieldValue::Whole(n),
+            ValueV1::Real(n) => FieldValue::Real(n),
+            ValueV1::Bool(b) => FieldValue::Bool(b),
+        };
+        Ok((name, value))
+    };
+    stored.into_iter().map(field).collect()
+}
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct RecipientV1 {
     created_ms: i64,
@@ -249,18 +280,12 @@ pub(super) struct RecipientV1 {
     zone_since_ms: Option<i64>,
     muted: bool,
     tags: Vec<String>,
-    fields: Vec<(String, ValueV1)>,
+    fields: FieldsV1,
 }
 
 impl RecipientV1 {
     pub(super) fn of(recipient: &Recipient, zone_since_ms: Option<i64>) -> Self {
         let profile = &recipient.profile;
-        let value = |value: &FieldValue| match value {
-            FieldValue::Text(text) => ValueV1::Text(text.clone()),
-            FieldValue::Whole(n) => ValueV1::Whole(*n),
-            FieldValue::Real(n) => ValueV1::Real(*n),
-            FieldValue::Bool(b) => ValueV1::Bool(*b),
-        };
         Self {
             created_ms: ms(recipient.created_at),
             unionid: profile.unionid.as_ref().map(|id| id.as_str().to_owned()),
@@ -269,7 +294,7 @@ impl RecipientV1 {
             zone_since_ms,
             muted: profile.muted,
             tags: profile.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
-            fields: profile.fields.iter().map(|(name, v)| (name.as_str().to_owned(), value(v))).collect(),
+            fields: fields_of(&profile.fields),
         }
     }
 
@@ -284,21 +309,11 @@ impl RecipientV1 {
         ) -> Result<T, Failed> {
             parse(text).map_err(|_bad| Failed::Record("a recipient holds a name that cannot be"))
         }
-        let mut fields = BTreeMap::new();
-        for (name, value) in self.fields {
-            let value = match value {
-                ValueV1::Text(text) => FieldValue::Text(text),
-                ValueV1::Whole(n) => FieldValue::Whole(n),
-                ValueV1::Real(n) => FieldValue::Real(n),
-                ValueV1::Bool(b) => FieldValue::Bool(b),
-            };
-            fields.insert(parsed(&name, FieldName::parse)?, value);
-        }
         let profile = Profile {
             unionid: self.unionid.as_deref().map(|t| parsed(t, UnionId::parse)).transpose()?,
             reference: self.reference.as_deref().map(|t| parsed(t, Ref::parse)).transpose()?,
             tags: self.tags.iter().map(|t| parsed(t, Tag::parse)).collect::<Result<_, _>>()?,
-            fields,
+            fields: fields(self.fields)?,
             // A zone that the zone data has lost is no zone: the recipient falls back to the rule's.
             time_zone: self.zone.as_deref().and_then(|zone| Zone::parse(zone).ok()),
             muted: self.muted,
@@ -371,7 +386,7 @@ pub(super) fn openid(text: &str) -> Result<OpenId, Failed> {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct OccurrenceV1 {
+struct OccurrenceV1 {
     app: String,
     rule: String,
     template: String,
@@ -415,8 +430,52 @@ const OCCURRENCE_STATES: [OccurrenceState; 5] = [
     OccurrenceState::Cancelled,
 ];
 
+/// What an occurrence reminds of: kind, id, milliseconds, number, after, previous.
+#[derive(Serialize, Deserialize)]
+struct AboutV1(String, String, i64, u64, u64, Option<u64>);
+
+/// An occurrence that reminds of an appointment.
+#[derive(Serialize, Deserialize)]
+struct OccurrenceV2 {
+    first: OccurrenceV1,
+    about: AboutV1,
+}
+
+/// Encodes an occurrence's record, and how many chunks it has.
+pub(super) fn encode_occurrence(occurrence: &Occurrence, n_chunks: u32) -> Result<Vec<u8>, Failed> {
+    let first = OccurrenceV1::of(occurrence, n_chunks);
+    let Some(about) = &occurrence.about else { return encode(&first) };
+    let About { kind, id, at, number, after, previous } = about;
+    let (kind, id) = (kind.as_str().to_owned(), id.as_str().to_owned());
+    let about = AboutV1(kind, id, ms(*at), *number, *after, *previous);
+    encode_as(V2, &OccurrenceV2 { first, about })
+}
+
+/// Decodes an occurrence's record of any version.
+pub(super) fn decode_occurrence(bytes: &[u8], number: u64) -> Result<(Occurrence, u32), Failed> {
+    match version(bytes)? {
+        (V1, body) => whole::<OccurrenceV1>(body)?.occurrence(number),
+        (V2, body) => {
+            let bad = |_| Failed::Record("an occurrence holds a name that cannot be");
+            let OccurrenceV2 { first, about: AboutV1(kind, id, at_ms, change, after, previous) } =
+                whole(body)?;
+            let (mut occurrence, n_chunks) = first.occurrence(number)?;
+            occurrence.about = Some(About {
+                kind: Kind::parse(&kind).map_err(bad)?,
+                id: AppointmentId::parse(&id).map_err(bad)?,
+                at: at(at_ms)?,
+                number: change,
+                after,
+                previous,
+            });
+            Ok((occurrence, n_chunks))
+        }
+        (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
+    }
+}
+
 impl OccurrenceV1 {
-    pub(super) fn of(occurrence: &Occurrence, n_chunks: u32) -> Self {
+    fn of(occurrence: &Occurrence, n_chunks: u32) -> Self {
         let counts = &occurrence.counts;
         Self {
             app: occurrence.app.as_str().to_owned(),
@@ -441,7 +500,7 @@ impl OccurrenceV1 {
         }
     }
 
-    pub(super) fn occurrence(self, number: u64) -> Result<(Occurrence, u32), Failed> {
+    fn occurrence(self, number: u64) -> Result<(Occurrence, u32), Failed> {
         let bad = |_| Failed::Record("an occurrence holds a name that cannot be");
         let mut counts = Counts { audience: self.audience, ..Counts::default() };
         for (state, n) in self.by_state {
@@ -470,6 +529,7 @@ impl OccurrenceV1 {
             walked: self.walked,
             counts,
             snapshot: self.snapshot,
+            about: None,
         };
         Ok((occurrence, self.n_chunks))
     }

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::Failed;
 use super::erasure;
 use super::keys::{self, Name};
-use super::records::{self, Chunk, Held, OccurrenceV1, RecipientV1};
+use super::records::{self, Chunk, Held, RecipientV1};
 use super::tree::{Bytes, Tree, Write};
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::OccurrenceState;
@@ -116,6 +116,10 @@ pub(super) struct State {
     pub(super) erasure_key: Option<[u8; 32]>,
     /// Where the search for old receipts goes on.
     pub(super) receipts_to: Option<Vec<u8>>,
+    /// Where the search for old requests goes on.
+    pub(super) requests_to: Option<Vec<u8>>,
+    /// Where the search for an erased person's appointments goes on.
+    pub(super) swept_to: Option<Vec<u8>>,
 }
 
 /// A closed batch, ready to be applied.
@@ -144,6 +148,8 @@ impl State {
             retired_to: None,
             erasure_key,
             receipts_to: None,
+            requests_to: None,
+            swept_to: None,
         })
     }
 
@@ -188,7 +194,7 @@ impl State {
         }
         for number in std::mem::take(&mut self.dirty_occurrences) {
             let Some(held) = self.occurrences.get_mut(&number) else { continue };
-            let value = records::encode(&OccurrenceV1::of(&held.occurrence, held.n_chunks))?;
+            let value = records::encode_occurrence(&held.occurrence, held.n_chunks)?;
             self.raw.insert(keys::occurrence(number), Some(value));
             let listed = is_unfinished(&held.occurrence);
             if listed != held.listed {
@@ -228,6 +234,13 @@ impl State {
             Some(value) => Ok(value.as_deref().map(Bytes::from)),
             None => self.tree().get(key),
         }
+    }
+
+    /// Values of the batch under way whose keys begin with `prefix`.
+    pub(super) fn written_after<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let from = self.raw.range(prefix.to_vec()..);
+        let with_prefix = from.take_while(move |(key, _)| key.starts_with(prefix));
+        with_prefix.filter_map(|(_, value)| value.as_deref())
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
@@ -339,7 +352,7 @@ impl State {
     pub(super) fn occurrence(&mut self, number: u64) -> Result<Option<&mut HeldOccurrence>, Failed> {
         if !self.occurrences.contains_key(&number) {
             let Some(bytes) = self.tree().get(&keys::occurrence(number))? else { return Ok(None) };
-            let (occurrence, n_chunks) = records::decode::<OccurrenceV1>(&bytes)?.occurrence(number)?;
+            let (occurrence, n_chunks) = records::decode_occurrence(&bytes, number)?;
             let listed = is_unfinished(&occurrence);
             self.occurrences.insert(number, HeldOccurrence { occurrence, n_chunks, listed });
         }

@@ -8,12 +8,12 @@ use super::Failed;
 use super::consents::is_consumed;
 use super::keys;
 use super::receipts;
-use super::records::{self, Booked, OccurrenceV1};
+use super::records::{self, Booked};
 use super::state::{AccountId, BATCH_KEYS, LAST_OCCURRENCE, is_unfinished};
 use super::writer::Desk;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::store::{ERASED_DAYS, RECEIPT_DAYS, REPORT_DAYS};
+use crate::store::{ERASED_DAYS, Occurrence, RECEIPT_DAYS, REPORT_DAYS};
 
 /// How long an occurrence and its deliveries are kept after its due time, in days.
 const OCCURRENCE_DAYS: i64 = 90;
@@ -87,9 +87,9 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
     for entry in opened.tree.prefix(keys::OCCURRENCE).take(MAX_LOOKED) {
         let (key, value) = entry?;
         let Some(number) = keys::read_number(&key) else { continue };
-        let (occurrence, n_chunks) = records::decode::<OccurrenceV1>(&value)?.occurrence(number)?;
+        let (occurrence, n_chunks) = records::decode_occurrence(&value, number)?;
         let in_doubt = occurrence.counts.in_state(DeliveryState::InDoubt) > 0;
-        if occurrence.due_at >= before || is_unfinished(&occurrence) || in_doubt {
+        if is_wanted_until(&occurrence) >= before || is_unfinished(&occurrence) || in_doubt {
             continue;
         }
         // From the end, so that what is left is a whole number of chunks at each step.
@@ -114,11 +114,35 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
             desk.state.put(keys::kept(LAST_OCCURRENCE), number.to_be_bytes().to_vec());
         }
         let app = desk.state.name(occurrence.app.as_str())?;
-        desk.state.remove(keys::identity(app, &occurrence.rule, occurrence.civil, occurrence.fold));
+        match &occurrence.about {
+            None => {
+                let identity = keys::identity(app, &occurrence.rule, occurrence.civil, occurrence.fold);
+                desk.state.remove(identity);
+            }
+            Some(about) => {
+                let ms = records::ms(about.at);
+                let identity = keys::reminder(app, &about.kind, &about.id, ms, &occurrence.rule);
+                // A later occurrence of the same reminder may have taken the name over, and an earlier one may be kept longer.
+                if desk.state.get(&identity)?.as_deref() == Some(&number.to_be_bytes()) {
+                    match about.previous {
+                        Some(earlier) if desk.state.occurrence(earlier)?.is_some() => {
+                            desk.state.put(identity, earlier.to_be_bytes().to_vec());
+                        }
+                        Some(_) | None => desk.state.remove(identity),
+                    }
+                }
+            }
+        }
         desk.state.drop_occurrence(number);
         return Ok(1);
     }
     Ok(0)
+}
+
+/// Until when an occurrence stands in the way of another one of its name.
+fn is_wanted_until(occurrence: &Occurrence) -> DateTime<Utc> {
+    let due_at = occurrence.due_at;
+    occurrence.about.as_ref().map_or(due_at, |about| due_at.max(about.at).max(occurrence.deadline))
 }
 
 /// Removes ids of old reports, going on where the last call ended.

@@ -9,14 +9,15 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use tixing::domain::consent::Account;
 use tixing::domain::delivery::State;
-use tixing::domain::id::{AppId, DeliveryId, OpenId, Ref, RuleId, TemplateId};
+use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::store::{
-    AccountKey, AccountView, Closing, Delivery, DoubtWord, Erased, Figures, Fsck, Granted, Health,
-    ImportPiece, KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece,
-    PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Report, ReportOutcome,
-    Settlement, Store, Unavailable, Wait, Walked,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
+    DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
+    Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Receipt,
+    ReceiptOutcome, Refusal, Refused, Reminded, Reminders, Report, ReportOutcome, Settlement, Store,
+    Unavailable, Wait, Walked,
 };
 use tokio::sync::watch;
 
@@ -190,6 +191,8 @@ impl Store for Power {
         write refuse(refusal: Refusal) -> Refused;
         write erase(app: AppId, openid: OpenId, now: DateTime<Utc>) -> Erased;
         write open(opening: Opening) -> Opened;
+        write change_appointment(change: AppointmentChange) -> Changed;
+        write remind(reminders: Reminders) -> Reminded;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
         write settle(settlements: Vec<Settlement>) -> Vec<State>;
@@ -202,6 +205,7 @@ impl Store for Power {
         upkeep recover(now: DateTime<Utc>) -> u64;
         upkeep keep(name: &'static str, value: Vec<u8>) -> ();
         upkeep retire(now: DateTime<Utc>) -> u64;
+        upkeep retire_appointments(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
         upkeep sweep(now: DateTime<Utc>) -> u64;
         upkeep fsck() -> Fsck;
         ;
@@ -215,6 +219,17 @@ impl Store for Power {
         read accounts(after: Option<&AccountKey>, limit: usize) -> Vec<(AccountKey, AccountView)>;
         read receipts(app: &AppId, template: &TemplateId, openid: &OpenId) -> Vec<KeptReceipt>;
         read cursor(app: &AppId, rule: &RuleId) -> Option<DateTime<Utc>>;
+        read reminder_cursor(app: &AppId, rule: &RuleId) -> Option<Cursor>;
+        read appointment(key: &AppointmentKey) -> Option<KeptAppointment>;
+        read appointments(
+            of: (&AppId, &Kind),
+            window: (DateTime<Utc>, DateTime<Utc>),
+            after: Option<&(DateTime<Utc>, AppointmentId)>,
+            limit: usize
+        ) -> Vec<(DateTime<Utc>, AppointmentId)>;
+        read newest_change() -> u64;
+        read changes(app: &AppId, kind: &Kind, after: u64, limit: usize) -> Vec<(u64, AppointmentId)>;
+        read reminders(key: &AppointmentKey) -> Vec<u64>;
         read occurrence(number: u64) -> Option<Occurrence>;
         read newest_occurrence() -> Option<u64>;
         read occurrences(rule: Option<&RuleId>, after: Option<u64>, limit: usize) -> Vec<Occurrence>;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::appointments::{Appoint, appoint};
 use crate::store::Arrival;
 
 /// One thing that happens; what it does where it cannot happen is nothing.
@@ -24,6 +25,7 @@ pub(super) enum Step {
     Receipt { which: usize, msgid: u8, offset: i64, arrival: Arrival },
     Presume { age: i64 },
     Retire { days: i64 },
+    Appoint { step: Appoint },
     Reopen,
 }
 
@@ -55,7 +57,29 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What may happen where most is about appointments.
+fn step_of_appointments() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..3_usize, 1..4_u32).prop_map(|(who, n)| Step::Grant { who, template: 0, n }),
+        8 => appoint().prop_map(|step| Step::Appoint { step }),
+        2 => (0..40_usize).prop_map(|which| Step::Mark { which }),
+        2 => (0..4_usize, 0..19_u8).prop_map(|(which, how)| Step::Settle { which, how }),
+        2 => (0..40_usize, 0..19_u8).prop_map(|(which, how)| Step::Send { which, how }),
+        1 => step(),
+    ]
+}
+
 /// A history.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..80)
+}
+
+/// A history of appointments.
+pub(super) fn steps_of_appointments() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step_of_appointments(), 1..60)
+}
+
+/// A history of either kind.
+pub(super) fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+    prop_oneof![3 => steps(), 1 => steps_of_appointments()]
 }

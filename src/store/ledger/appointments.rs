@@ -1,0 +1,413 @@
+//! Decisions about appointments: their changes, the reminders of them that open, and what a change ends.
+//!
+//! An occurrence is about one appointment at one time. Whether it still holds is asked of the appointment itself,
+//! at each mark; what a change closes at once is for the grants' sake and for those who look.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Failed;
+use super::consents;
+use super::deliveries::change;
+use super::keys::{self, Name};
+use super::occurrences::{self, keep_snapshot};
+use super::records;
+use super::state::{BATCH_KEYS, State};
+use super::writer::Desk;
+use crate::domain::appointment::{About, MAX_APPOINTMENT_RECIPIENTS};
+use crate::domain::count::n_of;
+use crate::domain::delivery::{Event, State as DeliveryState};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, RuleId};
+use crate::domain::occurrence::{Counts, OccurrenceState};
+use crate::store::{
+    AppointmentChange, Changed, Cursor, Earlier, Found, Joined, KeptAppointment, Late, MAX_APPOINTMENT_BYTES,
+    NewReminder, Occurrence, OneReminder, REQUEST_MINUTES, Reminded, Reminders, Standing, is_among,
+};
+
+/// Name of the kept number of the newest change of an appointment.
+pub(super) const LAST_CHANGE: &str = "last_change";
+/// Keys that one change writes at most: record, two indexes twice, number, request, app's name, recipients.
+pub(super) const CHANGE_KEYS: usize = MAX_APPOINTMENT_RECIPIENTS + 8;
+/// Why an occurrence of a changed appointment ends.
+const MOVED: &str = "its appointment was moved or cancelled";
+
+/// The number of the newest change that is applied.
+pub(super) fn newest(state: &State) -> Result<u64, Failed> {
+    Ok(state.get(&keys::kept(LAST_CHANGE))?.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0))
+}
+
+fn kept(
+    state: &State,
+    app: Name,
+    kind: &Kind,
+    id: &AppointmentId,
+) -> Result<Option<KeptAppointment>, Failed> {
+    let bytes = state.get(&keys::appointment(app, kind, id))?;
+    bytes.map(|bytes| records::decode_appointment(&bytes)).transpose()
+}
+
+/// Changes an appointment.
+pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Changed, Failed> {
+    let AppointmentChange { key, to, request, now } = asked;
+    let state = &mut *desk.state;
+    let app = state.name(key.app.as_str())?;
+    if let Some(request) = &request
+        && let Some(bytes) = state.get(&keys::request(app, request))?
+        && is_remembered(records::decode(&bytes)?, now)
+    {
+        return Ok(Changed::Replayed);
+    }
+    let to = to.map(|to| crate::domain::appointment::Appointment { at: records::whole_ms(to.at), ..to });
+    let before = kept(state, app, &key.kind, &key.id)?;
+    let stood = before.as_ref().and_then(KeptAppointment::appointment);
+    if let Some(request) = &request {
+        // Also where nothing changes: sent again after another change it would bring this one back.
+        state.put(keys::request(app, request), records::encode(&records::ms(now))?);
+    }
+    if stood == to {
+        return Ok(if to.is_some() { Changed::Same } else { Changed::Unknown });
+    }
+    let number = newest(state)? + 1;
+    let since = Joined { number, at: records::whole_ms(now) };
+    let Some(after) = KeptAppointment::changed(before.as_ref(), to, since) else {
+        return Ok(Changed::Unknown);
+    };
+    if records::encode_appointment(&after)?.len() > MAX_APPOINTMENT_BYTES {
+        return Ok(Changed::TooLarge);
+    }
+    store(state, app, (&key.kind, &key.id), before.as_ref(), &after)?;
+    for (openid, joined) in &after.joined {
+        if *joined == since {
+            consents::meet(state, app, openid, now)?;
+        }
+    }
+    end_what_it_changed(desk, app, (&key.kind, &key.id), &after, now)?;
+    Ok(Changed::Booked { number, created: stood.is_none() })
+}
+
+fn is_remembered(at_ms: i64, now: DateTime<Utc>) -> bool {
+    at_ms >= records::ms(now - TimeDelta::minutes(REQUEST_MINUTES))
+}
+
+/// Writes a changed appointment with its indexes, and its number as the newest.
+fn store(
+    state: &mut State,
+    app: Name,
+    (kind, id): (&Kind, &AppointmentId),
+    before: Option<&KeptAppointment>,
+    after: &KeptAppointment,
+) -> Result<(), Failed> {
+    forget(state, app, (kind, id), before);
+    let stands = u8::from(after.state == Standing::Stands);
+    state.put(keys::appointment(app, kind, id), records::encode_appointment(after)?);
+    state.put(keys::appointment_time(app, kind, records::ms(after.at), id), vec![stands]);
+    state.put(keys::change(app, kind, after.number), id.as_str().as_bytes().to_vec());
+    state.put(keys::kept(LAST_CHANGE), after.number.to_be_bytes().to_vec());
+    Ok(())
+}
+
+/// Removes an appointment's index keys.
+fn forget(
+    state: &mut State,
+    app: Name,
+    (kind, id): (&Kind, &AppointmentId),
+    before: Option<&KeptAppointment>,
+) {
+    if let Some(before) = before {
+        state.remove(keys::appointment_time(app, kind, records::ms(before.at), id));
+        state.remove(keys::change(app, kind, before.number));
+    }
+}
+
+/// Ends occurrences about an appointment as it is no more, and deliveries to those it belongs to no more.
+fn end_what_it_changed(
+    desk: &mut Desk<'_>,
+    app: Name,
+    (kind, id): (&Kind, &AppointmentId),
+    after: &KeptAppointment,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    let mut numbers = of_appointment(desk.state, app, kind, id)?;
+    while let Some(number) = numbers.pop_first() {
+        let Some(held) = desk.state.occurrence(number)? else { continue };
+        let (n_chunks, state) = (held.n_chunks, held.occurrence.state);
+        let Some(about) = held.occurrence.about.clone() else { continue };
+        numbers.extend(about.previous);
+        match state {
+            OccurrenceState::Open | OccurrenceState::Held => {}
+            OccurrenceState::Done | OccurrenceState::Missed | OccurrenceState::Cancelled => continue,
+        }
+        if !after.stands_at(about.at) {
+            desk.room(2)?;
+            occurrences::stop(desk, number, OccurrenceState::Cancelled, Some(MOVED.to_owned()))?;
+        }
+        for chunk in 0..n_chunks {
+            let slots =
+                desk.state.chunk(number, chunk)?.map(|held| held.chunk.slots.clone()).unwrap_or_default();
+            for slot in slots.iter().filter(|slot| !after.is_for(&about, &slot.openid)) {
+                if slot.state != DeliveryState::Attempting {
+                    change(desk, slot.id, Event::Cancel, now, |_| {})?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The newest occurrences about an appointment, one for each rule and time.
+fn of_appointment(
+    state: &State,
+    app: Name,
+    kind: &Kind,
+    id: &AppointmentId,
+) -> Result<BTreeSet<u64>, Failed> {
+    let prefix = keys::reminders(app, kind, id);
+    let mut numbers = BTreeSet::new();
+    for entry in state.tree().range(prefix.clone(), vec![keys::REMINDER + 1]) {
+        let (key, value) = entry?;
+        if !key.starts_with(&prefix) {
+            break;
+        }
+        numbers.extend(keys::read_number(&value));
+    }
+    // What opened in the batch under way is not in the tree yet.
+    numbers.extend(state.written_after(&prefix).filter_map(keys::read_number));
+    Ok(numbers)
+}
+
+/// Whether a delivery's occurrence is about an appointment that does not call for it any more.
+pub(super) fn is_void(desk: &mut Desk<'_>, id: DeliveryId, openid: &OpenId) -> Result<bool, Failed> {
+    let Some(held) = desk.state.occurrence(id.occurrence)? else { return Ok(false) };
+    let Some(about) = held.occurrence.about.clone() else { return Ok(false) };
+    let app = held.occurrence.app.clone();
+    Ok(!calls_for(desk.state, &app, &about, openid)?)
+}
+
+/// What the deliveries to somebody in earlier occurrences of a reminder mean, from `previous` back.
+fn earlier_of(state: &mut State, previous: Option<u64>, openid: &OpenId) -> Result<Earlier, Failed> {
+    let mut next = previous;
+    while let Some(number) = next {
+        let Some(held) = state.occurrence(number)? else { break };
+        let n_chunks = held.n_chunks;
+        next = held.occurrence.about.as_ref().and_then(|about| about.previous);
+        for chunk in 0..n_chunks {
+            let Some(held) = state.chunk(number, chunk)? else { continue };
+            for slot in held.chunk.slots.iter().filter(|slot| slot.openid == *openid) {
+                match Earlier::of(slot) {
+                    Earlier::Untried => {}
+                    found @ (Earlier::Open | Earlier::Tried) => return Ok(found),
+                }
+            }
+        }
+    }
+    Ok(Earlier::Untried)
+}
+
+/// Whether an occurrence about an appointment may get a delivery to somebody: it still calls for one, and none of
+/// an earlier occurrence stands in the way.
+pub(super) fn admits(state: &mut State, app: &AppId, about: &About, openid: &OpenId) -> Result<bool, Failed> {
+    Ok(calls_for(state, app, about, openid)?
+        && earlier_of(state, about.previous, openid)? == Earlier::Untried)
+}
+
+/// Whether the appointment that `about` names still calls for a message to `openid`.
+fn calls_for(state: &mut State, app: &AppId, about: &About, openid: &OpenId) -> Result<bool, Failed> {
+    let app = state.name(app.as_str())?;
+    Ok(kept(state, app, &about.kind, &about.id)?.is_some_and(|kept| kept.is_for(about, openid)))
+}
+
+// --- reminders ----------------------------------------------------------------------------------------
+
+/// How far a rule has looked.
+pub(super) fn cursor(state: &State, app: Name, rule: &RuleId) -> Result<Option<Cursor>, Failed> {
+    let Some(ms) = occurrences::cursor(state, app, rule)? else { return Ok(None) };
+    let bytes = state.get(&keys::changes_read(app, rule))?;
+    let change = bytes.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0);
+    Ok(Some(Cursor { at: records::at(ms)?, change }))
+}
+
+/// Opens reminders and moves the cursor past them.
+pub(super) fn remind(desk: &mut Desk<'_>, asked: &Reminders) -> Result<Reminded, Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(asked.app.as_str())?;
+    let found = cursor(state, app, &asked.rule)?;
+    let from = Cursor { at: records::whole_ms(asked.from.at), ..asked.from };
+    if found != Some(from) {
+        return Ok(Reminded::Stale(found));
+    }
+    let mut answers = Vec::with_capacity(asked.reminders.len());
+    for new in &asked.reminders {
+        answers.push(one(state, app, asked, new)?);
+    }
+    if answers.iter().any(|answer| matches!(answer, OneReminder::As(_))) {
+        keep_snapshot(state, &asked.snapshot, &asked.snapshot_bytes)?;
+    }
+    if asked.to != asked.from {
+        state.put(keys::rule(app, &asked.rule), records::encode(&records::ms(asked.to.at))?);
+        state.put(keys::changes_read(app, &asked.rule), asked.to.change.to_be_bytes().to_vec());
+    }
+    Ok(Reminded::Moved(answers))
+}
+
+fn one(state: &mut State, app: Name, asked: &Reminders, new: &NewReminder) -> Result<OneReminder, Failed> {
+    let at = records::whole_ms(new.at);
+    let appointment = kept(state, app, &asked.of, &new.id)?;
+    let Some(appointment) = appointment.filter(|kept| kept.number == new.number && kept.stands_at(at)) else {
+        return Ok(OneReminder::Changed);
+    };
+    let identity = keys::reminder(app, &asked.of, &new.id, records::ms(at), &asked.rule);
+    let previous = state.get(&identity)?.and_then(|bytes| keys::read_number(&bytes));
+    let earlier = match previous {
+        Some(number) => state.occurrence(number)?.and_then(|held| held.occurrence.about.clone()),
+        None => None,
+    };
+    let after = earlier.map_or(0, |about| about.number);
+    let in_time = |joined: &Joined| match new.late {
+        Late::Send => true,
+        Late::Skip => joined.at <= new.due.at,
+    };
+    let mut audience: BTreeSet<OpenId> = appointment
+        .joined
+        .into_iter()
+        .filter(|(_, joined)| is_among(*joined, after, new.number) && in_time(joined))
+        .map(|(openid, _)| openid)
+        .collect();
+    for openid in audience.clone() {
+        match earlier_of(state, previous, &openid)? {
+            Earlier::Untried => {}
+            Earlier::Open => return Ok(OneReminder::Busy),
+            Earlier::Tried => {
+                audience.remove(&openid);
+            }
+        }
+    }
+    if audience.is_empty() {
+        return Ok(OneReminder::Nobody);
+    }
+    let number = state.next_occurrence;
+    state.next_occurrence += 1;
+    state.put(identity, number.to_be_bytes().to_vec());
+    let missed = match new.found {
+        Found::InTime => false,
+        Found::TooLate => true,
+    };
+    let about = About { kind: asked.of.clone(), id: new.id.clone(), at, number: new.number, after, previous };
+    state.new_occurrence(Occurrence {
+        number,
+        app: asked.app.clone(),
+        rule: asked.rule.clone(),
+        template: asked.template.clone(),
+        kind: asked.kind,
+        due_at: new.due.at,
+        civil: new.due.civil,
+        fold: new.due.fold,
+        zone: new.zone,
+        deadline: new.deadline,
+        state: if missed { OccurrenceState::Missed } else { OccurrenceState::Open },
+        reason: missed.then(|| occurrences::MISSED.to_owned()),
+        n: 1,
+        position: None,
+        walked: missed,
+        counts: Counts::default(),
+        snapshot: asked.snapshot,
+        about: Some(about),
+    });
+    Ok(OneReminder::As(number))
+}
+
+// --- upkeep -------------------------------------------------------------------------------------------
+
+/// Removes appointments whose time was before `before`, and requests that need not be remembered; a bounded piece.
+pub(super) fn retire(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64, Failed> {
+    desk.barrier()?;
+    let opened = Arc::clone(&desk.state.opened);
+    let mut n = 0;
+    let mut from = vec![keys::APPOINTMENT_TIME];
+    while n < BATCH_KEYS / 4 {
+        let Some(entry) = opened.tree.range(from, vec![keys::APPOINTMENT_TIME + 1]).next() else { break };
+        let (key, _) = entry?;
+        let Some((app, kind, ms, id)) = keys::read_appointment_time(&key) else {
+            return Err(Failed::Record("a key of appointments by time cannot be read"));
+        };
+        if ms < records::ms(before) {
+            let record = kept(desk.state, app, &kind, &id)?;
+            desk.room(4)?;
+            forget(desk.state, app, (&kind, &id), record.as_ref());
+            desk.state.remove(keys::appointment(app, &kind, &id));
+            n += 1;
+            from = key.to_vec();
+            from.push(0);
+        } else {
+            // The others of this kind are later.
+            from = keys::appointments_from(app, &kind, i64::MAX);
+        }
+    }
+    if n > 0 {
+        return Ok(n_of(n));
+    }
+    let from = desk.state.requests_to.take().unwrap_or_else(|| vec![keys::REQUEST]);
+    let (mut looked, mut old) = (0, Vec::new());
+    for entry in opened.tree.range(from, vec![keys::REQUEST + 1]) {
+        let (key, value) = entry?;
+        if looked >= MAX_LOOKED || old.len() >= BATCH_KEYS - 10 {
+            desk.state.requests_to = Some(key.to_vec());
+            break;
+        }
+        looked += 1;
+        if !is_remembered(records::decode(&value)?, now) {
+            old.push(key.to_vec());
+        }
+    }
+    desk.room(old.len())?;
+    let n = n_of(old.len()).max(u64::from(desk.state.requests_to.is_some()));
+    for key in old {
+        desk.state.remove(key);
+    }
+    Ok(n)
+}
+
+/// Records looked at in one call.
+const MAX_LOOKED: usize = 5_000;
+
+/// Takes somebody erased at `at_ms` out of some appointments, going on where the last call ended; 0 when none is left.
+pub(super) fn sweep(desk: &mut Desk<'_>, app: Name, openid: &str, at_ms: i64) -> Result<u64, Failed> {
+    let now = records::at(at_ms)?;
+    let opened = Arc::clone(&desk.state.opened);
+    let prefix = keys::all_appointments(app);
+    let from = desk.state.swept_to.take().filter(|from| from.starts_with(&prefix)).unwrap_or(prefix.clone());
+    for (looked, entry) in opened.tree.range(from, vec![keys::APPOINTMENT + 1]).enumerate() {
+        let (key, value) = entry?;
+        if !key.starts_with(&prefix) {
+            break;
+        }
+        if looked >= MAX_LOOKED {
+            desk.state.swept_to = Some(key.to_vec());
+            return Ok(1);
+        }
+        if !value.windows(openid.len()).any(|text| text == openid.as_bytes()) {
+            continue;
+        }
+        let Some((_, kind, id)) = keys::read_appointment(&key) else { continue };
+        let Some(before) = kept(desk.state, app, &kind, &id)? else { continue };
+        let is_his =
+            |(who, joined): &(&OpenId, &Joined)| who.as_str() == openid && records::ms(joined.at) <= at_ms;
+        let Some(who) = before.joined.iter().find(is_his).map(|(who, _)| who.clone()) else { continue };
+        desk.room(8)?;
+        let number = newest(desk.state)? + 1;
+        let mut to = before.appointment();
+        if let Some(to) = &mut to {
+            to.recipients.remove(&who);
+        }
+        // Nobody's appointment is none.
+        let to = to.filter(|to| !to.recipients.is_empty());
+        let Some(after) = KeptAppointment::changed(Some(&before), to, Joined { number, at: now }) else {
+            continue;
+        };
+        store(desk.state, app, (&kind, &id), Some(&before), &after)?;
+        desk.state.swept_to = Some(key.to_vec());
+        return Ok(1);
+    }
+    Ok(0)
+}

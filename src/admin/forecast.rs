@@ -22,7 +22,7 @@ use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::Rule;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::pace;
-use crate::plan::recurrence::{Dst, MAX_OCCURRENCES, Window, occurrences};
+use crate::plan::recurrence::{MAX_OCCURRENCES, Window, occurrences};
 use crate::plan::render::{Compiled, Input};
 use crate::plan::words;
 use crate::store::{Hint, Walked};
@@ -216,7 +216,7 @@ pub(super) fn ahead<'a>(
     for rule in rules {
         let mut after = window.after;
         loop {
-            let dues = occurrences(&rule.when, rule.zone, Dst::default(), Window { after, until });
+            let dues = occurrences(&rule.when, rule.zone, Window { after, until });
             rows.extend(dues.iter().map(|due| Ahead {
                 rule: Arc::clone(rule),
                 due: *due,

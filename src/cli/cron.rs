@@ -9,9 +9,9 @@ use crate::admin::answer::{Exit, Failure};
 use crate::admin::instant::{local, parse, remark, utc};
 use crate::domain::language::Language;
 use crate::domain::occurrence::Due;
-use crate::domain::when::{Cron, When};
+use crate::domain::when::{Cron, Dst, When};
 use crate::domain::zone::Zone;
-use crate::plan::recurrence::{Dst, Window, next, occurrences};
+use crate::plan::recurrence::{Window, dues, next};
 use crate::plan::words;
 
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ pub(super) fn run(
         Some(DstWord::Wall) => Dst::Wall,
         Some(DstWord::Shift) => Dst::Shift,
     };
-    let when = When::Cron(cron);
+    let when = When { dst, ..When::from(cron) };
     if !args.output.json {
         broken_pipe(say(words::when(&when).to(language)))?;
     }
@@ -67,19 +67,13 @@ pub(super) fn run(
     };
     if let Some(until) = &args.until {
         let until = instant("--until", until)?;
-        loop {
-            let dues = occurrences(&when, zone, dst, Window { after, until });
-            if dues.is_empty() {
-                break;
-            }
-            for due in dues {
-                print(due)?;
-                after = due.at;
-            }
+        for due in dues(&when, zone, Window { after, until }) {
+            print(due)?;
+            after = due.at;
         }
     }
     for _ in 0..args.count.unwrap_or(0) {
-        let Some(due) = next(&when, zone, dst, after) else { break };
+        let Some(due) = next(&when, zone, after) else { break };
         print(due)?;
         after = due.at;
     }

@@ -16,7 +16,7 @@ use crate::admin::control::{FirstDue, Reloaded};
 use crate::domain::config::{Basis, Config, RuleSet};
 use crate::domain::language::Said;
 use crate::flow::live::{Live, Planned};
-use crate::plan::recurrence::{self, Dst};
+use crate::plan::recurrence;
 use crate::plan::words;
 use crate::rules::{self, Diagnostic, Fingerprint, Loaded, Severity, Whole, last_good};
 use crate::store::Health;
@@ -366,7 +366,7 @@ fn first_dues(rules: &RuleSet, planned: Planned, done: &mut Reloaded) {
     let first = |rule: &crate::domain::rule::Rule| FirstDue {
         rule: rule.id.clone(),
         zone: rule.zone,
-        due: recurrence::next(&rule.when, rule.zone, Dst::Auto, planned.since),
+        due: recurrence::next(&rule.when, rule.zone, planned.since),
         words: words::when(&rule.when),
     };
     done.first_due = new.into_iter().filter_map(|id| rules.rules.get(id)).map(|rule| first(rule)).collect();

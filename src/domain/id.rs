@@ -99,6 +99,8 @@ ids! {
     RuleId, Phrase::new("a rule id", "规则的 id"), NAME, is_name;
     /// Name of a template in `tixing.yaml`.
     TemplateName, Phrase::new("a template name", "模板的名称"), NAME, is_name;
+    /// Name of a calendar: its file under `schedules/calendars`, without `.yaml`.
+    CalendarName, Phrase::new("a calendar name", "日历的名称"), NAME, is_name;
     /// Name of a hook key in `tixing.yaml`.
     KeyName, Phrase::new("a key name", "密钥的名称"), NAME, is_name;
     /// The platform's id of a mini program (`wx…`).
@@ -139,6 +141,7 @@ shown!(
     AppName,
     RuleId,
     TemplateName,
+    CalendarName,
     KeyName,
     AppId,
     TemplateId,

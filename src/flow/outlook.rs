@@ -17,7 +17,7 @@ use crate::domain::id::{OpenId, TemplateId};
 use crate::domain::recipient::Profile;
 use crate::domain::rule::Rule;
 use crate::plan::audience::{Selector, Verdict};
-use crate::plan::recurrence::{self, Dst};
+use crate::plan::recurrence;
 
 /// How far ahead due times count for the question whether a consent is missing.
 const ASK_AHEAD: TimeDelta = TimeDelta::days(30);
@@ -152,7 +152,7 @@ impl RuleAhead {
         let mut dues = Vec::new();
         let mut after = now;
         while n_of(dues.len()) <= MAX_HELD
-            && let Some(due) = recurrence::next(&rule.when, rule.zone, Dst::Auto, after)
+            && let Some(due) = recurrence::next(&rule.when, rule.zone, after)
             && due.at <= until
         {
             dues.push(due.at);

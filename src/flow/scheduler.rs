@@ -19,7 +19,7 @@ use crate::domain::id::{AppId, RuleId};
 use crate::domain::occurrence::{Due, OccurrenceState};
 use crate::domain::rule::Rule;
 use crate::plan::missed::{self, Verdict};
-use crate::plan::recurrence::{self, Dst, Window};
+use crate::plan::recurrence::{self, Window};
 use crate::rules::snapshot;
 use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailable};
 
@@ -317,8 +317,7 @@ fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
     let mut after = Some(window.after);
     std::iter::from_fn(move || {
         let from = after.filter(|after| *after < window.until)?;
-        let dues =
-            recurrence::occurrences(&rule.when, rule.zone, Dst::Auto, Window { after: from, ..window });
+        let dues = recurrence::occurrences(&rule.when, rule.zone, Window { after: from, ..window });
         let full = dues.len() == recurrence::MAX_OCCURRENCES;
         after = dues.last().filter(|_| full).map(|due| due.at);
         Some(dues)
@@ -357,5 +356,5 @@ fn next_due(planned: &Planned) -> Option<DateTime<Utc>> {
     if let Some(due) = planned.overtaken.first() {
         return Some(due.at);
     }
-    recurrence::next(&planned.rule.when, planned.rule.zone, Dst::Auto, planned.cursor).map(|due| due.at)
+    recurrence::next(&planned.rule.when, planned.rule.zone, planned.cursor).map(|due| due.at)
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::id::{OpenId, RuleId};
 use crate::domain::rule::Rule;
-use crate::domain::when::When;
+use crate::plan::recurrence;
 
 /// How many rules may want the same consent on one day before it is told.
 pub const MAX_A_DAY: usize = 3;
@@ -36,19 +36,15 @@ pub fn crowded(rules: &[&Rule], now: DateTime<Utc>) -> Option<Crowded> {
     }
     let today = now.naive_utc().date();
     today.iter_days().skip(1).take(DAYS_AHEAD).find_map(|day| {
-        let due: Vec<&Rule> = rules.iter().copied().filter(|rule| is_due(&rule.when, day)).collect();
+        let due: Vec<&Rule> = rules
+            .iter()
+            .copied()
+            .filter(|rule| recurrence::is_stated_on(&rule.when, rule.zone, day))
+            .collect();
         let together = together(&due);
         (together.len() > MAX_A_DAY)
             .then(|| Crowded { day, rules: together.into_iter().map(|rule| rule.id.clone()).collect() })
     })
-}
-
-/// Whether the rule states a time of this civil day.
-fn is_due(when: &When, day: NaiveDate) -> bool {
-    match when {
-        When::Cron(cron) => cron.has_day(day) && cron.time_from(0).is_some(),
-        When::At(times) => times.iter().any(|time| time.date() == day),
-    }
 }
 
 /// Those of `rules` that can reach one and the same person, as far as the lists of openids tell.
@@ -84,7 +80,7 @@ mod tests {
                 fields: None,
             },
             zone: Zone::SHANGHAI,
-            when: When::Cron(Cron::parse(cron).expect("a cron expression")),
+            when: Cron::parse(cron).expect("a cron expression").into(),
             audience: Audience::default(),
             data: BTreeMap::new(),
             page: None,

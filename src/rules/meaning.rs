@@ -17,10 +17,10 @@ use crate::domain::census::Census;
 use crate::domain::config::Config;
 use crate::domain::id::{AppName, FieldName, RuleId, TemplateId};
 use crate::domain::rule::Rule;
-use crate::domain::when::When;
+use crate::domain::when::{Form, Period};
 use crate::plan::crowding::{self, MAX_A_DAY};
 use crate::plan::pace;
-use crate::plan::recurrence::{self, Dst, Window};
+use crate::plan::recurrence::{self, Window};
 
 /// How far ahead clock changes are told: each change of a year, and a little more.
 const CHANGES_AHEAD: TimeDelta = TimeDelta::days(400);
@@ -77,19 +77,20 @@ pub(super) fn judge(
 /// Due times that will not come, or not as they are written.
 fn due_times(place: &Placed, view: &View, report: &mut impl FnMut(&Placed, Spot, Problem)) {
     let Placed { rule, when, .. } = place;
-    if recurrence::next(&rule.when, rule.zone, Dst::Auto, view.now).is_none() {
+    if recurrence::next(&rule.when, rule.zone, view.now).is_none() {
         return report(place, *when, meaning::past());
     }
     // A rule of each minute or hour follows the clock, and that is what it says.
-    let follows = match &rule.when {
-        When::Cron(cron) => cron.is_wild(),
-        When::At(_) => false,
+    let follows = match &rule.when.form {
+        Form::Cron(cron) => cron.is_wild(),
+        Form::Every(every) => matches!(every.period, Period::Elapsed(_)),
+        Form::At(_) => false,
     };
     if follows {
         return;
     }
     let window = Window { after: view.now, until: view.now + CHANGES_AHEAD };
-    if let Some(touched) = recurrence::touched(&rule.when, rule.zone, Dst::Auto, window).first() {
+    if let Some(touched) = recurrence::touched(&rule.when, rule.zone, window).first() {
         report(place, *when, meaning::clock_change(touched, rule.zone));
     }
 }
@@ -181,7 +182,29 @@ mod tests {
                 rule("{ cron: \"30 2 * * *\" }", "    timezone: America/New_York\n"),
                 &[("clock_change", 4, 11)],
             ),
-            (rule("{ cron: \"*/30 * * * *\" }", "    timezone: America/New_York\n"), &[]),
+            (
+                rule("{ cron: \"*/30 * * * *\" }", "    timezone: America/New_York\n"),
+                &[("many_a_day", 4, 13)],
+            ),
+            (rule("{ cron: \"*/30 8-9 * * *\" }", "    timezone: America/New_York\n"), &[]),
+            (rule("{ every: 90m, starting: \"2026-03-01 00:00\" }", "    timezone: America/New_York\n"), &[]),
+            (rule("{ every: 30m, starting: \"2026-03-01 00:00\" }", ""), &[("many_a_day", 4, 13)]),
+            (
+                rule("{ every: 1d, starting: \"2026-03-01 02:30\" }", "    timezone: America/New_York\n"),
+                &[("clock_change", 4, 11)],
+            ),
+            (rule("{ cron: \"0 9 * * *\", until: 2026-02-28 }", ""), &[("past", 4, 11)]),
+            (
+                rule("{ cron: \"30 2 * * *\", dst: skip }", "    timezone: America/New_York\n"),
+                &[("clock_change", 4, 11)],
+            ),
+            (rule("{ cron: \"0 9 * * 1-5\" }", ""), &[("numeric_weekday", 4, 19)]),
+            (rule("{ cron: \"0 9 13 * FRI\" }", ""), &[("either_day", 4, 19)]),
+            (rule("{ cron: \"0 9 30 * *\" }", ""), &[("rare_days", 4, 19)]),
+            (rule("{ cron: \"0 9 L * *\", dst: wall }", ""), &[]),
+            (rule("{ at: \"2026-03-28 09:00\", fold: second }", ""), &[("no_effect", 4, 37)]),
+            (rule("{ cron: \"0 9 * * *\", fold: second }", ""), &[("no_effect", 4, 32)]),
+            (rule("{ every: 2h, starting: \"2026-03-01 00:00\", dst: wall }", ""), &[("no_effect", 4, 54)]),
             (rule(daily, "    to: { tags: [habbit] }\n"), &[("unseen_tag", 6, 9)]),
             (rule(daily, "    to: { where: \"fields.citty == 'Shanghai'\" }\n"), &[("unseen_field", 6, 19)]),
             (rule(daily, "    to: { where: \"fields.city == 'Shanghai'\" }\n"), &[]),

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::values::MAX_DURATION;
+use super::values::{MAX_DAYS, MAX_DURATION};
 
 /// Names of apps, templates, rules and hook keys.
 pub(super) const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,63}$";
@@ -49,6 +49,30 @@ pub(super) fn duration(min_s: u32) -> String {
     format!("^0*(?:{})$", forms.join("|"))
 }
 
+/// A length of time above zero: elapsed up to the longest that may be stated, or days of the calendar.
+pub(super) fn period() -> String {
+    let max_s = u32::try_from(MAX_DURATION.as_secs()).unwrap_or(u32::MAX);
+    let units = [
+        ("s|seconds?", max_s),
+        ("m|min|minutes?", max_s / 60),
+        ("h|hours?", max_s / 3600),
+        ("d|days?", MAX_DAYS),
+        ("w|weeks?", MAX_DAYS / 7),
+    ];
+    let forms = units.map(|(unit, most)| format!("{} ?(?:{unit})", between(1, most)));
+    format!("^0*(?:{})$", forms.join("|"))
+}
+
+/// A date; whether the month has the day is not asked.
+pub(super) fn civil_date() -> String {
+    "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$".to_owned()
+}
+
+/// A date or a civil time.
+pub(super) fn civil_bound() -> String {
+    format!("(?:{})|(?:{})", civil_date(), civil_time())
+}
+
 /// A civil time with a date; whether the month has the day is not asked.
 pub(super) fn civil_time() -> String {
     let month_day = "(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])";
@@ -61,15 +85,31 @@ pub(super) fn cron() -> String {
     const WEEKDAYS: &str = "sun|mon|tue|wed|thu|fri|sat";
     let sixty = field("[0-5]?[0-9]");
     let hour = field("[01]?[0-9]|2[0-3]");
-    let day = field("0?[1-9]|[12][0-9]|3[01]");
+    let number = "0?[1-9]|[12][0-9]|3[01]";
+    let day = lettered(number, &format!("[Ll][Ww]?|(?:{number})[Ww]"));
     let month = field(&format!("0?[1-9]|1[0-2]|{}", in_any_case(MONTHS)));
-    let weekday = field(&format!("0?[0-7]|{}", in_any_case(WEEKDAYS)));
-    format!(r"^\s*(?:{sixty}\s+)?{sixty}\s+{hour}\s+(?:\?|{day})\s+{month}\s+(?:\?|{weekday})\s*$")
+    let weekday = format!("0?[0-7]|{}", in_any_case(WEEKDAYS));
+    let weekday = lettered(&weekday, &format!("(?:{weekday})#[1-5Ll]"));
+    let nickname = in_any_case("yearly|annually|monthly|weekly|daily|midnight|hourly");
+    let fields = format!(r"(?:{sixty}\s+)?{sixty}\s+{hour}\s+(?:\?|{day})\s+{month}\s+(?:\?|\+?{weekday})");
+    format!(r"^\s*(?:{fields}|@(?:{nickname}))\s*$")
 }
 
 /// A list of values, ranges and steps.
 fn field(value: &str) -> String {
-    let item = format!(r"(?:(?:\*|(?:{value})-(?:{value}))(?:/0*[1-9][0-9]?)?|{value})");
+    list(&plain(value))
+}
+
+/// A list of those and of `letters`.
+fn lettered(value: &str, letters: &str) -> String {
+    list(&format!("(?:{}|{letters})", plain(value)))
+}
+
+fn plain(value: &str) -> String {
+    format!(r"(?:(?:\*|(?:{value})-(?:{value}))(?:/0*[1-9][0-9]?)?|{value})")
+}
+
+fn list(item: &str) -> String {
     format!("{item}(?:,{item})*")
 }
 

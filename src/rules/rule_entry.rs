@@ -23,7 +23,6 @@ use crate::domain::id::{AppName, FieldName, RuleId, TemplateId, TemplateName};
 use crate::domain::language::{Phrase, Said};
 use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
-use crate::domain::when::When;
 use crate::domain::zone::Zone;
 
 /// The most occurrences that `missed: all` may send at once.
@@ -85,7 +84,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     };
     let zone = map.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(around.zone);
     let template = template(map, key, app, around.trust, walk);
-    let when = map.get("when").and_then(|node| when_entry::read(node, walk));
+    let when = map.get("when").and_then(|node| when_entry::read(node, zone, walk));
     if map.get("when").is_none() {
         walk.missing(key.spot, "when", of, "when: { cron: \"0 10 * * MON-FRI\" }");
     }
@@ -110,7 +109,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         },
         template: template.cloned().unwrap_or_else(placeholder::template),
         zone,
-        when: when.clone().unwrap_or_else(|| When::At(Vec::new())),
+        when: when.clone().unwrap_or_else(|| std::iter::empty().collect()),
         audience,
         data,
         page,

@@ -8,10 +8,10 @@ use super::pattern;
 use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, OVERFLOW};
 use super::schedule_file::MAX_RULES;
 use super::schema::{
-    at, exactly_one, map, name, named, openid, or_nothing, set, short_text, switch, tag, text, texts, to,
-    whole, words, zone,
+    at, exactly_one, map, name, named, one_or_set, openid, or_nothing, set, short_text, switch, tag, text,
+    texts, to, whole, with_starting, words, zone,
 };
-use super::when_entry::MAX_TIMES;
+use super::when_entry::{DST, FOLD, MAX_EXCEPT, MAX_TIMES};
 use crate::domain::language::Phrase;
 use crate::domain::recipient::MAX_TAGS;
 
@@ -67,7 +67,7 @@ keys! {
             about: "When it is due: exactly one form.",
             example: r#"{ "cron": "0 10,15 * * MON-FRI" }"#,
             absent: Absent::Mistake,
-            shape: || exactly_one(map(&WHEN), &["cron", "at"]),
+            shape: || with_starting(exactly_one(map(&WHEN), &["cron", "at", "every"])),
         },
         Key {
             name: "data",
@@ -189,52 +189,79 @@ keys! {
         Key {
             name: "cron",
             about: "Minute, hour, day of the month, month, day of the week; a sixth field before them has seconds. \
-                    Lists, ranges, steps and English names of months and weekdays. In quotes.",
+                    Lists, ranges, steps, English names of months and weekdays, L, LW and 15W in the days of the month, \
+                    FRI#2, FRI#L and a leading + in the days of the week, and @daily and the like. In quotes.",
             example: r#""0 10,15 * * MON-FRI""#,
             absent: Absent::Means("another form says it."),
-            shape: || pattern::texts(&pattern::cron(), "five fields such as 0 9 * * MON-FRI, or six"),
+            shape: || pattern::texts(&pattern::cron(), "five fields such as 0 9 * * MON-FRI, or six, or @daily"),
         },
         Key {
             name: "at",
             about: "A date and time, or a list of them, each YYYY-MM-DD HH:MM or with seconds. In quotes.",
             example: r#"["2027-03-05 18:00", "2027-03-12 18:00"]"#,
             absent: Absent::Means("another form says it."),
-            shape: || at(MAX_TIMES),
+            shape: || at(&map(&SINGLE), MAX_TIMES),
         },
-    ], later: &[    (
-        "every",
-        Phrase::new(
-            "use `cron`, for example `cron: \"0 */2 * * *\"`",
-            "改用 `cron`，例如 `cron: \"0 */2 * * *\"`",
-        ),
-    ),
+        Key {
+            name: "fold",
+            about: "Which time is meant where the clock shows a time of `at` twice; one time alone says it as \
+                    { at: …, fold: second }.",
+            example: r#""second""#,
+            absent: Absent::Default(r#""first""#),
+            shape: || words(&FOLD),
+        },
+        Key {
+            name: "every",
+            about: "How long after the one before, beginning with `starting`: 30m and 24h count time that passes, \
+                    1 day and 2 weeks keep the time of day.",
+            example: r#""2 weeks""#,
+            absent: Absent::Means("another form says it."),
+            shape: || pattern::texts(&pattern::period(), "a number and a unit, such as 30m, 24h, 1 day, 2 weeks"),
+        },
+        Key {
+            name: "starting",
+            about: "The first time of `every`, YYYY-MM-DD HH:MM or with seconds. In quotes.",
+            example: r#""2027-03-01 09:00""#,
+            absent: Absent::Means("`every` is a mistake."),
+            shape: || pattern::texts(&pattern::civil_time(), "YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS"),
+        },
+        Key {
+            name: "from",
+            about: "Not due before this date, or date and time.",
+            example: r#""2027-03-01""#,
+            absent: Absent::Means("it begins at once."),
+            shape: || pattern::texts(&pattern::civil_bound(), "YYYY-MM-DD, or YYYY-MM-DD HH:MM"),
+        },
+        Key {
+            name: "until",
+            about: "Not due after this date, or date and time; a date is the end of that day.",
+            example: r#""2027-06-30""#,
+            absent: Absent::Means("it goes on."),
+            shape: || pattern::texts(&pattern::civil_bound(), "YYYY-MM-DD, or YYYY-MM-DD HH:MM"),
+        },
+        Key {
+            name: "except",
+            about: "Days on which it is not due.",
+            example: r#"["2027-10-01", "2027-10-02"]"#,
+            absent: Absent::Means("no day is left out."),
+            shape: || one_or_set(&pattern::texts(&pattern::civil_date(), "YYYY-MM-DD"), MAX_EXCEPT),
+        },
+        Key {
+            name: "dst",
+            about: "What becomes of times that a clock change skips or repeats. `auto`: a time that is skipped is due \
+                    right after, one that is repeated the first time; with `*` first in minute or hour it follows \
+                    the clock. `skip`: nothing for a skipped time. `wall`: it follows the clock. `shift`: later by as \
+                    much as the clock skips.",
+            example: r#""shift""#,
+            absent: Absent::Default(r#""auto""#),
+            shape: || words(&DST),
+        },
+    ], later: &[
     ("before", APPOINTMENTS),
     ("after", APPOINTMENTS),
     ("same_day", APPOINTMENTS),
-    ("starting", Phrase::new("it belongs to `every`; delete it", "它要和 `every` 一起用；请删掉")),
     ("of", OF_APPOINTMENTS),
     ("time", OF_APPOINTMENTS),
-    (
-        "from",
-        Phrase::new(
-            "delete it, and set `enabled: true` when the rule should begin",
-            "请删掉；到该开始时再写 `enabled: true`",
-        ),
-    ),
-    (
-        "until",
-        Phrase::new(
-            "delete it, and set `enabled: false` when the rule should end",
-            "请删掉；到该结束时再写 `enabled: false`",
-        ),
-    ),
-    (
-        "except",
-        Phrase::new(
-            "delete it; list the due times in `at` if holidays matter",
-            "请删掉；要避开节假日，可用 `at` 逐个列出时间",
-        ),
-    ),
     (
         "only",
         Phrase::new(
@@ -242,14 +269,25 @@ keys! {
             "请删掉；只要工作日的话，可用 `at` 逐个列出时间",
         ),
     ),
-    (
-        "dst",
-        Phrase::new(
-            "delete it; `auto`, the default, is what is done",
-            "请删掉；现在总是按默认的 `auto` 处理",
-        ),
-    ),
     ];
+
+    /// One time of `at`, when it says more than its text.
+    SINGLE = [
+        Key {
+            name: "at",
+            about: "The date and time, YYYY-MM-DD HH:MM or with seconds. In quotes.",
+            example: r#""2026-11-01 01:30""#,
+            absent: Absent::Mistake,
+            shape: || pattern::texts(&pattern::civil_time(), "YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS"),
+        },
+        Key {
+            name: "fold",
+            about: "Which time is meant where the clock shows it twice.",
+            example: r#""second""#,
+            absent: Absent::Means("`fold` beside `at` says it."),
+            shape: || words(&FOLD),
+        },
+    ], later: &[];
 
     /// `to` of a rule.
     TO = [

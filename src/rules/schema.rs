@@ -229,10 +229,21 @@ pub(super) fn zone() -> Value {
     json!({ "allOf": [{ "$ref": "#/definitions/zone" }] })
 }
 
-/// One civil time, or a list of them.
-pub(super) fn at(max: usize) -> Value {
+/// One civil time, or a list of them; each a text or a map.
+pub(super) fn at(map: &Value, max: usize) -> Value {
     let time = pattern::texts(&pattern::civil_time(), "YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS");
-    json!({ "anyOf": [time, set(&time, 1..=max)] })
+    let item = json!({ "anyOf": [time, map] });
+    json!({ "anyOf": [time, map, set(&item, 1..=max)] })
+}
+
+/// One of them, or a list without repetitions.
+pub(super) fn one_or_set(item: &Value, max: usize) -> Value {
+    json!({ "anyOf": [item, set(item, 1..=max)] })
+}
+
+/// A map in which `every` needs `starting`.
+pub(super) fn with_starting(map: Value) -> Value {
+    and(map, "dependencies", json!({ "every": ["starting"] }))
 }
 
 /// `all`, or a map that chooses.

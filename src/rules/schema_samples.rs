@@ -54,7 +54,7 @@ rules:
     app: clinic
     template: habit
     timezone: UTC
-    when: { cron: "0 10 * * MON-FRI" }
+    when: { cron: "0 10 * * MON-FRI", from: 2027-03-01, until: "2027-06-30 18:00", except: [2027-05-01], dst: skip }
     enabled: false
     to: { all: true, tags: [habit, 0012, no], all_tags: [morning], openids: [o123456789], where: "fields.n > 1" }
     data: { thing1: 喝水, time2: "{{ due | local('%H:%M') }}" }
@@ -69,13 +69,15 @@ pub(super) const LIST_OF_TIMES: &str = r#"
 rules:
   class:
     template: visit
-    when: { at: ["2027-03-05 18:00", "2027-03-12 18:00:30"] }
+    when: { at: ["2027-03-05 18:00", { at: "2027-03-12 18:00:30", fold: second }], fold: first }
     to: all
     data: { thing1: 08:30 }
 "#;
 
 pub(super) const ONE_TIME: &str =
     "rules: { one: { template: visit, when: { at: 2027-03-05 18:00 }, data: { thing1: 5 } } }";
+
+pub(super) const EVERY: &str = "rules: { one: { template: visit, when: { every: 2 weeks, starting: 2027-03-05 18:00 }, data: { thing1: 5 } } }";
 
 /// Values that take the place of any other, as YAML within a line.
 pub(super) const VALUES: &str = r#"
@@ -102,10 +104,17 @@ whsec_AAAA ¦ A_B ¦ o12345678 ¦ oXXXXXXXXXXXXXXXXXXXXXXXXXXX
 ",
     ),
     (
-        "at",
+        "every",
+        r"
+30m ¦ 24h ¦ 1d ¦ 1 day ¦ 2 weeks ¦ 0d ¦ 0h ¦ 3660d ¦ 3661d ¦ 522w ¦ 523 weeks ¦ 745h ¦ 007 days ¦ 1  day
+1 Day ¦ -1d ¦ 1.5d ¦ d
+",
+    ),
+    (
+        "at starting from until except",
         r#"
 "2027-03-05 18:00:59" ¦ "2027-03-05 18:00:60" ¦ 2027-03-05 ¦ "2027-02-30 09:00" ¦ "2027-13-01 09:00"
-"2027-01-31 24:00" ¦ "2027-1-31 9:00" ¦ 08:30 ¦ "2027-03-05T18:00"
+"2027-01-31 24:00" ¦ "2027-1-31 9:00" ¦ 08:30 ¦ "2027-03-05T18:00" ¦ 2027-02-30 ¦ "2027-04-01 09:00"
 ["2027-03-05 18:00", "2027-03-05 18:00"]
 "#,
     ),
@@ -114,6 +123,8 @@ whsec_AAAA ¦ A_B ¦ o12345678 ¦ oXXXXXXXXXXXXXXXXXXXXXXXXXXX
         r#"
 "0 10 * * *" ¦ "*/5 9-17 ? JAN,mar-DEC 1-5/2" ¦ "30 0 10 * * Fri" ¦ "0 10 * *" ¦ "0 25 * * *"
 "60 9 * * *" ¦ "0 9 32 * *" ¦ "0 9 0 * *" ¦ "0 9 * 13 *" ¦ "0 9 * * 8" ¦ "0 9 * * MOM" ¦ "0 9 L * *"
+"0 9 l,lw,15w,31 * *" ¦ "0 9 L-3 * *" ¦ "0 9 32W * *" ¦ "0 9 1-5W * *" ¦ "0 9 * * mon#L,fri#1" ¦ "0 9 * * 5#6"
+"0 9 * * L" ¦ "@Midnight" ¦ "@reboot" ¦ "0 9 * * +" ¦ "0 9 1 * +1#1" ¦ "0 9 * * +*" ¦ "0 9 8 * +1#1"
 "0 9 15W * *" ¦ "0 9 * * 5#2" ¦ "0 9 * * FRIL" ¦ "0 9 1 * +MON" ¦ "@daily" ¦ "0 22-2 * * *"
 "*/90 * * * *" ¦ "5/10 * * * *" ¦ "*/0 * * * *" ¦ "0 009 * * *" ¦ "0 9,,10 * * *" ¦ "0 9 30 2 *"
 " 0\t9  * * 7 " ¦ "? 9 * * *" ¦ "0 9 * ? *" ¦ "0 9 ?/2 * *"
@@ -150,7 +161,7 @@ rocks:/var
 /// Names that take the place of keys.
 pub(super) const NAMES: &[&str] = &[
     "x", "thing1", "time9", "thing", "Thing1", "a b", "习惯", "0012", "-x", "quiet", "every", "push",
-    "listen",
+    "listen", "fold", "starting", "until", "dst",
 ];
 
 /// The values of such a table.

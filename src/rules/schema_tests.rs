@@ -15,7 +15,7 @@ use super::pulled::Pulled;
 use super::schedule_file::{Gathered, Trust};
 use super::schema::parsed;
 use super::schema_samples::{
-    CONFIG, LIST_OF_TIMES, NAMES, ONE_TIME, SCALARS, SCHEDULE, TWO_APPS, VALUES, values,
+    CONFIG, EVERY, LIST_OF_TIMES, NAMES, ONE_TIME, SCALARS, SCHEDULE, TWO_APPS, VALUES, values,
 };
 use super::source::Source;
 use super::walk::Walk;
@@ -303,6 +303,7 @@ fn schema_and_loader_refuse_the_same_schedules() {
         (seen_by_editors(SCHEDULE), ""),
         (seen_by_editors(LIST_OF_TIMES), "/rules/class/when"),
         (seen_by_editors(ONE_TIME), "/rules/one"),
+        (seen_by_editors(EVERY), "/rules/one/when"),
     ];
     agree(Which::Schedule, &documents);
 }
@@ -384,6 +385,15 @@ fn every_key_is_as_the_tables_say() {
             let map = document.pointer_mut(place).and_then(Value::as_object_mut).expect("a map");
             if *alone {
                 map.clear();
+                // What some keys of `when` stand beside.
+                let beside = match key {
+                    "every" => Some(("starting", "2027-01-31 09:00")),
+                    "starting" => Some(("every", "2h")),
+                    "fold" => Some(("at", "2027-01-31 09:00")),
+                    "from" | "until" | "except" | "only" | "dst" => Some(("cron", "0 9 * * *")),
+                    _ => None,
+                };
+                map.extend(beside.map(|(key, value)| (key.to_owned(), value.into())));
             }
             match value {
                 Some(value) => map.insert(key.to_owned(), value),

@@ -3,21 +3,21 @@
 //! Versioned JSON with shapes of its own, so that a rename in the domain changes nothing that is stored. The
 //! store keeps the bytes as they are and knows nothing of them. It is no file format for admins.
 
+mod when;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::NaiveDateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{AppName, BadId, OpenId, RuleId, Tag, TemplateId, TemplateName};
 use crate::domain::rule::{Audience, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
-use crate::domain::when::{Cron, When};
 use crate::domain::zone::Zone;
 
-/// Version of the text; a reader refuses those it does not know.
-const VERSION: u32 = 1;
+/// Version of the text; a reader refuses those it does not know. Version 1 is one of 2 that says less.
+const VERSION: u32 = 2;
 
 /// Why stored bytes are no snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,9 @@ struct Stored {
     app: String,
     template: StoredTemplate,
     zone: String,
-    when: StoredWhen,
+    when: when::StoredForm,
+    #[serde(default, skip_serializing_if = "when::StoredBounds::say_nothing")]
+    bounds: when::StoredBounds,
     audience: StoredAudience,
     data: BTreeMap<String, String>,
     page: Option<String>,
@@ -75,13 +77,6 @@ struct StoredTemplate {
 enum StoredKind {
     OneTime,
     LongTerm,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredWhen {
-    Cron(String),
-    At(Vec<String>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,13 +103,11 @@ enum StoredOverflow {
     Cut,
 }
 
-/// Civil times in a snapshot, to the second.
-const CIVIL: &str = "%Y-%m-%dT%H:%M:%S";
-
 /// `rule` as bytes; the same rule gives the same bytes.
 #[must_use]
 pub fn encode(rule: &Rule) -> Vec<u8> {
     let texts = |tags: &[Tag]| tags.iter().map(ToString::to_string).collect();
+    let (when, bounds) = when::encode(&rule.when);
     let stored = Stored {
         version: VERSION,
         id: rule.id.to_string(),
@@ -129,12 +122,8 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
             fields: rule.template.fields.as_ref().map(|fields| fields.iter().map(key).collect()),
         },
         zone: rule.zone.name().to_owned(),
-        when: match &rule.when {
-            When::Cron(cron) => StoredWhen::Cron(cron.as_str().to_owned()),
-            When::At(times) => {
-                StoredWhen::At(times.iter().map(|time| time.format(CIVIL).to_string()).collect())
-            }
-        },
+        when,
+        bounds,
         audience: StoredAudience {
             tags: texts(&rule.audience.tags),
             all_tags: texts(&rule.audience.all_tags),
@@ -171,7 +160,7 @@ fn overflow(choice: Overflow) -> StoredOverflow {
 /// [`SnapshotError`]: damaged, or of another release; the occurrence cannot go on and is to be held.
 pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
     let Head { version } = serde_json::from_slice(bytes)?;
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(SnapshotError::Version(version));
     }
     let stored: Stored = serde_json::from_slice(bytes)?;
@@ -181,16 +170,6 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
     let fields = match stored.template.fields {
         Some(fields) => Some(fields.iter().map(|text| field(text)).collect::<Result<_, _>>()?),
         None => None,
-    };
-    let when = match stored.when {
-        StoredWhen::Cron(text) => {
-            When::Cron(Cron::parse(&text).map_err(|_of_another_release| SnapshotError::Value("cron text"))?)
-        }
-        StoredWhen::At(times) => {
-            let time = |text: &String| NaiveDateTime::parse_from_str(text, CIVIL);
-            let times = times.iter().map(time).collect::<Result<_, _>>();
-            When::At(times.map_err(|_not_a_time| SnapshotError::Value("civil time"))?)
-        }
     };
     let openids = stored.audience.openids.iter().map(|openid| Ok(OpenId::parse(openid)?));
     Ok(Rule {
@@ -206,7 +185,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
             fields,
         },
         zone: Zone::parse(&stored.zone).map_err(|_unknown| SnapshotError::Value("time zone"))?,
-        when,
+        when: when::decode(stored.when, stored.bounds)?,
         audience: Audience {
             tags: tags(stored.audience.tags)?,
             all_tags: tags(stored.audience.all_tags)?,
@@ -247,9 +226,15 @@ pub fn hash(snapshot: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::id::CalendarName;
+    use crate::domain::when::{
+        Calendar, Cron, Dst, Every, Except, Form, Pass, Period, Single, When, civil_time,
+    };
 
     fn rule() -> Rule {
         let field = |text| FieldKey::parse(text).expect("a field");
@@ -263,7 +248,7 @@ mod tests {
                 fields: Some(vec![field("thing1"), field("character_string12")]),
             },
             zone: Zone::SHANGHAI,
-            when: When::Cron(Cron::parse("0 10,15 * * MON-FRI").expect("a cron text")),
+            when: Cron::parse("0 10,15 * * MON-FRI").expect("a cron text").into(),
             audience: Audience::default(),
             data: [(field("thing1"), "喝水 \"{{ ref }}\"\u{1f4a7}".to_owned())].into(),
             page: Some("pages/index/index?id={{ ref }}".to_owned()),
@@ -277,7 +262,7 @@ mod tests {
     fn every_part_comes_back() {
         let tag = |text| Tag::parse(text).expect("a tag");
         let field = |text| FieldKey::parse(text).expect("a field");
-        let time = |text| NaiveDateTime::parse_from_str(text, CIVIL).expect("a time");
+        let time = |text| civil_time(text).expect("a time");
         let template = rule().template;
         let table = [
             ("as it is", rule()),
@@ -291,7 +276,29 @@ mod tests {
             assert_eq!(decode(&encode(&rule)).expect(what), rule, "{what}");
         }
         let mut full = rule();
-        full.when = When::At(vec![time("2027-01-31T09:00:00"), time("2027-02-28T23:59:59")]);
+        let times = [time("2027-01-31 09:00:00"), time("2027-02-28 23:59:59")];
+        let second = Single { civil: times[1], pass: Pass::Second };
+        let form = Form::At(vec![Single { civil: times[0], pass: Pass::First }, second]);
+        let calendar = Arc::new(Calendar {
+            name: CalendarName::parse("china-2026").expect("a name"),
+            weekly: 0b011_1110,
+            add: vec![times[0].date()],
+            remove: vec![times[1].date()],
+        });
+        let except = Except { days: vec![times[1].date()], calendars: vec![Arc::clone(&calendar)] };
+        full.when = When {
+            form,
+            dst: Dst::Shift,
+            from: Some(times[0]),
+            until: Some(times[1]),
+            except,
+            only: vec![calendar],
+        };
+        assert_eq!(decode(&encode(&full)).expect("times"), full);
+        for period in [Period::Days(14), Period::Elapsed(Duration::from_hours(24))] {
+            full.when.form = Form::Every(Every { period, starting: times[0] });
+            assert_eq!(decode(&encode(&full)).expect("every"), full);
+        }
         full.audience = Audience {
             tags: vec![tag("习惯"), tag("b c")],
             all_tags: vec![tag("x")],
@@ -308,13 +315,18 @@ mod tests {
     fn what_is_stored_stays_readable() {
         let stored = r#"{"version":1,"id":"r","app":"a","template":{"name":"t","id":"T1","kind":"one_time","fields":["thing1"]},"zone":"Asia/Shanghai","when":{"at":["2027-01-31T09:00:00"]},"audience":{"tags":[],"all_tags":[],"openids":[],"condition":null},"data":{"thing1":"x"},"page":null,"grace_ms":1800000,"missed":{"all":{"max":3}},"overflow":{"thing1":"cut"}}"#;
         let rule = decode(stored.as_bytes()).expect("the form of version 1, which stays");
+        let newer = stored.replace("\"version\":1", "\"version\":2");
+        assert_eq!(String::from_utf8(encode(&rule)).expect("JSON"), newer);
+        let more = r#""when":{"every":{"days":14,"seconds":null,"starting":"2027-01-31T09:00:00"}},"bounds":{"dst":"shift","from":"2027-01-31T00:00:00","until":"2027-06-30T23:59:59","except_days":["2027-02-28"],"only":[{"name":"c","weekly":62,"add":[],"remove":["2027-05-01"]}]}"#;
+        let stored = newer.replace(r#""when":{"at":["2027-01-31T09:00:00"]}"#, more);
+        let rule = decode(stored.as_bytes()).expect("the form of version 2, which stays");
         assert_eq!(String::from_utf8(encode(&rule)).expect("JSON"), stored);
     }
 
     #[test]
     fn other_bytes_are_refused() {
-        let newer = br#"{"version":2}"#;
-        assert!(matches!(decode(newer), Err(SnapshotError::Version(2))));
+        let newer = br#"{"version":3}"#;
+        assert!(matches!(decode(newer), Err(SnapshotError::Version(3))));
         for bad in [&b""[..], b"{}", b"\xff", br#"{"version":1}"#] {
             assert!(matches!(decode(bad), Err(SnapshotError::Form(_))));
         }

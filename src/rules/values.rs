@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::names::nearest;
 use crate::domain::config::IpNet;
 use crate::domain::language::Phrase;
+use crate::domain::when::Period;
 use crate::domain::zone::Zone;
 
 /// The longest elapsed time that may be stated: 31 days.
@@ -40,6 +41,34 @@ pub(super) fn duration(text: &str) -> Result<Duration, Phrase> {
         Some(Duration::ZERO) => Err(Phrase::new("it is zero", "不能为零")),
         Some(time) if time <= MAX_DURATION => Ok(time),
         Some(_) | None => Err(Phrase::new("it is longer than 31 days", "超过 31 天")),
+    }
+}
+
+/// The most days that a length of time in the calendar may have: ten years.
+pub(super) const MAX_DAYS: u32 = 3660;
+
+/// A length of time: `30m` and `24h` elapse, `1d` and `2 weeks` are days of the calendar.
+///
+/// # Errors
+/// Why it is none, for a message.
+pub(super) fn period(text: &str) -> Result<Period, Phrase> {
+    let number = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let a_day = match text.get(number.len()..).unwrap_or_default().trim_start_matches(' ') {
+        "d" | "day" | "days" => 1,
+        "w" | "week" | "weeks" => 7,
+        _ => return duration(text).map(Period::Elapsed),
+    };
+    // What is against one of it is against all.
+    let days = number.parse::<u32>().ok().and_then(|n| n.checked_mul(a_day));
+    match days {
+        Some(days @ 1..=MAX_DAYS) if is_digits(number) => {
+            duration(&text.replacen(number, "1", 1)).map(|_| Period::Days(days))
+        }
+        Some(0) | None if is_digits(number) && days == Some(0) => Err(Phrase::new("it is zero", "不能为零")),
+        Some(_) | None if is_digits(number) => {
+            Err(Phrase::new("it is longer than 3660 days", "超过 3660 天"))
+        }
+        Some(_) | None => duration(text).map(Period::Elapsed),
     }
 }
 
@@ -181,6 +210,40 @@ mod tests {
         for (text, seconds) in table {
             assert_eq!(duration(text).ok(), seconds.map(Duration::from_secs), "{text}");
         }
+    }
+
+    #[test]
+    fn periods() {
+        let hours = |n| Some(Period::Elapsed(Duration::from_hours(n)));
+        let table = [
+            ("24h", hours(24)),
+            ("30m", Some(Period::Elapsed(Duration::from_mins(30)))),
+            ("1d", Some(Period::Days(1))),
+            ("1 day", Some(Period::Days(1))),
+            ("2 weeks", Some(Period::Days(14))),
+            ("007 days", Some(Period::Days(7))),
+            ("3660d", Some(Period::Days(3660))),
+            ("744h", hours(744)),
+            ("3661d", None),
+            ("523w", None),
+            ("745h", None),
+            ("0d", None),
+            ("0w", None),
+            ("0s", None),
+            ("-1d", None),
+            ("+1d", None),
+            ("1.5d", None),
+            ("1  day", None),
+            ("1 Day", None),
+            ("d", None),
+            ("５d", None),
+            ("", None),
+            ("99999999999d", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(period(text).ok(), expected, "{text}");
+        }
+        assert_eq!(period("0d").map_err(|why| why.en), Err("it is zero"));
     }
 
     #[test]

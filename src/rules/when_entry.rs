@@ -1,31 +1,64 @@
-//! `when` of a rule: exactly one form, and what it means.
+//! `when` of a rule: exactly one form, what bounds it, and what it means.
 //!
 //! Forms and keys that a later version carries out are known here by name only, so that none of them is
-//! ever silently ignored.
+//! ever silently ignored. What is well written and probably not meant is told here as far as the text alone shows it.
 
 use chrono::NaiveDateTime;
 
-use super::problem::rule;
 use super::problem::shape::{self, Thing};
+use super::problem::{Problem, rule, when as of_when};
 use super::schedule_keys;
+use super::source::Spot;
+use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::language::Phrase;
-use crate::domain::when::{Cron, CronCode, When};
+use crate::domain::when::{
+    CivilError, Cron, CronCode, Dst, Every, Except, Form, Pass, Period, Single, When, civil_date, civil_time,
+};
+use crate::domain::zone::Zone;
+use crate::plan::recurrence::{self, Showing};
 
 /// The most civil times of one `at`.
 pub(super) const MAX_TIMES: usize = 1000;
+/// The most days and calendars of one `except`.
+pub(super) const MAX_EXCEPT: usize = 1000;
+/// So many due times a day are not told of: one an hour.
+const MANY_A_DAY: u64 = 24;
 
 /// The forms, of which a rule has one.
 const FORMS: [&str; 6] = ["cron", "at", "every", "before", "after", "same_day"];
 
-const EXAMPLE: &str = "when: { cron: \"0 10 * * MON-FRI\" }";
+/// What becomes of times that a clock change skips or repeats.
+pub(super) const DST: [(&str, Dst); 4] =
+    [("auto", Dst::Auto), ("skip", Dst::Skip), ("wall", Dst::Wall), ("shift", Dst::Shift)];
+/// Which of two times is meant.
+pub(super) const FOLD: [(&str, Pass); 2] = [("first", Pass::First), ("second", Pass::Second)];
 
-/// Reads `when`; `None` when there is a mistake, which was reported.
-pub(super) fn read(node: &Node, walk: &mut Walk<'_>) -> Option<When> {
+const EXAMPLE: &str = "when: { cron: \"0 10 * * MON-FRI\" }";
+const STARTING_EXAMPLE: &str = "starting: \"2027-01-31 09:00\"";
+const AT_EXAMPLE: &str = "at: \"2027-01-31 09:00\"";
+
+/// Reads `when` of a rule in `zone`; `None` when there is a mistake, which was reported.
+pub(super) fn read(node: &Node, zone: Zone, walk: &mut Walk<'_>) -> Option<When> {
     let map = walk.map(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, &schedule_keys::WHEN)?;
+    let n_errors = walk.found.n_errors();
+    let dst = map.get("dst").and_then(|node| walk.one_of(node, "dst", &DST));
+    let form = form(node, map, walk);
+    let from = map.get("from").and_then(|node| bound(node, "from", walk));
+    let until = map.get("until").and_then(|node| bound(node, "until", walk));
+    let except = map.get("except").map_or_else(Except::default, |node| except(node, walk));
+    let when = When { dst: dst.unwrap_or_default(), from, until, except, ..When::from(form?) };
+    if walk.found.n_errors() > n_errors {
+        return None;
+    }
+    judge(node.spot, map, &when, zone, walk);
+    (walk.found.n_errors() == n_errors).then_some(when)
+}
+
+fn form(node: &Node, map: Map<'_>, walk: &mut Walk<'_>) -> Option<Form> {
     let mut forms = FORMS.into_iter().filter(|name| map.entry(name).is_some());
-    match (forms.next(), forms.next()) {
+    let form = match (forms.next(), forms.next()) {
         (None, _) => {
             walk.report(node.spot, rule::no_form());
             None
@@ -33,27 +66,50 @@ pub(super) fn read(node: &Node, walk: &mut Walk<'_>) -> Option<When> {
         (Some(one), Some(other)) => {
             let spot = map.entry(other).map_or(node.spot, |(key, _)| key.spot);
             walk.report(spot, rule::two_forms(one, other));
-            // Both are looked into, so that their own mistakes show.
-            let _looked_at = (cron(map, walk), at(map, walk));
+            // All are looked into, so that their own mistakes show.
+            let _looked_at = (cron(map, walk), at(map, walk), every(map, walk));
             None
         }
         (Some("cron"), None) => cron(map, walk),
         (Some("at"), None) => at(map, walk),
+        (Some("every"), None) => every(map, walk),
         (Some(_), None) => None,
+    };
+    if let (Some((key, node)), None) = (map.entry("fold"), map.entry("at")) {
+        let _looked_at = walk.one_of(node, "fold", &FOLD);
+        let why = Phrase::new("it belongs to `at`", "它要和 `at` 一起用");
+        walk.report(key.spot, shape::no_effect("fold", why));
     }
+    if let (Some((key, node)), None) = (map.entry("starting"), map.entry("every")) {
+        let _looked_at = starting(node, walk);
+        let why = Phrase::new("it belongs to `every`", "它要和 `every` 一起用");
+        walk.report(key.spot, shape::no_effect("starting", why));
+    }
+    form
 }
 
-fn cron(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
+fn cron(map: Map<'_>, walk: &mut Walk<'_>) -> Option<Form> {
     let node = map.get("cron")?;
     let text = walk.text(node, Wanted { of: Thing::Key("cron"), example: "cron: \"0 10 * * MON-FRI\"" })?;
     match Cron::parse(text) {
-        Ok(cron) => Some(When::Cron(cron)),
+        Ok(cron) => {
+            if cron.has_numeric_weekday() {
+                walk.report(node.spot, of_when::numeric_weekday());
+            }
+            if cron.has_either_day() {
+                walk.report(node.spot, of_when::either_day());
+            }
+            let rare = cron.rare_days();
+            if !rare.is_empty() {
+                walk.report(node.spot, of_when::rare_days(&rare));
+            }
+            Some(Form::Cron(cron))
+        }
         Err(error) => {
             let (message, help) = (error.message, error.help);
             let problem = match error.code {
                 CronCode::Syntax => rule::bad_cron(text, message, help),
                 CronCode::NeverFires => rule::never_fires(message, help),
-                CronCode::NotYet => rule::later_cron(message, help),
             };
             walk.report(node.spot_in(error.at), problem);
             None
@@ -61,16 +117,16 @@ fn cron(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
     }
 }
 
-fn at(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
+fn at(map: Map<'_>, walk: &mut Walk<'_>) -> Option<Form> {
     let node = map.get("at")?;
-    let wanted = Wanted { of: Thing::Key("at"), example: "at: \"2027-01-31 09:00\"" };
+    let pass = map.get("fold").and_then(|node| walk.one_of(node, "fold", &FOLD)).unwrap_or_default();
     let items = match &node.value {
         Value::List(list) => &**list,
-        Value::Text(_) => std::slice::from_ref(node),
-        Value::Map(_) | Value::Nothing | Value::Broken => {
+        Value::Text(_) | Value::Map(_) => std::slice::from_ref(node),
+        Value::Nothing | Value::Broken => {
             walk.wrong_shape(
                 node,
-                wanted,
+                Wanted { of: Thing::Key("at"), example: AT_EXAMPLE },
                 Phrase::new("a date and time, or a list of them", "一个日期时间，或者它们的列表"),
             );
             return None;
@@ -83,31 +139,190 @@ fn at(map: Map<'_>, walk: &mut Walk<'_>) -> Option<When> {
         walk.report(node.spot, shape::too_many(Thing::Key("at"), MAX_TIMES));
         return None;
     }
-    let mut times: Vec<NaiveDateTime> = Vec::with_capacity(items.len());
+    let mut times: Vec<Single> = Vec::with_capacity(items.len());
     for item in items {
-        let Some(text) = walk.text(item, wanted) else { continue };
-        match When::at(text) {
-            Ok(time) if times.contains(&time) => walk.report(item.spot, shape::repeated(wanted.of, text)),
-            Ok(time) => times.push(time),
-            Err(error) => {
-                let (message, help) = (error.message, error.help);
-                let problem = if has_form(text) {
-                    rule::impossible_date(message, help)
-                } else {
-                    rule::bad_time(text, message, help)
-                };
-                walk.report(item.spot, problem);
-            }
+        let Some((single, spot, text)) = single(item, pass, walk) else { continue };
+        if times.contains(&single) {
+            walk.report(spot, shape::repeated(Thing::Key("at"), text));
+        } else {
+            times.push(single);
         }
     }
     let whole = times.len() == items.len() && !times.is_empty();
     times.sort_unstable();
-    whole.then_some(When::At(times))
+    whole.then_some(Form::At(times))
 }
 
-/// Whether a text has the digits of `YYYY-MM-DD HH:MM[:SS]` in their places, so that only the calendar is against it.
-fn has_form(text: &str) -> bool {
-    let form = "dddd-dd-dd dd:dd:dd";
-    matches!(text.len(), 16 | 19)
-        && text.bytes().zip(form.bytes()).all(|(b, f)| if f == b'd' { b.is_ascii_digit() } else { b == f })
+/// One time of `at`, with its place and its text: a text, or `{ at: …, fold: … }`.
+fn single<'n>(item: &'n Node, pass: Pass, walk: &mut Walk<'_>) -> Option<(Single, Spot, &'n str)> {
+    let wanted = Wanted { of: Thing::Key("at"), example: AT_EXAMPLE };
+    let (node, pass) = match &item.value {
+        Value::Map(_) => {
+            let map = walk.map(item, wanted, &schedule_keys::SINGLE)?;
+            let pass = map.get("fold").and_then(|node| walk.one_of(node, "fold", &FOLD)).unwrap_or(pass);
+            let Some(node) = map.get("at") else {
+                walk.missing(item.spot, "at", wanted.of, AT_EXAMPLE);
+                return None;
+            };
+            (node, pass)
+        }
+        Value::Text(_) | Value::List(_) | Value::Nothing | Value::Broken => (item, pass),
+    };
+    let text = walk.text(node, wanted)?;
+    match civil_time(text) {
+        Ok(civil) => Some((Single { civil, pass }, node.spot, text)),
+        Err(error) => {
+            walk.report(node.spot, no_time(text, error));
+            None
+        }
+    }
+}
+
+fn every(map: Map<'_>, walk: &mut Walk<'_>) -> Option<Form> {
+    let (key, node) = map.entry("every")?;
+    let text = walk.text(node, Wanted { of: Thing::Key("every"), example: "every: 2 weeks" });
+    let period = text.and_then(|text| match values::period(text) {
+        Ok(period) => Some(period),
+        Err(why) => {
+            walk.report(node.spot, rule::bad_duration(Thing::Key("every"), text, why));
+            None
+        }
+    });
+    let Some(node) = map.get("starting") else {
+        walk.missing(key.spot, "starting", Thing::Key("when"), STARTING_EXAMPLE);
+        return None;
+    };
+    let starting = starting(node, walk)?;
+    period.map(|period| Form::Every(Every { period, starting }))
+}
+
+fn starting(node: &Node, walk: &mut Walk<'_>) -> Option<NaiveDateTime> {
+    let text = walk.text(node, Wanted { of: Thing::Key("starting"), example: STARTING_EXAMPLE })?;
+    match civil_time(text) {
+        Ok(starting) => Some(starting),
+        Err(error) => {
+            walk.report(node.spot, no_time(text, error));
+            None
+        }
+    }
+}
+
+/// `from` or `until`: a date or a time. A date as an end is its last second.
+fn bound(node: &Node, key: &'static str, walk: &mut Walk<'_>) -> Option<NaiveDateTime> {
+    let example = if key == "from" { "from: 2027-03-01" } else { "until: 2027-06-30" };
+    let text = walk.text(node, Wanted { of: Thing::Key(key), example })?;
+    match civil_date(text) {
+        Ok(day) if key == "from" => day.and_hms_opt(0, 0, 0),
+        Ok(day) => day.and_hms_opt(23, 59, 59),
+        Err(error) if error.of_the_form => {
+            walk.report(node.spot, no_time(text, error));
+            None
+        }
+        Err(_) => match civil_time(text) {
+            Ok(time) => Some(time),
+            Err(error) => {
+                let problem = if error.of_the_form { no_time(text, error) } else { of_when::bad_bound(text) };
+                walk.report(node.spot, problem);
+                None
+            }
+        },
+    }
+}
+
+fn except(node: &Node, walk: &mut Walk<'_>) -> Except {
+    let wanted = Wanted { of: Thing::Key("except"), example: "except: [2027-10-01]" };
+    let items = match &node.value {
+        Value::List(list) => &**list,
+        Value::Text(_) | Value::Map(_) | Value::Nothing | Value::Broken => std::slice::from_ref(node),
+    };
+    let mut except = Except::default();
+    if items.is_empty() {
+        walk.report(node.spot, shape::empty_list(wanted.of));
+    }
+    if items.len() > MAX_EXCEPT {
+        walk.report(node.spot, shape::too_many(wanted.of, MAX_EXCEPT));
+        return except;
+    }
+    for item in items {
+        let Some(text) = walk.text(item, wanted) else { continue };
+        match civil_date(text) {
+            Ok(day) if except.days.contains(&day) => walk.report(item.spot, shape::repeated(wanted.of, text)),
+            Ok(day) => except.days.push(day),
+            Err(error) => walk.report(item.spot, no_time(text, error)),
+        }
+    }
+    except.days.sort_unstable();
+    except
+}
+
+fn no_time(text: &str, error: CivilError) -> Problem {
+    let CivilError { of_the_form, message, help } = error;
+    if of_the_form { rule::impossible_date(message, help) } else { rule::bad_time(text, message, help) }
+}
+
+/// What its parts mean together: never due, too often, or at times that the clock does not show.
+fn judge(spot: Spot, map: Map<'_>, when: &When, zone: Zone, walk: &mut Walk<'_>) {
+    let at = |key: &str| map.entry(key).map_or(spot, |(key, _)| key.spot);
+    let n_errors = walk.found.n_errors();
+    match &when.form {
+        Form::At(times) => {
+            let mut second = map
+                .entry("fold")
+                .map(|(key, _)| key.spot)
+                .filter(|_| times.iter().all(|time| recurrence::showing(time.civil, zone) != Showing::Twice));
+            for time in times {
+                let problem = match (recurrence::showing(time.civil, zone), when.dst) {
+                    (Showing::NoSuchDay, _) => of_when::no_such_day(time.civil, zone),
+                    (Showing::Skipped(instead), Dst::Skip | Dst::Wall) => {
+                        of_when::skipped_time(time.civil, instead, zone)
+                    }
+                    (Showing::Skipped(_), Dst::Auto | Dst::Shift) | (Showing::Once | Showing::Twice, _) => {
+                        continue;
+                    }
+                };
+                second = None;
+                walk.report(at("at"), problem);
+            }
+            if let Some(spot) = second {
+                let why =
+                    Phrase::new("the clock shows none of these times twice", "这些时间时钟都只走过一次");
+                walk.report(spot, shape::no_effect("fold", why));
+            }
+        }
+        Form::Every(Every { period: Period::Elapsed(step), .. }) => {
+            if let (true, Some((key, _))) = (when.dst != Dst::Auto, map.entry("dst")) {
+                let why =
+                    Phrase::new("`every` counts elapsed time here", "这里的 `every` 按实际经过的时间计算");
+                walk.report(key.spot, shape::no_effect("dst", why));
+            }
+            let n = 86_400 / step.as_secs().max(1);
+            if n > MANY_A_DAY {
+                walk.report(at("every"), of_when::many_a_day(n));
+            }
+        }
+        Form::Cron(cron) => {
+            let n = u64::from(cron.times_a_day());
+            if n > MANY_A_DAY {
+                walk.report(at("cron"), of_when::many_a_day(n));
+            }
+        }
+        Form::Every(_) => {}
+    }
+    if let (Some(from), Some(until)) = (when.from, when.until)
+        && until < from
+    {
+        return walk.report(at("until"), of_when::ends_before_it_begins());
+    }
+    if walk.found.n_errors() > n_errors {
+        return;
+    }
+    if let Some(never) = recurrence::never(when, zone) {
+        let key = match never {
+            recurrence::Never::Bounds if when.until.is_some() => "until",
+            recurrence::Never::Bounds => "from",
+            recurrence::Never::Only => "only",
+            recurrence::Never::Except => "except",
+        };
+        walk.report(at(key), of_when::never(never));
+    }
 }

@@ -21,7 +21,7 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::Rule;
 use crate::plan::audience::Verdict;
-use crate::plan::recurrence::{self, Dst, Window};
+use crate::plan::recurrence::{self, Window};
 use crate::plan::render::{Compiled, Input};
 use crate::plan::words;
 
@@ -38,7 +38,7 @@ impl Desk {
     /// The chain for the first due time after `after`.
     pub(super) fn ahead(&self, case: &Case, after: DateTime<Utc>) -> Result<Chain, Failure> {
         let Some(rule) = case.rule.clone() else { return Ok(case.at_rest()) };
-        let Some(due) = recurrence::next(&rule.when, rule.zone, Dst::default(), after) else {
+        let Some(due) = recurrence::next(&rule.when, rule.zone, after) else {
             return Ok(case.over(&rule));
         };
         let mut steps = vec![case.schedule(&rule)];

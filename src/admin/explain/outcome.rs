@@ -10,7 +10,7 @@ use crate::domain::delivery::{Past, State};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
 use crate::domain::rule::Rule;
-use crate::plan::recurrence::{self, Dst, Window};
+use crate::plan::recurrence::{self, Window};
 use crate::plan::render::{Compiled, Input};
 use crate::plan::words;
 use crate::store::{Delivery, Occurrence};
@@ -371,7 +371,7 @@ pub(super) fn covers(record: &Occurrence, rule: &Rule, at: DateTime<Utc>) -> boo
         return false;
     }
     let window = Window { after: at, until: record.due_at };
-    let later = recurrence::occurrences(&rule.when, rule.zone, Dst::default(), window).len();
+    let later = recurrence::occurrences(&rule.when, rule.zone, window).len();
     n_of(later) < record.n
 }
 

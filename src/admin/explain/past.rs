@@ -22,7 +22,7 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{OccurrenceState, SkipReason};
 use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::template::Template;
-use crate::plan::recurrence::{self, Dst};
+use crate::plan::recurrence;
 use crate::plan::words;
 use crate::rules::snapshot;
 use crate::store::{Delivery, Occurrence};
@@ -83,7 +83,7 @@ impl Desk {
         until: DateTime<Utc>,
     ) -> Result<Option<Chain>, Failure> {
         let stated = case.rule.as_ref().and_then(|rule| {
-            let due = recurrence::last(&rule.when, rule.zone, Dst::default(), until)?;
+            let due = recurrence::last(&rule.when, rule.zone, until)?;
             Some((rule, due.at))
         });
         let recorded = records.last.as_ref().map(|last| last.due_at);

@@ -22,7 +22,7 @@ use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::OccurrenceState;
-use crate::plan::recurrence::{self, Dst};
+use crate::plan::recurrence;
 use crate::plan::words;
 use crate::sandbox::{Answer, Keep, Platform};
 use crate::store::{Occurrence, Unavailable};
@@ -178,7 +178,7 @@ impl Phone {
         });
         let now = self.clock.now();
         let next = live.rules.rules.values().filter_map(|rule| {
-            let due = recurrence::next(&rule.when, rule.zone, Dst::Auto, now)?;
+            let due = recurrence::next(&rule.when, rule.zone, now)?;
             let Said { en, zh } = words::when(&rule.when);
             Some(Next { rule: rule.id.to_string(), due_at: rfc3339(due.at), words: Words { en, zh } })
         });

@@ -1,105 +1,155 @@
-//! When a rule is due, as data: parsed recurrences in civil time.
+//! When a rule is due, as data: a form in civil time, and what bounds and filters it.
 //!
-//! What instants they mean in a zone is decided in `plan::recurrence`.
+//! What instants it means in a zone is decided in `plan::recurrence`.
 
+mod calendar;
+mod civil;
 mod cron;
+mod month;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveDateTime};
 
-use super::language::{Phrase, Said};
+pub use calendar::Calendar;
+pub use civil::{CivilError, civil_date, civil_time};
+pub use cron::{Allowed, AllowedDays, AllowedWeekdays, Cron, CronCode, CronError};
+pub use month::Month;
 
-pub use cron::{Allowed, Cron, CronCode, CronError};
-
-/// One form of a rule's `when`.
+/// A rule's `when`.
+///
+/// Bounds and filters look at the civil time that names a due time, in the rule's zone: the stated one, also where a
+/// clock change moves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum When {
-    /// A cron expression.
-    Cron(Cron),
-    /// Single civil times, ascending and distinct.
-    At(Vec<NaiveDateTime>),
+pub struct When {
+    /// What it states.
+    pub form: Form,
+    /// What becomes of civil times that a clock change skips or repeats.
+    pub dst: Dst,
+    /// No civil time before it.
+    pub from: Option<NaiveDateTime>,
+    /// No civil time after it; a date is here as its last second.
+    pub until: Option<NaiveDateTime>,
+    /// None of these days.
+    pub except: Except,
+    /// Where there are any, only days of at least one of them.
+    pub only: Vec<Arc<Calendar>>,
 }
 
-/// Why a text is no civil time.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct AtError {
-    /// What is wrong, with the value seen.
-    pub message: Said,
-    /// What to write instead.
-    pub help: Said,
+/// Days on which a rule is not due.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Except {
+    /// Ascending and distinct.
+    pub days: Vec<NaiveDate>,
+    /// All days of these.
+    pub calendars: Vec<Arc<Calendar>>,
+}
+
+/// How a rule states its civil times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A cron expression.
+    Cron(Cron),
+    /// Single times, ascending and distinct.
+    At(Vec<Single>),
+    /// Again and again after some time.
+    Every(Every),
+}
+
+/// A civil time that is stated by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Single {
+    /// What the clock shows.
+    pub civil: NaiveDateTime,
+    /// Which time, where the clock shows it twice.
+    pub pass: Pass,
+}
+
+/// Which time a clock shows what it shows twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pass {
+    /// Before it is set back.
+    #[default]
+    First,
+    /// After it.
+    Second,
+}
+
+/// Again and again, from some civil time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Every {
+    /// How long after the one before.
+    pub period: Period,
+    /// The first one.
+    pub starting: NaiveDateTime,
+}
+
+/// A length of time, above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// Time that passes, in whole seconds, whatever the clock shows.
+    Elapsed(Duration),
+    /// Days of the calendar: the same time of day so many days on.
+    Days(u32),
+}
+
+/// What becomes of civil times that a clock change skips or repeats.
+///
+/// Under all of them nothing is due for a gap of more than 3 h. Elapsed time knows no clock, so they do not matter to
+/// it; single times are due once under each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dst {
+    /// As cronie: a rule whose minute or hour begins with `*` as [`Dst::Wall`]; any other once per stated time:
+    /// one firing right after the gap for all it skipped, the first pass of an overlap.
+    #[default]
+    Auto,
+    /// Nothing for a gap, the first pass of an overlap.
+    Skip,
+    /// Nothing for a gap, both passes of an overlap.
+    Wall,
+    /// Later by the length of the gap, the first pass of an overlap.
+    Shift,
 }
 
 impl When {
-    /// Parses one civil time, `YYYY-MM-DD HH:MM` or with `:SS`.
-    ///
-    /// # Errors
-    /// [`AtError`] with the fix.
-    pub fn at(text: &str) -> Result<NaiveDateTime, AtError> {
-        let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
-        let format = match shape.as_str() {
-            "9999-99-99 99:99" => "%Y-%m-%d %H:%M",
-            "9999-99-99 99:99:99" => "%Y-%m-%d %H:%M:%S",
-            _ => {
-                return Err(AtError {
-                    message: Said::new(
-                        format!("`{text}` is no civil time"),
-                        format!("`{text}` 不是有效的日期时间"),
-                    ),
-                    help: Said::new(
-                        "write it as \"2026-03-01 09:00\" or \"2026-03-01 09:00:30\"; the zone is the rule's",
-                        "写成 \"2026-03-01 09:00\" 或 \"2026-03-01 09:00:30\"，时区以规则为准",
-                    ),
-                });
-            }
-        };
-        let time = NaiveDateTime::parse_from_str(text, format).ok();
-        // A leap second is read, but no clock of a rule shows one.
-        time.filter(|_| !text.ends_with(":60")).ok_or_else(|| AtError {
-            message: Said::new(
-                format!("there is no `{text}`: {}", why_not(text).en),
-                format!("`{text}` 并不存在：{}", why_not(text).zh),
-            ),
-            help: Said::new("choose a day and a time that exist", "改成存在的日期和时间"),
-        })
+    /// Whether due times are allowed on a day.
+    #[must_use]
+    pub fn allows(&self, day: NaiveDate) -> bool {
+        let Except { days, calendars } = &self.except;
+        (self.only.is_empty() || self.only.iter().any(|calendar| calendar.has(day)))
+            && days.binary_search(&day).is_err()
+            && calendars.iter().all(|calendar| !calendar.has(day))
+    }
+
+    /// Whether some days are not allowed.
+    #[must_use]
+    pub fn filters_days(&self) -> bool {
+        let Except { days, calendars } = &self.except;
+        !(self.only.is_empty() && days.is_empty() && calendars.is_empty())
     }
 }
 
-/// What is against a text of the form `9999-99-99 99:99[:99]`.
-fn why_not(text: &str) -> Phrase {
-    let part = |range: std::ops::Range<usize>| text.get(range).and_then(|part| part.parse::<u32>().ok());
-    let month = part(5..7).unwrap_or_default();
-    let day = part(8..10).unwrap_or_default();
-    if !(1..=12).contains(&month) {
-        return Phrase::new("a year has the months 01–12", "月份应为 01–12");
+impl From<Form> for When {
+    /// The form alone: nothing bounds it, and `auto` through clock changes.
+    fn from(form: Form) -> Self {
+        Self { form, dst: Dst::Auto, from: None, until: None, except: Except::default(), only: Vec::new() }
     }
-    if !(1..=31).contains(&day) {
-        return Phrase::new("a month has no such day", "日期应为 01–31");
-    }
-    let year = part(0..4).and_then(|year| i32::try_from(year).ok()).unwrap_or_default();
-    if NaiveDate::from_ymd_opt(year, month, day).is_none() {
-        return Phrase::new("this month has no such day", "这个月没有这一天");
-    }
-    if part(11..13).is_none_or(|hour| hour > 23) {
-        return Phrase::new("a day has the hours 00–23", "小时应为 00–23");
-    }
-    if part(14..16).is_none_or(|minute| minute > 59) {
-        return Phrase::new("an hour has the minutes 00–59", "分钟应为 00–59");
-    }
-    Phrase::new("a minute has the seconds 00–59", "秒应为 00–59")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl From<Cron> for When {
+    fn from(cron: Cron) -> Self {
+        Self::from(Form::Cron(cron))
+    }
+}
 
-    #[test]
-    fn a_civil_time_has_one_form() {
-        assert!(When::at("2026-03-01 09:00").is_ok() && When::at("2028-02-29 23:59:59").is_ok());
-        let bad =
-            ["2026-3-1 9:00", "2026-03-01T09:00", "2026-02-30 09:00", "2026-03-01 24:00", "2026-03-01", ""];
-        for text in bad {
-            assert!(When::at(text).is_err(), "{text}");
-        }
-        assert!(When::at("2026-03-01 09:00:60").is_err());
+impl FromIterator<NaiveDateTime> for When {
+    /// Single times, each the first time the clock shows it.
+    fn from_iter<I: IntoIterator<Item = NaiveDateTime>>(times: I) -> Self {
+        let mut times: Vec<Single> =
+            times.into_iter().map(|civil| Single { civil, pass: Pass::First }).collect();
+        times.sort_unstable();
+        times.dedup();
+        Self::from(Form::At(times))
     }
 }

@@ -6,8 +6,9 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::segments::Segments;
-use super::{Dst, MAX_GAP, Window, civil_time, instant, next_match};
-use crate::domain::when::When;
+use super::stated::{Stated, bounds};
+use super::{DAY, Kind, MAX_GAP, Window, civil_seconds, civil_time, instant, kind};
+use crate::domain::when::{Dst, Pass, Single, When};
 use crate::domain::zone::Zone;
 
 /// A due time that a clock change skips or repeats.
@@ -33,13 +34,18 @@ pub enum Fate {
 }
 
 /// The first due time that each clock change in `window` skips or repeats, oldest first.
+///
+/// Elapsed time is touched by none. Of a single time that is meant the second time nothing is told: it says so.
 #[must_use]
-pub fn touched(when: &When, zone: Zone, dst: Dst, window: Window) -> Vec<Touched> {
+pub fn touched(when: &When, zone: Zone, window: Window) -> Vec<Touched> {
     let (after, until) = (window.after.timestamp(), window.until.timestamp());
-    let (dst, doubles) = match (when, dst) {
-        (When::Cron(cron), Dst::Auto) if cron.is_wild() => (Dst::Wall, true),
-        (When::Cron(_), Dst::Wall) => (Dst::Wall, true),
-        (_, dst) => (dst, false),
+    let (mut stated, dst, doubles) = match kind(when) {
+        Kind::Clock(times, dst) => {
+            let stated = Stated::new(when, times, until.saturating_add(2 * DAY));
+            (StatedIn::Clock(stated), dst, dst == Dst::Wall)
+        }
+        Kind::Singles(times) => (StatedIn::Singles(when, times), when.dst, false),
+        Kind::Elapsed(..) => return Vec::new(),
     };
     let mut found = Vec::new();
     let mut segments = Segments::before(zone, after);
@@ -48,7 +54,7 @@ pub fn touched(when: &When, zone: Zone, dst: Dst, window: Window) -> Vec<Touched
         let segment = segments.next().expect("segments have no end");
         let (forward, at) = (segment.offset - before.offset, segment.start);
         if at > after && forward > 0 {
-            let hole = stated(when, at + before.offset, at + segment.offset);
+            let hole = stated.first(at + before.offset, at + segment.offset);
             let fate = |civil: i64| match dst {
                 Dst::Auto if forward <= MAX_GAP => Fate::Moved(instant(at)),
                 Dst::Shift if forward <= MAX_GAP => Fate::Moved(instant(civil - before.offset)),
@@ -57,7 +63,7 @@ pub fn touched(when: &When, zone: Zone, dst: Dst, window: Window) -> Vec<Touched
             found.extend(hole.map(|civil| Touched { civil: civil_time(civil), fate: fate(civil) }));
         } else if at > after && forward < 0 {
             let fate = if doubles { Fate::Twice } else { Fate::Once };
-            let repeated = stated(when, at + segment.offset, at + before.offset);
+            let repeated = stated.first(at + segment.offset, at + before.offset);
             found.extend(repeated.map(|civil| Touched { civil: civil_time(civil), fate }));
         }
         before = segment;
@@ -65,13 +71,26 @@ pub fn touched(when: &When, zone: Zone, dst: Dst, window: Window) -> Vec<Touched
     found
 }
 
-/// The first civil second in `from <= civil < until` that the rule states.
-fn stated(when: &When, from: i64, until: i64) -> Option<i64> {
-    match when {
-        When::Cron(cron) => next_match(cron, from, until),
-        When::At(times) => {
-            let mut civil = times.iter().map(|time| time.and_utc().timestamp());
-            civil.find(|civil| (from..until).contains(civil))
+/// Stated times, looked for in a span.
+enum StatedIn<'a> {
+    Clock(Stated<'a>),
+    Singles(&'a When, &'a [Single]),
+}
+
+impl StatedIn<'_> {
+    /// The first civil second in `from <= civil < until` that the rule states.
+    fn first(&mut self, from: i64, until: i64) -> Option<i64> {
+        match self {
+            Self::Clock(stated) => Some(stated.at_or_after(from)).filter(|civil| *civil < until),
+            Self::Singles(when, times) => {
+                let (low, high) = bounds(when);
+                let mut allowed =
+                    times.iter().filter(|time| time.pass == Pass::First && when.allows(time.civil.date()));
+                allowed
+                    .by_ref()
+                    .map(|time| civil_seconds(time.civil))
+                    .find(|civil| (from..until).contains(civil) && (low..=high).contains(civil))
+            }
         }
     }
 }
@@ -105,23 +124,17 @@ mod tests {
             ("0 9 * * *", Dst::Auto, vec![]),
         ];
         for (text, dst, expected) in table {
-            let when = When::Cron(Cron::parse(text).expect("a cron expression"));
-            let found: Vec<_> =
-                touched(&when, zone, dst, year).into_iter().map(|t| (t.civil, t.fate)).collect();
+            let when = When { dst, ..When::from(Cron::parse(text).expect("a cron expression")) };
+            let found: Vec<_> = touched(&when, zone, year).into_iter().map(|t| (t.civil, t.fate)).collect();
             let expected: Vec<_> =
                 expected.into_iter().map(|(civil, fate)| (civil.parse().expect("a time"), fate)).collect();
             assert_eq!(found, expected, "{text} {dst:?}");
         }
         assert!(
-            touched(
-                &When::Cron(Cron::parse("* * * * *").expect("a cron expression")),
-                Zone::SHANGHAI,
-                Dst::Auto,
-                year
-            )
-            .is_empty()
+            touched(&When::from(Cron::parse("* * * * *").expect("a cron expression")), Zone::SHANGHAI, year)
+                .is_empty()
         );
-        let single = When::At(vec!["2026-03-08T02:15:00".parse().expect("a time")]);
-        assert_eq!(touched(&single, zone, Dst::Auto, year).len(), 1);
+        let single: When = ["2026-03-08T02:15:00".parse().expect("a time")].into_iter().collect();
+        assert_eq!(touched(&single, zone, year).len(), 1);
     }
 }

@@ -6,10 +6,12 @@ use std::str::FromStr;
 use chrono::{TimeDelta, TimeZone};
 use proptest::prelude::*;
 
+use super::segments::Segments;
 use super::*;
+use crate::domain::when::{Cron, civil_time as civil_time_of};
 
 fn cron(text: &str) -> When {
-    When::Cron(Cron::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")))
+    When::from(Cron::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")))
 }
 
 fn zone(name: &str) -> Zone {
@@ -18,7 +20,22 @@ fn zone(name: &str) -> Zone {
 
 /// An instant, from `2026-03-08 00:00` in UTC.
 fn utc(text: &str) -> i64 {
-    When::at(text).expect("a civil time").and_utc().timestamp()
+    civil_time_of(text).expect("a civil time").and_utc().timestamp()
+}
+
+/// [`super::next`] under a policy.
+fn next(when: &When, zone: Zone, dst: Dst, after: DateTime<Utc>) -> Option<Due> {
+    super::next(&When { dst, ..when.clone() }, zone, after)
+}
+
+/// [`super::last`] under a policy.
+fn last(when: &When, zone: Zone, dst: Dst, until: DateTime<Utc>) -> Option<Due> {
+    super::last(&When { dst, ..when.clone() }, zone, until)
+}
+
+/// [`super::occurrences`] under a policy.
+fn occurrences(when: &When, zone: Zone, dst: Dst, window: Window) -> Vec<Due> {
+    super::occurrences(&When { dst, ..when.clone() }, zone, window)
 }
 
 fn seconds(when: &When, zone: Zone, dst: Dst, after: i64, until: i64) -> Vec<i64> {
@@ -97,7 +114,7 @@ fn a_missing_day_fires_nothing_and_every_policy_says_what_it_does() {
         assert_eq!(days, ["28 09:00", "29 09:00", "31 09:00", "01 09:00"], "T18 {dst:?}");
     }
     let friday = [Dst::Auto, Dst::Shift].map(|dst| {
-        let at = When::At(vec![When::at("2011-12-30 09:00").expect("a time")]);
+        let at = [civil_time_of("2011-12-30 09:00").expect("a time")].into_iter().collect();
         next(&at, zone("Pacific/Apia"), dst, instant(utc("2011-12-01 00:00")))
     });
     assert_eq!(friday, [None, None]);
@@ -135,13 +152,17 @@ fn a_due_time_is_named_by_the_stated_civil_time_and_its_pass() {
 #[test]
 fn single_times_move_out_of_gaps_and_take_the_first_pass() {
     let times = ["2026-03-08 02:15", "2026-03-08 02:45", "2026-03-08 03:00", "2026-11-01 01:30"];
-    let when = When::At(times.iter().map(|text| When::at(text).expect("a time")).collect());
+    let when: When = times.iter().map(|text| civil_time_of(text).expect("a time")).collect();
     let all = |dst| local(&when, "America/New_York", dst, "2026-01-01 00:00", "2027-01-01 00:00");
     assert_eq!(all(Dst::Auto), ["08 03:00", "01 01:30"]);
     assert_eq!(all(Dst::Shift), ["08 03:00", "08 03:15", "08 03:45", "01 01:30"]);
     assert_eq!(all(Dst::Skip), ["08 03:00", "01 01:30"]);
     let first = next(&when, zone("America/New_York"), Dst::Auto, instant(0)).expect("one");
-    assert_eq!(first.civil, When::at("2026-03-08 03:00").expect("a time"), "the one that the clock shows");
+    assert_eq!(
+        first.civil,
+        civil_time_of("2026-03-08 03:00").expect("a time"),
+        "the one that the clock shows"
+    );
     let after_all = next(&when, zone("America/New_York"), Dst::Auto, instant(utc("2026-11-01 05:30")));
     assert_eq!(after_all, None);
 }
@@ -209,8 +230,7 @@ fn any_when() -> impl Strategy<Value = When> {
     let near = (0i64..26).prop_flat_map(|year| {
         prop::collection::btree_set((0i64..300_000).prop_map(move |m| year * 31_556_952 + m * 100), 1..20)
     });
-    let single =
-        near.prop_map(|set| When::At(set.into_iter().map(|s| civil_time(1_000_000_000 + s)).collect()));
+    let single = near.prop_map(|set| set.into_iter().map(|s| civil_time(1_000_000_000 + s)).collect());
     prop_oneof![4 => crons, 1 => single]
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::id::{AppName, FieldName, Ref, RuleId, Tag, TemplateId, TemplateName};
 use crate::domain::rule::{Audience, MissedPolicy};
 use crate::domain::template::{Template, TemplateKind};
-use crate::domain::when::{Cron, When};
+use crate::domain::when::Cron;
 use crate::domain::zone::Zone;
 
 fn key(text: &str) -> FieldKey {
@@ -25,7 +25,7 @@ fn rule(data: &[(&str, &str)], page: Option<&str>) -> Rule {
             fields: Some(data.iter().map(|(name, _)| key(name)).collect()),
         },
         zone: Zone::SHANGHAI,
-        when: When::Cron(Cron::parse("0 10 * * *").expect("good")),
+        when: Cron::parse("0 10 * * *").expect("good").into(),
         audience: Audience::default(),
         data: data.iter().map(|(name, source)| (key(name), (*source).to_owned())).collect(),
         page: page.map(str::to_owned),

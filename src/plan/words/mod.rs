@@ -8,24 +8,56 @@ mod clock;
 mod day;
 mod list;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{Datelike as _, NaiveDateTime, Timelike as _};
+use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 use crate::domain::language::Said;
 use crate::domain::rule::{MissedPolicy, Rule};
-use crate::domain::when::{Cron, When};
+use crate::domain::when::{Calendar, Cron, Dst, Every, Except, Form, Pass, Period, Single, When};
 
 /// Single times that are listed one by one; more are counted, with the first and the last.
 const MAX_LISTED: usize = 6;
+/// The last second of a day: what a date as an end comes to.
+const LAST_SECOND: NaiveTime = NaiveTime::from_hms_opt(23, 59, 59).expect("a day has it");
 
 /// When a rule is due: `every weekday at 10:00 and 15:00`, `每个工作日 10:00 和 15:00`.
 #[must_use]
 pub fn when(when: &When) -> Said {
-    match when {
-        When::Cron(cron) => recurrence(cron),
-        When::At(times) => single_times(times),
+    let When { form, dst, from, until, except, only } = when;
+    let mut said = match form {
+        Form::Cron(cron) => recurrence(cron),
+        Form::At(times) => single_times(times),
+        Form::Every(every) => repeated(every),
+    };
+    let mut add = |en: String, zh: String| {
+        said.en.push_str(&en);
+        said.zh.push_str(&zh);
+    };
+    if let Some(from) = from {
+        let from = moment(from, NaiveTime::MIN);
+        add(format!(", from {from}"), format!("，自 {} 起", from.zh));
     }
+    if let Some(until) = until {
+        let until = moment(until, LAST_SECOND);
+        add(format!(", until {until}"), format!("，至 {} 为止", until.zh));
+    }
+    if !only.is_empty() {
+        let only = calendars(only);
+        add(format!(", only on days of {only}"), format!("，只在{}的日子", only.zh));
+    }
+    if *except != Except::default() {
+        let except = exceptions(except);
+        add(format!(", except on {except}"), format!("，{}除外", except.zh));
+    }
+    match dst {
+        Dst::Auto => {}
+        Dst::Skip => add(" (clock changes: skip)".to_owned(), "（时钟切换：跳过）".to_owned()),
+        Dst::Wall => add(" (clock changes: wall)".to_owned(), "（时钟切换：跟随钟面）".to_owned()),
+        Dst::Shift => add(" (clock changes: shift)".to_owned(), "（时钟切换：顺延）".to_owned()),
+    }
+    said
 }
 
 /// When a rule is due, with the zone whose clock it follows.
@@ -95,7 +127,67 @@ fn recurrence(cron: &Cron) -> Said {
     }
 }
 
-fn single_times(times: &[NaiveDateTime]) -> Said {
+fn repeated(every: &Every) -> Said {
+    let starting = single_time(&Single { civil: every.starting, pass: Pass::First });
+    let (en, zh) = match every.period {
+        Period::Days(1) => ("every day".to_owned(), "每天".to_owned()),
+        Period::Days(n) => (format!("every {n} days"), format!("每 {n} 天")),
+        Period::Elapsed(time) => {
+            // A day that passes is 24 hours, whatever the clock shows.
+            let seconds = time.as_secs();
+            let (n, en, zh) = match (seconds % 3600, seconds % 60) {
+                (0, _) => (seconds / 3600, "hour", "小时"),
+                (_, 0) => (seconds / 60, "minute", "分钟"),
+                _ => (seconds, "second", "秒"),
+            };
+            match n {
+                1 => (format!("every {en}"), format!("每{zh}")),
+                n => (format!("every {n} {en}s"), format!("每 {n} {zh}")),
+            }
+        }
+    };
+    Said::new(format!("{en}, starting on {starting}"), format!("{zh}，从 {} 开始", starting.zh))
+}
+
+/// A civil time; the date alone where its time of day is `implied`.
+fn moment(time: &NaiveDateTime, implied: NaiveTime) -> Said {
+    if time.time() == implied {
+        return date(time.date());
+    }
+    single_time(&Single { civil: *time, pass: Pass::First })
+}
+
+fn date(day: NaiveDate) -> Said {
+    let (year, month, day) = (day.year(), day.month(), day.day());
+    Said::new(format!("{day} {} {year}", day::month_en(month)), format!("{year} 年 {month} 月 {day} 日"))
+}
+
+fn calendars(calendars: &[Arc<Calendar>]) -> Said {
+    let names: Vec<Said> = calendars.iter().map(|calendar| Said::same(calendar.name.to_string())).collect();
+    let names = list::of(&names);
+    Said::new(format!("the calendar {names}"), format!("日历 {} ", names.zh))
+}
+
+fn exceptions(except: &Except) -> Said {
+    let Except { days, calendars: named } = except;
+    let mut all: Vec<Said> = match days.as_slice() {
+        [first, .., last] if days.len() > MAX_LISTED => {
+            let (n, first, last) = (days.len(), date(*first), date(*last));
+            vec![Said::new(
+                format!("{n} days from {first} to {last}"),
+                format!("{} 至 {} 之间的 {n} 天", first.zh, last.zh),
+            )]
+        }
+        few => few.iter().copied().map(date).collect(),
+    };
+    if !named.is_empty() {
+        let calendars = calendars(named);
+        all.push(Said::new(format!("days of {calendars}"), format!("{}的日子", calendars.zh)));
+    }
+    list::of(&all)
+}
+
+fn single_times(times: &[Single]) -> Said {
     let all: Vec<Said> = times.iter().take(MAX_LISTED).map(single_time).collect();
     match (times, all.as_slice()) {
         ([], _) => Said::new("never", "从不"),
@@ -114,12 +206,17 @@ fn single_times(times: &[NaiveDateTime]) -> Said {
     }
 }
 
-fn single_time(time: &NaiveDateTime) -> Said {
+fn single_time(time: &Single) -> Said {
+    let Single { civil: time, pass } = time;
+    let again = match pass {
+        Pass::First => Said::default(),
+        Pass::Second => Said::new(" (the second time)", "（第二次）"),
+    };
     let clock = if time.second() == 0 { time.format("%H:%M") } else { time.format("%H:%M:%S") }.to_string();
     let (year, month, day) = (time.year(), time.month(), time.day());
     Said::new(
-        format!("{day} {} {year} at {clock}", day::month_en(month)),
-        format!("{year} 年 {month} 月 {day} 日 {clock}"),
+        format!("{day} {} {year} at {clock}{again}", day::month_en(month)),
+        format!("{year} 年 {month} 月 {day} 日 {clock}{}", again.zh),
     )
 }
 

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::when::civil_time;
 
 fn cron(text: &str) -> Cron {
     Cron::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -69,6 +70,25 @@ fn common_schedules_read_naturally() {
             "每年 6 月的 13 日，以及每周五（符合其一即可）09:00",
         ),
         ("0 9 */1 * FRI", "every day at 09:00", "每天 09:00"),
+        ("@daily", "every day at 00:00", "每天 00:00"),
+        ("0 9 L * *", "on the last day of every month at 09:00", "每月最后一天 09:00"),
+        ("0 9 LW * *", "on the last weekday of every month at 09:00", "每月最后一个工作日 09:00"),
+        (
+            "0 9 1,15W * *",
+            "on the 1st and weekday nearest to the 15th of every month at 09:00",
+            "每月 1 日和离 15 日最近的工作日 09:00",
+        ),
+        ("0 9 * * FRI#2", "on the 2nd Friday of the month at 09:00", "每月第 2 个周五 09:00"),
+        (
+            "0 9 * 6 MON,FRI#L",
+            "every Monday and on the last Friday of the month in June at 09:00",
+            "每年 6 月的每周一和最后一个周五 09:00",
+        ),
+        (
+            "0 9 13 * +FRI",
+            "on the 13th of every month and every Friday (both must hold) at 09:00",
+            "每月 13 日，以及每周五（须同时符合）09:00",
+        ),
         ("*/15 * * * * *", "every 15 seconds", "每 15 秒"),
         ("* * * * * *", "every second", "每秒"),
         ("30 * * * * *", "every minute at second 30", "每分钟的第 30 秒"),
@@ -90,14 +110,15 @@ fn common_schedules_read_naturally() {
         ),
     ];
     for (text, en, zh) in table {
-        let said = when(&When::Cron(cron(text)));
+        let said = when(&When::from(cron(text)));
         assert_eq!((said.en.as_str(), said.zh.as_str()), (en, zh), "{text}");
     }
 }
 
 #[test]
 fn single_times_are_listed_or_counted() {
-    let times = |texts: &[&str]| When::At(texts.iter().map(|text| When::at(text).expect("a time")).collect());
+    let times =
+        |texts: &[&str]| -> When { texts.iter().map(|text| civil_time(text).expect("a time")).collect() };
     let table = [
         (&["2027-03-05 18:00"][..], "once, on 5 March 2027 at 18:00", "一次：2027 年 3 月 5 日 18:00"),
         (
@@ -111,8 +132,8 @@ fn single_times_are_listed_or_counted() {
         assert_eq!((said.en.as_str(), said.zh.as_str()), (en, zh), "{texts:?}");
     }
     let first = NaiveDate::from_ymd_opt(2027, 1, 1).and_then(|day| day.and_hms_opt(9, 0, 0)).expect("a time");
-    let many = (0..52).map(|week| first + chrono::TimeDelta::weeks(week)).collect();
-    let said = when(&When::At(many));
+    let many: When = (0..52).map(|week| first + chrono::TimeDelta::weeks(week)).collect();
+    let said = when(&many);
     assert_eq!(
         said.en,
         "52 times, the first on 1 January 2027 at 09:00, the last on 24 December 2027 at 09:00"
@@ -178,7 +199,15 @@ fn field(max: u32, from: u32) -> impl Strategy<Value = String> {
 
 fn expression() -> impl Strategy<Value = String> {
     let seconds = prop_oneof![3 => Just("0".to_owned()), 1 => field(59, 0)];
-    (seconds, field(59, 0), field(23, 0), field(31, 1), field(12, 1), field(6, 0))
+    let with = |plain: BoxedStrategy<String>, letters: &'static [&'static str]| {
+        let letters = proptest::sample::subsequence(letters, 1..=2).prop_map(|some| some.join(","));
+        prop_oneof![3 => plain.clone(), 1 => letters.clone(), 1 => (plain, letters).prop_map(|(a, b)| format!("{a},{b}"))]
+    };
+    let day = with(field(31, 1).boxed(), &["L", "LW", "1W", "15W", "31W"]);
+    let weekday = with(field(6, 0).boxed(), &["1#1", "1#5", "5#2", "0#L", "5#L"]);
+    let weekday = (weekday, any::<bool>())
+        .prop_map(|(days, both)| if both && !days.starts_with('*') { format!("+{days}") } else { days });
+    (seconds, field(59, 0), field(23, 0), day, field(12, 1), weekday)
         .prop_map(|(s, m, h, d, mo, w)| format!("{s} {m} {h} {d} {mo} {w}"))
 }
 
@@ -189,8 +218,8 @@ proptest! {
         let mut known: HashMap<String, (String, Meaning)> = HashMap::new();
         for text in texts {
             let Ok(cron) = Cron::parse(&text) else { continue };
-            let said = when(&When::Cron(cron.clone()));
-            prop_assert_eq!(&said, &when(&When::Cron(cron.clone())));
+            let said = when(&When::from(cron.clone()));
+            prop_assert_eq!(&said, &when(&When::from(cron.clone())));
             prop_assert!(!said.en.is_empty() && !said.zh.is_empty());
             let means = meaning(&cron);
             for words in [said.en, said.zh] {
@@ -220,7 +249,7 @@ fn each_field_is_told_exactly() {
     for weekdays in 1_u32..1 << 7 {
         let list: Vec<String> =
             (0..7).filter(|bit| weekdays >> bit & 1 == 1).map(|day| day.to_string()).collect();
-        let said = when(&When::Cron(cron(&format!("0 9 * * {}", list.join(",")))));
+        let said = when(&When::from(cron(&format!("0 9 * * {}", list.join(",")))));
         for words in [said.en, said.zh] {
             assert_eq!(seen.insert(words.clone(), weekdays), None, "{words}");
         }

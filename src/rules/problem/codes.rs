@@ -59,6 +59,7 @@ pub const CODES: &[(&str, Phrase)] = &[
         "duplicate_template_id",
         Phrase::new("two templates of an app with one id", "同一个应用里两个模板用了同一个 ID"),
     ),
+    ("either_day", Phrase::new("days of the month and days of the week at once", "同时写了“日”和“周”")),
     (
         "emptied_folder",
         Phrase::new("a schedule folder that has lost all its files", "规则文件夹里的文件全都不见了"),
@@ -83,6 +84,7 @@ pub const CODES: &[(&str, Phrase)] = &[
         ),
     ),
     ("key_is_no_text", Phrase::new("a key that is a list or a map", "键是列表或一组键值")),
+    ("many_a_day", Phrase::new("a rule that is due more than 24 times a day", "一天触发 24 次以上的规则")),
     (
         "merge_key",
         Phrase::new("a YAML merge key (`<<`) with something that is no map", "YAML 合并键（`<<`）用法有误"),
@@ -97,10 +99,19 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("no_when", Phrase::new("a `when` without a form", "`when` 里没有写时间")),
     ("not_utf8", Phrase::new("a file that is not UTF-8", "文件不是 UTF-8 编码")),
     ("not_yet", Phrase::new("a key that this version does not carry out yet", "当前版本尚不支持的配置项")),
+    ("numeric_weekday", Phrase::new("a day of the week written as a number", "星期写成了数字")),
     ("past", Phrase::new("a rule whose times have all passed", "时间已全部过去的规则")),
+    ("rare_days", Phrase::new("days that some months do not have", "有的月份没有的日子")),
     ("repeated", Phrase::new("a value twice in one list", "列表里有重复的值")),
     ("secret_unusable", Phrase::new("a secret that cannot be read or used", "无法读取或无法使用的密钥")),
     ("several_documents", Phrase::new("`---` with a second document", "用 `---` 写了第二个 YAML 文档")),
+    (
+        "skipped_time",
+        Phrase::new(
+            "a single time that the clock skips, and nothing takes its place",
+            "时钟会跳过、又不顺延的单个时间",
+        ),
+    ),
     ("syntax", Phrase::new("a text that is not YAML", "不是合法的 YAML")),
     ("tab", Phrase::new("a tab where YAML wants spaces", "该用空格的地方用了制表符")),
     ("template_by_id", Phrase::new("a template named by its platform id", "用模板 ID 代替了模板名称")),

@@ -10,6 +10,7 @@ pub(super) mod file;
 pub(super) mod meaning;
 pub(super) mod rule;
 pub(super) mod shape;
+pub(super) mod when;
 pub(super) mod yaml;
 
 pub use codes::CODES;

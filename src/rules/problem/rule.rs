@@ -109,8 +109,8 @@ pub(in crate::rules) fn no_form() -> Problem {
         "no_when",
         Said::new("`when` does not say when", "`when` 里没有写时间"),
         Said::new(
-            "write `{ cron: \"0 9 * * MON-FRI\" }` or `{ at: \"2027-01-31 09:00\" }`",
-            "写成 `{ cron: \"0 9 * * MON-FRI\" }` 或 `{ at: \"2027-01-31 09:00\" }`",
+            "write `{ cron: \"0 9 * * MON-FRI\" }`, `{ at: \"2027-01-31 09:00\" }` or `{ every: 2 weeks, starting: \"2027-01-31 09:00\" }`",
+            "写成 `{ cron: \"0 9 * * MON-FRI\" }`、`{ at: \"2027-01-31 09:00\" }` 或 `{ every: 2 weeks, starting: \"2027-01-31 09:00\" }`",
         ),
     )
 }
@@ -171,11 +171,6 @@ pub(in crate::rules) fn impossible_date(message: Said, help: Said) -> Problem {
 /// A text that is no cron expression.
 pub(in crate::rules) fn bad_cron(text: &str, message: Said, help: Said) -> Problem {
     error("bad_cron", message, with_typed(text, help))
-}
-
-/// An expression of the wider dialect.
-pub(in crate::rules) fn later_cron(message: Said, help: Said) -> Problem {
-    error("not_yet", message, help)
 }
 
 /// An expression that no day matches.

@@ -10,7 +10,6 @@ use tixing::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, Secr
 use tixing::domain::id::{AppId, AppName, OpenId, RuleId, TemplateId, TemplateName};
 use tixing::domain::rule::{Audience, MissedPolicy, Rule};
 use tixing::domain::template::{FieldKey, Template, TemplateKind};
-use tixing::domain::when::When;
 use tixing::domain::zone::Zone;
 
 /// How late a message may still leave.
@@ -143,7 +142,7 @@ impl Scene {
             app: app(),
             template: habit(),
             zone: Zone::SHANGHAI,
-            when: When::At(self.dues.iter().map(|due| due.naive_utc() + TimeDelta::hours(8)).collect()),
+            when: self.dues.iter().map(|due| due.naive_utc() + TimeDelta::hours(8)).collect(),
             audience: Audience::default(),
             data: BTreeMap::from([(FieldKey::parse("thing1").unwrap(), "water".to_owned())]),
             page: Some("p/i?due={{ due | local('%H%M%S') }}".to_owned()),

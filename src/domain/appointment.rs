@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
+use sha2::{Digest, Sha256};
+
 use super::id::{AppointmentId, Kind, OpenId};
 use super::recipient::Fields;
 
@@ -42,4 +44,12 @@ pub struct About {
     pub after: u64,
     /// That earlier occurrence.
     pub previous: Option<u64>,
+}
+
+/// First 8 bytes of a hash of an appointment's name, as grants that are bound to it keep it.
+#[must_use]
+pub fn bound_hash(kind: &Kind, id: &AppointmentId) -> u64 {
+    let digest =
+        Sha256::new().chain_update(kind.as_str()).chain_update([0]).chain_update(id.as_str()).finalize();
+    digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }

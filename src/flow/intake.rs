@@ -23,6 +23,8 @@ use crate::domain::zone::Zone;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
 
+pub mod appointments;
+
 /// Who proved to be speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
@@ -100,6 +102,9 @@ pub enum ReportError {
     /// The recipient would become too large (422).
     #[error("tags and fields of this recipient would exceed their size limit")]
     TooLarge,
+    /// A session names an appointment that is not its person's (422).
+    #[error("`for` names no appointment of this person")]
+    UnknownAppointment,
     /// Nothing was promised (503).
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -172,7 +177,12 @@ impl Intake {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let content = content_hash(&report);
-        let (answers, mut ignored) = answers(app, &report, speaker, arrived_at);
+        let bound = self.bound(app, openid, report.bound_to.as_ref()).await?;
+        if bound.is_none() && report.bound_to.is_some() && speaker == Speaker::Session {
+            // A session may name an own appointment only.
+            return Err(ReportError::UnknownAppointment);
+        }
+        let (answers, mut ignored) = answers(app, &report, speaker, arrived_at, bound);
         let statuses: BTreeMap<TemplateId, String> = match &report.said {
             Said::Results(results) => answers
                 .iter()
@@ -312,6 +322,7 @@ fn answers(
     report: &ReportIn,
     speaker: Speaker,
     arrived_at: DateTime<Utc>,
+    bound: Option<u64>,
 ) -> (Vec<Answer>, Vec<Ignored>) {
     let accepted_at = arrived_at - TimeDelta::seconds(i64::from(report.age_s));
     let grant = Grant {
@@ -320,7 +331,7 @@ fn answers(
             Speaker::Session => Source::Session,
             Speaker::Backend => Source::Backend,
         },
-        bound: report.bound_to.as_ref().map(|(kind, id)| bound_hash(kind, id)),
+        bound,
     };
     let mut answers = Vec::new();
     let mut ignored = Vec::new();
@@ -353,13 +364,6 @@ fn answers(
         }
     }
     (answers, ignored)
-}
-
-/// First 8 bytes of a hash of the appointment, as grants keep it.
-fn bound_hash(kind: &Kind, id: &AppointmentId) -> u64 {
-    let digest =
-        Sha256::new().chain_update(kind.as_str()).chain_update([0]).chain_update(id.as_str()).finalize();
-    digest.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
 }
 
 /// What "the same report" means: everything that was said but for its age.

@@ -9,8 +9,9 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::domain::id::{ReportId, Tag, TemplateId};
-use crate::domain::recipient::FieldValue;
+use crate::domain::appointment::Appointment;
+use crate::domain::id::{AppointmentId, Kind, OpenId, ReportId, Tag, TemplateId};
+use crate::domain::recipient::{FieldValue, Fields};
 use crate::domain::zone::Zone;
 use crate::flow::intake::{Me, ReportOut};
 
@@ -85,6 +86,52 @@ pub(super) fn consents(report: &ReportId, out: &ReportOut) -> Answer {
     document(StatusCode::OK, &body)
 }
 
+/// `PUT`, `GET` and `DELETE /v1/appointments/{kind}/{id}`: as it stands now; a deleted one has its name alone.
+pub(super) fn appointment((kind, id): (&Kind, &AppointmentId), appointment: Option<&Appointment>) -> Answer {
+    #[derive(Serialize)]
+    struct Document<'a> {
+        kind: &'a str,
+        id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none", flatten)]
+        stands: Option<Stands<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deleted: Option<bool>,
+    }
+    #[derive(Serialize)]
+    struct Stands<'a> {
+        at: String,
+        recipients: Vec<&'a str>,
+        fields: BTreeMap<&'a str, Field<'a>>,
+    }
+    let stands = appointment.map(|appointment| Stands {
+        at: appointment.at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        recipients: appointment.recipients.iter().map(OpenId::as_str).collect(),
+        fields: fields(&appointment.fields),
+    });
+    let deleted = stands.is_none().then_some(true);
+    document(StatusCode::OK, &Document { kind: kind.as_str(), id: id.as_str(), stands, deleted })
+}
+
+/// A field as JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field<'a> {
+    Text(&'a str),
+    Whole(i64),
+    Real(f64),
+    Bool(bool),
+}
+
+fn fields(fields: &Fields) -> BTreeMap<&str, Field<'_>> {
+    let field = |value| match value {
+        &FieldValue::Whole(whole) => Field::Whole(whole),
+        &FieldValue::Real(real) => Field::Real(real),
+        &FieldValue::Bool(bool) => Field::Bool(bool),
+        FieldValue::Text(text) => Field::Text(text),
+    };
+    fields.iter().map(|(name, value)| (name.as_str(), field(value))).collect()
+}
+
 /// `GET /v1/me`: neither openid nor unionid.
 pub(super) fn me(me: &Me) -> Answer {
     #[derive(Serialize)]
@@ -97,29 +144,15 @@ pub(super) fn me(me: &Me) -> Answer {
         upcoming: Vec<Upcoming<'a>>,
     }
     #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Field<'a> {
-        Text(&'a str),
-        Whole(i64),
-        Real(f64),
-        Bool(bool),
-    }
-    #[derive(Serialize)]
     struct Upcoming<'a> {
         rule: &'a str,
         template: &'a str,
         due_at: String,
     }
-    let field = |value| match value {
-        &FieldValue::Whole(whole) => Field::Whole(whole),
-        &FieldValue::Real(real) => Field::Real(real),
-        &FieldValue::Bool(bool) => Field::Bool(bool),
-        FieldValue::Text(text) => Field::Text(text),
-    };
     let upcoming = me.upcoming.iter();
     let body = Document {
         tags: me.tags.iter().map(Tag::as_str).collect(),
-        fields: me.fields.iter().map(|(name, value)| (name.as_str(), field(value))).collect(),
+        fields: fields(&me.fields),
         time_zone: me.time_zone.map(Zone::name),
         muted: me.muted,
         balances: balances(&me.balances),

@@ -33,8 +33,10 @@ pub use signature::{BadSecret, Key, Keys, Secret};
 use self::address::Proxies;
 use self::routes::Routes;
 use crate::clock::Clock;
+use crate::domain::appointment::Appointment;
 use crate::domain::config::IpNet;
-use crate::domain::id::{AppName, OpenId, TemplateId};
+use crate::domain::id::{AppName, AppointmentId, Kind, OpenId, TemplateId};
+use crate::flow::intake::appointments::{AppointmentError, Asking};
 use crate::flow::intake::{Intake, Me, ReportError, ReportIn, ReportOut, Speaker};
 use crate::flow::live::Live;
 use crate::store::Unavailable;
@@ -78,6 +80,22 @@ pub trait Books: Send + Sync + 'static {
         arrived_at: DateTime<Utc>,
     ) -> impl Future<Output = Result<ReportOut, ReportError>> + Send;
 
+    /// [`Intake::change_appointment`].
+    fn change_appointment(
+        &self,
+        app: &AppName,
+        name: (Kind, AppointmentId),
+        to: Option<Appointment>,
+        asking: Asking<'_>,
+    ) -> impl Future<Output = Result<(), AppointmentError>> + Send;
+
+    /// [`Intake::appointment`].
+    fn appointment(
+        &self,
+        app: &AppName,
+        name: (Kind, AppointmentId),
+    ) -> impl Future<Output = Result<Appointment, AppointmentError>> + Send;
+
     /// [`Intake::login`].
     fn login(
         &self,
@@ -103,6 +121,24 @@ impl Books for Intake {
         arrived_at: DateTime<Utc>,
     ) -> Result<ReportOut, ReportError> {
         Self::report(self, app, openid, speaker, report, arrived_at).await
+    }
+
+    async fn change_appointment(
+        &self,
+        app: &AppName,
+        name: (Kind, AppointmentId),
+        to: Option<Appointment>,
+        asking: Asking<'_>,
+    ) -> Result<(), AppointmentError> {
+        Self::change_appointment(self, app, name, to, asking).await
+    }
+
+    async fn appointment(
+        &self,
+        app: &AppName,
+        name: (Kind, AppointmentId),
+    ) -> Result<Appointment, AppointmentError> {
+        Self::appointment(self, app, name).await
     }
 
     async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::answer::{Answer, document, json};
 use crate::flow::intake::ReportError;
+use crate::flow::intake::appointments::AppointmentError;
 use crate::store::Unavailable;
 use crate::wechat::LoginError;
 
@@ -228,7 +229,28 @@ impl From<ReportError> for Problem {
                 let detail = "`tags` and `fields` of this recipient would exceed their size limit";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
             }
+            ReportError::UnknownAppointment => Self::unknown_appointment(),
             ReportError::Unavailable(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<AppointmentError> for Problem {
+    fn from(error: AppointmentError) -> Self {
+        match error {
+            AppointmentError::Replayed => {
+                let detail =
+                    "a request with this `webhook-id` was carried out before; a new one needs a new id";
+                Self::new(StatusCode::CONFLICT, "replayed", detail)
+            }
+            AppointmentError::Unknown => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such appointment")
+            }
+            AppointmentError::TooLarge => {
+                let detail = "recipients and `fields` of this appointment exceed 3 KiB";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
+            }
+            AppointmentError::Unavailable(cause) => cause.into(),
         }
     }
 }

@@ -24,6 +24,7 @@ use super::signature::Signed;
 use super::{Books, Door, body};
 use crate::domain::id::AppName;
 use crate::flow::intake::Speaker;
+use crate::flow::intake::appointments::Asking;
 use crate::flow::live::Live;
 use crate::wechat::LoginError;
 
@@ -34,6 +35,8 @@ const LOGINS_PER_SECOND: u32 = 20;
 /// Reports of one session's person in a minute: more taps than that are no taps.
 const REPORTS_PER_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_mins(1);
+/// What stands before an appointment's kind and id.
+const APPOINTMENTS: &str = "/v1/appointments/";
 
 /// A route of the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +45,11 @@ enum Route {
     Login,
     Consents,
     Me,
+    Appointment,
 }
 
 impl Route {
-    const ALL: [Self; 4] = [Self::Health, Self::Login, Self::Consents, Self::Me];
+    const ALL: [Self; 5] = [Self::Health, Self::Login, Self::Consents, Self::Me, Self::Appointment];
 
     fn pattern(self) -> &'static str {
         match self {
@@ -53,6 +57,7 @@ impl Route {
             Self::Login => "/v1/login",
             Self::Consents => "/v1/consents",
             Self::Me => "/v1/me",
+            Self::Appointment => "/v1/appointments/{kind}/{id}",
         }
     }
 
@@ -61,11 +66,18 @@ impl Route {
         match self {
             Self::Health | Self::Me => "GET, HEAD",
             Self::Login | Self::Consents => "POST",
+            Self::Appointment => "GET, HEAD, PUT, DELETE",
         }
     }
 
     fn find(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|route| route.pattern() == path)
+        if path.starts_with(APPOINTMENTS) {
+            return Some(Self::Appointment);
+        }
+        Self::ALL
+            .into_iter()
+            .filter(|route| *route != Self::Appointment)
+            .find(|route| route.pattern() == path)
     }
 }
 
@@ -136,6 +148,7 @@ impl<B: Books> Routes<B> {
                 Route::Login => self.login(&live, &read).await,
                 Route::Consents => self.consents(&live, &read).await,
                 Route::Me => self.me(&live, &read).await,
+                Route::Appointment => self.appointment(&live, &read).await,
             }
         };
         tokio::select! {
@@ -196,6 +209,29 @@ impl<B: Books> Routes<B> {
             // A backend is nobody's self.
             Identity::Backend(_) => Err(Problem::identity()),
         }
+    }
+
+    async fn appointment(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        let checks = self.checks(live);
+        let identity = checks.identify(&read.head.headers, &read.signed())?;
+        let app = checks.app(&identity, &read.asked())?;
+        // Appointments are a backend's: a session has none to put.
+        let Identity::Backend(proof) = &identity else { return Err(Problem::identity()) };
+        let path = read.head.uri.path();
+        let (kind, id) = shape::appointment_name(path.strip_prefix(APPOINTMENTS).unwrap_or(path))?;
+        let (name, asking) = ((kind.clone(), id.clone()), Asking { id: &proof.id, at: checks.now });
+        let intake = &self.door.intake;
+        let stands = if read.head.method == Method::PUT {
+            let to = shape::appointment(&read.body)?;
+            intake.change_appointment(&app.name, name, Some(to.clone()), asking).await?;
+            Some(to)
+        } else if read.head.method == Method::DELETE {
+            intake.change_appointment(&app.name, name, None, asking).await?;
+            None
+        } else {
+            Some(intake.appointment(&app.name, name).await?)
+        };
+        Ok(answer::appointment((&kind, &id), stands.as_ref()))
     }
 
     fn checks<'a>(&'a self, live: &'a Live) -> Checks<'a> {

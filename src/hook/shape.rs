@@ -3,10 +3,13 @@
 //! What a session may say of itself is decided here too. Whether a template, a status or an
 //! appointment is known is decided further in: an unknown one never refuses the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Datelike as _};
 
 use super::json::{self, Json, Object, shown};
 use super::problem::Problem;
+use crate::domain::appointment::{Appointment, MAX_APPOINTMENT_RECIPIENTS};
 use crate::domain::id::{AppointmentId, BadId, FieldName, Kind, OpenId, ReportId, Tag, UnionId};
 use crate::domain::recipient::{FieldValue, MAX_FIELD_CHARS, MAX_FIELDS, MAX_TAGS};
 use crate::domain::zone::Zone;
@@ -67,7 +70,7 @@ fn report(mut object: Object, voice: Voice<'_>) -> Result<ReportIn, Problem> {
         id: id(needed(object.take("report"), "report")?, "report", ReportId::parse)?,
         said: said(object.take("results"), object.take("fail"))?,
         age_s: object.take("age_s").map_or(Ok(0), age)?,
-        bound_to: object.take("for").map(|json| bound_to(json, voice)).transpose()?,
+        bound_to: object.take("for").map(bound_to).transpose()?,
         unionid: object.take("unionid").map(|json| id(json, "unionid", UnionId::parse)).transpose()?,
         tags: object.take("tags").map_or(Ok(Vec::new()), tag_list)?,
         fields: object.take("fields").map_or(Ok(BTreeMap::new()), |json| fields(json, voice))?,
@@ -75,6 +78,44 @@ fn report(mut object: Object, voice: Voice<'_>) -> Result<ReportIn, Problem> {
     };
     object.end()?;
     Ok(report)
+}
+
+/// Kind and id in the path of an appointment; names need no percent-encoding.
+pub(super) fn appointment_name(path: &str) -> Result<(Kind, AppointmentId), Problem> {
+    let (kind, name) = path.split_once('/').ok_or_else(Problem::no_route)?;
+    let kind = Kind::parse(kind).map_err(|bad| Problem::malformed(format!("the kind is {bad}")))?;
+    let name = AppointmentId::parse(name)
+        .map_err(|bad| Problem::malformed(format!("the appointment's id is {bad}")))?;
+    Ok((kind, name))
+}
+
+/// Parses the body of `PUT /v1/appointments/{kind}/{id}`.
+pub(super) fn appointment(body: &[u8]) -> Result<Appointment, Problem> {
+    let mut object = json::object(body)?;
+    let recipients = match (object.take("openid"), object.take("recipients")) {
+        (Some(openid), None) => [id(openid, "openid", OpenId::parse)?].into(),
+        (None, Some(list)) => recipients(list)?,
+        (Some(_), Some(_)) => return Err(Problem::malformed("`openid` and `recipients` exclude each other")),
+        (None, None) => return Err(Problem::malformed("`openid` or `recipients` is missing")),
+    };
+    let at = needed(object.take("at"), "at")?.text("at")?;
+    let at = DateTime::parse_from_rfc3339(&at).ok().filter(|at| (1970..=9000).contains(&at.year()));
+    let at = at.ok_or_else(|| {
+        Problem::malformed("`at` must be an instant with its offset, like 2026-03-01T09:00:00+08:00")
+    })?;
+    let fields = object.take("fields").map_or(Ok(BTreeMap::new()), |json| fields(json, Voice::Backend))?;
+    object.end()?;
+    Ok(Appointment { recipients, at: at.to_utc(), fields })
+}
+
+fn recipients(json: Json) -> Result<BTreeSet<OpenId>, Problem> {
+    let list = json.list("recipients")?;
+    if !(1..=MAX_APPOINTMENT_RECIPIENTS).contains(&list.len()) {
+        let detail = format!("`recipients` must have 1–{MAX_APPOINTMENT_RECIPIENTS} entries");
+        return Err(Problem::malformed(detail));
+    }
+    let one = |(at, json)| id(json, &format!("recipients[{at}]"), OpenId::parse);
+    list.into_iter().enumerate().map(one).collect()
 }
 
 fn needed(json: Option<Json>, name: &str) -> Result<Json, Problem> {
@@ -126,16 +167,12 @@ fn age(json: Json) -> Result<u32, Problem> {
     }
 }
 
-fn bound_to(json: Json, voice: Voice<'_>) -> Result<(Kind, AppointmentId), Problem> {
+fn bound_to(json: Json) -> Result<(Kind, AppointmentId), Problem> {
     let mut object = json.object("for")?;
     let kind = id(needed(object.take("kind"), "for.kind")?, "for.kind", Kind::parse)?;
     let name = id(needed(object.take("id"), "for.id")?, "for.id", AppointmentId::parse)?;
     object.end()?;
-    match voice {
-        // A session may name an own appointment only, and nobody has one while no route makes them.
-        Voice::Session { fields: _ } => Err(Problem::unknown_appointment()),
-        Voice::Backend => Ok((kind, name)),
-    }
+    Ok((kind, name))
 }
 
 fn tag_list(json: Json) -> Result<Vec<Tag>, Problem> {
@@ -264,7 +301,6 @@ mod tests {
             (more(r#""fields":{"city":["x"]}"#), "`fields.city` must be text, a number"),
             (more(r#""fields":{"city":18446744073709551615}"#), "`fields.city` is a number beyond"),
             (more(&format!(r#""fields":{{"city":"{}"}}"#, "京".repeat(257))), "`fields.city` may have 256"),
-            (more(r#""for":{"kind":"visit","id":"A17"}"#), "422 unknown_appointment"),
             (more(r#""for":{"kind":"visit"}"#), "`for.id` is missing"),
             (more(r#""for":"A17""#), "`for` must be an object"),
         ];
@@ -278,6 +314,45 @@ mod tests {
         }
         assert!(wrong(session(b"{\"report\":\"\xFF\"}")).starts_with("400"));
         assert!(wrong(session(b"\xEF\xBB\xBF{}")).starts_with("400"));
+    }
+
+    #[test]
+    fn what_is_no_appointment_is_refused_by_key() {
+        let more =
+            |rest: &str| format!(r#"{{"openid":"oSECRETSECRET","at":"2026-03-01T09:00:00+08:00"{rest}}}"#);
+        let many: Vec<String> = (0..65).map(|n| format!(r#""oSECRET{n:04}""#)).collect();
+        let table: Vec<(String, &str)> = vec![
+            ("[]".into(), "`the document` must be an object"),
+            (r#"{"at":"2026-03-01T09:00:00Z"}"#.into(), "`openid` or `recipients` is missing"),
+            (more(r#","recipients":["oSECRETSECRET"]"#), "exclude each other"),
+            (r#"{"openid":"short","at":"2026-03-01T09:00:00Z"}"#.into(), "`openid` is not an openid"),
+            (
+                r#"{"recipients":[],"at":"2026-03-01T09:00:00Z"}"#.into(),
+                "`recipients` must have 1–64 entries",
+            ),
+            (format!(r#"{{"recipients":[{}]}}"#, many.join(",")), "`recipients` must have 1–64 entries"),
+            (r#"{"recipients":["oSECRETSECRET",1]}"#.into(), "`recipients[1]` must be text"),
+            (r#"{"openid":"oSECRETSECRET"}"#.into(), "`at` is missing"),
+            (r#"{"openid":"oSECRETSECRET","at":1772326800}"#.into(), "`at` must be text"),
+            (r#"{"openid":"oSECRETSECRET","at":"2026-03-01 09:00"}"#.into(), "`at` must be an instant"),
+            (r#"{"openid":"oSECRETSECRET","at":"2026-03-01T09:00:00"}"#.into(), "`at` must be an instant"),
+            (r#"{"openid":"oSECRETSECRET","at":"2026-02-30T09:00:00Z"}"#.into(), "`at` must be an instant"),
+            (more(r#","fields":{"Doctor":"x"}"#), "`Doctor` in `fields` is not a field name"),
+            (more(r#","fields":{"doctor":null}"#), "`fields.doctor` must be text"),
+            (more(r#","kind":"visit""#), "`kind` is no key"),
+        ];
+        for (body, expected) in table {
+            let found = wrong(appointment(body.as_bytes()));
+            assert!(found.contains(expected) && found.starts_with("422"), "{body}: {found}");
+            assert!(!found.contains("SECRET"), "{found}");
+        }
+        assert!(appointment(more(r#","fields":{"doctor":"李","room":3}"#).as_bytes()).is_ok());
+        for (path, expected) in
+            [("visit", "404"), ("visit/", "422"), ("Visit/a", "422"), ("visit/a/b", "422")]
+        {
+            assert!(wrong(appointment_name(path)).starts_with(expected), "{path}");
+        }
+        assert!(appointment_name("visit/A-1.7_x").is_ok());
     }
 
     #[test]

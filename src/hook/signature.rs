@@ -136,6 +136,8 @@ pub(super) struct Proof {
     pub(super) apps: Vec<AppName>,
     /// When it was signed.
     pub(super) signed_at: DateTime<Utc>,
+    /// The request's own id.
+    pub(super) id: String,
 }
 
 /// Whether a request means to be signed.
@@ -170,7 +172,7 @@ pub(super) fn verify(
             right = Some(key);
         }
     }
-    right.map(|key| Proof { apps: key.apps.clone(), signed_at })
+    right.map(|key| Proof { apps: key.apps.clone(), signed_at, id: id.to_owned() })
 }
 
 /// The signature that `secret` makes.

@@ -111,6 +111,36 @@ impl Books for Arc<Flow> {
         })
     }
 
+    async fn change_appointment(
+        &self,
+        app: &AppName,
+        (kind, id): (Kind, AppointmentId),
+        to: Option<Appointment>,
+        asking: Asking<'_>,
+    ) -> Result<(), AppointmentError> {
+        let mut said = self.said.lock().unwrap();
+        let what =
+            to.as_ref().map_or("gone".to_owned(), |to| format!("{} for {}", to.at, to.recipients.len()));
+        let line = format!("{app} {kind}/{id} {what} by {}", asking.id);
+        if said.iter().any(|before| before.ends_with(&format!("by {}", asking.id))) {
+            return Err(AppointmentError::Replayed);
+        }
+        said.push(line);
+        if to.is_none() && id.as_str() == "none" { Err(AppointmentError::Unknown) } else { Ok(()) }
+    }
+
+    async fn appointment(
+        &self,
+        _app: &AppName,
+        (_kind, id): (Kind, AppointmentId),
+    ) -> Result<Appointment, AppointmentError> {
+        let recipients = [OpenId::parse(OPENID).unwrap()].into();
+        let text = FieldValue::Text("李".into());
+        let fields = [(FieldName::parse("doctor").unwrap(), text)].into();
+        let stands = Appointment { recipients, at: start(), fields };
+        (id.as_str() == "A17").then_some(stands).ok_or(AppointmentError::Unknown)
+    }
+
     async fn login(&self, _app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
         self.login.lock().unwrap().clone()?;
         assert_eq!(code, "CODESECRET");

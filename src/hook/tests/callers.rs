@@ -112,7 +112,6 @@ async fn what_a_session_may_not_set_is_refused_whole() {
     let table = [
         (r#""openid":"oSECRETSECRET""#, 422, "not_for_sessions"),
         (r#""fields":{"vip":true}"#, 422, "not_for_sessions"),
-        (r#""for":{"kind":"visit","id":"A17"}"#, 422, "unknown_appointment"),
         (r#""time_zone":"CST""#, 422, "malformed"),
     ];
     for (more, status, code) in table {
@@ -262,4 +261,50 @@ async fn logins_of_one_address_are_sixty_a_minute_and_of_one_app_twenty_a_second
     let reply = login("clinic", "3.3.3.3").await;
     assert_eq!((reply.problem().as_str(), reply.header("retry-after")), ("rate", Some("1")));
     assert_eq!(login("school", "3.3.3.3").await.status, 200, "another app");
+}
+
+#[tokio::test]
+async fn a_backend_puts_reads_and_deletes_appointments() {
+    let world = World::new(&["clinic"], Options::default());
+    let target = "/v1/appointments/visit/A17";
+    let body = r#"{"openid":"oSECRETSECRET","at":"2026-03-01T09:00:00+08:00","fields":{"doctor":"李"}}"#;
+    let signed = |id: &'static str, method: &'static str, target: &'static str, body: &'static str| {
+        let at = world.clock.now().timestamp();
+        let signature = signature::sign(&key().secret, id, at, method, target, body.as_bytes());
+        let head = format!(
+            "{method} {target}\nwebhook-id: {id}\nwebhook-timestamp: {at}\nwebhook-signature: {signature}"
+        );
+        (head, body)
+    };
+    let table = [
+        (
+            signed("w1", "PUT", target, body),
+            200,
+            "{\"kind\":\"visit\",\"id\":\"A17\",\"at\":\"2026-03-01T01:00:00Z\"",
+        ),
+        (signed("w1", "PUT", target, body), 409, "replayed"),
+        (
+            signed("w2", "GET", target, ""),
+            200,
+            "\"recipients\":[\"oSECRETSECRET\"],\"fields\":{\"doctor\":\"李\"}",
+        ),
+        (signed("w2", "GET", "/v1/appointments/visit/B", ""), 404, "not_found"),
+        (signed("w3", "DELETE", target, ""), 200, "{\"kind\":\"visit\",\"id\":\"A17\",\"deleted\":true}"),
+        (signed("w4", "DELETE", "/v1/appointments/visit/none", ""), 404, "not_found"),
+        (signed("w5", "PUT", target, "{}"), 422, "malformed"),
+        (signed("w6", "PUT", "/v1/appointments/Visit/A17", body), 422, "malformed"),
+        (signed("w7", "PUT", "/v1/appointments/visit", body), 404, "not_found"),
+        (signed("w8", "POST", target, body), 405, "method_not_allowed"),
+        ((format!("PUT {target}"), body), 401, "identity"),
+    ];
+    for ((head, body), status, expected) in table {
+        let reply = world.ask(&head, body).await;
+        assert_eq!(reply.status, status, "{head}: {reply:?}");
+        assert!(reply.body.contains(expected), "{head}: {reply:?}");
+    }
+    let session = world.session().await;
+    let reply = world.ask(&format!("GET {target}?app=clinic\nauthorization: Bearer {session}"), "").await;
+    assert_eq!((reply.status, reply.problem()), (401, "identity".to_owned()));
+    let said = world.said();
+    assert_eq!(said[0], "clinic visit/A17 2026-03-01 01:00:00 UTC for 1 by w1");
 }

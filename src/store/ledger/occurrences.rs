@@ -8,6 +8,7 @@ use super::keys;
 use super::records::{self, Chunk};
 use super::state::{AccountId, State, finish};
 use super::writer::Desk;
+use crate::domain::appointment::bound_hash;
 use crate::domain::consent::NoGrant;
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State as DeliveryState};
@@ -124,6 +125,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let number = held.n_chunks;
     let kind = occurrence.kind;
     let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
+    let bound = occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
     let mut members = piece.members;
     if let Some(about) = occurrence.about.clone() {
         let mut still = Vec::with_capacity(members.len());
@@ -168,7 +170,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         match member.want {
             Want::Reserve => {
                 let payer = AccountId { app, template, openid: delivery.openid.as_str().into() };
-                match take(state, payer, kind, id)? {
+                match take(state, payer, kind, id, bound)? {
                     Ok(grant) => delivery.grant = grant,
                     Err(reason) => {
                         *counts.skipped.entry(reason).or_default() += 1;
@@ -221,6 +223,7 @@ fn take(
     payer: AccountId,
     kind: TemplateKind,
     id: DeliveryId,
+    bound: Option<u64>,
 ) -> Result<Result<Option<crate::domain::consent::Grant>, SkipReason>, Failed> {
     let account = &mut state.account(&payer, kind)?.account;
     let reason = |none: NoGrant| match none {
@@ -234,7 +237,7 @@ fn take(
             Ok(Ok(None))
         }
         TemplateKind::LongTerm => Ok(Err(reason(account.why_none()))),
-        TemplateKind::OneTime => match account.take(id, None) {
+        TemplateKind::OneTime => match account.take(id, bound) {
             Ok(grant) => {
                 super::consents::fold(state, &payer, kind)?;
                 state.changed_account(payer);

@@ -22,6 +22,7 @@ use super::who;
 use crate::clock::Clock;
 use crate::domain::id::{DeliveryId, RuleId};
 use crate::domain::language::Language;
+use crate::flow::housekeeping::mark_clock;
 use crate::flow::live::{Current, Live};
 use crate::store::{DoubtWord, Store};
 
@@ -86,6 +87,7 @@ impl Desk {
             Request::Templates { app } => self.templates(app.as_deref(), lines).await,
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,
+            Request::AcceptClock => self.accept_clock(lines).await,
             Request::Reload { lang } => self.reload(lang.into(), lines).await,
         }
     }
@@ -169,6 +171,19 @@ impl Desk {
         let first_due = Some(reloaded.first_due.iter().map(FirstDueShape::of).collect());
         lines.row(&ReloadShape { first_due, ..ReloadShape::of(&reloaded, language) }).await?;
         Ok(if reloaded.ok { Exit::Done } else { Exit::NotInOrder })
+    }
+
+    async fn accept_clock(&self, lines: &Lines) -> Result<Exit, Failure> {
+        if self.control().is_none() {
+            return Err(no_daemon());
+        }
+        let at = self.clock().accept();
+        // So that a restart finds it accepted.
+        mark_clock(self.store(), at).await?;
+        self.synced().await?;
+        tracing::info!("The wall clock was accepted by an operator: {}", utc(at));
+        lines.row(&serde_json::json!({ "clock": "ok", "at": utc(at) })).await?;
+        Ok(Exit::Done)
     }
 
     async fn status(&self, lines: &Lines) -> Result<Exit, Failure> {

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::control::ClockState;
 use super::desk::Desk;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
@@ -39,6 +40,16 @@ impl Desk {
                 "tixing_ready",
                 "1 while reports are taken and reminders are sent.",
                 &plain(u64::from(status.ready)),
+            );
+            gauge(
+                "tixing_clock_ok",
+                "1 while the wall clock can be believed.",
+                &plain(u64::from(status.clock == ClockState::Ok)),
+            );
+            gauge(
+                "tixing_clock_steps",
+                "How often the wall clock was stepped since the start.",
+                &plain(self.clock().trust().borrow().n_steps),
             );
             gauge(
                 "tixing_needs_attention",

@@ -113,6 +113,8 @@ pub enum Request {
     Fsck,
     /// How the daemon is.
     Status,
+    /// The wall clock is right, whatever it showed before.
+    AcceptClock,
     /// Takes over the files as they are now.
     Reload {
         /// In which language mistakes are told; English where nothing is said.
@@ -189,6 +191,7 @@ impl Request {
             Self::Templates { .. } => "templates",
             Self::Fsck => "fsck",
             Self::Status => "status",
+            Self::AcceptClock => "accept-clock",
             Self::Reload { .. } => "reload",
         }
     }
@@ -197,7 +200,10 @@ impl Request {
     #[must_use]
     pub fn changes(&self) -> bool {
         match self {
-            Self::ConsentsGrant { .. } | Self::DoubtSettle { .. } | Self::Reload { .. } => true,
+            Self::ConsentsGrant { .. }
+            | Self::DoubtSettle { .. }
+            | Self::Reload { .. }
+            | Self::AcceptClock => true,
             Self::Import { first, .. } => *first == 0,
             Self::ConsentsShow { .. }
             | Self::Imported { .. }

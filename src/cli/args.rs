@@ -68,6 +68,8 @@ pub(super) enum Command {
     Doubt(Doubt),
     /// Prove that the books balance; exit 1 when they do not
     Fsck(Output),
+    /// Send by the clock as it is, although it went back or jumped
+    AcceptClock(Output),
     /// The platform's templates
     #[command(subcommand)]
     Templates(Templates),

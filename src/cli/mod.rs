@@ -124,6 +124,7 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         Command::Templates(Templates::Pull(args)) => {
             templates::pull(&path, &args, &run::World::new(environment), language)
         }
+        Command::AcceptClock(output) => ask(Request::AcceptClock, output, looks::CLOCK, Without::Nothing),
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
             let request = Request::ConsentsShow { app, who, reveal: reveal.reveal };
@@ -166,6 +167,7 @@ fn read_clocks(command: &Command, environment: &Environment, language: Language)
         | Command::Reload(_)
         | Command::Status(_)
         | Command::Templates(_)
+        | Command::AcceptClock(_)
         | Command::Fsck(_)
         | Command::Consents(_)
         | Command::People(_)

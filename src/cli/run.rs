@@ -139,12 +139,14 @@ impl Beside {
         let mut tasks = JoinSet::new();
         let heartbeat = shared.heartbeat();
         let (mut reloads, mut health) = (shared.reloads(), shared.store().health());
+        let mut trust = shared.clock().trust();
         let for_lines = Arc::clone(&shared);
         tasks.spawn(async move {
             loop {
                 let changed = tokio::select! {
                     changed = reloads.changed() => changed,
                     changed = health.changed() => changed,
+                    changed = trust.changed() => changed,
                 };
                 if changed.is_err() {
                     return; // a daemon that ends
@@ -173,6 +175,7 @@ impl Beside {
 /// The line of `systemctl status`.
 fn state(shared: &Shared) -> String {
     let trouble = shared.store().health().borrow().trouble();
+    let trouble = trouble.or_else(|| shared.clock_trouble());
     trouble.or_else(|| shared.last_reload().refusal()).unwrap_or_else(|| "reminders are sent".to_owned())
 }
 

@@ -67,7 +67,7 @@ impl Flows {
 
     async fn begin(&mut self) -> Result<(), Unavailable> {
         let Parts { store, current, clock, reloaded, pulse, pauses } = &self.parts;
-        recovery::recover(&**store, clock.now()).await?;
+        recovery::recover(&**store, clock.reckoned()).await?;
         let opened = Arc::new(Notify::new());
         let mut scheduler = Scheduler::new(
             Arc::clone(store),

@@ -149,6 +149,7 @@ impl Daemon {
     /// # Errors
     /// [`Failure`]; nothing runs then.
     pub async fn start(setup: Setup) -> Result<Self, Failure> {
+        setup.clock.remember(housekeeping::clock_mark(&*setup.store)?);
         let now = setup.clock.now();
         // Before the files are read, so that their zones carry them.
         zones::begin(&*setup.outside);
@@ -191,7 +192,8 @@ impl Daemon {
             jobs: None,
         };
         daemon.open_hook(listener, &current, session_key);
-        daemon.watch_files();
+        let shared = daemon.shared();
+        daemon.until_stop(async move { lookout::watch(shared).await });
         let housekeeping = Housekeeping {
             store: Arc::clone(&daemon.shared.setup.store),
             current,
@@ -200,6 +202,8 @@ impl Daemon {
         };
         let at_start = housekeeping.clone();
         daemon.doors.spawn(async move { at_start.all().await });
+        let after_steps = housekeeping.clone();
+        daemon.until_stop(async move { after_steps.follow_steps().await });
         match housekeeping.start().await {
             Ok(jobs) => daemon.jobs = Some(jobs),
             Err(error) => warn!("Housekeeping does not run: {error}"),
@@ -229,14 +233,14 @@ impl Daemon {
         self.doors.spawn(hook::serve(listener, options, door, stopped));
     }
 
-    fn watch_files(&mut self) {
+    /// Runs what has no end of its own until the daemon stops.
+    fn until_stop(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         let mut stop = self.stop.subscribe();
-        let shared = self.shared();
         self.doors.spawn(async move {
             tokio::select! {
                 // A dropped sender is a daemon that is gone.
                 _stopped = stop.wait_for(|stop| *stop) => {}
-                never = lookout::watch(shared) => never,
+                () = work => {}
             }
         });
     }
@@ -286,7 +290,9 @@ impl Daemon {
             return Err(failure);
         }
         let store = &self.shared.setup.store;
-        housekeeping::mark_clock(&**store, self.shared.setup.clock.now()).await?;
+        if let Some(mark) = self.shared.setup.clock.mark() {
+            housekeeping::mark_clock(&**store, mark).await?;
+        }
         store.wait(store.decided()).await?;
         Ok(())
     }
@@ -320,6 +326,12 @@ impl Shared {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.setup.clock
+    }
+
+    /// Why the wall clock is not believed; `None` while it is.
+    #[must_use]
+    pub fn clock_trouble(&self) -> Option<String> {
+        housekeeping::clock_trouble(self.setup.clock.trust().borrow().standing)
     }
 
     /// Where the hook listens.
@@ -381,16 +393,19 @@ impl Control for Shared {
             }
         }
         needs_attention.extend(reload.refusal());
-        let trouble = self.setup.store.health().borrow().trouble();
-        let ready = trouble.is_none();
-        needs_attention.extend(trouble);
+        let store = self.setup.store.health().borrow().trouble();
+        let clock = self.clock_trouble();
+        let ready = store.is_none() && clock.is_none();
+        let clock_state = if clock.is_none() { ClockState::Ok } else { ClockState::Behind };
+        needs_attention.extend(store);
+        needs_attention.extend(clock);
         StatusParts {
             ready,
             hold: None,
             needs_attention,
             apps,
             held_rules: Vec::new(),
-            clock: ClockState::Ok,
+            clock: clock_state,
             zone_data: Release::in_force().to_string(),
             reload,
             generation: live.generation,

@@ -208,7 +208,11 @@ impl Dispatch {
         tasks: &mut JoinSet<Done>,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
-        let now = self.clock.now();
+        let Some(now) = self.clock.believed() else {
+            // A mark is for what may start at once: in a crash it would be in doubt.
+            self.give_back();
+            return Ok(());
+        };
         self.wake(now);
         self.expire(now);
         let live = self.current.get();
@@ -300,8 +304,8 @@ impl Dispatch {
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
         while self.n_in_flight < slots && !self.marked.is_empty() && self.rate_allows(per_second) {
+            let Some(now) = self.clock.believed() else { break };
             let Some((item, mark, ready)) = self.marked.pop_front() else { break };
-            let now = self.clock.now();
             match self.obstacle(&item, &mark, now) {
                 Ok(None) => {}
                 Ok(Some(end)) => {
@@ -372,18 +376,18 @@ impl Dispatch {
                     self.put_back(item, None);
                 }
                 if let Some(reply) = reply {
-                    self.gate.hear(&reply, None, self.clock.now());
+                    self.gate.hear(&reply, None, self.clock.reckoned());
                 }
                 Ok(())
             }
             Ok(Done::NotStarted(never)) => {
                 let (item, mark) = *never;
                 self.n_in_flight = self.n_in_flight.saturating_sub(1);
-                self.settle(item, mark, None, End::NotStarted, self.clock.now());
+                self.settle(item, mark, None, End::NotStarted, self.clock.reckoned());
                 Ok(())
             }
             Ok(Done::Unmarked(marks)) => {
-                let now = self.clock.now();
+                let now = self.clock.reckoned();
                 let not_started = |mark| Settlement { mark, started_at: None, end: End::NotStarted, now };
                 // The store keeps them until it works.
                 let _kept = self.store.settle(marks.into_iter().flatten().map(not_started).collect());
@@ -417,7 +421,7 @@ impl Dispatch {
     }
 
     fn answered(&mut self, mut item: Item, mark: Mark, started_at: DateTime<Utc>, sent: &Sent) {
-        let now = self.clock.now();
+        let now = self.clock.reckoned();
         let tried = Tried { n_attempts: item.attempts + 1, n_busy: item.n_busy, past: item.past };
         self.jitter =
             self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -519,7 +523,7 @@ impl Dispatch {
         self.cancelled.insert(occurrence);
         let ids = self.withdraw(|item| item.id.occurrence == occurrence);
         self.close(&ids, Closing::Cancelled);
-        let now = self.clock.now();
+        let now = self.clock.reckoned();
         for (item, mark, ready) in std::mem::take(&mut self.marked) {
             if item.id.occurrence == occurrence {
                 self.settle(item, mark, None, End::Cancelled, now);
@@ -561,20 +565,20 @@ impl Dispatch {
 
     fn close(&self, ids: &[DeliveryId], closing: Closing) {
         for ids in ids.chunks(crate::store::CHUNK_DELIVERIES / 2) {
-            let _queued = self.store.close(ids.to_vec(), closing, self.clock.now());
+            let _queued = self.store.close(ids.to_vec(), closing, self.clock.reckoned());
         }
     }
 
     /// Gives marked deliveries that never started back.
     fn give_back(&mut self) {
-        let now = self.clock.now();
+        let now = self.clock.reckoned();
         while let Some((item, mark, _ready)) = self.marked.pop_back() {
             self.settle(item, mark, None, End::NotStarted, now);
         }
     }
 
     fn wait(&self) -> Duration {
-        let now = self.clock.now();
+        let now = self.clock.reckoned();
         let waiting = self.waiting.peek().map(|Reverse((at, _))| *at);
         let until = waiting.into_iter().chain(self.gate.until()).filter(|at| *at > now).min();
         let until = until.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default());

@@ -153,7 +153,8 @@ impl Walker {
                 let page = super::read(&self.store, read).await?;
                 let last_page = page.len() < limit;
                 limit = PAGE;
-                let now = self.clock.now();
+                // What is too late is counted, so the time must be known.
+                let now = self.clock.until_believed().await;
                 let all = gathering.take(page, &occurrence, &ready, now, &mut after);
                 if last_page && all {
                     walk = Walk::Ends;
@@ -207,7 +208,7 @@ impl Walker {
             }
             if occurrence.state == OccurrenceState::Cancelled {
                 let ids = open.iter().map(|d| d.id).collect();
-                self.store.close(ids, Closing::Cancelled, self.clock.now()).await?;
+                self.store.close(ids, Closing::Cancelled, self.clock.reckoned()).await?;
                 continue;
             }
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
@@ -230,7 +231,7 @@ impl Walker {
             }
             if !lost.is_empty() {
                 // What it showed is gone since the grant was taken: it cannot be sent, and the grant goes back.
-                self.store.close(lost, Closing::Cancelled, self.clock.now()).await?;
+                self.store.close(lost, Closing::Cancelled, self.clock.reckoned()).await?;
             }
             let items = items.into_iter().map(|p| p.into_item(occurrence)).collect();
             if self.hand_over(items, seats).await.is_none() {
@@ -262,7 +263,7 @@ impl Walker {
             members,
             without_consent,
             expired,
-            now: self.clock.now(),
+            now: self.clock.reckoned(),
         };
         match self.store.chunk(piece).await?.value {
             PieceOutcome::Stale => {

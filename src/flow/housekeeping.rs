@@ -6,13 +6,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::live::Current;
-use crate::clock::Clock;
+use crate::clock::{Clock, Standing};
 use crate::store::{APPOINTMENT_DAYS, Store, Unavailable};
 
 /// Room in the scheduler's channels; its default of 200 loses jobs in a burst.
@@ -26,6 +27,9 @@ const MAX_SWEPT: usize = 2_000;
 const MAX_PRESUMED: usize = 200;
 /// How long a delivery is in doubt before it counts as sent.
 pub const DOUBT_AGE: TimeDelta = TimeDelta::hours(72);
+
+/// Name of the clock's high-water mark in the store.
+const CLOCK: &str = "clock";
 
 /// Who keeps the zone data.
 pub trait ZoneData: fmt::Debug + Send + Sync {
@@ -85,17 +89,47 @@ impl Housekeeping {
         self.each_night().await;
     }
 
+    /// Runs all jobs after each step of the wall clock, at most once a minute: the scheduler of jobs may be silent
+    /// for as long as the clock went back. Never ends.
+    pub async fn follow_steps(self) -> ! {
+        let mut trust = self.clock.trust();
+        let mut told = *trust.borrow_and_update();
+        loop {
+            // The sender is in `self`, so waiting cannot fail.
+            let _changed = trust.changed().await;
+            let now = *trust.borrow_and_update();
+            if now.standing != told.standing {
+                tell(now.standing);
+            }
+            let stepped = now.n_steps != told.n_steps;
+            told = now;
+            if stepped {
+                let seconds = now.last_step.as_seconds_f64();
+                warn!(seconds, "The wall clock was stepped by {seconds:.1} seconds");
+                self.all().await;
+                self.clock.sleep(Duration::from_mins(1)).await;
+            }
+        }
+    }
+
     async fn each_minute(&self) {
-        let now = self.clock.now();
-        if mark_clock(&*self.store, now).await.is_err() {
+        let believed = self.clock.believed();
+        if let Some(mark) = self.clock.mark()
+            && mark_clock(&*self.store, mark).await.is_err()
+        {
             warn!("The clock's high-water mark could not be kept: the store cannot promise");
         }
-        match presume(&*self.store, now).await {
-            Ok(0) => {}
-            Ok(n) => info!(n, "{n} deliveries were in doubt for 72 hours: they count as sent from now on"),
-            Err(Unavailable) => warn!("Old doubts could not be booked as sent: the store cannot promise"),
+        // Nothing grows old by a clock that nobody believes.
+        if let Some(now) = believed {
+            match presume(&*self.store, now).await {
+                Ok(0) => {}
+                Ok(n) => {
+                    info!(n, "{n} deliveries were in doubt for 72 hours: they count as sent from now on");
+                }
+                Err(Unavailable) => warn!("Old doubts could not be booked as sent: the store cannot promise"),
+            }
         }
-        if sweep(&*self.store, now).await.is_err() {
+        if sweep(&*self.store, self.clock.reckoned()).await.is_err() {
             warn!("What is left of erased people could not be overwritten: the store cannot promise");
         }
         for (name, client) in &self.current.get().clients {
@@ -106,7 +140,8 @@ impl Housekeeping {
     }
 
     async fn each_night(&self) {
-        if let Ok(n) = retire(&*self.store, self.clock.now(), TimeDelta::zero()).await {
+        let Some(now) = self.clock.believed() else { return };
+        if let Ok(n) = retire(&*self.store, now, TimeDelta::zero()).await {
             debug!(n, "{n} old records removed");
         } else {
             warn!("Old records could not be removed: the store cannot promise");
@@ -114,12 +149,45 @@ impl Housekeeping {
     }
 }
 
-/// Keeps `now` as the latest instant this daemon has seen.
+/// A sentence on a wall clock that is not believed, with what to do; `None` where it is.
+#[must_use]
+pub fn clock_trouble(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::Believed => None,
+        Standing::Behind { until } => Some(format!(
+            "the wall clock is behind: {} has been already, and nothing is sent before it comes again; set the clock, or run `tixing accept-clock` if it is right",
+            until.to_rfc3339_opts(SecondsFormat::Secs, true)
+        )),
+        Standing::Jumped { by } => Some(format!(
+            "the wall clock has just jumped {} hours ahead: nothing is sent for two minutes, as it may be set right; `tixing accept-clock` if it is",
+            by.num_hours()
+        )),
+    }
+}
+
+fn tell(standing: Standing) {
+    if let Some(trouble) = clock_trouble(standing) {
+        error!("{trouble}");
+    } else {
+        info!("The wall clock is believed again");
+    }
+}
+
+/// Keeps `mark` as the latest instant that has been.
 ///
 /// # Errors
 /// [`Unavailable`]: the store failed.
-pub async fn mark_clock(store: &dyn Store, now: DateTime<Utc>) -> Result<(), Unavailable> {
-    store.keep("clock", now.timestamp_millis().to_be_bytes().to_vec()).await.map(|_| ())
+pub async fn mark_clock(store: &dyn Store, mark: DateTime<Utc>) -> Result<(), Unavailable> {
+    store.keep(CLOCK, mark.timestamp_millis().to_be_bytes().to_vec()).await.map(|_| ())
+}
+
+/// The latest instant that an earlier run knew to have been; `None` before the first.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub fn clock_mark(store: &dyn Store) -> Result<Option<DateTime<Utc>>, Unavailable> {
+    let kept = store.kept(CLOCK)?.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
+    Ok(kept.and_then(DateTime::from_timestamp_millis))
 }
 
 /// Books what is in doubt for longer than [`DOUBT_AGE`] as presumed sent; answers how many deliveries.

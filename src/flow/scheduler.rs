@@ -43,6 +43,8 @@ pub struct Scheduler {
     /// Told of each look.
     pulse: Pulse,
     generation: u64,
+    /// The generation that waits for a clock that can be believed.
+    put_off: u64,
     rules: BTreeMap<RuleId, Planned>,
     /// Whether files were ever read: before, a rule that appears is none that comes back.
     informed: bool,
@@ -78,6 +80,7 @@ impl Scheduler {
             opened,
             pulse: Pulse::default(),
             generation: 0,
+            put_off: 0,
             rules: BTreeMap::new(),
             informed: false,
         }
@@ -114,13 +117,30 @@ impl Scheduler {
     /// [`Unavailable`]: the store failed.
     pub async fn look(&mut self) -> Result<(), Unavailable> {
         let live = self.current.get();
+        let Some(now) = self.clock.believed() else { return self.put_off(&live).await };
         if live.generation != self.generation {
             // What came due before the change was seen is due by the rules from before it.
-            let now = self.clock.now();
             self.open_due(now).await?;
             self.take_over(&live, now).await?;
         }
-        self.open_due(self.clock.now()).await
+        match self.clock.believed() {
+            Some(now) => self.open_due(now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// While nobody knows what time it is, nothing is due and no rule begins; one that is gone is gone.
+    async fn put_off(&mut self, live: &Live) -> Result<(), Unavailable> {
+        if live.generation == self.put_off {
+            return Ok(());
+        }
+        match live.rules.basis {
+            Basis::Files => self.cancel_removed(live).await?,
+            Basis::Nothing => {}
+        }
+        self.put_off = live.generation;
+        self.current.plan(live::Planned { generation: live.generation, since: self.clock.reckoned() });
+        Ok(())
     }
 
     async fn open_due(&mut self, now: DateTime<Utc>) -> Result<(), Unavailable> {

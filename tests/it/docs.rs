@@ -37,7 +37,8 @@ fn commands(text: &str) -> BTreeSet<String> {
 }
 
 fn is_command(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase())
+    word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
 }
 
 /// The words that `--help` of a command lists.

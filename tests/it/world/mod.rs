@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 
 mod agreement;
 mod books;
+mod clock;
 mod consents;
 mod disk;
 mod doubt;

@@ -1,7 +1,7 @@
 //! A daemon as a child process, with its folder, its command line and a client for its hook.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,12 @@ pub(crate) fn request(
             }
         }
         match stream.read(&mut piece) {
-            Ok(0) | Err(_) => return None,
+            Ok(0) => return None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                note("bodies", &format!("{method} {target} has no answer: {error}"));
+                return None;
+            }
             Ok(n) => answer.extend_from_slice(piece.get(..n)?),
         }
     }

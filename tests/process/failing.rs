@@ -22,7 +22,7 @@ use super::kill::platform;
 /// Who gets a message.
 const PEOPLE: u64 = 3;
 /// Runs beside each other: they wait most of the time.
-const LANES: u32 = 8;
+const LANES: u32 = 16;
 
 /// A daemon on a disk that fails, and what it must keep of what it promised.
 struct Trial {
@@ -329,7 +329,11 @@ fn scenario(how: Failing) -> bool {
         breathe();
     };
     if struck {
-        let still = until_some(|| trial.store_is_ok(0), || trial.disk.failed() == 0);
+        let still = until_some(
+            &format!("the failure is noticed: {how:?}"),
+            || trial.store_is_ok(0),
+            || trial.disk.failed() == 0,
+        );
         if still {
             trial.everybody_is_told(&hook);
         }
@@ -340,9 +344,9 @@ fn scenario(how: Failing) -> bool {
 }
 
 /// Looks until `seen`, or until `over` says that it will not come; whether it was seen.
-fn until_some(mut seen: impl FnMut() -> bool, mut over: impl FnMut() -> bool) -> bool {
+fn until_some(what: &str, mut seen: impl FnMut() -> bool, mut over: impl FnMut() -> bool) -> bool {
     let mut found = false;
-    until("one of two", || {
+    until(what, || {
         found = seen();
         found || over()
     });

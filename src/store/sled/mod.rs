@@ -1,20 +1,23 @@
 //! The ledger's tree on sled 0.34: one tree, and a sync of its own.
 //!
 //! What sled promises and what it does not was measured: its `flush` survives no power cut, a torn
-//! snapshot locks a store for ever, eight concurrent flushes hang. The folder is therefore locked and
-//! cleaned before it is opened, only the ledger's writer writes and flushes, and each sync ends with
-//! `sync_data` on an own handle of sled's file. After a failure every handle is dropped, so that the
-//! disk can be mended, and the file is written over itself before sled reads it again.
+//! snapshot locks a store for ever, eight concurrent flushes hang, and so may one whose write fails on
+//! another thread (`rouser`). The folder is therefore locked and cleaned before it is opened, only the
+//! ledger's writer writes and flushes, and each sync ends with `sync_data` on an own handle of sled's
+//! file. After a failure every handle is dropped, so that the disk can be mended, and the file is written
+//! over itself before sled reads it again.
 
 use std::fmt;
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use self::rouser::Rouser;
 use super::ledger::{Bytes, Entry, Failed, Ledger, OpeningOf, Place, Room, StartError, Tree, Write};
 use crate::clock::Clock;
 
 mod folder;
+mod rouser;
 
 /// Memory for sled's page cache when nobody says otherwise; the process needs some more.
 pub const DEFAULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -135,8 +138,10 @@ impl Place for Folder {
             .flush_every_ms(None);
         let db = open_db(&config)?;
         let file = folder::sync_names(path).map_err(told)?;
+        let no_thread = |source| Failed::Disk { what: "cannot start a thread beside the store", source };
+        let rouser = Rouser::start(config, db.clone()).map_err(no_thread)?;
         folder::unmark(path);
-        Ok(Box::new(SledTree { db, file, path: path.clone() }))
+        Ok(Box::new(SledTree { _rouser: rouser, db, file, path: path.clone() }))
     }
 
     fn leave(&mut self) {
@@ -152,6 +157,8 @@ impl Place for Folder {
 
 /// sled's tree, and the own handle of its file.
 struct SledTree {
+    /// First, as it holds a handle of the tree as well.
+    _rouser: Rouser,
     db: sled::Db,
     file: File,
     path: PathBuf,

@@ -63,8 +63,11 @@ pub(super) fn run(config: &Path, environment: Environment) -> Result<Exit, Told>
         open_admin(&mut daemon).await?;
         let beside = Beside::start(daemon.shared())?;
         systemd::ready(&state(&daemon.shared()));
-        let result = daemon.run(ended.wait()).await;
-        systemd::stopping();
+        let asked = async {
+            ended.wait().await;
+            systemd::stopping();
+        };
+        let result = daemon.run(asked).await;
         beside.stop().await;
         result.map_err(told)?;
         Ok(Exit::Done)

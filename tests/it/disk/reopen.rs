@@ -12,6 +12,7 @@ use tixing::domain::id::{AppId, DeliveryId, OpenId, ReportId, RuleId, TemplateId
 use tixing::domain::occurrence::Due;
 use tixing::domain::template::TemplateKind;
 use tixing::domain::zone::Zone;
+use tixing::flow::recovery::recover;
 use tixing::store::ledger::Ledger;
 use tixing::store::{
     Additions, Answer, Choice, End, Health, Mark, Member, NewOccurrence, Opened, Opening, Piece,
@@ -296,6 +297,25 @@ async fn another_store_in_its_place_is_not_taken_for_it() {
 }
 
 /// With little room nothing is taken on, and what is under way is ended.
+/// What was under way at the end of the last run is in doubt on the disk, before a start goes on to marks.
+#[tokio::test]
+async fn a_start_waits_until_its_recovery_is_durable() {
+    let mut bench = Bench::new();
+    bench.granted().await;
+    let id = bench.reserved(10).await;
+    bench.marked(id).await;
+    let held = bench.disk.hold_syncs();
+    let mut recovered = std::pin::pin!(recover(&bench.store, at(20)));
+    let moment = Duration::from_millis(2);
+    let mut looks = 0;
+    while looks < 5 {
+        assert!(tokio::time::timeout(moment, &mut recovered).await.is_err(), "it went on before the sync");
+        looks += u32::from(bench.state(id) == State::InDoubt);
+    }
+    drop(held);
+    assert_eq!(recovered.await, Ok(1));
+}
+
 #[tokio::test]
 async fn a_disk_that_is_nearly_full_is_no_failed_one() {
     let mut bench = Bench::new();

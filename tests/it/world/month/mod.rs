@@ -20,7 +20,7 @@ mod script;
 mod tally;
 
 /// Months at the same time: most of their time is waiting for one another's threads.
-const PLAYERS: usize = 6;
+const PLAYERS: usize = 16;
 /// Seeds where nothing says how many.
 const SEEDS: u64 = 12;
 /// In so many months everything must have happened at least once.

@@ -4,7 +4,7 @@
 //! there (`Log::exit_reservation`) nobody is woken: a `flush` that began before waits for ever. Whoever asks
 //! next sees the note and wakes all the others, so this asks as soon as there is one.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(250);
 /// A thread that lives as long as this value; its own handle of the tree is gone when this is dropped.
 pub(super) struct Rouser {
     /// Dropped to end the thread.
-    ends: Option<Sender<()>>,
+    ends: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -24,7 +24,7 @@ impl Rouser {
     /// # Errors
     /// When no thread can be started.
     pub(super) fn start(config: sled::Config, db: sled::Db) -> std::io::Result<Self> {
-        let (ends, ended) = channel();
+        let (ends, ended) = sync_channel(0);
         let look = move || watch(&config, &db, &ended);
         let thread = std::thread::Builder::new().name("store-rouser".to_owned()).spawn(look)?;
         Ok(Self { ends: Some(ends), thread: Some(thread) })

@@ -303,7 +303,7 @@ async fn a_start_waits_until_its_recovery_is_durable() {
     let mut bench = Bench::new();
     bench.granted().await;
     let id = bench.reserved(10).await;
-    bench.marked(id).await;
+    let _left_unsettled = bench.marked(id).await;
     let held = bench.disk.hold_syncs();
     let mut recovered = std::pin::pin!(recover(&bench.store, at(20)));
     let moment = Duration::from_millis(2);

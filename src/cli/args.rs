@@ -43,6 +43,8 @@ pub(super) enum Command {
     Check(Check),
     /// Print the JSON Schema of a schedule file, or of tixing.yaml, for editors
     Schema(Schema),
+    /// List the days of a calendar in a year
+    Calendar(Calendar),
     /// Show what is due next, and who would get it; or try a cron expression
     Next(Next),
     /// Say why one person gets, or did not get, one rule's reminder, and what to do about it
@@ -161,8 +163,22 @@ pub(super) struct Schema {
 pub(super) enum SchemaOf {
     /// A file of the schedules folder
     Schedule,
+    /// A file of its folder `calendars`
+    Calendar,
     /// tixing.yaml
     Config,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Calendar {
+    /// Its name: the file in schedules/calendars without `.yaml`
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The year [default: this one]
+    #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i32).range(1..=9999))]
+    pub(super) year: Option<i32>,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,7 @@ pub(super) const SETTLED: Look = Look::Table(&["id", "state"]);
 pub(super) const NEXT: Look =
     Look::Table(&["rule", "local", "zone", "would_send", "would_skip", "words", "remark"]);
 pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
+pub(super) const CALENDAR: Look = Look::Table(&["date", "weekday", "in", "why"]);
 pub(super) const IMPORT: Look = Look::Text(import);
 pub(super) const CLOCK: Look = Look::Table(&["clock", "at"]);
 pub(super) const FSCK: Look = Look::Text(fsck);

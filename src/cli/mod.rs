@@ -4,6 +4,7 @@
 //! answers it or a desk that this command opens itself.
 
 mod args;
+mod calendar;
 mod check;
 mod cron;
 mod demo;
@@ -94,10 +95,15 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         Command::Schema(args) => {
             let schema = match args.which {
                 SchemaOf::Schedule => rules::schema::schedule(),
+                SchemaOf::Calendar => rules::schema::calendar(),
                 SchemaOf::Config => rules::schema::config(),
             };
             broken_pipe(print::say(&format!("{schema:#}")))?;
             Ok(Exit::Done)
+        }
+        Command::Calendar(args) => {
+            let config = rules::load_config(&path).map_err(|found| load_failure(&found, language))?.value;
+            calendar::run(&config, &args, &mut printer(args.output, looks::CALENDAR, taste), language)
         }
         Command::Next(args) => {
             if let Some(text) = &args.cron {
@@ -164,6 +170,7 @@ fn read_clocks(command: &Command, environment: &Environment, language: Language)
         Command::Run
         | Command::Demo(_)
         | Command::Schema(_)
+        | Command::Calendar(_)
         | Command::Reload(_)
         | Command::Status(_)
         | Command::Templates(_)

@@ -22,7 +22,7 @@ pub(super) fn word(text: &str, language: Language) -> &str {
 
 /// Whether the texts of a column are words of the program, not names of admins.
 pub(super) fn has_words(key: &str) -> bool {
-    matches!(key, "state" | "reason" | "kind" | "skipped" | "would_skip")
+    matches!(key, "state" | "reason" | "kind" | "why" | "skipped" | "would_skip")
 }
 
 /// A text that JSON has in both languages.
@@ -54,6 +54,13 @@ pub(super) fn width(text: &str) -> usize {
 
 fn chinese(word: &str) -> Option<&'static str> {
     Some(match word {
+        "date" => "日期",
+        "weekday" => "星期",
+        "in" => "属于",
+        "why" => "由来",
+        "weekly" => "每周",
+        "add" => "增加",
+        "remove" => "去掉",
         "rule" => "规则",
         "local" => "当地时间",
         "due_at" => "应发时间",

@@ -153,7 +153,8 @@ fn keep_last_good(whole: &Whole) {
 /// Why a folder that has lost all its files is not taken over by itself: it looks like a volume that is not
 /// mounted, or a checkout under way, and would cancel everything that is open.
 fn emptied(whole: &Whole, before: &RuleSet) -> Option<Diagnostic> {
-    let suspicious = whole.rules.sources.is_empty() && !before.rules.is_empty();
+    let no_file = whole.rules.sources.iter().all(|(name, _)| rules::is_calendar(name));
+    let suspicious = no_file && !before.rules.is_empty();
     suspicious.then(|| {
         refusal(
             "emptied_folder",

@@ -23,8 +23,8 @@ fn the_shipped_examples_pass_without_a_warning() {
     assert!(report.diagnostics.0.is_empty(), "{}", report.diagnostics);
     let config = load_config(&here.join("tixing.example.yaml")).expect("good").value;
     let rules = load_rules(&config).expect("good");
-    assert_eq!((rules.value.set.rules.len(), rules.value.set.disabled.len()), (3, 1));
-    assert_eq!(rules.value.sources.len(), 3);
+    assert_eq!((rules.value.set.rules.len(), rules.value.set.disabled.len()), (4, 1));
+    assert_eq!(rules.value.sources.len(), 5);
     for rule in rules.value.set.rules.values() {
         assert_eq!(snapshot::decode(&snapshot::encode(rule)).expect("whole"), **rule);
     }
@@ -65,7 +65,7 @@ fn folders_and_files_that_are_not_there() {
     ]);
     let mut found = codes(&folder_as_file.diagnostics);
     found.sort_unstable();
-    assert_eq!(found, ["not_yet", "unreadable"]);
+    assert_eq!(found, ["unreadable"]);
     let empty = check_folder(&[("tixing.yaml", CONFIG_TEXT.as_bytes()), ("schedules/.keep", b"")]);
     assert_eq!((codes(&empty.diagnostics), empty.ok()), (vec!["no_rules"], true));
 }
@@ -258,4 +258,112 @@ fn the_number_of_rules_has_its_bound() {
     ]);
     assert_eq!(report.diagnostics.0.len(), MAX_DIAGNOSTICS);
     assert!(report.diagnostics.0.last().is_some_and(|last| last.code == "too_many_diagnostics"));
+}
+
+/// A text, and what is found in it: code, line, column.
+type Case<'a> = (&'a str, &'a [(&'a str, u32, u32)]);
+
+/// Rules whose days a calendar filters.
+fn with_calendars(except: &str, only: &str) -> String {
+    rule_text("one")
+        .replace("cron: \"0 10 * * *\"", &format!("cron: \"0 10 * * *\", except: {except}, only: {only}"))
+}
+
+#[test]
+fn calendars_are_read_before_the_rules_and_kept_with_them() {
+    let schedule = with_calendars("[2026-10-09, closed]", "[work, extra]");
+    assert!(schedule.contains("only:"), "{schedule}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config_in(folder.path());
+    let files: &[(&str, &[u8])] = &[
+        ("schedules/a.yaml", schedule.as_bytes()),
+        (
+            "schedules/calendars/work.yaml",
+            b"weekly: MON-FRI\nadd: [2026-10-10]\nremove: [2026-10-01, 2026-10-03]\n",
+        ),
+        ("schedules/calendars/extra.yaml", b"add: [2026-10-11]\n"),
+        ("schedules/calendars/closed.yaml", b"weekly: TUE\n"),
+    ];
+    write(folder.path(), files);
+    let loaded = super::load_rules(&config).expect("good").value;
+    let names: Vec<&str> = loaded.sources.iter().map(|(name, _)| name.as_str()).collect();
+    let calendars = ["calendars/closed.yaml", "calendars/extra.yaml", "calendars/work.yaml"];
+    assert_eq!(names, [&["a.yaml"][..], &calendars].concat());
+    let when = loaded.set.rules.values().next().expect("a rule").when.clone();
+    let due: Vec<u32> = (1..=14)
+        .filter(|day| when.allows(chrono::NaiveDate::from_ymd_opt(2026, 10, *day).expect("a day")))
+        .collect();
+    assert_eq!(due, [2, 5, 7, 8, 10, 11, 12, 14]);
+    let kept = folder.path().join("kept");
+    super::last_good::save(&kept, &[], &loaded.sources).expect("kept");
+    let again = super::last_good::load(&kept, &config).expect("good").expect("kept");
+    assert_eq!(again.value, loaded);
+    // A change of a calendar is a change of its rules.
+    write(folder.path(), &[("schedules/calendars/closed.yaml", b"weekly: WED\n")]);
+    let changed = super::load_rules(&config).expect("good").value;
+    assert_ne!(changed.set, loaded.set);
+    assert_ne!(changed.digest, loaded.digest);
+    let calendars = super::load_calendars(&config).expect("good").value;
+    assert_eq!(calendars.len(), 3);
+}
+
+#[test]
+fn mistakes_of_calendars_are_told_where_they_are() {
+    let good = rule_text("one");
+    let of_calendar = |text: &str| {
+        let files: &[(&str, &[u8])] = &[
+            ("tixing.yaml", CONFIG_TEXT.as_bytes()),
+            ("schedules/a.yaml", good.as_bytes()),
+            ("schedules/calendars/work.yaml", text.as_bytes()),
+        ];
+        let found = check_folder(files).diagnostics.0;
+        found.iter().map(|one| (one.code, one.line, one.column)).collect::<Vec<_>>()
+    };
+    let table: &[Case<'_>] = &[
+        ("weekly: MON-FRI\n", &[]),
+        ("add: [2026-10-10]\n", &[]),
+        ("weekly: 1-5\n", &[("numeric_weekday", 1, 9)]),
+        ("weekly: FRI-MON\n", &[("bad_value", 1, 9)]),
+        ("weekly: FRI#2\n", &[("bad_value", 1, 9)]),
+        ("weekly: 周一\n", &[("bad_value", 1, 9)]),
+        ("weekly: [MON]\n", &[("wrong_shape", 1, 9)]),
+        ("weekdays: MON-FRI\nremove: []\n", &[("unknown_key", 1, 1), ("missing_key", 1, 1)]),
+        (
+            "weekly: MON-FRI\nadd: [2026-02-30, 2026-10-10, 2026-10-10, 10.10.]\n",
+            &[("impossible_date", 2, 7), ("repeated", 2, 31), ("bad_time", 2, 43)],
+        ),
+        ("weekly: MON-FRI\nadd: [2026-10-10]\nremove: [2026-10-10]\n", &[("repeated", 3, 10)]),
+        ("", &[("empty_file", 1, 1)]),
+        ("- a\n", &[("wrong_shape", 1, 1)]),
+    ];
+    for (text, expected) in table {
+        assert_eq!(of_calendar(text), *expected, "{text}");
+    }
+    // A rule is not blamed for a calendar with mistakes, but for one that does not exist.
+    for (only, expected) in
+        [("work", "bad_value"), ("wrk", "bad_value unknown_calendar"), ("Work", "bad_name bad_value")]
+    {
+        let schedule = with_calendars("[2026-10-01]", only);
+        let files: &[(&str, &[u8])] = &[
+            ("tixing.yaml", CONFIG_TEXT.as_bytes()),
+            ("schedules/a.yaml", schedule.as_bytes()),
+            ("schedules/calendars/work.yaml", b"weekly: FRI-MON\n"),
+        ];
+        let mut found = codes(&check_folder(files).diagnostics);
+        found.sort_unstable();
+        assert_eq!(found.join(" "), expected, "{only}");
+    }
+    // Rules that a calendar leaves nothing of.
+    for (except, only, expected) in
+        [("2026-10-01", "none", "never_fires"), ("all", "all", "never_fires"), ("2026-10-01", "all", "")]
+    {
+        let schedule = with_calendars(except, only);
+        let files: &[(&str, &[u8])] = &[
+            ("tixing.yaml", CONFIG_TEXT.as_bytes()),
+            ("schedules/a.yaml", schedule.as_bytes()),
+            ("schedules/calendars/none.yaml", b"add: []\n"),
+            ("schedules/calendars/all.yaml", b"weekly: MON-SAT,SUN\n"),
+        ];
+        assert_eq!(codes(&check_folder(files).diagnostics).join(" "), expected, "{except} {only}");
+    }
 }

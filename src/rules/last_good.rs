@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::calendars::{FOLDER, is_calendar};
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::problem::file;
 use super::{CONFIG_FILE, Loaded, LoadedRules, PULLED, digest, load_config, load_folder};
@@ -48,8 +49,15 @@ pub fn save(dir: &Path, config: &[(String, String)], sources: &[(String, String)
     for (name, text) in config {
         write(&folder.join(plain_name(name)?), text)?;
     }
+    let calendars = schedules.join(FOLDER);
+    if sources.iter().any(|(name, _)| is_calendar(name)) {
+        fs::create_dir(&calendars)?;
+    }
     for (name, text) in sources {
-        write(&schedules.join(plain_name(name)?), text)?;
+        write(&schedules.join(place(name)?), text)?;
+    }
+    if calendars.exists() {
+        sync(&calendars)?;
     }
     for made in [&schedules, &folder, &dir.to_path_buf()] {
         sync(made)?;
@@ -119,6 +127,14 @@ fn current(dir: &Path) -> Option<String> {
 fn folder_name(config: &[(String, String)], sources: &[(String, String)]) -> String {
     let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
     digest(&[config, sources].concat()).iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect()
+}
+
+/// The place of a source: a name within a folder, or a calendar's within the folder of calendars.
+fn place(name: &str) -> io::Result<PathBuf> {
+    match name.split_once('/') {
+        Some((folder, file)) if is_calendar(name) => Ok(Path::new(folder).join(plain_name(file)?)),
+        Some(_) | None => plain_name(name),
+    }
 }
 
 /// A name within a folder, and nothing that leads out of it.

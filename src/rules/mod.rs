@@ -6,6 +6,7 @@
 
 mod app_entry;
 mod audience_entry;
+mod calendars;
 mod config_file;
 mod config_keys;
 mod diagnostic;
@@ -42,12 +43,15 @@ mod schema_tests;
 mod tests_support;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::config::{Config, RuleSet};
-use crate::domain::language::{Language, Said};
+use crate::domain::language::Language;
+use crate::domain::when::Calendar;
 
+pub use calendars::is_calendar;
 pub use diagnostic::{Diagnostic, Diagnostics, MAX_DIAGNOSTICS, Severity, SourceLine};
 pub use fingerprint::Fingerprint;
 pub use meaning::View;
@@ -57,8 +61,9 @@ pub use schedule_file::MAX_RULES;
 pub use source::MAX_FILE_BYTES;
 pub use yaml::{MAX_DEPTH, MAX_VALUES};
 
+use calendars::Calendars;
 use diagnostic::Findings;
-use problem::{Problem, file, shape};
+use problem::{Problem, file};
 use schedule_file::{Gathered, Trust};
 use source::{Source, Spot};
 use walk::Walk;
@@ -210,6 +215,18 @@ pub fn load_rules(config: &Config) -> Result<Loaded<LoadedRules>, Diagnostics> {
     load_folder(&config.schedules, config)
 }
 
+/// Loads the calendars of `config`, by name; its schedule files are not looked at.
+///
+/// # Errors
+/// All diagnostics of all calendars, at least one of them an error.
+pub fn load_calendars(config: &Config) -> Result<Loaded<Vec<Arc<Calendar>>>, Diagnostics> {
+    let mut found = Findings::default();
+    let mut sources = read_sources(&config.schedules, &[], &mut found).unwrap_or_default();
+    sources.retain(|(name, _)| is_calendar(name));
+    let calendars = read_calendars(&sources, &mut found);
+    finish(Some(calendars.into_good()), found)
+}
+
 /// Checks the configuration at `path` and its schedule files, everything at once.
 ///
 /// A configuration with mistakes does not keep the schedule files from being checked; they are then not
@@ -303,13 +320,14 @@ fn read_folder(
 ) -> Option<LoadedRules> {
     let mut gathered = Gathered::default();
     let sources = read_sources(folder, beside.files, found)?;
-    for (n, (_, source)) in sources.iter().enumerate() {
+    let calendars = read_calendars(&sources, found);
+    for (n, (_, source)) in sources.iter().enumerate().filter(|(_, (name, _))| !is_calendar(name)) {
         gathered.file = n;
         let n_errors = found.n_errors();
         match yaml::parse(source, found) {
             Some(root) => {
                 let mut walk = Walk { source, found };
-                schedule_file::read(&root, config, trust, &mut gathered, &mut walk);
+                schedule_file::read(&root, (config, trust), &calendars, &mut gathered, &mut walk);
             }
             None if found.n_errors() == n_errors => {
                 found.add(Diagnostic::new(source, Spot::START, file::empty_file()));
@@ -331,12 +349,30 @@ fn read_folder(
     Some(LoadedRules { set, sources, digest })
 }
 
+/// The calendars among the sources.
+fn read_calendars(sources: &[(String, Source)], found: &mut Findings) -> Calendars {
+    let mut calendars = Calendars::default();
+    for (name, source) in sources.iter().filter(|(name, _)| is_calendar(name)) {
+        let n_errors = found.n_errors();
+        let root = yaml::parse(source, found);
+        if root.is_none() && found.n_errors() == n_errors {
+            found.add(Diagnostic::new(source, Spot::START, file::empty_file()));
+        }
+        calendars.add(name, root.as_ref(), &mut Walk { source, found });
+    }
+    calendars
+}
+
 /// Reads the schedule files of a folder, each with its name within it; all of them, before any is parsed.
 fn read_sources(folder: &Path, more: &[PathBuf], found: &mut Findings) -> Option<Vec<(String, Source)>> {
     let mut sources = Vec::new();
     let mut n_bytes = 0;
     let mut paths = list_folder(folder, found)?;
-    paths.retain(|path| more.iter().all(|other| other.file_name() != path.file_name()));
+    let calendars = folder.join(calendars::FOLDER);
+    if calendars.is_dir() {
+        paths.extend(list_folder(&calendars, found)?);
+    }
+    paths.retain(|path| more.iter().all(|other| short_name(other) != short_name(path)));
     paths.extend_from_slice(more);
     for path in paths {
         let name = path.display().to_string();
@@ -346,10 +382,19 @@ fn read_sources(folder: &Path, more: &[PathBuf], found: &mut Findings) -> Option
             found.add(Diagnostic::of_file(&name, file::folder_too_large(MAX_FOLDER_BYTES)));
             return None;
         }
-        let short = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
-        sources.push((short, source));
+        sources.push((short_name(&path), source));
     }
     Some(sources)
+}
+
+/// Its name within the folder of schedule files.
+fn short_name(path: &Path) -> String {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let file = name(path).unwrap_or_else(|| path.display().to_string());
+    match path.parent().and_then(name) {
+        Some(folder) if folder == calendars::FOLDER => format!("{folder}/{file}"),
+        Some(_) | None => file,
+    }
 }
 
 /// The schedule files of a folder, in the order of their names.
@@ -382,15 +427,7 @@ fn list_folder(folder: &Path, found: &mut Findings) -> Option<Vec<PathBuf>> {
                 let instead = format!("{stem}.yaml");
                 found.add(Diagnostic::of_file(&shown, file::ignored_file(&instead)));
             }
-            Some(_) | None => {
-                if file_name == "calendars" && path.is_dir() {
-                    let instead = Said::new(
-                        "move the folder away; list due times in `at` if holidays matter",
-                        "把这个文件夹移走；要避开节假日，可用 `at` 逐个列出时间",
-                    );
-                    found.add(Diagnostic::of_file(&shown, shape::not_yet("calendars", instead)));
-                }
-            }
+            Some(_) | None => {}
         }
         if files.len() > MAX_FILES {
             found.add(Diagnostic::of_file(&name, file::too_many_files(MAX_FILES)));

@@ -23,6 +23,8 @@ pub(super) const VARIABLE: &str = "^[A-Za-z0-9_]{1,128}$";
 pub(super) const WEBHOOK_SECRET: &str = "^whsec_";
 pub(super) const STORE: &str = r"^sled:[\s\S]*\S";
 
+const WEEKDAYS: &str = "sun|mon|tue|wed|thu|fri|sat";
+
 const PORT_MAX: u32 = 65535;
 
 /// A text of this form; numbers and booleans are none. `form` is what editors show when it is another.
@@ -63,6 +65,11 @@ pub(super) fn period() -> String {
     format!("^0*(?:{})$", forms.join("|"))
 }
 
+/// Days of each week.
+pub(super) fn weekdays() -> String {
+    format!(r"^(?:\?|{})$", field(&format!("0?[0-7]|{}", in_any_case(WEEKDAYS))))
+}
+
 /// A date; whether the month has the day is not asked.
 pub(super) fn civil_date() -> String {
     "^[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$".to_owned()
@@ -82,7 +89,6 @@ pub(super) fn civil_time() -> String {
 /// Five or six fields of cron; whether a range runs forwards and a step fits it is not asked.
 pub(super) fn cron() -> String {
     const MONTHS: &str = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec";
-    const WEEKDAYS: &str = "sun|mon|tue|wed|thu|fri|sat";
     let sixty = field("[0-5]?[0-9]");
     let hour = field("[01]?[0-9]|2[0-3]");
     let number = "0?[1-9]|[12][0-9]|3[01]";

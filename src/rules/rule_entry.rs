@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::audience_entry;
+use super::calendars::Calendars;
 use super::names::nearest;
 use super::problem::rule;
 use super::problem::shape::{self, Thing};
@@ -47,6 +48,7 @@ pub(super) struct Surroundings<'c> {
     pub(super) trust: Trust,
     pub(super) app: RuleApp<'c>,
     pub(super) zone: Zone,
+    pub(super) calendars: &'c Calendars,
 }
 
 /// The app of a rule.
@@ -84,7 +86,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     };
     let zone = map.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(around.zone);
     let template = template(map, key, app, around.trust, walk);
-    let when = map.get("when").and_then(|node| when_entry::read(node, zone, walk));
+    let when = map.get("when").and_then(|node| when_entry::read(node, zone, around.calendars, walk));
     if map.get("when").is_none() {
         walk.missing(key.spot, "when", of, "when: { cron: \"0 10 * * MON-FRI\" }");
     }

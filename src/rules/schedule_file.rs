@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::calendars::Calendars;
 use super::config_file::unknown_app;
 use super::meaning::Placed;
 use super::problem::shape::Thing;
@@ -46,7 +47,13 @@ pub(super) struct Gathered {
 }
 
 /// Reads the tree of one schedule file into `gathered`.
-pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Gathered, walk: &mut Walk<'_>) {
+pub(super) fn read(
+    root: &Node,
+    (config, trust): (&Config, Trust),
+    calendars: &Calendars,
+    gathered: &mut Gathered,
+    walk: &mut Walk<'_>,
+) {
     let wanted = Wanted { of: Thing::ScheduleFile, example: "rules:" };
     let Some(top) = walk.map(root, wanted, &schedule_keys::FILE) else { return };
     let app = match top.get("app") {
@@ -54,7 +61,7 @@ pub(super) fn read(root: &Node, config: &Config, trust: Trust, gathered: &mut Ga
         None => only_app(config, trust),
     };
     let zone = top.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(config.zone);
-    let mut around = Surroundings { config, trust, app, zone };
+    let mut around = Surroundings { config, trust, app, zone, calendars };
     let Some(node) = top.get("rules") else {
         return walk.missing(Spot::START, "rules", Thing::ScheduleFile, "rules:");
     };

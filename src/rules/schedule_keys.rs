@@ -3,13 +3,14 @@
 //! A key becomes usable by giving it a meaning and a shape here, in place of its entry under `later`.
 
 use super::audience_entry::{MAX_CONDITION, MAX_OPENIDS};
+use super::calendars::MAX_DAYS;
 use super::keys::{Absent, Key, keys};
 use super::pattern;
 use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, OVERFLOW};
 use super::schedule_file::MAX_RULES;
 use super::schema::{
-    at, exactly_one, map, name, named, one_or_set, openid, or_nothing, set, short_text, switch, tag, text,
-    texts, to, whole, with_starting, words, zone,
+    at, date_or_name, exactly_one, map, name, named, one_or_set, openid, or_nothing, set, short_text, switch,
+    tag, text, texts, to, whole, with_starting, words, zone,
 };
 use super::when_entry::{DST, FOLD, MAX_EXCEPT, MAX_TIMES};
 use crate::domain::language::Phrase;
@@ -241,10 +242,17 @@ keys! {
         },
         Key {
             name: "except",
-            about: "Days on which it is not due.",
-            example: r#"["2027-10-01", "2027-10-02"]"#,
+            about: "Days on which it is not due: dates, and names of calendars.",
+            example: r#"["2027-10-01", "workdays"]"#,
             absent: Absent::Means("no day is left out."),
-            shape: || one_or_set(&pattern::texts(&pattern::civil_date(), "YYYY-MM-DD"), MAX_EXCEPT),
+            shape: || one_or_set(&date_or_name(), MAX_EXCEPT),
+        },
+        Key {
+            name: "only",
+            about: "Names of calendars, files in schedules/calendars without `.yaml`: due only on days of one of them.",
+            example: r#"["workdays"]"#,
+            absent: Absent::Means("each day counts."),
+            shape: || one_or_set(&name(), MAX_EXCEPT),
         },
         Key {
             name: "dst",
@@ -262,13 +270,6 @@ keys! {
     ("same_day", APPOINTMENTS),
     ("of", OF_APPOINTMENTS),
     ("time", OF_APPOINTMENTS),
-    (
-        "only",
-        Phrase::new(
-            "delete it; list the due times in `at` if workdays matter",
-            "请删掉；只要工作日的话，可用 `at` 逐个列出时间",
-        ),
-    ),
     ];
 
     /// One time of `at`, when it says more than its text.
@@ -286,6 +287,31 @@ keys! {
             example: r#""second""#,
             absent: Absent::Means("`fold` beside `at` says it."),
             shape: || words(&FOLD),
+        },
+    ], later: &[];
+
+    /// A calendar.
+    CALENDAR = [
+        Key {
+            name: "weekly",
+            about: "The days of each week that belong to it.",
+            example: r#""MON-FRI""#,
+            absent: Absent::Means("only the days of `add` do."),
+            shape: || pattern::texts(&pattern::weekdays(), "such as MON-FRI or MON,WED,SAT"),
+        },
+        Key {
+            name: "add",
+            about: "Days that belong to it besides, such as make-up work days.",
+            example: r#"["2026-10-10"]"#,
+            absent: Absent::Means("no day is added."),
+            shape: || set(&pattern::texts(&pattern::civil_date(), "YYYY-MM-DD"), 0..=MAX_DAYS),
+        },
+        Key {
+            name: "remove",
+            about: "Days that do not, such as holidays; weekends within them may be named too.",
+            example: r#"["2026-10-01", "2026-10-02"]"#,
+            absent: Absent::Means("no day is removed."),
+            shape: || set(&pattern::texts(&pattern::civil_date(), "YYYY-MM-DD"), 0..=MAX_DAYS),
         },
     ], later: &[];
 

@@ -19,6 +19,14 @@ pub fn schedule() -> Value {
     document(map(&schedule_keys::FILE), "tixing: a schedule file", about)
 }
 
+/// The schema of a calendar.
+#[must_use]
+pub fn calendar() -> Value {
+    let about = "Days by name, for `except` and `only` of reminder rules of tixing.";
+    let some = json!([{ "required": ["weekly"] }, { "required": ["add"] }]);
+    document(and(map(&schedule_keys::CALENDAR), "anyOf", some), "tixing: a calendar", about)
+}
+
 /// The schema of `tixing.yaml`.
 #[must_use]
 pub fn config() -> Value {
@@ -234,6 +242,13 @@ pub(super) fn at(map: &Value, max: usize) -> Value {
     let time = pattern::texts(&pattern::civil_time(), "YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS");
     let item = json!({ "anyOf": [time, map] });
     json!({ "anyOf": [time, map, set(&item, 1..=max)] })
+}
+
+/// A date, or the name of a calendar; what looks like a date is one.
+pub(super) fn date_or_name() -> Value {
+    let date = pattern::texts(&pattern::civil_date(), "YYYY-MM-DD");
+    let like_a_date = json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" });
+    json!({ "anyOf": [date, and(name(), "not", like_a_date)] })
 }
 
 /// One of them, or a list without repetitions.

@@ -45,6 +45,14 @@ hook:
   trusted_proxies: [10.0.0.0/8, "::1"]
 "#;
 
+/// The calendars that schedule files may name.
+pub(super) const CALENDARS: &[(&str, &str)] = &[
+    ("workdays", "weekly: MON-FRI"),
+    ("closed", "add: [2027-05-03]"),
+    ("2027", "weekly: \"*\""),
+    ("china-2026", "weekly: MON-FRI"),
+];
+
 /// Every key of a schedule file.
 pub(super) const SCHEDULE: &str = r#"
 app: clinic
@@ -54,7 +62,7 @@ rules:
     app: clinic
     template: habit
     timezone: UTC
-    when: { cron: "0 10 * * MON-FRI", from: 2027-03-01, until: "2027-06-30 18:00", except: [2027-05-01], dst: skip }
+    when: { cron: "0 10 * * MON-FRI", from: 2027-03-01, until: "2027-06-30 18:00", except: [2027-05-01, closed], only: [workdays], dst: skip }
     enabled: false
     to: { all: true, tags: [habit, 0012, no], all_tags: [morning], openids: [o123456789], where: "fields.n > 1" }
     data: { thing1: 喝水, time2: "{{ due | local('%H:%M') }}" }
@@ -108,6 +116,12 @@ whsec_AAAA ¦ A_B ¦ o12345678 ¦ oXXXXXXXXXXXXXXXXXXXXXXXXXXX
         r"
 30m ¦ 24h ¦ 1d ¦ 1 day ¦ 2 weeks ¦ 0d ¦ 0h ¦ 3660d ¦ 3661d ¦ 522w ¦ 523 weeks ¦ 745h ¦ 007 days ¦ 1  day
 1 Day ¦ -1d ¦ 1.5d ¦ d
+",
+    ),
+    (
+        "only except",
+        r"
+workdays ¦ Workdays ¦ 2027 ¦ 2027-05-01 ¦ 2027-05-41 ¦ [workdays, workdays] ¦ holidays ¦ true
 ",
     ),
     (

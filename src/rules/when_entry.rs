@@ -3,8 +3,11 @@
 //! Forms and keys that a later version carries out are known here by name only, so that none of them is
 //! ever silently ignored. What is well written and probably not meant is told here as far as the text alone shows it.
 
+use std::sync::Arc;
+
 use chrono::NaiveDateTime;
 
+use super::calendars::Calendars;
 use super::problem::shape::{self, Thing};
 use super::problem::{Problem, rule, when as of_when};
 use super::schedule_keys;
@@ -12,16 +15,18 @@ use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
+use crate::domain::id::CalendarName;
 use crate::domain::language::Phrase;
 use crate::domain::when::{
-    CivilError, Cron, CronCode, Dst, Every, Except, Form, Pass, Period, Single, When, civil_date, civil_time,
+    Calendar, CivilError, Cron, CronCode, Dst, Every, Except, Form, Pass, Period, Single, When, civil_date,
+    civil_time,
 };
 use crate::domain::zone::Zone;
 use crate::plan::recurrence::{self, Showing};
 
 /// The most civil times of one `at`.
 pub(super) const MAX_TIMES: usize = 1000;
-/// The most days and calendars of one `except`.
+/// The most days and calendars of one `except` or `only`.
 pub(super) const MAX_EXCEPT: usize = 1000;
 /// So many due times a day are not told of: one an hour.
 const MANY_A_DAY: u64 = 24;
@@ -40,15 +45,16 @@ const STARTING_EXAMPLE: &str = "starting: \"2027-01-31 09:00\"";
 const AT_EXAMPLE: &str = "at: \"2027-01-31 09:00\"";
 
 /// Reads `when` of a rule in `zone`; `None` when there is a mistake, which was reported.
-pub(super) fn read(node: &Node, zone: Zone, walk: &mut Walk<'_>) -> Option<When> {
+pub(super) fn read(node: &Node, zone: Zone, calendars: &Calendars, walk: &mut Walk<'_>) -> Option<When> {
     let map = walk.map(node, Wanted { of: Thing::Key("when"), example: EXAMPLE }, &schedule_keys::WHEN)?;
     let n_errors = walk.found.n_errors();
     let dst = map.get("dst").and_then(|node| walk.one_of(node, "dst", &DST));
     let form = form(node, map, walk);
     let from = map.get("from").and_then(|node| bound(node, "from", walk));
     let until = map.get("until").and_then(|node| bound(node, "until", walk));
-    let except = map.get("except").map_or_else(Except::default, |node| except(node, walk));
-    let when = When { dst: dst.unwrap_or_default(), from, until, except, ..When::from(form?) };
+    let except = map.get("except").map_or_else(Except::default, |node| except(node, calendars, walk));
+    let only = map.get("only").map_or_else(Vec::new, |node| only(node, calendars, walk));
+    let when = When { dst: dst.unwrap_or_default(), from, until, except, only, ..When::from(form?) };
     if walk.found.n_errors() > n_errors {
         return None;
     }
@@ -229,30 +235,55 @@ fn bound(node: &Node, key: &'static str, walk: &mut Walk<'_>) -> Option<NaiveDat
     }
 }
 
-fn except(node: &Node, walk: &mut Walk<'_>) -> Except {
+fn except(node: &Node, calendars: &Calendars, walk: &mut Walk<'_>) -> Except {
     let wanted = Wanted { of: Thing::Key("except"), example: "except: [2027-10-01]" };
+    let mut except = Except::default();
+    for (text, spot) in texts(node, wanted, walk) {
+        match civil_date(text) {
+            Ok(day) => except.days.push(day),
+            Err(error) if error.of_the_form => walk.report(spot, no_time(text, error)),
+            Err(_) if CalendarName::parse(text).is_err() => walk.report(spot, of_when::bad_exception(text)),
+            Err(_) => except.calendars.extend(calendars.named(text, spot, walk)),
+        }
+    }
+    except.days.sort_unstable();
+    except
+}
+
+fn only(node: &Node, calendars: &Calendars, walk: &mut Walk<'_>) -> Vec<Arc<Calendar>> {
+    let wanted = Wanted { of: Thing::Key("only"), example: "only: [workdays]" };
+    let mut only = Vec::new();
+    for (text, spot) in texts(node, wanted, walk) {
+        if walk.name(text, spot, CalendarName::parse).is_some() {
+            only.extend(calendars.named(text, spot, walk));
+        }
+    }
+    only
+}
+
+/// One text, or the texts of a list, each with its place and none twice.
+fn texts<'n>(node: &'n Node, wanted: Wanted<'_>, walk: &mut Walk<'_>) -> Vec<(&'n str, Spot)> {
     let items = match &node.value {
         Value::List(list) => &**list,
         Value::Text(_) | Value::Map(_) | Value::Nothing | Value::Broken => std::slice::from_ref(node),
     };
-    let mut except = Except::default();
+    let mut texts: Vec<(&str, Spot)> = Vec::new();
     if items.is_empty() {
         walk.report(node.spot, shape::empty_list(wanted.of));
     }
     if items.len() > MAX_EXCEPT {
         walk.report(node.spot, shape::too_many(wanted.of, MAX_EXCEPT));
-        return except;
+        return texts;
     }
     for item in items {
         let Some(text) = walk.text(item, wanted) else { continue };
-        match civil_date(text) {
-            Ok(day) if except.days.contains(&day) => walk.report(item.spot, shape::repeated(wanted.of, text)),
-            Ok(day) => except.days.push(day),
-            Err(error) => walk.report(item.spot, no_time(text, error)),
+        if texts.iter().any(|(other, _)| *other == text) {
+            walk.report(item.spot, shape::repeated(wanted.of, text));
+        } else {
+            texts.push((text, item.spot));
         }
     }
-    except.days.sort_unstable();
-    except
+    texts
 }
 
 fn no_time(text: &str, error: CivilError) -> Problem {

@@ -272,8 +272,11 @@ fn the_map_stays_short() {
 fn the_shipped_examples_pass_check() {
     let schedules = Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules");
     let mut n = 0;
-    for entry in fs::read_dir(schedules).unwrap() {
-        let name = format!("schedules/{}", entry.unwrap().file_name().to_str().unwrap());
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let below = files(&schedules.join("calendars")).collect::<Vec<_>>();
+    for path in files(&schedules).filter(|path| path.is_file()).chain(below) {
+        let place = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let name = place.to_str().unwrap().to_owned();
         // A file outside the set is refused, so a pass means that it was read.
         let output = tixing(&["check", "--config", "tixing.example.yaml", "--json", &name]);
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -281,7 +284,7 @@ fn the_shipped_examples_pass_check() {
         assert_eq!(report, serde_json::json!({ "ok": true, "diagnostics": [] }), "{name}");
         n += 1;
     }
-    assert!(n >= 3, "{n} schedules");
+    assert!(n >= 5, "{n} schedules and calendars");
 }
 
 #[test]
@@ -313,9 +316,9 @@ fn check_says_in_words_when_each_rule_is_due() {
         let told = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = told.lines().skip(1).map(str::trim).collect();
         let ids: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(ids, ["drink-water", "monthly-bill", "piano-spring", "stretch"], "{told}");
-        assert_eq!(lines[0], words);
-        assert!(lines[3].contains(rest), "{told}");
+        assert_eq!(ids, ["clock-in", "drink-water", "monthly-bill", "piano-spring", "stretch"], "{told}");
+        assert_eq!(lines[1], words);
+        assert!(lines[4].contains(rest), "{told}");
         let short = tixing(&["check", "--config", "tixing.example.yaml", "--lang", lang]);
         assert_eq!(String::from_utf8(short.stdout).unwrap().lines().count(), 1);
     }

@@ -149,6 +149,7 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("type_tag", Phrase::new("a YAML type tag (`!name`)", "YAML 类型标签（`!名称`）")),
     ("unchecked_template", Phrase::new("a template whose fields are not listed", "没有列出字段的模板")),
     ("unknown_app", Phrase::new("an app that `tixing.yaml` does not have", "`tixing.yaml` 里没有的应用")),
+    ("unknown_calendar", Phrase::new("a calendar that does not exist", "不存在的日历")),
     ("unknown_field", Phrase::new("a field that the template does not have", "模板里没有的字段")),
     (
         "unknown_field_type",

@@ -22,6 +22,8 @@ pub(in crate::rules) enum Thing<'a> {
     HookKey,
     /// A file under `schedules`.
     ScheduleFile,
+    /// A file under `schedules/calendars`.
+    Calendar,
     /// `tixing.yaml`
     Config,
 }
@@ -41,6 +43,7 @@ impl Thing<'_> {
             }
             Self::HookKey => Said::new("a hook key", "hook 的密钥"),
             Self::ScheduleFile => Said::new("a schedule file", "提醒规则文件"),
+            Self::Calendar => Said::new("a calendar", "日历"),
             Self::Config => Said::same("tixing.yaml"),
         };
         Said { en, zh: spaced(zh) }

@@ -1,9 +1,9 @@
 //! Problems of `when`: bounds, filters, clocks, and what is probably not meant.
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime};
 
-use super::{Problem, error, list, warning, with_typed};
-use crate::domain::language::Said;
+use super::{Problem, error, list, meant_or, seen, warning, with_typed};
+use crate::domain::language::{Phrase, Said};
 use crate::domain::zone::Zone;
 use crate::plan::recurrence::Never;
 
@@ -22,6 +22,59 @@ pub(in crate::rules) fn bad_bound(text: &str) -> Problem {
                 "写成 \"2027-03-01\" 或 \"2027-03-01 09:00\"，时区以规则为准",
             ),
         ),
+    )
+}
+
+/// A text that is neither a date nor could be the name of a calendar.
+pub(in crate::rules) fn bad_exception(text: &str) -> Problem {
+    error(
+        "bad_time",
+        Said::new(
+            format!("`{text}` is neither a date nor the name of a calendar"),
+            format!("`{text}` 既不是日期，也不是日历的名称"),
+        ),
+        with_typed(
+            text,
+            Said::new(
+                "write \"2026-10-01\", or the name of a file in schedules/calendars without `.yaml`",
+                "写成 \"2026-10-01\"，或者 schedules/calendars 里的文件名（不带 `.yaml`）",
+            ),
+        ),
+    )
+}
+
+/// A calendar that does not exist.
+pub(in crate::rules) fn unknown_calendar(name: &str, known: &[String], meant: Option<&str>) -> Problem {
+    let help = if known.is_empty() {
+        Said::new(
+            format!(
+                "there are none: write one in schedules/calendars/{name}.yaml, such as `weekly: MON-FRI`"
+            ),
+            format!("现在一个日历也没有：请新建 schedules/calendars/{name}.yaml，例如写上 `weekly: MON-FRI`"),
+        )
+    } else {
+        meant_or(
+            meant,
+            Phrase::new("calendars in schedules/calendars", "schedules/calendars 里的日历"),
+            &list(known),
+        )
+    };
+    error(
+        "unknown_calendar",
+        Said::new(format!("there is no calendar {}", seen(name)), format!("没有名为 {} 的日历", seen(name))),
+        help,
+    )
+}
+
+/// A day that a calendar adds and removes.
+pub(in crate::rules) fn added_and_removed(day: NaiveDate) -> Problem {
+    error(
+        "repeated",
+        Said::new(
+            format!("`{day}` is in `add` and in `remove`"),
+            format!("`{day}` 同时出现在 `add` 和 `remove` 里"),
+        ),
+        Said::new("keep one of them", "只保留一个"),
     )
 }
 

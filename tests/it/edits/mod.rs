@@ -26,9 +26,11 @@ fn examples() -> Files {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     let mut files = Files::from([("tixing.yaml".to_owned(), read(&here.join("tixing.example.yaml")))]);
-    for entry in fs::read_dir(here.join("schedules")).unwrap() {
-        let path = entry.unwrap().path();
-        files.insert(format!("schedules/{}", path.file_name().unwrap().to_str().unwrap()), read(&path));
+    for folder in ["schedules", "schedules/calendars"] {
+        let entries = fs::read_dir(here.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.filter(|path| path.is_file()) {
+            files.insert(format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap()), read(&path));
+        }
     }
     assert!(files.len() >= 4);
     files

@@ -223,6 +223,15 @@ impl Field {
         self.wrong(at, &message, help)
     }
 
+    /// A letter where days of each week belong.
+    pub(super) fn only_plain(&self, text: &str) -> CronError {
+        let message = Said::new(
+            format!("`{text}` does not name days of each week"),
+            format!("`{text}` 不是每周的哪几天"),
+        );
+        self.wrong(0, &message, Said::new("write days such as `MON-FRI`", "写成 `MON-FRI` 之类"))
+    }
+
     fn before_the_last(&self, at: usize, item: &str) -> CronError {
         let message = Said::new(
             format!("`{item}` counts back from the last day, which is not supported"),

@@ -177,6 +177,19 @@ impl Cron {
         if cron.ever_fires() { Ok(cron) } else { Err(never(day, month.1, weekday.1, join)) }
     }
 
+    /// The days of the week that a text such as `MON-FRI` names, bit 0 is Sunday, and whether one is a number.
+    ///
+    /// # Errors
+    /// [`CronError`]: it is none, or one of certain weeks of a month.
+    pub fn weekdays(text: &str) -> Result<(u8, bool), CronError> {
+        let (days, numeric) = WEEKDAY.week_days((0, text))?;
+        let WeekDays { every, nth, last } = days;
+        if text.starts_with('+') || last != 0 || nth != [0; 5] {
+            return Err(WEEKDAY.only_plain(text));
+        }
+        Ok((every, numeric))
+    }
+
     /// The expression as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -195,7 +195,7 @@ impl Intake {
             openid: openid.clone(),
             id: report.id,
             content,
-            now: self.clock.now(),
+            now: self.clock.reckoned(),
             tapped_at: arrived_at - TimeDelta::seconds(i64::from(report.age_s)),
             adds: Additions {
                 unionid: report.unionid,

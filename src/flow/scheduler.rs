@@ -157,8 +157,10 @@ impl Scheduler {
     }
 
     fn wait(&self) -> Duration {
+        // By a clock that is not believed much may be long due, and none of it is opened.
+        let Some(now) = self.clock.believed() else { return MAX_SLEEP };
         let next = self.rules.values().filter_map(|planned| planned.next).min();
-        let until = next.map_or(MAX_SLEEP, |next| (next - self.clock.now()).to_std().unwrap_or_default());
+        let until = next.map_or(MAX_SLEEP, |next| (next - now).to_std().unwrap_or_default());
         // Rounded up to the timer's millisecond: never early.
         until.min(MAX_SLEEP)
     }

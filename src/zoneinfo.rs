@@ -1,7 +1,7 @@
 //! Reads the system's zone data: one file per zone below a folder such as `/usr/share/zoneinfo`.
 //!
 //! Everything is read at once, so that all zones are of one release; a zone whose file is missing or
-//! broken is left to the program's own data, and named. Whether and when to read again is not decided
+//! broken is left to the program's own data, and a broken one is named. Whether and when to read again is not decided
 //! here, and where the folders are comes from outside.
 
 use std::fs::File;
@@ -15,8 +15,6 @@ use crate::domain::zone::{MAX_BYTES, Release, Table, Zone};
 
 /// The most bytes of a file that tells the release.
 const MAX_VERSION_BYTES: u64 = 256;
-/// Names that a remark shows.
-const MAX_NAMED: usize = 5;
 
 /// The system's zone data; `None` where no folder has any.
 ///
@@ -34,7 +32,7 @@ pub fn read_one(folders: &[PathBuf], name: &str) -> Option<Release> {
 }
 
 fn read_folder(folder: &Path, names: impl Iterator<Item = &'static str>) -> Option<Release> {
-    let (mut tables, mut missing, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tables, mut remarks) = (Vec::new(), Vec::new());
     let mut newest = DateTime::<Utc>::MIN_UTC;
     for name in names {
         match read_zone(&folder.join(name)) {
@@ -42,15 +40,13 @@ fn read_folder(folder: &Path, names: impl Iterator<Item = &'static str>) -> Opti
                 newest = newest.max(changed_at);
                 tables.push((name, table));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(name),
+            // Systems leave old names out.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => remarks.push(broken(&folder.join(name), &error)),
         }
     }
     if tables.is_empty() && remarks.is_empty() {
         return None;
-    }
-    if !missing.is_empty() {
-        remarks.push(lacks(folder, &missing));
     }
     let version = version(folder).unwrap_or_else(|| format!("files of {}", newest.format("%Y-%m-%d")));
     Some(Release::of_system(version, tables, remarks))
@@ -90,16 +86,6 @@ fn broken(path: &Path, error: &io::Error) -> Said {
     Said::new(
         format!("`{path}` cannot be used ({error}); this zone goes by the program's own data"),
         format!("`{path}` 无法使用（{error}）；这个时区改用程序自带的数据"),
-    )
-}
-
-fn lacks(folder: &Path, missing: &[&str]) -> Said {
-    let (n, folder) = (missing.len(), folder.display());
-    let shown = missing.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
-    let more = if n > MAX_NAMED { ", …" } else { "" };
-    Said::new(
-        format!("{n} zones are not in `{folder}` and go by the program's own data: {shown}{more}"),
-        format!("`{folder}` 里缺 {n} 个时区，它们改用程序自带的数据：{shown}{more}"),
     )
 }
 

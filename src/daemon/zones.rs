@@ -35,6 +35,17 @@ fn tell(release: &Release) {
     for remark in release.remarks() {
         warn!("{remark}");
     }
+    let missing = release.missing();
+    if !missing.is_empty() {
+        let (n, named) = (missing.len(), shown(&missing));
+        warn!(n, "{n} zones are not among the system's files and go by the program's own data: {named}");
+    }
+}
+
+/// The first of many names.
+fn shown(names: &[&str]) -> String {
+    let more = if names.len() > MAX_NAMED { ", …" } else { "" };
+    format!("{}{more}", names.get(..MAX_NAMED).unwrap_or(names).join(", "))
 }
 
 impl ZoneData for Shared {
@@ -61,10 +72,10 @@ impl Shared {
             return;
         }
         tell(&release);
-        let (n, named) = (differences.len(), differences.get(..MAX_NAMED).unwrap_or(&differences).join(", "));
+        let (n, named) = (differences.len(), shown(&differences));
         info!(
             n,
-            "Zone data are now {release}, before {before}: {n} zones read their clocks differently {named}"
+            "Zone data are now {release}, before {before}: {n} zones read their clocks differently: {named}"
         );
         release.put_in_force();
         if differences.is_empty() {

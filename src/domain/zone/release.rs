@@ -72,7 +72,13 @@ impl Release {
         self.tables.len()
     }
 
-    /// What could not be had of the system, for an admin.
+    /// Zones that go by the program's own data; not asked of the program's own release.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        Zone::names().filter(|name| self.version.is_some() && !self.tables.contains_key(name)).collect()
+    }
+
+    /// What could not be read of the system, for an admin.
     #[must_use]
     pub fn remarks(&self) -> &[Said] {
         &self.remarks

@@ -94,6 +94,9 @@ impl Housekeeping {
     pub async fn follow_steps(self) -> ! {
         let mut trust = self.clock.trust();
         let mut told = *trust.borrow_and_update();
+        if told.standing != Standing::Believed {
+            tell(told.standing);
+        }
         loop {
             // The sender is in `self`, so waiting cannot fail.
             let _changed = trust.changed().await;

@@ -191,6 +191,10 @@ fn the_books_show_what_a_wall_clock_was_set_to() {
     faked.daemon.start();
     faked.until_clock("behind");
     let begun = platform.totals().begun;
+    let log = fs::read_to_string(faked.daemon.log()).unwrap();
+    assert!(
+        log.lines().any(|line| line.starts_with("1970-01-01") && line.contains("the wall clock is behind"))
+    );
     let body = format!(r#"{{"report":"r1970","openid":"{ANN}","results":{{"{TEMPLATE}":"accept"}}}}"#);
     let headers = signed(&faked.daemon.hook_secret, "w1970", 610, "POST", "/v1/consents", body.as_bytes());
     let hook = faked.status()["hook"].as_str().unwrap().to_owned();

@@ -276,7 +276,7 @@ fn reached(rules: &[Prepared], walked: &Walked) -> Vec<(usize, Option<SkipReason
         Verdict::No | Verdict::Undefined => None,
         Verdict::Yes if profile.muted => Some((n, Some(SkipReason::Muted))),
         Verdict::Yes => {
-            let input = Input { openid: &walked.openid, profile, due: &prepared.due };
+            let input = Input { openid: &walked.openid, profile, due: &prepared.due, appointment: None };
             Some((n, prepared.texts.render(&input).err()))
         }
     };

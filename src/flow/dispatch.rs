@@ -19,13 +19,14 @@ use super::live::Current;
 use super::pause::{Gate, Pauses};
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
+use crate::domain::appointment::About;
 use crate::domain::count::n_of;
 use crate::domain::delivery::Past;
 use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::message::{Message, Reply};
 use crate::domain::template::TemplateKind;
 use crate::plan::retry::{self, Decision, Tried};
-use crate::store::{Closing, End, Mark, Settlement, Store, Unavailable};
+use crate::store::{AppointmentKey, Closing, End, Mark, Settlement, Store, Unavailable};
 use crate::wechat::{Client, Ready, Sent};
 
 /// Batches on their way from the walks to the sender.
@@ -63,6 +64,8 @@ pub struct Item {
     pub past: Past,
     /// Not before this, for a waiting one.
     pub at: Option<DateTime<Utc>>,
+    /// What it reminds of: asked right before its request whether that still calls for it.
+    pub about: Option<About>,
     /// Its place in memory; given back when it leaves.
     pub seat: Option<OwnedSemaphorePermit>,
 }
@@ -348,6 +351,13 @@ impl Dispatch {
         }
         if now > item.deadline {
             return Ok(Some(End::Expired));
+        }
+        if let Some(about) = &item.about {
+            let key =
+                AppointmentKey { app: self.app.clone(), kind: about.kind.clone(), id: about.id.clone() };
+            if !self.store.appointment(&key)?.is_some_and(|kept| kept.is_for(about, &item.message.to)) {
+                return Ok(Some(End::Cancelled));
+            }
         }
         let account = self.store.bare_account(&self.app, &item.message.template, &item.message.to)?;
         let alive = account.is_some_and(|account| match (item.kind, mark.accepted_at()) {

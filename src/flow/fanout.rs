@@ -14,18 +14,21 @@ use tracing::{info, warn};
 
 use super::dispatch::{Feed, Item};
 use crate::clock::Clock;
+use crate::domain::appointment::{About, Appointment};
+use crate::domain::consent::{Account, NoGrant};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
 use crate::domain::recipient::Profile;
 use crate::domain::rule::Rule;
+use crate::domain::template::TemplateKind;
 use crate::plan::audience::{self, Selector};
-use crate::plan::render::{Compiled, Input};
+use crate::plan::render::{Compiled, Input, Shown};
 use crate::rules::snapshot;
 use crate::store::{
-    CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, Member, Occurrence, Piece, PieceOutcome, Store,
-    Unavailable, Walk, Walked, Want, slot_bytes,
+    AppointmentKey, CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, KeptAppointment, Member, Occurrence, Piece,
+    PieceOutcome, Store, Unavailable, Walk, Walked, Want, slot_bytes,
 };
 
 /// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
@@ -124,6 +127,8 @@ struct Ready {
     rule: Rule,
     compiled: Compiled,
     selector: Selector,
+    /// What the occurrence reminds of, as it was when it was read.
+    appointment: Option<(About, KeptAppointment, Appointment)>,
 }
 
 impl Walker {
@@ -134,6 +139,13 @@ impl Walker {
             self.store.stop_occurrence(occurrence.number, OccurrenceState::Held, reason).await?;
             return Ok(());
         };
+        let mut occurrence = occurrence;
+        if occurrence.about.is_some() && ready.appointment.is_none() {
+            // The store ends it with the change, but for what a crash cut off.
+            let reason = Some("its appointment was moved or cancelled".to_owned());
+            self.store.stop_occurrence(occurrence.number, OccurrenceState::Cancelled, reason).await?;
+            occurrence.state = OccurrenceState::Cancelled;
+        }
         self.resume(&occurrence, &ready).await?;
         if occurrence.walked || occurrence.state == OccurrenceState::Cancelled {
             return Ok(());
@@ -150,7 +162,12 @@ impl Walker {
                 let (app, template, after_now) =
                     (occurrence.app.clone(), occurrence.template.clone(), after.clone());
                 let read = move |store: &dyn Store| store.walk(&app, &template, after_now.as_ref(), limit);
-                let page = super::read(&self.store, read).await?;
+                let page = match &ready.appointment {
+                    None => super::read(&self.store, read).await?,
+                    Some((about, kept, _)) => {
+                        self.of_appointment(&occurrence, about, kept, after.as_ref(), limit).await?
+                    }
+                };
                 let last_page = page.len() < limit;
                 limit = PAGE;
                 // What is too late is counted, so the time must be known.
@@ -189,7 +206,61 @@ impl Walker {
         let (Ok(compiled), Ok(selector)) = (Compiled::new(&rule), Selector::new(&rule.audience)) else {
             return Ok(None);
         };
-        Ok(Some(Ready { rule, compiled, selector }))
+        let appointment = match &occurrence.about {
+            None => None,
+            Some(about) => self.appointment(occurrence, about).await?,
+        };
+        Ok(Some(Ready { rule, compiled, selector, appointment }))
+    }
+
+    /// The appointment that an occurrence is about, while it stands at the same time.
+    async fn appointment(
+        &self,
+        occurrence: &Occurrence,
+        about: &About,
+    ) -> Result<Option<(About, KeptAppointment, Appointment)>, Unavailable> {
+        let (app, kind, id) = (occurrence.app.clone(), about.kind.clone(), about.id.clone());
+        let key = AppointmentKey { app, kind, id };
+        let kept = super::read(&self.store, move |store| store.appointment(&key)).await?;
+        Ok(kept.filter(|kept| kept.stands_at(about.at)).and_then(|kept| {
+            let appointment = kept.appointment()?;
+            Some((about.clone(), kept, appointment))
+        }))
+    }
+
+    /// Those whom an occurrence about an appointment is for, after `after`, as a walk over all recipients meets them.
+    async fn of_appointment(
+        &self,
+        occurrence: &Occurrence,
+        about: &About,
+        kept: &KeptAppointment,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Unavailable> {
+        let (app, template, kind) = (occurrence.app.clone(), occurrence.template.clone(), occurrence.kind);
+        let who = kept.joined.keys().filter(|openid| kept.is_for(about, openid));
+        let who = who.filter(|openid| after.is_none_or(|after| *openid > after)).take(limit);
+        let who: Vec<OpenId> = who.cloned().collect();
+        let read = move |store: &dyn Store| {
+            let mut walked = Vec::with_capacity(who.len());
+            for openid in who {
+                // Nobody who was erased is reminded.
+                let Some(recipient) = store.recipient(&app, &openid)? else { continue };
+                let account = store.bare_account(&app, &template, &openid)?;
+                let nothing = |account: Option<&Account>| match account.map(Account::why_none) {
+                    Some(NoGrant::Refused) => SkipReason::Refused,
+                    Some(NoGrant::None) | None => SkipReason::NoConsent,
+                };
+                let has = account.as_ref().is_some_and(|account| match kind {
+                    TemplateKind::OneTime => account.available() > 0,
+                    TemplateKind::LongTerm => account.standing.is_some(),
+                });
+                let hint = if has { Hint::Consent } else { Hint::Nothing(nothing(account.as_ref())) };
+                walked.push(Walked { openid, recipient, hint });
+            }
+            Ok(walked)
+        };
+        super::read(&self.store, read).await
     }
 
     /// Takes up again what was reserved or waiting before the start.
@@ -302,7 +373,9 @@ impl Ready {
         profile: &Profile,
     ) -> Result<Message, SkipReason> {
         let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
-        self.compiled.render(&Input { openid, profile, due: &due })
+        let about = self.appointment.as_ref();
+        let appointment = about.map(|(about, _, appointment)| Shown { id: &about.id, appointment });
+        self.compiled.render(&Input { openid, profile, due: &due, appointment })
     }
 }
 
@@ -327,6 +400,7 @@ impl Prepared {
             n_busy: if self.past == Past::Busy { self.attempts } else { 0 },
             past: self.past,
             at: self.at,
+            about: occurrence.about.clone(),
             seat: None,
         }
     }

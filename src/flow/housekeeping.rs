@@ -14,6 +14,8 @@ use tracing::{debug, error, info, warn};
 
 use super::live::Current;
 use crate::clock::{Clock, Standing};
+use crate::domain::when::Form;
+use crate::plan::recurrence;
 use crate::store::{APPOINTMENT_DAYS, Store, Unavailable};
 
 /// Room in the scheduler's channels; its default of 200 loses jobs in a burst.
@@ -144,7 +146,13 @@ impl Housekeeping {
 
     async fn each_night(&self) {
         let Some(now) = self.clock.believed() else { return };
-        if let Ok(n) = retire(&*self.store, now, TimeDelta::zero()).await {
+        let live = self.current.get();
+        let after = live.rules.rules.values().filter_map(|rule| match &rule.when.form {
+            Form::Relative(relative) => Some(recurrence::longest_after(relative)),
+            Form::Cron(_) | Form::At(_) | Form::Every(_) => None,
+        });
+        let longest_after = after.max().unwrap_or(TimeDelta::zero());
+        if let Ok(n) = retire(&*self.store, now, longest_after).await {
             debug!(n, "{n} old records removed");
         } else {
             warn!("Old records could not be removed: the store cannot promise");

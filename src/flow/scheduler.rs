@@ -23,6 +23,8 @@ use crate::plan::recurrence::{self, Window};
 use crate::rules::snapshot;
 use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailable};
 
+mod reminders;
+
 /// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or
 /// a stepped clock is noticed.
 pub const MAX_SLEEP: Duration = Duration::from_secs(1);
@@ -56,6 +58,10 @@ struct Planned {
     rule: Arc<Rule>,
     app: AppId,
     cursor: DateTime<Utc>,
+    /// Of a rule of appointments: the newest change that its cursor has seen.
+    change: u64,
+    /// And the newest that `next` knows of.
+    heard: u64,
     next: Option<DateTime<Utc>>,
     bytes: Vec<u8>,
     /// Due times that other zone data moved behind the cursor before it had come to them.
@@ -144,6 +150,18 @@ impl Scheduler {
     }
 
     async fn open_due(&mut self, now: DateTime<Utc>) -> Result<(), Unavailable> {
+        if self.rules.values().any(|planned| reminders::of_appointments(&planned.rule).is_some()) {
+            let newest = super::read(&self.store, Store::newest_change).await?;
+            let mut changed = false;
+            for planned in self.rules.values_mut() {
+                changed |= planned.heard < newest && reminders::of_appointments(&planned.rule).is_some();
+                reminders::hear(&self.store, planned, newest).await?;
+            }
+            if changed {
+                // What a change made void is closed in the books; who has it in memory looks.
+                self.opened.notify_waiters();
+            }
+        }
         let due: Vec<RuleId> = self
             .rules
             .iter()
@@ -176,6 +194,8 @@ impl Scheduler {
                 rule: Arc::clone(rule),
                 app: app.appid.clone(),
                 cursor: started.value,
+                change: 0,
+                heard: 0,
                 next: None,
                 bytes: snapshot::encode(rule),
                 overtaken: Vec::new(),
@@ -186,13 +206,26 @@ impl Scheduler {
                 Some(old) => old.rule.when != rule.when || old.rule.zone != rule.zone,
                 None => self.informed,
             };
+            let relative = reminders::of_appointments(rule);
+            if relative.is_some() {
+                let (app, id) = (planned.app.clone(), id.clone());
+                let cursor = super::read(&self.store, move |store| store.reminder_cursor(&app, &id)).await?;
+                planned.change = cursor.map_or(0, |cursor| cursor.change);
+            }
             if changed && now > planned.cursor {
-                self.advance(&mut planned, now, Vec::new()).await?;
+                match relative {
+                    Some(_) => reminders::pass(&self.store, &mut planned, now).await?,
+                    None => drop(self.advance(&mut planned, now, Vec::new()).await?),
+                }
             }
             if let Some(old) = self.rules.get(id).filter(|_| !changed) {
                 planned.overtaken = overtaken(old, &planned);
             }
-            planned.next = next_due(&planned);
+            planned.heard = planned.change;
+            planned.next = match relative {
+                Some(relative) => reminders::next(&self.store, &planned, relative).await?,
+                None => next_due(&planned),
+            };
             rules.insert(id.clone(), planned);
         }
         self.rules = rules;
@@ -230,6 +263,14 @@ impl Scheduler {
     /// Opens what is due of one rule in (cursor, now].
     async fn open(&mut self, id: &RuleId, now: DateTime<Utc>) -> Result<(), Unavailable> {
         let Some(planned) = self.rules.get_mut(id) else { return Ok(()) };
+        if reminders::of_appointments(&planned.rule).is_some() {
+            let opened = reminders::open(&self.store, planned, now).await?;
+            reminders::told(&planned.rule, &opened);
+            if !opened.is_empty() {
+                self.opened.notify_waiters();
+            }
+            return Ok(());
+        }
         let rule = Arc::clone(&planned.rule);
         let mut occurrences = found(&rule, &std::mem::take(&mut planned.overtaken), planned.cursor, now);
         let store = Arc::clone(&self.store);

@@ -15,13 +15,15 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 use super::fields::{self, Misfit};
 use super::{constant, recurrence, script, syntax};
-use crate::domain::id::{FieldName, OpenId};
+use crate::domain::appointment::Appointment;
+use crate::domain::id::{AppointmentId, FieldName, OpenId};
 use crate::domain::language::Said;
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::{FieldValue, Profile};
 use crate::domain::rule::{Overflow, Rule};
 use crate::domain::template::{FieldKey, FieldType};
+use crate::domain::when::Form;
 use crate::domain::zone::Clocks;
 
 /// The most bytes one text may put out.
@@ -59,6 +61,17 @@ pub struct Input<'a> {
     pub profile: &'a Profile,
     /// The occurrence's due time.
     pub due: &'a Due,
+    /// The appointment that it reminds of.
+    pub appointment: Option<Shown<'a>>,
+}
+
+/// An appointment, as texts show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Its id.
+    pub id: &'a AppointmentId,
+    /// The appointment.
+    pub appointment: &'a Appointment,
 }
 
 /// Why there is no message for one recipient: the first text that cannot be made, and what is wrong with it.
@@ -138,8 +151,12 @@ impl Compiled {
         let mut texts = Vec::new();
         let mut looks_at = BTreeMap::new();
         let mut faults = Vec::new();
+        let place = match &rule.when.form {
+            Form::Relative(_) => script::Place::Reminder,
+            Form::Cron(_) | Form::At(_) | Form::Every(_) => script::Place::Text,
+        };
         let mut add = |key: &str, source: &str, faults: &mut Vec<RenderError>| {
-            let uses = script::check_text(key, source).map_err(|found| faults.extend(found)).ok()?;
+            let uses = script::check_text(key, source, place).map_err(|found| faults.extend(found)).ok()?;
             match environment.add_template_owned(key.to_owned(), source.to_owned()) {
                 Ok(()) => {
                     looks_at.insert(key.to_owned(), uses.fields());
@@ -204,7 +221,7 @@ impl Compiled {
         let most = self.texts.iter().map(n_samples).max().unwrap_or(0);
         let dues = recurrence::next_dues(&self.rule, DateTime::UNIX_EPOCH, most);
         let nobody = Arc::new(person(&Profile::default()));
-        let contexts: Vec<Value> = dues.iter().map(|due| self.context(&nobody, due)).collect();
+        let contexts: Vec<Value> = dues.iter().map(|due| self.context(&nobody, due, None)).collect();
         // The first due time of each time of day.
         let mut times = BTreeSet::new();
         let new = dues.iter().map(|due| times.insert(due.at.with_timezone(&self.rule.zone.tz()).time()));
@@ -252,7 +269,7 @@ impl Compiled {
     /// # Errors
     /// The first text, in key order, that cannot be made.
     pub fn try_render(&self, input: &Input<'_>) -> Result<Message, Unfit> {
-        let context = self.context(&Arc::new(person(input.profile)), input.due);
+        let context = self.context(&Arc::new(person(input.profile)), input.due, input.appointment);
         let data = self.texts.iter().map(|text| {
             let value = self.value(text, &context);
             let value =
@@ -316,10 +333,23 @@ impl Compiled {
         Ok(clean(&String::from_utf8_lossy(&out.0)).trim().to_owned())
     }
 
-    fn context(&self, person: &Arc<BTreeMap<&'static str, Value>>, due: &Due) -> Value {
-        let due = Value::from_object(Instant { at: due.at, zone: self.rule.zone.tz() });
+    fn context(
+        &self,
+        person: &Arc<BTreeMap<&'static str, Value>>,
+        due: &Due,
+        appointment: Option<Shown<'_>>,
+    ) -> Value {
+        let instant = |at| Value::from_object(Instant { at, zone: self.rule.zone.tz() });
+        let appointment = appointment.map(|shown| {
+            let fields = shown.appointment.fields.iter();
+            let own = [("at", instant(shown.appointment.at)), ("id", Value::from(shown.id.as_str()))];
+            // Fields of these names are hidden by the appointment's own.
+            let fields = fields.map(|(name, value)| (name.as_str(), field(value)));
+            Value::from_pairs(fields.filter(|(name, _)| !matches!(*name, "at" | "id")).chain(own))
+        });
+        let due = instant(due.at);
         let (person, rule) = (Arc::clone(person), self.about_rule.clone());
-        Value::from_object(Known { due, rule, person })
+        Value::from_object(Known { due, rule, person, appointment })
     }
 }
 
@@ -332,7 +362,8 @@ impl fmt::Debug for Compiled {
 fn unfit(key: &str, shown: &BTreeSet<String>, fault: &Fault, profile: &Profile) -> Unfit {
     let lacks = |name: &&String| match name.strip_prefix("fields.") {
         Some(field) => !profile.fields.keys().any(|known| known.as_str() == field),
-        None => profile.reference.is_none(),
+        // Which field of an appointment is missing is not told apart: all that the text shows are.
+        None => name.starts_with("appointment.") || profile.reference.is_none(),
     };
     let (reason, misfit, missing) = match fault {
         Fault::Missing => {
@@ -386,6 +417,7 @@ struct Known {
     due: Value,
     rule: Value,
     person: Arc<BTreeMap<&'static str, Value>>,
+    appointment: Option<Value>,
 }
 
 impl Object for Known {
@@ -401,6 +433,7 @@ impl Object for Known {
         match key {
             "due" => Some(self.due.clone()),
             "rule" => Some(self.rule.clone()),
+            "appointment" => self.appointment.clone(),
             other => self.person.get(other).cloned(),
         }
     }

@@ -73,6 +73,8 @@ const TESTS: [&str; 18] = [
 pub(super) enum Place {
     /// A data value or page.
     Text,
+    /// One of a rule that reminds of appointments.
+    Reminder,
     /// A condition of an audience.
     Condition,
 }
@@ -81,6 +83,7 @@ impl Place {
     fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Text => &["due", "fields", "ref", "rule", "tags"],
+            Self::Reminder => &["appointment", "due", "fields", "ref", "rule", "tags"],
             Self::Condition => &["fields", "ref", "tags"],
         }
     }
@@ -104,7 +107,10 @@ pub(super) struct Uses {
 impl Uses {
     /// What it shows of the recipient and does not ask for first: `fields.city`, `ref`.
     pub(super) fn shown(&self) -> BTreeSet<String> {
-        let asks = |name: &&String| !self.guarded.contains(name.strip_prefix("fields.").unwrap_or(name));
+        let asks = |name: &&String| {
+            let plain = name.strip_prefix("fields.").or_else(|| name.strip_prefix("appointment."));
+            !self.guarded.contains(plain.unwrap_or(name))
+        };
         self.named.iter().filter(asks).cloned().collect()
     }
 
@@ -132,9 +138,9 @@ pub(super) fn environment() -> Environment<'static> {
 }
 
 /// Checks the text of a data key or page.
-pub(super) fn check_text(key: &str, source: &str) -> Result<Uses, Vec<RenderError>> {
+pub(super) fn check_text(key: &str, source: &str, place: Place) -> Result<Uses, Vec<RenderError>> {
     match parse(source, key, SyntaxConfig::default()) {
-        Ok(tree) => Walk::new(key, source, Place::Text).finish(|walk| walk.statement(&tree)),
+        Ok(tree) => Walk::new(key, source, place).finish(|walk| walk.statement(&tree)),
         Err(error) => Err(vec![syntax(key, source, &error)]),
     }
 }
@@ -360,10 +366,13 @@ impl<'a> Walk<'a> {
             )
         };
         match &filter.expr {
-            Some(ast::Expr::Var(var)) if var.id == "due" && self.place == Place::Text => {}
+            Some(ast::Expr::Var(var)) if var.id == "due" && self.place != Place::Condition => {}
+            Some(ast::Expr::GetAttr(get)) if self.place == Place::Reminder && is_at(get) => {}
             Some(_) | None => {
-                let message =
-                    Said::new("`local` formats `due` and nothing else", "`local` 只能用来格式化 `due`");
+                let message = Said::new(
+                    "`local` formats `due`, in rules of appointments `appointment.at` too, and nothing else",
+                    "`local` 只能用来格式化 `due`；预约的规则里还有 `appointment.at`",
+                );
                 self.fault(filter.span(), message, help());
             }
         }
@@ -408,15 +417,23 @@ impl<'a> Walk<'a> {
                     self.uses.named.insert(name.to_owned());
                 }
             }
-            ("due", Place::Text) => self.uses.due = true,
-            ("rule", Place::Text) => {
+            ("due", Place::Text | Place::Reminder) => self.uses.due = true,
+            ("appointment", Place::Reminder) => {
+                let message = Said::new("`appointment` is no value", "`appointment` 本身不是一个值");
+                let help = Said::new(
+                    "write `appointment.id`, `appointment.at` or a field of it",
+                    "写成 `appointment.id`、`appointment.at` 或它的字段",
+                );
+                self.fault(span, message, help);
+            }
+            ("rule", Place::Text | Place::Reminder) => {
                 let message = Said::new("`rule` is no value", "`rule` 本身不是一个值");
                 self.fault(span, message, Said::new("write `rule.id`", "写成 `rule.id`"));
             }
             ("appointment", Place::Text) => {
                 let help = Said::new(
-                    "a rule with `of` has appointments; a later version reads them",
-                    "带 `of` 的规则才有预约，要等以后的版本",
+                    "only a rule with `of` in its `when` has appointments",
+                    "只有 `when` 里写了 `of` 的规则才有预约",
                 );
                 let message = Said::new("there is no `appointment` here", "这里没有 `appointment`");
                 self.fault(span, message, help);
@@ -459,11 +476,26 @@ impl<'a> Walk<'a> {
                     self.fault(span, message, help);
                 }
             }
-            ("rule", Place::Text) if part == "id" => {}
-            ("rule", Place::Text) => {
+            ("appointment", Place::Reminder) => {
+                self.uses.recipient = true;
+                if !matches!(part, "at" | "id") {
+                    self.uses.named.insert(format!("appointment.{part}"));
+                }
+                if let Err(bad) = FieldName::parse(part) {
+                    let help = Said::new(
+                        format!("a field name has {}", bad.allowed.en),
+                        format!("字段名：{}", bad.allowed.zh),
+                    );
+                    let message =
+                        Said::new(format!("`{part}` can be no field"), format!("`{part}` 不能是字段名"));
+                    self.fault(span, message, help);
+                }
+            }
+            ("rule", Place::Text | Place::Reminder) if part == "id" => {}
+            ("rule", Place::Text | Place::Reminder) => {
                 self.fault(span, has_no("a rule", "规则"), Said::new("write `rule.id`", "写成 `rule.id`"));
             }
-            ("due", Place::Text) => {
+            ("due", Place::Text | Place::Reminder) => {
                 let help = Said::new("write {{ due | local('%H:%M') }}", "写成 {{ due | local('%H:%M') }}");
                 self.fault(span, has_no("`due`", "`due` "), help);
             }
@@ -472,7 +504,7 @@ impl<'a> Walk<'a> {
                     Said::new("write {{ ref }}, or 'vip' in tags", "写成 {{ ref }}，或者 'vip' in tags");
                 self.fault(span, has_no(&format!("`{of}`"), &format!("`{of}` ")), help);
             }
-            (_, Place::Text) if part == "DATA" && FieldKey::parse(of).is_ok() => {
+            (_, Place::Text | Place::Reminder) if part == "DATA" && FieldKey::parse(of).is_ok() => {
                 let message = Said::new(
                     format!("`{{{{{of}.DATA}}}}` is the platform's way to show a field"),
                     format!("`{{{{{of}.DATA}}}}` 是平台展示字段的写法"),
@@ -483,7 +515,7 @@ impl<'a> Walk<'a> {
                 );
                 self.fault(span, message, help);
             }
-            (_, Place::Text | Place::Condition) => self.variable(of, span),
+            (_, Place::Text | Place::Reminder | Place::Condition) => self.variable(of, span),
         }
     }
 
@@ -524,6 +556,11 @@ fn is_clock(filter: &ast::Filter<'_>) -> bool {
         [ast::CallArg::Pos(format)] => due && as_text(format).is_some_and(|format| is_clock_format(&format)),
         _ => false,
     }
+}
+
+/// Whether this is `appointment.at`.
+fn is_at(get: &ast::GetAttr<'_>) -> bool {
+    get.name == "at" && matches!(&get.expr, ast::Expr::Var(var) if var.id == "appointment")
 }
 
 /// The text of a constant.

@@ -77,6 +77,9 @@ pub(super) fn judge(
 /// Due times that will not come, or not as they are written.
 fn due_times(place: &Placed, view: &View, report: &mut impl FnMut(&Placed, Spot, Problem)) {
     let Placed { rule, when, .. } = place;
+    if matches!(rule.when.form, Form::Relative(_)) {
+        return;
+    }
     if recurrence::next(&rule.when, rule.zone, view.now).is_none() {
         return report(place, *when, meaning::past());
     }
@@ -84,7 +87,7 @@ fn due_times(place: &Placed, view: &View, report: &mut impl FnMut(&Placed, Spot,
     let follows = match &rule.when.form {
         Form::Cron(cron) => cron.is_wild(),
         Form::Every(every) => matches!(every.period, Period::Elapsed(_)),
-        Form::At(_) => false,
+        Form::At(_) | Form::Relative(_) => false,
     };
     if follows {
         return;

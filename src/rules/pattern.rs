@@ -80,6 +80,11 @@ pub(super) fn civil_bound() -> String {
     format!("(?:{})|(?:{})", civil_date(), civil_time())
 }
 
+/// A kind of appointments.
+pub(super) const KIND: &str = "^[a-z][a-z0-9_]{0,31}$";
+/// A time of day.
+pub(super) const TIME: &str = "^(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?$";
+
 /// A civil time with a date; whether the month has the day is not asked.
 pub(super) fn civil_time() -> String {
     let month_day = "(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])";

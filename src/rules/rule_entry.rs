@@ -11,6 +11,7 @@ use super::calendars::Calendars;
 use super::names::nearest;
 use super::problem::rule;
 use super::problem::shape::{self, Thing};
+use super::relative_entry::IF_LATE;
 use super::rule_texts;
 use super::schedule_file::{Trust, named_app, zone};
 use super::schedule_keys;
@@ -24,6 +25,7 @@ use crate::domain::id::{AppName, FieldName, RuleId, TemplateId, TemplateName};
 use crate::domain::language::{Phrase, Said};
 use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
+use crate::domain::when::Form;
 use crate::domain::zone::Zone;
 
 /// The most occurrences that `missed: all` may send at once.
@@ -86,7 +88,18 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     };
     let zone = map.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(around.zone);
     let template = template(map, key, app, around.trust, walk);
-    let when = map.get("when").and_then(|node| when_entry::read(node, zone, around.calendars, walk));
+    let mut when = map.get("when").and_then(|node| when_entry::read(node, zone, around.calendars, walk));
+    if let Some((key, node)) = map.entry("if_late") {
+        let late = walk.one_of(node, "if_late", &IF_LATE).unwrap_or_default();
+        match when.as_mut().map(|when| &mut when.form) {
+            Some(Form::Relative(relative)) => relative.late = late,
+            Some(Form::Cron(_) | Form::At(_) | Form::Every(_)) => {
+                let why = Phrase::new("it belongs to rules of appointments", "它只用于预约的规则");
+                walk.report(key.spot, shape::no_effect("if_late", why));
+            }
+            None => {}
+        }
+    }
     if map.get("when").is_none() {
         walk.missing(key.spot, "when", of, "when: { cron: \"0 10 * * MON-FRI\" }");
     }

@@ -6,22 +6,16 @@ use super::audience_entry::{MAX_CONDITION, MAX_OPENIDS};
 use super::calendars::MAX_DAYS;
 use super::keys::{Absent, Key, keys};
 use super::pattern;
+use super::relative_entry::IF_LATE;
 use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, OVERFLOW};
 use super::schedule_file::MAX_RULES;
 use super::schema::{
-    at, date_or_name, exactly_one, map, name, named, one_or_set, openid, or_nothing, set, short_text, switch,
-    tag, text, texts, to, whole, with_starting, words, zone,
+    at, date_or_name, exactly_one, map, name, named, of_appointments, one_or_set, openid, or_nothing, set,
+    short_text, switch, tag, text, texts, to, whole, with_starting, words, zone,
 };
-use super::when_entry::{DST, FOLD, MAX_EXCEPT, MAX_TIMES};
+use super::when_entry::{DST, FOLD, FORMS, MAX_EXCEPT, MAX_TIMES};
 use crate::domain::language::Phrase;
 use crate::domain::recipient::MAX_TAGS;
-
-const APPOINTMENTS: Phrase =
-    Phrase::new("use `cron` or `at`; appointments come later", "改用 `cron` 或 `at`；预约功能以后才有");
-const OF_APPOINTMENTS: Phrase = Phrase::new(
-    "it belongs to appointments, which come later; delete it",
-    "它属于预约功能，以后才有；请删掉",
-);
 
 keys! {
     /// A schedule file.
@@ -68,12 +62,12 @@ keys! {
             about: "When it is due: exactly one form.",
             example: r#"{ "cron": "0 10,15 * * MON-FRI" }"#,
             absent: Absent::Mistake,
-            shape: || with_starting(exactly_one(map(&WHEN), &["cron", "at", "every"])),
+            shape: || of_appointments(with_starting(exactly_one(map(&WHEN), &FORMS))),
         },
         Key {
             name: "data",
             about: "A text for each field of the template. Within {{ … }}: `due`, `ref`, `tags`, `fields.NAME`, \
-                    `rule.id`.",
+                    `rule.id`; of appointments `appointment.at`, `appointment.id`, `appointment.NAME`.",
             example: r#"{ "thing1": "喝水时间到", "time2": "{{ due | local('%H:%M') }}" }"#,
             absent: Absent::Mistake,
             shape: || texts(short_text(0..=MAX_TEXT), "The text of one field.", 1..=MAX_FIELDS),
@@ -143,6 +137,14 @@ keys! {
             absent: Absent::Means("`thing` fields are cut, all others fail."),
             shape: || texts(words(&OVERFLOW), "One field of `data`.", 0..=MAX_FIELDS),
         },
+        Key {
+            name: "if_late",
+            about: "Of a rule of appointments, for those to whom an appointment belongs only since after the due time: \
+                    `skip` them, or `send` at once.",
+            example: r#""send""#,
+            absent: Absent::Default(r#""skip""#),
+            shape: || words(&IF_LATE),
+        },
     ], later: &[    (
         "quiet",
         Phrase::new("delete it, and choose due times outside the night", "请删掉；把时间安排在夜间以外"),
@@ -155,13 +157,6 @@ keys! {
         ),
     ),
     ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
-    (
-        "if_late",
-        Phrase::new(
-            "delete it; it belongs to appointments, which come later",
-            "请删掉；它属于预约功能，以后才有",
-        ),
-    ),
     (
         "on_doubt",
         Phrase::new(
@@ -227,6 +222,42 @@ keys! {
             shape: || pattern::texts(&pattern::civil_time(), "YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS"),
         },
         Key {
+            name: "before",
+            about: "How long before each appointment of the kind `of`: 30m and 24h count time that passes, 1 day and \
+                    2 weeks are days of the calendar.",
+            example: r#""1 day""#,
+            absent: Absent::Means("another form says it."),
+            shape: || pattern::texts(&pattern::period(), "a number and a unit, such as 30m, 24h, 1 day, 2 weeks"),
+        },
+        Key {
+            name: "after",
+            about: "How long after each appointment of the kind `of`, as `before`.",
+            example: r#""2 weeks""#,
+            absent: Absent::Means("another form says it."),
+            shape: || pattern::texts(&pattern::period(), "a number and a unit, such as 30m, 24h, 1 day, 2 weeks"),
+        },
+        Key {
+            name: "same_day",
+            about: "On the day of each appointment of the kind `of`, at `time`.",
+            example: "true",
+            absent: Absent::Means("another form says it."),
+            shape: || serde_json::json!({ "enum": [true, "true"] }),
+        },
+        Key {
+            name: "of",
+            about: "The kind of appointments that `before`, `after` and `same_day` go by.",
+            example: r#""visit""#,
+            absent: Absent::Means("those forms are a mistake."),
+            shape: || pattern::texts(pattern::KIND, "a kind of appointments"),
+        },
+        Key {
+            name: "time",
+            about: "The time of day of `same_day`, or where `before` and `after` count days. In quotes.",
+            example: r#""20:00""#,
+            absent: Absent::Means("the time of day of the appointment; for `same_day` it is a mistake."),
+            shape: || pattern::texts(pattern::TIME, "HH:MM or HH:MM:SS"),
+        },
+        Key {
             name: "from",
             about: "Not due before this date, or date and time.",
             example: r#""2027-03-01""#,
@@ -265,11 +296,6 @@ keys! {
             shape: || words(&DST),
         },
     ], later: &[
-    ("before", APPOINTMENTS),
-    ("after", APPOINTMENTS),
-    ("same_day", APPOINTMENTS),
-    ("of", OF_APPOINTMENTS),
-    ("time", OF_APPOINTMENTS),
     ];
 
     /// One time of `at`, when it says more than its text.

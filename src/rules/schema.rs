@@ -261,6 +261,18 @@ pub(super) fn with_starting(map: Value) -> Value {
     and(map, "dependencies", json!({ "every": ["starting"] }))
 }
 
+/// A map in which forms of appointments need `of`, and `same_day` a `time`; elapsed time has none.
+pub(super) fn of_appointments(map: Value) -> Value {
+    let elapsed = json!({ "pattern": "^[0-9]+ ?(?:s|seconds?|m|min|minutes?|h|hours?)$" });
+    let no_time = |form: &str| json!({ "if": { "required": ["time", form], "properties": { form: elapsed } }, "then": false });
+    let needs = json!([
+        { "dependencies": { "before": ["of"], "after": ["of"], "same_day": ["of", "time"] } },
+        no_time("before"),
+        no_time("after"),
+    ]);
+    and(map, "allOf", needs)
+}
+
 /// `all`, or a map that chooses.
 pub(super) fn to(map: Value) -> Value {
     json!({ "anyOf": [{ "const": "all" }, and(map, "minProperties", 1)] })

@@ -396,14 +396,21 @@ fn every_key_is_as_the_tables_say() {
             if *alone {
                 map.clear();
                 // What some keys of `when` stand beside.
-                let beside = match key {
-                    "every" => Some(("starting", "2027-01-31 09:00")),
-                    "starting" => Some(("every", "2h")),
-                    "fold" => Some(("at", "2027-01-31 09:00")),
-                    "from" | "until" | "except" | "only" | "dst" => Some(("cron", "0 9 * * *")),
-                    _ => None,
+                let beside: &[(&str, &str)] = match key {
+                    "every" => &[("starting", "2027-01-31 09:00")],
+                    "starting" => &[("every", "2h")],
+                    "fold" => &[("at", "2027-01-31 09:00")],
+                    "before" | "after" => &[("of", "visit")],
+                    "same_day" => &[("of", "visit"), ("time", "08:00")],
+                    "of" => &[("before", "30m")],
+                    "time" => &[("after", "1d"), ("of", "visit")],
+                    "from" | "until" | "except" | "only" | "dst" => &[("cron", "0 9 * * *")],
+                    _ => &[],
                 };
-                map.extend(beside.map(|(key, value)| (key.to_owned(), value.into())));
+                map.extend(beside.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())));
+            }
+            if key == "if_late" {
+                map.insert("when".to_owned(), json!({ "before": "1h", "of": "visit" }));
             }
             match value {
                 Some(value) => map.insert(key.to_owned(), value),

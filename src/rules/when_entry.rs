@@ -10,6 +10,7 @@ use chrono::NaiveDateTime;
 use super::calendars::Calendars;
 use super::problem::shape::{self, Thing};
 use super::problem::{Problem, rule, when as of_when};
+use super::relative_entry;
 use super::schedule_keys;
 use super::source::Spot;
 use super::values;
@@ -32,7 +33,7 @@ pub(super) const MAX_EXCEPT: usize = 1000;
 const MANY_A_DAY: u64 = 24;
 
 /// The forms, of which a rule has one.
-const FORMS: [&str; 6] = ["cron", "at", "every", "before", "after", "same_day"];
+pub(super) const FORMS: [&str; 6] = ["cron", "at", "every", "before", "after", "same_day"];
 
 /// What becomes of times that a clock change skips or repeats.
 pub(super) const DST: [(&str, Dst); 4] =
@@ -79,8 +80,11 @@ fn form(node: &Node, map: Map<'_>, walk: &mut Walk<'_>) -> Option<Form> {
         (Some("cron"), None) => cron(map, walk),
         (Some("at"), None) => at(map, walk),
         (Some("every"), None) => every(map, walk),
-        (Some(_), None) => None,
+        (Some(name), None) => relative_entry::read(name, map, walk),
     };
+    if ["before", "after", "same_day"].into_iter().all(|name| map.entry(name).is_none()) {
+        relative_entry::without_form(map, walk);
+    }
     if let (Some((key, node)), None) = (map.entry("fold"), map.entry("at")) {
         let _looked_at = walk.one_of(node, "fold", &FOLD);
         let why = Phrase::new("it belongs to `at`", "它要和 `at` 一起用");
@@ -337,7 +341,7 @@ fn judge(spot: Spot, map: Map<'_>, when: &When, zone: Zone, walk: &mut Walk<'_>)
                 walk.report(at("cron"), of_when::many_a_day(n));
             }
         }
-        Form::Every(_) => {}
+        Form::Every(_) | Form::Relative(_) => {}
     }
     if let (Some(from), Some(until)) = (when.from, when.until)
         && until < from

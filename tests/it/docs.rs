@@ -316,9 +316,22 @@ fn check_says_in_words_when_each_rule_is_due() {
         let told = String::from_utf8(output.stdout).unwrap();
         let lines: Vec<&str> = told.lines().skip(1).map(str::trim).collect();
         let ids: Vec<&str> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
-        assert_eq!(ids, ["clock-in", "drink-water", "monthly-bill", "piano-spring", "stretch"], "{told}");
-        assert_eq!(lines[1], words);
-        assert!(lines[4].contains(rest), "{told}");
+        assert_eq!(
+            ids,
+            [
+                "clock-in",
+                "dose-today",
+                "drink-water",
+                "monthly-bill",
+                "next-dose",
+                "piano-spring",
+                "stretch",
+                "visit-tomorrow"
+            ],
+            "{told}"
+        );
+        assert!(lines.iter().any(|line| line.split_whitespace().eq(words.split_whitespace())), "{told}");
+        assert!(lines.iter().any(|line| line.contains(rest)), "{told}");
         let short = tixing(&["check", "--config", "tixing.example.yaml", "--lang", lang]);
         assert_eq!(String::from_utf8(short.stdout).unwrap().lines().count(), 1);
     }

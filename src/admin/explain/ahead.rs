@@ -110,7 +110,7 @@ impl Desk {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
             Failure::new(Exit::Config, format!("rule `{}`: {first}", rule.id))
         })?;
-        let input = Input { openid: &case.person.openid, profile: &profile, due };
+        let input = Input { openid: &case.person.openid, profile: &profile, due, appointment: None };
         if let Err(unfit) = compiled.try_render(&input) {
             let (why, cure) = telling::unfit(&unfit);
             steps.push(why.clone());
@@ -178,7 +178,8 @@ fn spent(
             break;
         }
         let Some(ready) = prepared.iter().find(|ready| ready.rule.id == row.rule.id) else { continue };
-        let input = Input { openid: &case.person.openid, profile: &profile, due: &row.due };
+        let input =
+            Input { openid: &case.person.openid, profile: &profile, due: &row.due, appointment: None };
         let reached = ready.selector.selects(&case.person.openid, &profile) == Verdict::Yes;
         if reached && ready.texts.render(&input).is_ok() {
             spending.push((&row.rule.id, row.due.at));

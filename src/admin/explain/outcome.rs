@@ -257,7 +257,7 @@ fn unfit_then(case: &Case, occurrence: &Occurrence, rule: Option<&Rule>, reason:
     let now = rule.and_then(|rule| {
         let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
         let profile = case.profile();
-        let input = Input { openid: &case.person.openid, profile: &profile, due: &due };
+        let input = Input { openid: &case.person.openid, profile: &profile, due: &due, appointment: None };
         Compiled::new(rule).ok()?.try_render(&input).err()
     });
     if let Some(unfit) = now.filter(|unfit| unfit.reason == reason) {

@@ -6,6 +6,7 @@ mod calendar;
 mod civil;
 mod cron;
 mod month;
+mod relative;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub use calendar::Calendar;
 pub use civil::{CivilError, civil_date, civil_time};
 pub use cron::{Allowed, AllowedDays, AllowedWeekdays, Cron, CronCode, CronError};
 pub use month::Month;
+pub use relative::{IfLate, Offset, Relative};
 
 /// A rule's `when`.
 ///
@@ -55,6 +57,8 @@ pub enum Form {
     At(Vec<Single>),
     /// Again and again after some time.
     Every(Every),
+    /// Before, after or on the day of appointments: the clock alone makes nothing due.
+    Relative(Relative),
 }
 
 /// A civil time that is stated by itself.

@@ -8,16 +8,18 @@
 mod changes;
 mod elapsed;
 mod never;
+mod relative;
 mod segments;
 mod singles;
 mod stated;
 mod walk;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Timelike as _, Utc};
 
 pub use self::changes::{Fate, Touched, touched};
 use self::elapsed::Elapsed;
 pub use self::never::{Never, never};
+pub use self::relative::{longest_after, reach, reminder};
 use self::singles::Singles;
 pub use self::singles::{Showing, showing};
 use self::stated::{Stated, Times};
@@ -36,6 +38,8 @@ const LOOK_BACK: i64 = 26 * 3600;
 /// How far a search goes, in seconds: a 29 February on a certain day of the week is up to 40 years away.
 const HORIZON: i64 = 41 * 366 * DAY;
 const DAY: i64 = 86_400;
+/// The time of day, in UTC, of appointments that texts are tried on.
+const TRIAL: TimeDelta = TimeDelta::minutes(90);
 
 /// A half-open span of instants: `after < at <= until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,11 @@ pub fn last(when: &When, zone: Zone, until: DateTime<Utc>) -> Option<Due> {
 /// The next `n` due times of a rule, for previews; of one that goes on, none over 41 years away.
 #[must_use]
 pub fn next_dues(rule: &Rule, after: DateTime<Utc>, n: usize) -> Vec<Due> {
+    if let Form::Relative(relative) = &rule.when.form {
+        // As if there were an appointment each morning, so that its texts can be tried.
+        let morning = |day| reminder(&rule.when, relative, rule.zone, after + TimeDelta::days(day) + TRIAL);
+        return (1..=3660).filter_map(morning).take(n).collect();
+    }
     dues(&rule.when, rule.zone, open_window(after)).take(n).collect()
 }
 
@@ -154,6 +163,7 @@ fn kind(when: &When) -> Kind<'_> {
             Kind::Clock(Times::Cron(cron), dst)
         }
         Form::At(times) => Kind::Singles(times),
+        Form::Relative(_) => Kind::Singles(&[]),
         Form::Every(Every { period: Period::Days(n), starting }) => {
             let first = i64::from(starting.date().to_epoch_days());
             let (step, second) = (i64::from((*n).max(1)), starting.num_seconds_from_midnight());

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 
 use super::stated::{NEVER, Stated, bounds};
 use super::{DAY, HORIZON, Kind, Window, civil_seconds, dues, instant, kind};
-use crate::domain::when::{Except, When};
+use crate::domain::when::{Except, Form, When};
 use crate::domain::zone::Zone;
 
 /// What keeps a rule from ever being due.
@@ -24,7 +24,8 @@ pub enum Never {
 /// Why a rule can never be due; `None` when it can, or could.
 #[must_use]
 pub fn never(when: &When, zone: Zone) -> Option<Never> {
-    if is_ever_stated(when, zone) {
+    // What appointments there will be, nobody knows.
+    if matches!(when.form, Form::Relative(_)) || is_ever_stated(when, zone) {
         return None;
     }
     let without_except = When { except: Except::default(), ..when.clone() };

@@ -58,7 +58,7 @@ fn render(rule: &Rule) -> Result<Message, SkipReason> {
     let due = Due { at, civil: at.naive_utc(), fold: 0 };
     let openid = OpenId::parse("o123456789").expect("an openid");
     let compiled = Compiled::new(rule).unwrap_or_else(|errors| panic!("{errors:?}"));
-    compiled.render(&Input { openid: &openid, profile: &profile, due: &due })
+    compiled.render(&Input { openid: &openid, profile: &profile, due: &due, appointment: None })
 }
 
 fn value(name: &str, source: &str) -> Result<String, SkipReason> {
@@ -160,7 +160,7 @@ fn texts_that_cannot_work_are_refused_with_place_and_cure() {
         ("{{ feilds.name }}", 3, "`fields`"),
         ("a {{ city }}", 5, "fields.city"),
         ("喝 {{ x.y }}", 7, "fields.x"),
-        ("{{ appointment.at }}", 3, "later"),
+        ("{{ appointment.at }}", 3, "of"),
         ("{{ rule.name }}", 3, "rule.id"),
         ("{{ rule }}", 3, "rule.id"),
         ("{{ due.hour }}", 3, "local"),

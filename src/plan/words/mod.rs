@@ -15,7 +15,9 @@ use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 use crate::domain::language::Said;
 use crate::domain::rule::{MissedPolicy, Rule};
-use crate::domain::when::{Calendar, Cron, Dst, Every, Except, Form, Pass, Period, Single, When};
+use crate::domain::when::{
+    Calendar, Cron, Dst, Every, Except, Form, IfLate, Offset, Pass, Period, Relative, Single, When,
+};
 
 /// Single times that are listed one by one; more are counted, with the first and the last.
 const MAX_LISTED: usize = 6;
@@ -30,6 +32,7 @@ pub fn when(when: &When) -> Said {
         Form::Cron(cron) => recurrence(cron),
         Form::At(times) => single_times(times),
         Form::Every(every) => repeated(every),
+        Form::Relative(relative) => of_appointments(relative),
     };
     let mut add = |en: String, zh: String| {
         said.en.push_str(&en);
@@ -58,6 +61,38 @@ pub fn when(when: &When) -> Said {
         Dst::Shift => add(" (clock changes: shift)".to_owned(), "（时钟切换：顺延）".to_owned()),
     }
     said
+}
+
+/// `1 day before each visit, at 20:00`.
+fn of_appointments(relative: &Relative) -> Said {
+    let Relative { of, offset, time, late } = relative;
+    let length = |period: &Period| match period {
+        Period::Elapsed(time) => span(*time),
+        Period::Days(1) => Said::new("1 day", "1 天"),
+        Period::Days(n) => Said::new(format!("{n} days"), format!("{n} 天")),
+    };
+    let mut said = match offset {
+        Offset::Before(period) => {
+            let length = length(period);
+            Said::new(format!("{} before each {of}", length.en), format!("每个 {of} 之前 {}", length.zh))
+        }
+        Offset::After(period) => {
+            let length = length(period);
+            Said::new(format!("{} after each {of}", length.en), format!("每个 {of} 之后 {}", length.zh))
+        }
+        Offset::SameDay => Said::new(format!("on the day of each {of}"), format!("每个 {of} 当天")),
+    };
+    if let Some(time) = time {
+        let time = time.format("%H:%M");
+        said = Said::new(format!("{}, at {time}", said.en), format!("{}，{time}", said.zh));
+    }
+    match late {
+        IfLate::Skip => said,
+        IfLate::Send => {
+            let Said { en, zh } = said;
+            Said::new(format!("{en}; of one made later, at once"), format!("{zh}；之后才登记的，立即发送"))
+        }
+    }
 }
 
 /// When a rule is due, with the zone whose clock it follows.

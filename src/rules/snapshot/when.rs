@@ -6,15 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde::{Deserialize, Serialize};
 
 use super::SnapshotError;
-use crate::domain::id::CalendarName;
-use crate::domain::when::{Calendar, Cron, Dst, Every, Except, Form, Pass, Period, Single, When};
+use crate::domain::id::{CalendarName, Kind};
+use crate::domain::when::{
+    Calendar, Cron, Dst, Every, Except, Form, IfLate, Offset, Pass, Period, Relative, Single, When,
+};
 
 /// Civil times in a snapshot, to the second.
 const CIVIL: &str = "%Y-%m-%dT%H:%M:%S";
+/// Times of day in a snapshot.
+const TIME: &str = "%H:%M:%S";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +26,19 @@ pub(super) enum StoredForm {
     Cron(String),
     At(Vec<StoredSingle>),
     Every { days: Option<u32>, seconds: Option<u64>, starting: String },
+    Relative(StoredRelative),
+}
+
+/// Of appointments: `side` is before, after or same_day.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StoredRelative {
+    of: String,
+    side: String,
+    days: Option<u32>,
+    seconds: Option<u64>,
+    time: Option<String>,
+    late: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +108,26 @@ pub(super) fn encode(when: &When) -> (StoredForm, StoredBounds) {
             };
             StoredForm::Every { days, seconds, starting: civil(starting) }
         }
+        Form::Relative(Relative { of, offset, time, late }) => {
+            let (side, period) = match offset {
+                Offset::Before(period) => ("before", Some(period)),
+                Offset::After(period) => ("after", Some(period)),
+                Offset::SameDay => ("same_day", None),
+            };
+            let (days, seconds) = match period {
+                Some(Period::Days(days)) => (Some(*days), None),
+                Some(Period::Elapsed(time)) => (None, Some(time.as_secs())),
+                None => (None, None),
+            };
+            StoredForm::Relative(StoredRelative {
+                of: of.to_string(),
+                side: side.to_owned(),
+                days,
+                seconds,
+                time: time.map(|time| time.format(TIME).to_string()),
+                late: *late == IfLate::Send,
+            })
+        }
     };
     let bounds = StoredBounds {
         dst: match dst {
@@ -138,6 +175,23 @@ pub(super) fn decode(form: StoredForm, bounds: StoredBounds) -> Result<When, Sna
                 (Some(_), Some(_)) | (None, None) => return Err(SnapshotError::Value("period")),
             };
             Form::Every(Every { period, starting: civil(&starting)? })
+        }
+        StoredForm::Relative(StoredRelative { of, side, days, seconds, time, late }) => {
+            let period = match (days, seconds) {
+                (Some(days), None) => Some(Period::Days(days)),
+                (None, Some(seconds)) => Some(Period::Elapsed(Duration::from_secs(seconds))),
+                (Some(_), Some(_)) | (None, None) => None,
+            };
+            let offset = match (side.as_str(), period) {
+                ("before", Some(period)) => Offset::Before(period),
+                ("after", Some(period)) => Offset::After(period),
+                ("same_day", None) => Offset::SameDay,
+                (_, Some(_) | None) => return Err(SnapshotError::Value("offset")),
+            };
+            let time = time.map(|text| NaiveTime::parse_from_str(&text, TIME));
+            let time = time.transpose().map_err(|_not_one| SnapshotError::Value("time of day"))?;
+            let late = if late { IfLate::Send } else { IfLate::Skip };
+            Form::Relative(Relative { of: Kind::parse(&of)?, offset, time, late })
         }
     };
     let StoredBounds { dst, from, until, except_days, except, only } = bounds;

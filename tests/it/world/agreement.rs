@@ -122,9 +122,14 @@ impl World {
         });
         world.config = Some(config);
         let schedules = world.folder.path().join("schedules");
-        for entry in fs::read_dir(example("schedules")).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, schedules.join(path.file_name().unwrap())).unwrap();
+        fs::create_dir(schedules.join("calendars")).unwrap();
+        for folder in ["", "calendars"] {
+            for entry in fs::read_dir(example("schedules").join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    fs::copy(&path, schedules.join(folder).join(path.file_name().unwrap())).unwrap();
+                }
+            }
         }
         fs::write(schedules.join("greeting.yaml"), GREETING).unwrap();
         (world, known.into_iter().map(|(name, (id, _))| (name, id)).collect())
@@ -205,7 +210,10 @@ async fn next_explain_and_what_happens_agree_for_a_week() {
     let ahead = world.asks(Request::Next { rule: None, span_s: WEEK_S, at: None }).await;
     let due: BTreeSet<Key> = ahead.iter().map(key).collect();
     let rules: BTreeSet<&str> = due.iter().map(|(rule, _)| rule.as_str()).collect();
-    assert_eq!(rules, BTreeSet::from(["drink-water", "greeting", "monthly-bill", "piano-spring"]));
+    assert_eq!(
+        rules,
+        BTreeSet::from(["clock-in", "drink-water", "greeting", "monthly-bill", "piano-spring"])
+    );
     let mut foretold: BTreeMap<(Key, &str), Value> = BTreeMap::new();
     for row in &ahead {
         let (rule, due_at) = key(row);

@@ -1,0 +1,322 @@
+//! Opens reminders of appointments: those that came due, and those of appointments that changed since.
+//!
+//! The appointments are read while others change them, so nothing rests on what was read: the store opens a reminder only
+//! while its appointment has the number that was read, and the cursor takes the number that was the newest when the
+//! look began. What changes during a look is met by the next one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tracing::{info, warn};
+
+use super::Planned;
+use crate::domain::id::{AppId, AppointmentId};
+use crate::domain::rule::{MissedPolicy, Rule};
+use crate::domain::when::{Form, IfLate, Offset, Relative};
+use crate::plan::missed::SKIP_AFTER;
+use crate::plan::recurrence::{self, Window};
+use crate::rules::snapshot;
+use crate::store::{
+    APPOINTMENT_DAYS, AppointmentKey, Cursor, Found, Joined, KeptAppointment, Late, MAX_OPENED, NewReminder,
+    OneReminder, Reminded, Reminders, Store, Unavailable,
+};
+
+/// Appointments read at a time.
+const PAGE: usize = 256;
+
+/// The form of a rule that reminds of appointments.
+pub(super) fn of_appointments(rule: &Rule) -> Option<&Relative> {
+    match &rule.when.form {
+        Form::Relative(relative) => Some(relative),
+        Form::Cron(_) | Form::At(_) | Form::Every(_) => None,
+    }
+}
+
+/// Takes changes since the last look into account for when the next reminder is due; whether one is due now is for
+/// `planned.next` to say.
+pub(super) async fn hear(
+    store: &Arc<dyn Store>,
+    planned: &mut Planned,
+    newest: u64,
+) -> Result<(), Unavailable> {
+    if planned.heard >= newest {
+        return Ok(());
+    }
+    let Some(relative) = of_appointments(&planned.rule).cloned() else { return Ok(()) };
+    let (app, rule, after) = (planned.app.clone(), Arc::clone(&planned.rule), planned.heard);
+    let read = move |store: &dyn Store| {
+        let (mut after, mut next) = (after, None::<DateTime<Utc>>);
+        loop {
+            let page = store.changes(&app, &relative.of, after, PAGE)?;
+            for (number, id) in &page {
+                after = *number;
+                let due = kept(store, &app, &relative, id)?
+                    .filter(|kept| kept.appointment().is_some())
+                    .and_then(|kept| recurrence::reminder(&rule.when, &relative, rule.zone, kept.at));
+                next = [next, due.map(|due| due.at)].into_iter().flatten().min();
+            }
+            if page.len() < PAGE {
+                return Ok(next);
+            }
+        }
+    };
+    let changed = super::super::read(store, read).await?;
+    planned.next = [planned.next, changed].into_iter().flatten().min();
+    planned.heard = newest;
+    Ok(())
+}
+
+fn kept(
+    store: &dyn Store,
+    app: &AppId,
+    relative: &Relative,
+    id: &AppointmentId,
+) -> Result<Option<KeptAppointment>, Unavailable> {
+    store.appointment(&AppointmentKey { app: app.clone(), kind: relative.of.clone(), id: id.clone() })
+}
+
+/// Opens what is due of a rule at `now`; answers the numbers of what opened or was recorded.
+pub(super) async fn open(
+    store: &Arc<dyn Store>,
+    planned: &mut Planned,
+    now: DateTime<Utc>,
+) -> Result<Vec<u64>, Unavailable> {
+    let Some(relative) = of_appointments(&planned.rule).cloned() else { return Ok(Vec::new()) };
+    // Before anything else is read: what changes from here on has a larger number.
+    let newest = super::super::read(store, Store::newest_change).await?;
+    let mut ids: VecDeque<AppointmentId> = due_ids(store, planned, &relative, now).await?.into();
+    let from = Cursor { at: planned.cursor, change: planned.change };
+    let (mut opened, mut busy) = (Vec::new(), false);
+    // The cursor stays until all are open: a crash in between finds them again, by the names they have.
+    while !ids.is_empty() {
+        let mut reminders = Vec::new();
+        while reminders.len() < MAX_OPENED
+            && let Some(id) = ids.pop_front()
+        {
+            let (app, of, named) = (planned.app.clone(), relative.clone(), id.clone());
+            let kept = super::super::read(store, move |store| kept(store, &app, &of, &named)).await?;
+            reminders.extend(kept.and_then(|kept| made(&planned.rule, &relative, from, id, &kept, now)));
+        }
+        if reminders.is_empty() {
+            continue;
+        }
+        let Reminded::Moved(answers) = remind(store, planned, &relative, from, from, &reminders).await?
+        else {
+            return stale(store, planned).await.map(|()| opened);
+        };
+        for (answer, new) in answers.iter().zip(&reminders) {
+            match answer {
+                OneReminder::As(number) => opened.push(*number),
+                OneReminder::Nobody => {}
+                // Changed since it was read: it is read again.
+                OneReminder::Changed => ids.push_back(new.id.clone()),
+                OneReminder::Busy => busy = true,
+            }
+        }
+    }
+    // What could not be opened yet is met again by its number.
+    let to = Cursor { at: now.max(from.at), change: if busy { from.change } else { newest } };
+    match remind(store, planned, &relative, from, to, &[]).await? {
+        Reminded::Moved(_) => (planned.cursor, planned.change) = (to.at, to.change),
+        Reminded::Stale(_) => return stale(store, planned).await.map(|()| opened),
+    }
+    planned.heard = planned.change;
+    planned.next = next(store, planned, &relative).await?;
+    Ok(opened)
+}
+
+/// Somebody else moved the cursor: what is due from there is found at the next look.
+async fn stale(store: &Arc<dyn Store>, planned: &mut Planned) -> Result<(), Unavailable> {
+    let rule = planned.rule.id.clone();
+    warn!(rule.id = %rule, "Cursor of rule {rule} was moved by somebody else");
+    let app = planned.app.clone();
+    let cursor = super::super::read(store, move |store| store.reminder_cursor(&app, &rule)).await?;
+    if let Some(cursor) = cursor {
+        (planned.cursor, planned.change, planned.heard) = (cursor.at, cursor.change, cursor.change);
+    }
+    Ok(())
+}
+
+async fn remind(
+    store: &Arc<dyn Store>,
+    planned: &Planned,
+    relative: &Relative,
+    from: Cursor,
+    to: Cursor,
+    reminders: &[NewReminder],
+) -> Result<Reminded, Unavailable> {
+    let asked = Reminders {
+        app: planned.app.clone(),
+        rule: planned.rule.id.clone(),
+        template: planned.rule.template.id.clone(),
+        kind: planned.rule.template.kind,
+        of: relative.of.clone(),
+        from,
+        to,
+        reminders: reminders.to_vec(),
+        snapshot: snapshot::hash(&planned.bytes),
+        snapshot_bytes: planned.bytes.clone(),
+    };
+    Ok(store.remind(asked).await?.value)
+}
+
+/// Moves a rule's cursor to `now` and to the newest change, over whatever there is.
+pub(super) async fn pass(
+    store: &Arc<dyn Store>,
+    planned: &mut Planned,
+    now: DateTime<Utc>,
+) -> Result<(), Unavailable> {
+    let Some(relative) = of_appointments(&planned.rule).cloned() else { return Ok(()) };
+    let newest = super::super::read(store, Store::newest_change).await?;
+    let from = Cursor { at: planned.cursor, change: planned.change };
+    let to = Cursor { at: now, change: newest };
+    match remind(store, planned, &relative, from, to, &[]).await? {
+        Reminded::Moved(_) => (planned.cursor, planned.change) = (to.at, to.change),
+        Reminded::Stale(_) => {}
+    }
+    Ok(())
+}
+
+/// Appointments whose reminder came due since the cursor, by their time, and those that changed since, by their number.
+async fn due_ids(
+    store: &Arc<dyn Store>,
+    planned: &Planned,
+    relative: &Relative,
+    now: DateTime<Utc>,
+) -> Result<Vec<AppointmentId>, Unavailable> {
+    let (app, rule, relative) = (planned.app.clone(), Arc::clone(&planned.rule), relative.clone());
+    let (cursor, change) = (planned.cursor, planned.change);
+    let read = move |store: &dyn Store| {
+        let window = recurrence::reach(&relative, Window { after: cursor, until: now });
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let of = (&app, &relative.of);
+            let page = store.appointments(of, (window.after, window.until), after.as_ref(), PAGE)?;
+            for (at, id) in &page {
+                let due = recurrence::reminder(&rule.when, &relative, rule.zone, *at);
+                if due.is_some_and(|due| cursor < due.at && due.at <= now) {
+                    ids.push(id.clone());
+                }
+            }
+            after = page.last().cloned();
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        let mut after = change;
+        loop {
+            let page = store.changes(&app, &relative.of, after, PAGE)?;
+            for (number, id) in &page {
+                after = *number;
+                let at = kept(store, &app, &relative, id)?.and_then(|kept| Some(kept.appointment()?.at));
+                let due = at.and_then(|at| recurrence::reminder(&rule.when, &relative, rule.zone, at));
+                if due.is_some_and(|due| due.at <= cursor) {
+                    ids.push(id.clone());
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(ids);
+            }
+        }
+    };
+    super::super::read(store, read).await
+}
+
+/// The reminder of an appointment as it was read, if there is one to open at `now`.
+fn made(
+    rule: &Rule,
+    relative: &Relative,
+    from: Cursor,
+    id: AppointmentId,
+    kept: &KeptAppointment,
+    now: DateTime<Utc>,
+) -> Option<NewReminder> {
+    let due = recurrence::reminder(&rule.when, relative, rule.zone, kept.appointment()?.at)?;
+    if due.at > now {
+        return None;
+    }
+    let is_late = |joined: &Joined| joined.at > due.at;
+    let sends_late = relative.late == IfLate::Send && kept.joined.values().any(is_late);
+    if due.at <= from.at {
+        // The walk by time has passed it: only who belongs to it since then can be new.
+        let is_new = |joined: &&Joined| joined.number > from.change;
+        let wanted = |joined: &Joined| relative.late == IfLate::Send || !is_late(joined);
+        if !kept.joined.values().filter(is_new).any(wanted) {
+            return None;
+        }
+    }
+    let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
+    let allowed = match rule.missed {
+        MissedPolicy::Latest | MissedPolicy::All { .. } => grace,
+        MissedPolicy::Skip => grace.min(SKIP_AFTER),
+    };
+    let in_time = now - due.at <= allowed;
+    let until = match relative.offset {
+        Offset::Before(_) => kept.at,
+        Offset::After(_) | Offset::SameDay => due.at + TimeDelta::days(APPOINTMENT_DAYS),
+    };
+    let late_now = sends_late && !in_time;
+    if late_now && now > until {
+        // Nobody wants to hear of it any more.
+        return None;
+    }
+    let relevant = match relative.offset {
+        Offset::Before(_) => kept.at,
+        Offset::After(_) | Offset::SameDay => DateTime::<Utc>::MAX_UTC,
+    };
+    let begins = if sends_late { now.max(due.at) } else { due.at };
+    let deadline = begins.checked_add_signed(grace).unwrap_or(relevant).min(relevant);
+    let found = if (in_time || sends_late) && now <= deadline { Found::InTime } else { Found::TooLate };
+    let late = match relative.late {
+        IfLate::Skip => Late::Skip,
+        IfLate::Send => Late::Send,
+    };
+    let number = kept.number;
+    Some(NewReminder { id, at: kept.at, number, due, zone: rule.zone, deadline, late, found })
+}
+
+/// When the next reminder is due, of appointments as they are now.
+pub(super) async fn next(
+    store: &Arc<dyn Store>,
+    planned: &Planned,
+    relative: &Relative,
+) -> Result<Option<DateTime<Utc>>, Unavailable> {
+    let (app, rule, relative, cursor) =
+        (planned.app.clone(), Arc::clone(&planned.rule), relative.clone(), planned.cursor);
+    let read = move |store: &dyn Store| {
+        let from = recurrence::reach(&relative, Window { after: cursor, until: cursor }).after;
+        let (mut next, mut after) = (None::<DateTime<Utc>>, None);
+        loop {
+            let page = store.appointments(
+                (&app, &relative.of),
+                (from, DateTime::<Utc>::MAX_UTC),
+                after.as_ref(),
+                PAGE,
+            )?;
+            for (at, _) in &page {
+                // From here on all are due later than the one that was found.
+                let found = next.map(|next| Window { after: next, until: next });
+                if found.is_some_and(|found| recurrence::reach(&relative, found).until < *at) {
+                    return Ok(next);
+                }
+                let due = recurrence::reminder(&rule.when, &relative, rule.zone, *at);
+                let due = due.map(|due| due.at).filter(|due| *due > cursor);
+                next = [next, due].into_iter().flatten().min();
+            }
+            after = page.last().cloned();
+            if page.len() < PAGE {
+                return Ok(next);
+            }
+        }
+    };
+    super::super::read(store, read).await
+}
+
+/// Tells of what opened.
+pub(super) fn told(rule: &Rule, opened: &[u64]) {
+    for number in opened {
+        let id = &rule.id;
+        info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
+    }
+}

@@ -1,0 +1,189 @@
+//! Reminders of appointments: put, moved, cancelled and put again at every step, and each sent once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tixing::domain::appointment::Appointment;
+use tixing::domain::id::{AppName, AppointmentId, Kind};
+use tixing::flow::intake::appointments::Asking;
+use tixing::sandbox::{Api, Fault, What};
+
+use super::{HABIT, World, instant, openid};
+
+static N_REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// An hour before each visit.
+const HOUR: &str = "when: { before: 1h, of: visit }";
+const SHOWN: &str = "data: { thing1: \"{{ appointment.at | local('%d %H:%M') }} {{ appointment.doctor }}\" }";
+
+impl World {
+    /// Puts visit `id` of these people at this time, as a backend does.
+    pub(super) async fn visit(&self, id: &str, who: &[&str], time: &str) {
+        let fields = [(
+            tixing::domain::id::FieldName::parse("doctor").unwrap(),
+            tixing::domain::recipient::FieldValue::Text("Li".to_owned()),
+        )];
+        let recipients = who.iter().map(|name| openid(name)).collect();
+        let to = Appointment { recipients, at: instant(time), fields: fields.into() };
+        self.change(id, Some(to)).await;
+    }
+
+    /// Deletes visit `id`.
+    pub(super) async fn no_visit(&self, id: &str) {
+        self.change(id, None).await;
+    }
+
+    async fn change(&self, id: &str, to: Option<Appointment>) {
+        let name = (Kind::parse("visit").unwrap(), AppointmentId::parse(id).unwrap());
+        // Each request has an id of its own, as webhooks have.
+        let request = format!("w-{}", N_REQUESTS.fetch_add(1, Ordering::Relaxed));
+        let asking = Asking { id: &request, at: self.clock.now() };
+        let intake = &self.running.as_ref().unwrap().intake;
+        let app = AppName::parse("main").unwrap();
+        intake.change_appointment(&app, name, to, asking).await.unwrap();
+    }
+
+    async fn of_visits(lines: &[&str]) -> Self {
+        let mut world = Self::new().await;
+        world.rule("visit", lines).await;
+        world.start().await;
+        for name in ["ann", "bob"] {
+            world.grant(name, HABIT, 5).await;
+        }
+        world
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let cards = self.platform.cards(openid(name).as_str());
+        cards.iter().map(|card| card.fields.iter().map(|field| field.2.clone()).collect()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reminder_comes_before_its_visit_to_all_it_belongs_to() {
+    let world = World::of_visits(&[HOUR, SHOWN]).await;
+    world.visit("a", &["ann", "bob"], "09:00").await;
+    world.visit("b", &["ann"], "03 09:00").await;
+    world.at("07:59:59.999").await;
+    assert_eq!(world.story("visit"), "");
+    world.at("08:00").await;
+    world.expect("visit", "done: 2 = 2 sent").await;
+    assert_eq!(world.texts("ann"), ["02 09:00 Li"]);
+    world.at("03 08:00").await;
+    world.expect("visit", "done: 2 = 2 sent; done: 1 = 1 sent").await;
+    // A nightly job puts all of them again: nothing is opened, nothing is sent.
+    world.visit("a", &["ann", "bob"], "09:00").await;
+    world.visit("b", &["ann"], "03 09:00").await;
+    world.pass(3).await;
+    assert_eq!(world.story("visit"), "done: 2 = 2 sent; done: 1 = 1 sent");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_too_late_is_for_the_rule_to_say() {
+    for (lines, expected, cards) in [(&[HOUR][..], "", 0), (&[HOUR, "if_late: send"], "done: 1 = 1 sent", 1)]
+    {
+        let world = World::of_visits(lines).await;
+        world.at("08:30").await;
+        world.visit("a", &["ann"], "09:00").await;
+        world.pass(2).await;
+        world.expect("visit", expected).await;
+        assert_eq!(world.cards("ann"), cards, "{lines:?}");
+        // One whose time is over is late for good.
+        world.visit("b", &["bob"], "08:00").await;
+        world.pass(2).await;
+        assert_eq!(world.cards("bob"), 0, "{lines:?}");
+        // Somebody more: he alone is late.
+        world.visit("a", &["ann", "bob"], "09:00").await;
+        world.pass(2).await;
+        assert_eq!((world.cards("ann"), world.cards("bob")), (cards, cards), "{lines:?}");
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_reminder_never_comes_and_the_right_one_comes_once() {
+    let send = &[HOUR, SHOWN, "if_late: send"][..];
+    let world = World::of_visits(send).await;
+    world.visit("moved", &["ann"], "09:00").await;
+    world.visit("gone", &["bob"], "09:00").await;
+    world.visit("back", &["bob"], "10:00").await;
+    world.at("07:59").await;
+    world.visit("moved", &["ann"], "11:00").await;
+    world.no_visit("gone").await;
+    world.visit("back", &["bob"], "12:00").await;
+    world.visit("back", &["bob"], "10:00").await;
+    world.at("08:30").await;
+    assert_eq!((world.cards("ann"), world.cards("bob")), (0, 0));
+    world.at("09:00").await;
+    world.expect("visit", "done: 1 = 1 sent").await;
+    // Away and back after it was sent, and deleted and put again: it was sent.
+    world.visit("back", &["bob"], "12:00").await;
+    world.visit("back", &["bob"], "10:00").await;
+    world.no_visit("back").await;
+    world.visit("back", &["bob"], "10:00").await;
+    world.at("10:00").await;
+    world.expect("visit", "done: 1 = 1 sent; done: 1 = 1 sent").await;
+    world.at("12:00").await;
+    assert_eq!(world.texts("ann"), ["02 11:00 Li"]);
+    assert_eq!(world.texts("bob"), ["02 10:00 Li"]);
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_meets_deliveries_in_every_state() {
+    let answers = |code| Fault::new(Api::Send, What::Errcode { code, msg: "as ordered".to_owned() });
+    // Waiting: it is not tried again, and its consent is free.
+    let world = World::of_visits(&[HOUR]).await;
+    world.faults(vec![answers(45011).at_most(1)]);
+    world.visit("a", &["ann"], "09:00").await;
+    world.at("08:00").await;
+    world.expect("visit", "open: 1 = 1 waiting").await;
+    world.no_visit("a").await;
+    world.pass(2).await;
+    world.expect("visit", "cancelled: 1 = 1 cancelled").await;
+    assert_eq!(
+        (world.balance("ann", HABIT).as_str(), world.sends_to("ann").len()),
+        ("5 granted = 5 available", 1)
+    );
+    world.at("08:59").await;
+    assert_eq!(world.sends_to("ann").len(), 1);
+    world.ends().await;
+    // Attempting: it ends by itself, once.
+    let world = World::of_visits(&[HOUR, "if_late: send"]).await;
+    world.faults(vec![Fault::new(Api::Send, What::Delay(Duration::from_secs(5))).after().at_most(1)]);
+    world.visit("a", &["ann"], "09:00").await;
+    world.at("08:00").await;
+    world.until("a request", |world| world.sends_to("ann").len() == 1).await;
+    world.visit("a", &["ann"], "10:00").await;
+    world.visit("a", &["ann"], "09:00").await;
+    world.pass(20).await;
+    assert_eq!(world.cards("ann"), 1);
+    world.ends().await;
+    // Reserved, while the app is paused: nothing leaves for the old time, and the new one comes.
+    let mut world = World::of_visits(&[HOUR]).await;
+    world.platform_gone().await;
+    world.visit("a", &["ann"], "09:00").await;
+    world.at("08:00").await;
+    world.visit("a", &["ann"], "10:00").await;
+    world.platform_back().await;
+    world.pass(70).await;
+    assert_eq!(world.cards("ann"), 0);
+    world.at("09:00").await;
+    world.until("the new one", |world| world.cards("ann") == 1).await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_due_while_the_daemon_was_down_is_sent_within_grace() {
+    let mut world = World::of_visits(&[HOUR, "grace: 20m"]).await;
+    world.visit("near", &["ann"], "09:30").await;
+    world.visit("far", &["bob"], "09:00").await;
+    world.at("07:30").await;
+    world.stop().await;
+    world.clock.advance(Duration::from_mins(75));
+    world.start().await;
+    world.expect("visit", "missed 1; done: 1 = 1 sent").await;
+    assert_eq!((world.cards("ann"), world.cards("bob")), (1, 0));
+    world.ends().await;
+}

@@ -1,6 +1,9 @@
 //! Due times against the oracle: each record was confirmed by a minute-by-minute brute force and by at
 //! least one engine of somebody else.
 
+mod brute;
+mod windows;
+
 use chrono::{DateTime, Offset, Utc};
 use serde_json::Value;
 use tixing::domain::when::{Cron, CronCode, Dst, When};
@@ -37,7 +40,7 @@ fn ends_a_gap(zone: Zone, instant: i64) -> bool {
 
 #[test]
 fn every_record_of_the_oracle_comes_out() {
-    let lines = include_str!("../data/cron-oracle.jsonl").lines().skip(1);
+    let lines = include_str!("../../data/cron-oracle.jsonl").lines().skip(1);
     let mut n_checked = 0;
     let mut faults = Vec::new();
     for line in lines {

@@ -16,6 +16,7 @@
     reason = "a yardstick may fail, prints its figures, builds texts plainly, and reckons with times and counts"
 )]
 
+mod claims;
 mod figures;
 mod grants;
 mod lateness;
@@ -48,8 +49,12 @@ fn main() {
     let runtime = world::runtime();
     let cores = std::thread::available_parallelism().unwrap();
     println!("{cores} cores, {size:?} size; `x` is the ratio to the bare one of the same run");
-    let all: [(&str, Measure); 3] =
-        [("sends", sends::measure), ("grants", grants::measure), ("lateness", lateness::measure)];
+    let all: [(&str, Measure); 4] = [
+        ("sends", sends::measure),
+        ("grants", grants::measure),
+        ("lateness", lateness::measure),
+        ("claims", claims::measure),
+    ];
     for (name, measure) in all {
         if named.is_empty() || named.contains(&name) {
             println!();

@@ -120,7 +120,12 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// A folder for a daemon that sends to `base_url`.
     pub(crate) fn new(base_url: &str, in_flight: usize) -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::new_in(Path::new(env!("CARGO_TARGET_TMPDIR")), base_url, in_flight)
+    }
+
+    /// The same in another place.
+    pub(crate) fn new_in(place: &Path, base_url: &str, in_flight: usize) -> Self {
+        let folder = tempfile::tempdir_in(place).unwrap();
         let config = format!(
             "apps:\n  main:\n    appid: {APPID}\n    secret: {{ file: secret }}\n    base_url: {base_url}\n    \
              limits: {{ in_flight: {in_flight} }}\n    templates:\n      habit: {{ id: {TEMPLATE}, kind: one_time, fields: [thing1] }}\n\
@@ -160,6 +165,11 @@ impl Daemon {
         command.args(["run", "--config", "tixing.yaml"]).stdout(Stdio::null()).stderr(log);
         self.process = Some(Owned(command.spawn().unwrap()));
         until("the daemon answers", || self.tixing(&["status"]).status.code() != Some(69));
+    }
+
+    /// What it said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("daemon.log")).unwrap()
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -28,6 +29,10 @@ mod reminders;
 /// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or
 /// a stepped clock is noticed.
 pub const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// Rules whose occurrences are opened side by side, so that the writer makes one group of many; and a walk need
+/// not wait for the last of thousands.
+const MAX_TOGETHER: usize = 256;
 
 /// How far other zone data can move a due time: both offsets are less than a day.
 const MAX_MOVE: TimeDelta = TimeDelta::days(2);
@@ -162,14 +167,14 @@ impl Scheduler {
                 self.opened.notify_waiters();
             }
         }
-        let due: Vec<RuleId> = self
-            .rules
-            .iter()
-            .filter(|(_, planned)| planned.next.is_some_and(|next| next <= now))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in due {
-            self.open(&id, now).await?;
+        let planned = self.rules.values_mut();
+        let mut due: Vec<&mut Planned> =
+            planned.filter(|planned| planned.next.is_some_and(|next| next <= now)).collect();
+        for together in due.chunks_mut(MAX_TOGETHER) {
+            let opened = together.iter_mut().map(|planned| open(&self.store, planned, now));
+            if try_join_all(opened).await?.contains(&true) {
+                self.opened.notify_waiters();
+            }
         }
         Ok(())
     }
@@ -260,43 +265,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Opens what is due of one rule in (cursor, now].
-    async fn open(&mut self, id: &RuleId, now: DateTime<Utc>) -> Result<(), Unavailable> {
-        let Some(planned) = self.rules.get_mut(id) else { return Ok(()) };
-        if reminders::of_appointments(&planned.rule).is_some() {
-            let opened = reminders::open(&self.store, planned, now).await?;
-            reminders::told(&planned.rule, &opened);
-            if !opened.is_empty() {
-                self.opened.notify_waiters();
-            }
-            return Ok(());
-        }
-        let rule = Arc::clone(&planned.rule);
-        let mut occurrences = found(&rule, &std::mem::take(&mut planned.overtaken), planned.cursor, now);
-        let store = Arc::clone(&self.store);
-        let mut opened = Vec::new();
-        // Piece by piece, the cursor behind each: a crash in between finds the rest again.
-        loop {
-            let rest = occurrences.split_off(occurrences.len().min(MAX_OPENED));
-            let last = occurrences.last().filter(|_| !rest.is_empty());
-            let to = last.map_or(now, |last| last.due.at);
-            opened.extend(advance(&*store, planned, to, occurrences).await?);
-            // Where somebody else moved the cursor, what is due from there is found at the next look.
-            if rest.is_empty() || planned.cursor != to {
-                break;
-            }
-            occurrences = rest;
-        }
-        planned.next = next_due(planned);
-        for number in &opened {
-            info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
-        }
-        if !opened.is_empty() {
-            self.opened.notify_waiters();
-        }
-        Ok(())
-    }
-
     async fn advance(
         &self,
         planned: &mut Planned,
@@ -304,6 +272,45 @@ impl Scheduler {
         occurrences: Vec<NewOccurrence>,
     ) -> Result<Vec<u64>, Unavailable> {
         advance(&*self.store, planned, to, occurrences).await
+    }
+}
+
+/// Opens what is due of one rule in (cursor, now]; whether anything was.
+async fn open(
+    store: &Arc<dyn Store>,
+    planned: &mut Planned,
+    now: DateTime<Utc>,
+) -> Result<bool, Unavailable> {
+    if reminders::of_appointments(&planned.rule).is_some() {
+        let opened = reminders::open(store, planned, now).await?;
+        told(&planned.rule, &opened);
+        return Ok(!opened.is_empty());
+    }
+    let rule = Arc::clone(&planned.rule);
+    let mut occurrences = found(&rule, &std::mem::take(&mut planned.overtaken), planned.cursor, now);
+    let mut opened = Vec::new();
+    // Piece by piece, the cursor behind each: a crash in between finds the rest again.
+    loop {
+        let rest = occurrences.split_off(occurrences.len().min(MAX_OPENED));
+        let last = occurrences.last().filter(|_| !rest.is_empty());
+        let to = last.map_or(now, |last| last.due.at);
+        opened.extend(advance(&**store, planned, to, occurrences).await?);
+        // Where somebody else moved the cursor, what is due from there is found at the next look.
+        if rest.is_empty() || planned.cursor != to {
+            break;
+        }
+        occurrences = rest;
+    }
+    planned.next = next_due(planned);
+    told(&rule, &opened);
+    Ok(!opened.is_empty())
+}
+
+/// Says in the log what was opened.
+fn told(rule: &Rule, opened: &[u64]) {
+    for number in opened {
+        let id = &rule.id;
+        info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Planned;
 use crate::domain::id::{AppId, AppointmentId};
@@ -311,12 +311,4 @@ pub(super) async fn next(
         }
     };
     super::super::read(store, read).await
-}
-
-/// Tells of what opened.
-pub(super) fn told(rule: &Rule, opened: &[u64]) {
-    for number in opened {
-        let id = &rule.id;
-        info!(rule.id = %id, occurrence = number, "Occurrence {number} of rule {id} opened or recorded");
-    }
 }

@@ -67,7 +67,7 @@ impl Ahead {
     fn remark(&self, app: Option<&App>) -> Option<String> {
         let change = remark(&self.due, self.rule.zone);
         let rate = app.and_then(|app| app.per_second);
-        let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace));
+        let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace, self.rule.spread));
         let parts: Vec<String> =
             change.into_iter().chain(slow.map(|slow| slow.said())).map(|said| said.en).collect();
         (!parts.is_empty()).then(|| parts.join("; "))

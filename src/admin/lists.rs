@@ -123,6 +123,8 @@ struct DeliveryRow<'a> {
     template: Option<&'a str>,
     state: &'static str,
     reason: Option<String>,
+    /// Until when a held one is held, or a waiting one waits.
+    next_at: Option<String>,
     attempts: u32,
     msgid: Option<String>,
     settled_at: Option<String>,
@@ -153,6 +155,7 @@ impl<'a> DeliveryRow<'a> {
             template: of.map(|occurrence| occurrence.template.as_str()),
             state: delivery.state.as_str(),
             reason,
+            next_at: delivery.next_at.map(utc),
             attempts: delivery.attempts,
             msgid: delivery.msgid.map(|msgid| msgid.to_string()),
             settled_at: delivery.settled_at.map(utc),

@@ -263,7 +263,7 @@ async fn occurrences_and_deliveries_have_their_shapes() {
     assert_eq!(
         deliveries[0],
         json!({"id": id, "rule": "daily", "due_at": "2026-03-01T01:00:00Z", "openid": ANNA, "template": T,
-            "state": "sent", "reason": null, "attempts": 1, "msgid": "3906823109462441985",
+            "state": "sent", "reason": null, "attempts": 1, "next_at": null, "msgid": "3906823109462441985",
             "settled_at": "2026-03-01T00:00:00Z"})
     );
     let told: Vec<(&str, Option<&str>)> =

@@ -125,6 +125,13 @@ impl Counts {
         self.audience == self.by_state.values().sum::<u64>() + self.skipped.values().sum::<u64>()
     }
 
+    /// Books one delivery as skipped that was in `from`.
+    pub fn skip(&mut self, from: State, reason: SkipReason) {
+        self.moved(from, State::Skipped);
+        self.by_state.remove(&State::Skipped);
+        *self.skipped.entry(reason).or_default() += 1;
+    }
+
     /// Books one delivery as moved between states.
     pub fn moved(&mut self, from: State, to: State) {
         if let Some(n) = self.by_state.get_mut(&from) {

@@ -39,6 +39,8 @@ pub struct Rule {
     pub page: Option<String>,
     /// How late a message may still leave.
     pub grace: Duration,
+    /// Over how long the audience's send times lie after the due time; zero means at once.
+    pub spread: Duration,
     /// What becomes of occurrences found late.
     pub missed: MissedPolicy,
     /// What becomes of values that are too long for their field; without an entry the default of the field's type.

@@ -2,7 +2,7 @@
 //!
 //! A message is rendered and checked before a grant is touched. The walk of an occurrence goes ahead
 //! of its sends by a stated number of seats, so memory has a bound and no walk waits for another's
-//! sends. It never sends.
+//! sends. Whose send time is later is held without a grant, and let go when it comes. It never sends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::dispatch::{Feed, Item};
+use super::held::{Agenda, Looked, Plan};
 use crate::clock::Clock;
 use crate::domain::appointment::{About, Appointment};
 use crate::domain::consent::{Account, NoGrant};
@@ -25,6 +26,7 @@ use crate::domain::rule::Rule;
 use crate::domain::template::TemplateKind;
 use crate::plan::audience::{self, Selector};
 use crate::plan::render::{Compiled, Input, Shown};
+use crate::plan::turn::{self, Turn};
 use crate::rules::snapshot;
 use crate::store::{
     AppointmentKey, CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, KeptAppointment, Member, Occurrence, Piece,
@@ -62,9 +64,10 @@ impl Fanout {
     /// # Errors
     /// [`Unavailable`]: the store failed.
     pub async fn run(self) -> Result<(), Unavailable> {
-        let mut walks: JoinSet<(u64, Result<(), Unavailable>)> = JoinSet::new();
+        let mut walks: JoinSet<Result<Done, Unavailable>> = JoinSet::new();
         let mut known: BTreeSet<u64> = BTreeSet::new();
         let mut cancelled: BTreeSet<u64> = BTreeSet::new();
+        let mut agenda = Agenda::default();
         loop {
             // Asked for before the look, so that nothing rung during it is lost.
             let rung = self.opened.notified();
@@ -72,58 +75,89 @@ impl Fanout {
             let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
             let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
             known.retain(|number| numbers.contains(number));
+            agenda.retain(&numbers);
+            let mut plan = match self.clock.believed() {
+                Some(now) => agenda.plan(&self.store, &mine, now).await?,
+                None => Plan::put_off(self.clock.reckoned()),
+            };
             for occurrence in mine {
+                let number = occurrence.number;
                 let stopped = occurrence.state == OccurrenceState::Cancelled;
-                if stopped && cancelled.insert(occurrence.number) {
-                    let told = self.feed.send(Feed::Cancel(occurrence.number)).await;
+                if stopped && cancelled.insert(number) {
+                    let told = self.feed.send(Feed::Cancel(number)).await;
                     if told.is_err() {
                         return Ok(());
                     }
+                    if occurrence.counts.in_state(State::Held) > 0 {
+                        let walker = self.walker(&mut agenda, number);
+                        walks.spawn(async move { walker.withdraw(number).await.map(|()| Done::Walked) });
+                    }
                 }
-                if occurrence.state == OccurrenceState::Held
-                    || walks.len() >= MAX_WALKS
-                    || !known.insert(occurrence.number)
-                {
+                if occurrence.state == OccurrenceState::Held || walks.len() >= MAX_WALKS {
                     continue;
                 }
-                let walker = Walker {
-                    store: Arc::clone(&self.store),
-                    clock: self.clock.clone(),
-                    feed: self.feed.clone(),
-                    seats: Arc::new(Semaphore::new(SEATS)),
-                };
-                walks.spawn(async move {
-                    let number = occurrence.number;
-                    (number, walker.run(occurrence).await)
-                });
+                if let Some(chunks) = plan.due.remove(&number)
+                    && agenda.begin(number)
+                {
+                    let (walker, occurrence) = (self.walker(&mut agenda, number), occurrence.clone());
+                    walks.spawn(async move {
+                        walker.release(occurrence, chunks).await.map(|looked| Done::Released(number, looked))
+                    });
+                }
+                if known.insert(number) {
+                    let walker = self.walker(&mut agenda, number);
+                    walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
+                }
             }
+            let sleep = plan.sleep(self.clock.reckoned());
             tokio::select! {
                 // In this order, so that a history can be replayed; each of them leads to a look at all there is.
                 biased;
                 () = rung => {}
                 Some(ended) = walks.join_next() => match ended {
-                    Ok((_, result)) => result?,
+                    Ok(result) => match result? {
+                        Done::Walked => {}
+                        Done::Released(occurrence, looked) => agenda.end(occurrence, looked),
+                    },
                     Err(error) => {
                         warn!("A walk ended abnormally: {error}");
                         return Err(Unavailable);
                     }
                 },
+                () = self.clock.sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
             }
+        }
+    }
+
+    fn walker(&self, agenda: &mut Agenda, occurrence: u64) -> Walker {
+        Walker {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            feed: self.feed.clone(),
+            seats: agenda.seats(occurrence),
         }
     }
 }
 
+/// What a task of a fan-out has done.
+enum Done {
+    /// Walked an audience, or withdrawn what was held of a stopped occurrence.
+    Walked,
+    /// Let held deliveries of an occurrence go.
+    Released(u64, Looked),
+}
+
 /// One occurrence's walk.
 #[derive(Debug)]
-struct Walker {
-    store: Arc<dyn Store>,
-    clock: Clock,
+pub(super) struct Walker {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
     feed: mpsc::Sender<Feed>,
     seats: Arc<Semaphore>,
 }
 
 /// The rule of an occurrence, ready for use.
-struct Ready {
+pub(super) struct Ready {
     rule: Rule,
     compiled: Compiled,
     selector: Selector,
@@ -133,12 +167,7 @@ struct Ready {
 
 impl Walker {
     async fn run(self, occurrence: Occurrence) -> Result<(), Unavailable> {
-        let Some(ready) = self.ready(&occurrence).await? else {
-            warn!(rule.id = %occurrence.rule, "Snapshot of rule {} cannot be read; its occurrence is held", occurrence.rule);
-            let reason = Some("the snapshot of its rule cannot be read".to_owned());
-            self.store.stop_occurrence(occurrence.number, OccurrenceState::Held, reason).await?;
-            return Ok(());
-        };
+        let Some(ready) = self.ready_or_hold(&occurrence).await? else { return Ok(()) };
         let mut occurrence = occurrence;
         if occurrence.about.is_some() && ready.appointment.is_none() {
             // The store ends it with the change, but for what a crash cut off.
@@ -197,6 +226,17 @@ impl Walker {
                 return Ok(());
             }
         }
+    }
+
+    /// The rule; `None` when its snapshot cannot be read: then the occurrence is stopped.
+    pub(super) async fn ready_or_hold(&self, occurrence: &Occurrence) -> Result<Option<Ready>, Unavailable> {
+        let ready = self.ready(occurrence).await?;
+        if ready.is_none() {
+            warn!(rule.id = %occurrence.rule, "Snapshot of rule {} cannot be read; its occurrence is held", occurrence.rule);
+            let reason = Some("the snapshot of its rule cannot be read".to_owned());
+            self.store.stop_occurrence(occurrence.number, OccurrenceState::Held, reason).await?;
+        }
+        Ok(ready)
     }
 
     async fn ready(&self, occurrence: &Occurrence) -> Result<Option<Ready>, Unavailable> {
@@ -272,6 +312,7 @@ impl Walker {
                 super::read(&self.store, move |store| store.deliveries(Some(number), after, 1)).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
+            // What is held of a stopped occurrence is withdrawn beside this.
             let open: Vec<_> =
                 page.into_iter().filter(|d| matches!(d.state, State::Reserved | State::Waiting)).collect();
             if open.is_empty() {
@@ -293,6 +334,7 @@ impl Walker {
                     Ok(message) => items.push(Prepared {
                         id: delivery.id,
                         message,
+                        deadline: ready.turn(occurrence, &delivery.openid).deadline,
                         attempts: delivery.attempts,
                         past: delivery.past,
                         at: delivery.next_at,
@@ -311,7 +353,7 @@ impl Walker {
         }
     }
 
-    async fn seats(&self, n: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn seats(&self, n: usize) -> Option<OwnedSemaphorePermit> {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         Arc::clone(&self.seats).acquire_many_owned(n).await.ok()
     }
@@ -343,9 +385,9 @@ impl Walker {
             }
             PieceOutcome::Booked(reserved) => {
                 let prepared = reserved.into_iter().filter_map(|reserved| {
-                    let message = messages.remove(&reserved.openid)?;
-                    let prepared =
-                        Prepared { id: reserved.id, message, attempts: 0, past: Past::Untried, at: None };
+                    let (message, deadline) = messages.remove(&reserved.openid)?;
+                    let (id, past) = (reserved.id, Past::Untried);
+                    let prepared = Prepared { id, message, deadline, attempts: 0, past, at: None };
                     Some(prepared.into_item(occurrence))
                 });
                 Ok(Some(prepared.collect()))
@@ -354,7 +396,11 @@ impl Walker {
     }
 
     /// Hands deliveries over to those who send, each with its seat; `None` when nobody sends any more.
-    async fn hand_over(&self, mut items: Vec<Item>, mut seats: OwnedSemaphorePermit) -> Option<()> {
+    pub(super) async fn hand_over(
+        &self,
+        mut items: Vec<Item>,
+        mut seats: OwnedSemaphorePermit,
+    ) -> Option<()> {
         for item in &mut items {
             item.seat = seats.split(1);
         }
@@ -366,7 +412,16 @@ impl Walker {
 }
 
 impl Ready {
-    fn render(
+    fn turn(&self, occurrence: &Occurrence, openid: &OpenId) -> Turn {
+        turn::turn(&self.rule, openid, occurrence.due_at, occurrence.deadline)
+    }
+
+    /// The last instant for what was held until `at`.
+    pub(super) fn deadline(&self, occurrence: &Occurrence, at: DateTime<Utc>) -> DateTime<Utc> {
+        turn::deadline(&self.rule, at, occurrence.deadline)
+    }
+
+    pub(super) fn render(
         &self,
         occurrence: &Occurrence,
         openid: &OpenId,
@@ -379,22 +434,24 @@ impl Ready {
     }
 }
 
-struct Prepared {
-    id: DeliveryId,
-    message: Message,
-    attempts: u32,
-    past: Past,
-    at: Option<DateTime<Utc>>,
+/// A delivery that has its grant and its message.
+pub(super) struct Prepared {
+    pub(super) id: DeliveryId,
+    pub(super) message: Message,
+    pub(super) deadline: DateTime<Utc>,
+    pub(super) attempts: u32,
+    pub(super) past: Past,
+    pub(super) at: Option<DateTime<Utc>>,
 }
 
 impl Prepared {
-    fn into_item(self, occurrence: &Occurrence) -> Item {
+    pub(super) fn into_item(self, occurrence: &Occurrence) -> Item {
         Item {
             id: self.id,
             rule: occurrence.rule.clone(),
             message: self.message,
             kind: occurrence.kind,
-            deadline: occurrence.deadline,
+            deadline: self.deadline,
             attempts: self.attempts,
             // A restart forgets how many of them were answered −1: all of them count, so that none is one too many.
             n_busy: if self.past == Past::Busy { self.attempts } else { 0 },
@@ -410,7 +467,8 @@ impl Prepared {
 #[derive(Default)]
 struct Gathering {
     members: Vec<Member>,
-    messages: HashMap<OpenId, Message>,
+    /// With the deadline of each.
+    messages: HashMap<OpenId, (Message, DateTime<Utc>)>,
     without_consent: BTreeMap<SkipReason, u64>,
     expired: u64,
     bytes: usize,
@@ -462,11 +520,15 @@ impl Gathering {
         ready: &Ready,
         now: DateTime<Utc>,
     ) {
-        if now > occurrence.deadline {
+        let Turn { at, deadline } = ready.turn(occurrence, &openid);
+        if now > deadline {
             self.expired += 1;
             return;
         }
-        let want = if profile.muted {
+        let want = if at > now {
+            // Whether he has a consent and what the message says is asked when it may leave.
+            Want::Hold(at)
+        } else if profile.muted {
             Want::Skip(SkipReason::Muted)
         } else {
             match hint {
@@ -476,7 +538,7 @@ impl Gathering {
                 }
                 Hint::Consent => match ready.render(occurrence, &openid, profile) {
                     Ok(message) => {
-                        self.messages.insert(openid.clone(), message);
+                        self.messages.insert(openid.clone(), (message, deadline));
                         Want::Reserve
                     }
                     Err(reason) => Want::Skip(reason),

@@ -2,6 +2,7 @@
 
 pub mod dispatch;
 pub mod fanout;
+mod held;
 pub mod housekeeping;
 pub mod intake;
 pub mod live;

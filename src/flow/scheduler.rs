@@ -21,6 +21,7 @@ use crate::domain::occurrence::{Due, OccurrenceState};
 use crate::domain::rule::Rule;
 use crate::plan::missed::{self, Verdict};
 use crate::plan::recurrence::{self, Window};
+use crate::plan::turn;
 use crate::rules::snapshot;
 use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailable};
 
@@ -351,7 +352,7 @@ async fn advance(
 /// alone, neighbours that were missed share one, named after the newest of them.
 fn found(rule: &Rule, overtaken: &[Due], cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccurrence> {
     let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
-    let mut records = Records { rule, grace, list: Vec::new() };
+    let mut records = Records { rule, list: Vec::new() };
     // What is beyond grace is missed under every policy and only counted, however much it is.
     let beyond = now.checked_sub_signed(grace).map(|at| at - TimeDelta::milliseconds(1));
     let (late, near): (Vec<&Due>, Vec<&Due>) =
@@ -398,7 +399,6 @@ fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
 /// Records of one look, as they grow.
 struct Records<'a> {
     rule: &'a Rule,
-    grace: TimeDelta,
     list: Vec<NewOccurrence>,
 }
 
@@ -415,7 +415,7 @@ impl Records<'_> {
             self.list.push(NewOccurrence {
                 due,
                 zone: self.rule.zone,
-                deadline: due.at + self.grace,
+                deadline: turn::end(self.rule, due.at),
                 missed,
             });
         }

@@ -85,6 +85,7 @@ mod tests {
             data: BTreeMap::new(),
             page: None,
             grace: DEFAULT_GRACE,
+            spread: std::time::Duration::ZERO,
             missed: MissedPolicy::Latest,
             overflow: BTreeMap::new(),
         }

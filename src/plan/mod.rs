@@ -15,5 +15,7 @@ pub mod recurrence;
 pub mod render;
 pub mod retry;
 mod script;
+pub mod spread;
 mod syntax;
+pub mod turn;
 pub mod words;

@@ -342,18 +342,13 @@ fn mistakes_in_a_schedule() {
         ("rules:", "timezone: recipient\nrules:", &[("not_yet", 1, 11)]),
         (
             "    when:",
-            "    quiet: {}\n    spread: 1m\n    priority: 0\n    on_doubt: hold\n    canary: 1\n    was: a\n    when:",
-            &[
-                ("not_yet", 4, 5),
-                ("not_yet", 5, 5),
-                ("not_yet", 6, 5),
-                ("not_yet", 7, 5),
-                ("not_yet", 8, 5),
-                ("not_yet", 9, 5),
-            ],
+            "    quiet: {}\n    priority: 0\n    on_doubt: hold\n    canary: 1\n    was: a\n    when:",
+            &[("not_yet", 4, 5), ("not_yet", 5, 5), ("not_yet", 6, 5), ("not_yet", 7, 5), ("not_yet", 8, 5)],
         ),
         // Small values.
         ("    when:", "    grace: 0m\n    when:", &[("bad_duration", 4, 12)]),
+        ("    when:", "    spread: 0m\n    when:", &[("bad_duration", 4, 13)]),
+        ("    when:", "    spread: 5w\n    when:", &[("bad_duration", 4, 13)]),
         ("    when:", "    grace: -5m\n    when:", &[("bad_duration", 4, 12)]),
         ("    when:", "    grace: 30\n    when:", &[("bad_duration", 4, 12)]),
         ("    when:", "    grace: 59s\n    when:", &[("grace_too_short", 4, 12)]),

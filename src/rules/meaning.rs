@@ -118,7 +118,7 @@ fn people(place: &Placed, config: &Config, view: &View, report: &mut impl FnMut(
     }
     let rate = config.apps.get(&rule.app).and_then(|app| app.per_second);
     let n = census.at_most(&rule.audience);
-    if let Some(slow) = rate.and_then(|rate| pace::too_slow(n, rate, rule.grace)) {
+    if let Some(slow) = rate.and_then(|rate| pace::too_slow(n, rate, rule.grace, rule.spread)) {
         report(place, *key, meaning::too_slow(&slow));
     }
 }

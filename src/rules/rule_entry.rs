@@ -111,6 +111,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let (audience, condition) =
         map.get("to").map_or_else(Default::default, |node| audience_entry::read(node, walk));
     let grace = map.get("grace").and_then(|node| grace(node, walk)).unwrap_or(DEFAULT_GRACE);
+    let spread = map.get("spread").and_then(|node| spread(node, walk)).unwrap_or_default();
     let enabled = map.get("enabled").and_then(|node| walk.switch(node, "enabled")).unwrap_or(true);
     let missed = missed(map, walk);
     let overflow = map.get("overflow").map_or_else(BTreeMap::new, |node| overflow(node, &data, walk));
@@ -129,6 +130,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         data,
         page,
         grace,
+        spread,
         missed,
         overflow,
     };
@@ -262,6 +264,12 @@ fn grace(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
     };
     walk.report(node.spot, problem);
     None
+}
+
+fn spread(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
+    let text = walk.text(node, Wanted { of: Thing::Key("spread"), example: "spread: 10m" })?;
+    let spread = values::duration(text);
+    spread.map_err(|why| walk.report(node.spot, rule::bad_duration(Thing::Key("spread"), text, why))).ok()
 }
 
 fn missed(map: Map<'_>, walk: &mut Walk<'_>) -> MissedPolicy {

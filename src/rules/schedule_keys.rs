@@ -115,6 +115,14 @@ keys! {
             shape: || pattern::texts(&pattern::duration(60), "a number and a unit, from 60s to 31d"),
         },
         Key {
+            name: "spread",
+            about: "Over how long the messages leave after the due time; each person keeps his place in it. He needs his \
+                    consent only when his turn comes. A number and one of s, m, h, d, w.",
+            example: r#""10m""#,
+            absent: Absent::Means("all may leave at once."),
+            shape: || pattern::texts(&pattern::duration(1), "a number and a unit, from 1s to 31d"),
+        },
+        Key {
             name: "missed",
             about: "What becomes of occurrences found late, but within grace: send the `latest`, `all` up to \
                     `max`, or `skip` them.",
@@ -148,13 +156,6 @@ keys! {
     ], later: &[    (
         "quiet",
         Phrase::new("delete it, and choose due times outside the night", "请删掉；把时间安排在夜间以外"),
-    ),
-    (
-        "spread",
-        Phrase::new(
-            "delete it; `limits` of the app hold the rate down",
-            "请删掉；发送速度由应用的 `limits` 控制",
-        ),
     ),
     ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
     (

@@ -59,6 +59,8 @@ struct Stored {
     data: BTreeMap<String, String>,
     page: Option<String>,
     grace_ms: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    spread_ms: u64,
     missed: StoredMissed,
     overflow: BTreeMap<String, StoredOverflow>,
 }
@@ -133,6 +135,7 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
         data: rule.data.iter().map(|(field, text)| (key(field), text.clone())).collect(),
         page: rule.page.clone(),
         grace_ms: u64::try_from(rule.grace.as_millis()).unwrap_or(u64::MAX),
+        spread_ms: u64::try_from(rule.spread.as_millis()).unwrap_or(u64::MAX),
         missed: match rule.missed {
             MissedPolicy::Latest => StoredMissed::Latest,
             MissedPolicy::All { max } => StoredMissed::All { max },
@@ -141,6 +144,12 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
         overflow: rule.overflow.iter().map(|(field, choice)| (key(field), overflow(*choice))).collect(),
     };
     serde_json::to_vec(&stored).expect("maps with text keys, and no writer that can fail")
+}
+
+/// For what is not written where it says nothing, so that the bytes stay those of before it could be said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 fn key(field: &FieldKey) -> String {
@@ -199,6 +208,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
             .collect::<Result<_, SnapshotError>>()?,
         page: stored.page,
         grace: Duration::from_millis(stored.grace_ms),
+        spread: Duration::from_millis(stored.spread_ms),
         missed: match stored.missed {
             StoredMissed::Latest => MissedPolicy::Latest,
             StoredMissed::All { max } => MissedPolicy::All { max },
@@ -253,6 +263,7 @@ mod tests {
             data: [(field("thing1"), "喝水 \"{{ ref }}\"\u{1f4a7}".to_owned())].into(),
             page: Some("pages/index/index?id={{ ref }}".to_owned()),
             grace: Duration::from_mins(30),
+            spread: Duration::ZERO,
             missed: MissedPolicy::Latest,
             overflow: BTreeMap::new(),
         }
@@ -270,6 +281,7 @@ mod tests {
             ("no fields", Rule { template: Template { fields: None, ..template.clone() }, ..rule() }),
             ("long term", Rule { template: Template { kind: TemplateKind::LongTerm, ..template }, ..rule() }),
             ("skip", Rule { missed: MissedPolicy::Skip, ..rule() }),
+            ("spread", Rule { spread: Duration::from_mins(10), ..rule() }),
             ("all", Rule { missed: MissedPolicy::All { max: 7 }, ..rule() }),
         ];
         for (what, rule) in table {

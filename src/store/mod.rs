@@ -344,6 +344,19 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     // --- deliveries -----------------------------------------------------------------------------
 
+    /// Lets held deliveries go whose send time has come; each in one batch with the grant that it takes.
+    ///
+    /// One answer per delivery, in order: the state it is in then, [`State::Reserved`] where it may be sent. `None`
+    /// for one that is not held, whose send time has not come, or whose occurrence is stopped until a person
+    /// releases it: nothing was changed. One whose occurrence or appointment was cancelled is cancelled.
+    ///
+    /// [`State::Reserved`]: crate::domain::delivery::State::Reserved
+    fn release(
+        &self,
+        releases: Vec<Release>,
+        now: DateTime<Utc>,
+    ) -> Pending<Vec<Option<crate::domain::delivery::State>>>;
+
     /// Marks deliveries as attempting. A request may start when the mark is durable, and not before.
     ///
     /// One answer per id, in order; `None` for a delivery that is neither reserved nor waiting.
@@ -597,6 +610,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable>;
+
+    /// Chunks with held or waiting deliveries whose next instant is not after `until`: those after `after`, in order.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn wakes(
+        &self,
+        after: Option<&Wake>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Wake>, Unavailable>;
 
     /// Deliveries in doubt, the longest first, at most `limit` chunks' worth.
     ///

@@ -44,6 +44,7 @@ enum Fact {
     Stop(u64, OccurrenceState, Option<String>),
     Refuse(Refusal),
     Erase(AppId, OpenId, DateTime<Utc>),
+    Release(Vec<Release>, DateTime<Utc>),
     Mark(Vec<DeliveryId>, DateTime<Utc>),
     Settle(DeliveryId, Option<DateTime<Utc>>, End, DateTime<Utc>),
     Close(Vec<DeliveryId>, Closing, DateTime<Utc>),
@@ -149,6 +150,9 @@ impl Model {
                 Fact::Stop(number, state, reason) => books.stop(number, state, reason),
                 Fact::Refuse(refusal) => drop(books.refuse(refusal)),
                 Fact::Erase(app, openid, now) => books.erase(app, openid, now),
+                Fact::Release(releases, now) => {
+                    releases.into_iter().for_each(|release| drop(books.release(release, now)));
+                }
                 Fact::Mark(ids, now) => ids.into_iter().for_each(|id| drop(books.mark(id, now))),
                 Fact::Settle(id, started, end, now) => drop(books.settle(id, started, end, now)),
                 Fact::Close(ids, closing, now) => {
@@ -435,30 +439,7 @@ impl Books {
             };
             match member.want {
                 Want::Reserve => {
-                    let key = (occurrence.app.clone(), occurrence.template.clone(), member.openid.clone());
-                    let ledger = self.ledgers.get_mut(&key);
-                    let taken = match (ledger, occurrence.kind) {
-                        (None, _) => Err(SkipReason::NoConsent),
-                        (Some(ledger), TemplateKind::LongTerm) => {
-                            if ledger.standing.is_some() {
-                                Ok(None)
-                            } else {
-                                Err(ledger.why())
-                            }
-                        }
-                        (Some(ledger), TemplateKind::OneTime) => {
-                            let why = ledger.why();
-                            let free = ledger.units.iter_mut().filter(|(_, place)| *place == Place::Free);
-                            // The first of those accepted at the same instant, as they came.
-                            match free.min_by_key(|(grant, _)| grant.accepted_at) {
-                                Some((grant, place)) => {
-                                    *place = Place::With(id);
-                                    Ok(Some(*grant))
-                                }
-                                None => Err(why),
-                            }
-                        }
-                    };
+                    let taken = self.take(&occurrence, &member.openid, id);
                     match taken {
                         Ok(grant) => {
                             slot.grant = grant;
@@ -499,6 +480,62 @@ impl Books {
         *occurrence.counts.by_state.entry(State::Expired).or_default() += piece.expired;
         self.finish(piece.occurrence);
         PieceOutcome::Booked(reserved)
+    }
+
+    /// The grant that a delivery gets, which is none under a standing acceptance; or why it gets none.
+    fn take(
+        &mut self,
+        occurrence: &Occurrence,
+        openid: &OpenId,
+        id: DeliveryId,
+    ) -> Result<Option<Grant>, SkipReason> {
+        let key = (occurrence.app.clone(), occurrence.template.clone(), openid.clone());
+        let Some(ledger) = self.ledgers.get_mut(&key) else { return Err(SkipReason::NoConsent) };
+        let why = ledger.why();
+        if occurrence.kind == TemplateKind::LongTerm {
+            return ledger.standing.map(|_| None).ok_or(why);
+        }
+        let free = ledger.units.iter_mut().filter(|(_, place)| *place == Place::Free);
+        // The first of those accepted at the same instant, as they came.
+        let (grant, place) = free.min_by_key(|(grant, _)| grant.accepted_at).ok_or(why)?;
+        *place = Place::With(id);
+        Ok(Some(*grant))
+    }
+
+    fn release(&mut self, Release { id, fate }: Release, now: DateTime<Utc>) -> Option<State> {
+        let slot = self.slot(id)?.clone();
+        if slot.state != State::Held || slot.next_at > Some(now) {
+            return None;
+        }
+        let occurrence = self.occurrences[&id.occurrence].clone();
+        if occurrence.state == OccurrenceState::Held {
+            return None;
+        }
+        let cancelled = occurrence.state == OccurrenceState::Cancelled;
+        let skipped = match fate {
+            _ if cancelled || !self.calls_for(&occurrence, &slot.openid) => {
+                self.end(id, State::Cancelled, now);
+                return Some(State::Cancelled);
+            }
+            Fate::Expire => {
+                self.end(id, State::Expired, now);
+                return Some(State::Expired);
+            }
+            Fate::Skip(reason) => reason,
+            Fate::Reserve => match self.take(&occurrence, &slot.openid, id) {
+                Ok(grant) => {
+                    let slot = self.slot(id).unwrap();
+                    (slot.state, slot.next_at, slot.grant) = (State::Reserved, None, grant);
+                    return Some(State::Reserved);
+                }
+                Err(reason) => reason,
+            },
+        };
+        self.slot(id).unwrap().skipped = Some(skipped);
+        let counts = &mut self.occurrences.get_mut(&id.occurrence).unwrap().counts;
+        *counts.skipped.entry(skipped).or_default() += 1;
+        self.end(id, State::Skipped, now);
+        Some(State::Skipped)
     }
 
     fn open_in(&self, number: u64) -> usize {
@@ -1059,6 +1096,12 @@ impl Store for Model {
         self.decide(Fact::Refuse(refusal.clone()), |books| books.refuse(refusal))
     }
 
+    fn release(&self, releases: Vec<Release>, now: DateTime<Utc>) -> Pending<Vec<Option<State>>> {
+        self.decide(Fact::Release(releases.clone(), now), |books| {
+            releases.into_iter().map(|release| books.release(release, now)).collect()
+        })
+    }
+
     fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
         self.decide(Fact::Mark(ids.clone(), now), |books| {
             ids.into_iter()
@@ -1319,6 +1362,24 @@ impl Store for Model {
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable> {
         let books = self.books();
         Ok(books.chunks.get(&(id.occurrence, id.chunk)).and_then(|c| c.get(usize::from(id.slot))).cloned())
+    }
+
+    fn wakes(
+        &self,
+        after: Option<&Wake>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Wake>, Unavailable> {
+        let books = self.books();
+        let wake = |(&(occurrence, chunk), slots): (&(u64, u32), &Vec<Delivery>)| {
+            let later = slots.iter().filter(|slot| matches!(slot.state, State::Held | State::Waiting));
+            later.filter_map(|slot| slot.next_at).min().map(|at| Wake { at, occurrence, chunk })
+        };
+        let mut all: Vec<Wake> = books.chunks.iter().filter_map(wake).collect();
+        all.retain(|wake| wake.at <= until && after.is_none_or(|after| wake > after));
+        all.sort();
+        all.truncate(limit);
+        Ok(all)
     }
 
     fn doubts(&self, _limit: usize) -> Result<Vec<Delivery>, Unavailable> {

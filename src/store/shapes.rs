@@ -360,6 +360,37 @@ pub enum Closing {
     Cancelled,
 }
 
+/// A held delivery whose send time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Which.
+    pub id: DeliveryId,
+    /// What shall become of it.
+    pub fate: Fate,
+}
+
+/// What shall become of a held delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It takes a grant, or is skipped because there is none.
+    Reserve,
+    /// It is skipped for a reason of its own.
+    Skip(SkipReason),
+    /// Its deadline has passed.
+    Expire,
+}
+
+/// A chunk in the index of what is to be looked at later; its order is that of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wake {
+    /// The next instant of its held and waiting deliveries.
+    pub at: DateTime<Utc>,
+    /// Of which occurrence.
+    pub occurrence: u64,
+    /// Which chunk of it.
+    pub chunk: u32,
+}
+
 /// An operator's word on a delivery in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoubtWord {

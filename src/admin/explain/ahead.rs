@@ -23,6 +23,7 @@ use crate::domain::rule::Rule;
 use crate::plan::audience::Verdict;
 use crate::plan::recurrence::{self, Window};
 use crate::plan::render::{Compiled, Input};
+use crate::plan::turn;
 use crate::plan::words;
 
 /// Due times that are named as spending consents before this one.
@@ -50,6 +51,8 @@ impl Desk {
                 format!("注意时钟调整：{}。", remark.zh),
             ));
         }
+        let turn = turn::turn(&rule, &case.person.openid, due.at, turn::end(&rule, due.at));
+        steps.extend(telling::turn(&rule, turn, rule.zone));
         let link = self.links(case, &rule, &due, &mut steps)?;
         let lateness = words::lateness(&rule);
         steps.push(Said::new(

@@ -10,6 +10,7 @@ use crate::domain::delivery::{Past, State};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
 use crate::domain::rule::Rule;
+use crate::domain::template::TemplateKind;
 use crate::plan::recurrence::{self, Window};
 use crate::plan::render::{Compiled, Input};
 use crate::plan::words;
@@ -35,7 +36,12 @@ impl Told {
 }
 
 /// What a delivery that has or had a grant came to.
-pub(super) fn settled(occurrence: &Occurrence, delivery: &Delivery, account: Option<&Account>) -> Told {
+pub(super) fn settled(
+    occurrence: &Occurrence,
+    delivery: &Delivery,
+    deadline: DateTime<Utc>,
+    account: Option<&Account>,
+) -> Told {
     let zone = occurrence.zone;
     let state = delivery.state.as_str();
     let at = |at: Option<DateTime<Utc>>| at.map_or_else(|| "?".to_owned(), |at| moment(at, zone));
@@ -118,13 +124,23 @@ pub(super) fn settled(occurrence: &Occurrence, delivery: &Delivery, account: Opt
         }
         State::Expired => known(
             None,
-            Said::new(
-                format!(
-                    "It could not leave before {}, so it was dropped; its consent went back.",
-                    moment(occurrence.deadline, zone)
-                ),
-                format!("在 {} 之前没能发出，已放弃，授权已退还。", moment(occurrence.deadline, zone)),
-            ),
+            {
+                let until = moment(deadline, zone);
+                match (delivery.grant, occurrence.kind) {
+                    (None, TemplateKind::OneTime) => Said::new(
+                        format!(
+                            "It could not leave before {until}, so it was dropped; no consent was taken for it."
+                        ),
+                        format!("在 {until} 之前没能发出，已放弃，没有取用授权。"),
+                    ),
+                    (Some(_), TemplateKind::OneTime) | (_, TemplateKind::LongTerm) => Said::new(
+                        format!(
+                            "It could not leave before {until}, so it was dropped; its consent went back."
+                        ),
+                        format!("在 {until} 之前没能发出，已放弃，授权已退还。"),
+                    ),
+                }
+            },
             Some(Said::new(
                 "See `tixing status` for what kept the app from sending, or give the rule a longer `grace`.",
                 "用 tixing status 查看是什么妨碍了发送，或把规则的 grace 加长。",

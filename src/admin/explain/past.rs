@@ -23,6 +23,7 @@ use crate::domain::occurrence::{OccurrenceState, SkipReason};
 use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::template::Template;
 use crate::plan::recurrence;
+use crate::plan::turn;
 use crate::plan::words;
 use crate::rules::snapshot;
 use crate::store::{Delivery, Occurrence};
@@ -257,6 +258,9 @@ impl Desk {
     ) -> Result<Told, Failure> {
         let zone = occurrence.zone;
         steps.push(Said::new("This person was in its audience.", "该用户在这一次的范围内。"));
+        let turn =
+            rule.map(|rule| turn::turn(rule, &case.person.openid, occurrence.due_at, occurrence.deadline));
+        steps.extend(rule.zip(turn).and_then(|(rule, turn)| telling::turn(rule, turn, zone)));
         if delivery.state == State::Skipped {
             let told = skipped(case, occurrence, delivery, rule);
             steps.push(told.why.clone());
@@ -268,7 +272,8 @@ impl Desk {
         steps.push(attempts(delivery, occurrence));
         let account =
             self.store().bare_account(&case.app.appid, &occurrence.template, &case.person.openid)?;
-        let told = settled(occurrence, delivery, account.as_ref());
+        let deadline = turn.map_or(occurrence.deadline, |turn| turn.deadline);
+        let told = settled(occurrence, delivery, deadline, account.as_ref());
         steps.push(told.why.clone());
         if let Some(template) = case.template(occurrence) {
             steps.push(telling::account(account.as_ref(), template, zone));

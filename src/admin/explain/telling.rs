@@ -6,9 +6,12 @@ use crate::domain::consent::{Account, Grant, Source};
 use crate::domain::language::Said;
 use crate::domain::message::Reply;
 use crate::domain::occurrence::SkipReason;
+use crate::domain::rule::Rule;
 use crate::domain::template::{Template, TemplateKind};
 use crate::domain::zone::Zone;
 use crate::plan::render::Unfit;
+use crate::plan::turn::Turn;
+use crate::plan::words;
 use crate::wechat;
 
 /// A time as people read it, in the zone of the rule.
@@ -17,6 +20,21 @@ pub(super) fn moment(at: DateTime<Utc>, zone: Zone) -> String {
     let format =
         if local.second() == 0 && local.nanosecond() == 0 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d %H:%M:%S" };
     local.format(format).to_string()
+}
+
+/// When a person has his turn, where a rule spreads its messages.
+pub(super) fn turn(rule: &Rule, turn: Turn, zone: Zone) -> Option<Said> {
+    let spread = words::span(rule.spread);
+    let at = moment(turn.at, zone);
+    (!rule.spread.is_zero()).then(|| {
+        Said::new(
+            format!(
+                "The rule spreads its messages over {}; this person's turn is at {at}, and a consent is needed then.",
+                spread.en
+            ),
+            format!("规则把消息分散在 {} 内；轮到该用户的时间是 {at}，到时才需要授权。", spread.zh),
+        )
+    })
 }
 
 /// A list in both languages: `a, b`, `a、b`.

@@ -16,6 +16,7 @@ use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::when::{Form, IfLate, Offset, Relative};
 use crate::plan::missed::SKIP_AFTER;
 use crate::plan::recurrence::{self, Window};
+use crate::plan::turn;
 use crate::rules::snapshot;
 use crate::store::{
     APPOINTMENT_DAYS, AppointmentKey, Cursor, Found, Joined, KeptAppointment, Late, MAX_OPENED, NewReminder,
@@ -266,7 +267,7 @@ fn made(
         Offset::After(_) | Offset::SameDay => DateTime::<Utc>::MAX_UTC,
     };
     let begins = if sends_late { now.max(due.at) } else { due.at };
-    let deadline = begins.checked_add_signed(grace).unwrap_or(relevant).min(relevant);
+    let deadline = turn::end(rule, begins).min(relevant);
     let found = if (in_time || sends_late) && now <= deadline { Found::InTime } else { Found::TooLate };
     let late = match relative.late {
         IfLate::Skip => Late::Skip,

@@ -30,6 +30,7 @@ fn rule(data: &[(&str, &str)], page: Option<&str>) -> Rule {
         data: data.iter().map(|(name, source)| (key(name), (*source).to_owned())).collect(),
         page: page.map(str::to_owned),
         grace: Duration::from_mins(30),
+        spread: Duration::ZERO,
         missed: MissedPolicy::Latest,
         overflow: BTreeMap::new(),
     }

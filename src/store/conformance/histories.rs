@@ -11,7 +11,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use self::places::{Reopen, Sled};
-use self::steps::{Step, any_steps, steps, steps_of_appointments};
+use self::steps::{Step, any_steps, steps, steps_of_appointments, steps_of_held};
 use super::super::ledger::memory::Memory;
 use super::*;
 use crate::domain::count::n_of;
@@ -63,6 +63,8 @@ fn compare(engine: &dyn Store, model: &dyn Store) {
         ids
     };
     assert_eq!(ids(engine), ids(model));
+    let wakes = |store: &dyn Store| store.wakes(None, DateTime::<Utc>::MAX_UTC, 1000).unwrap();
+    assert_eq!(wakes(engine), wakes(model));
     appointments::compare(engine, model);
     for who in 0..PEOPLE.len() {
         let of = |store: &dyn Store| store.erased_at(&app(), &openid(who)).unwrap();
@@ -212,7 +214,7 @@ impl Play<'_> {
                     .iter()
                     .map(|(who, want)| {
                         let want = match want {
-                            0 => Want::Hold(at(clock + 60)),
+                            0 => Want::Hold(at(clock + 10 * (1 + i64::try_from(*who).unwrap()))),
                             1 => Want::Skip(SkipReason::Overflow),
                             _ => Want::Reserve,
                         };
@@ -226,6 +228,37 @@ impl Play<'_> {
                 match both(&self.engine, &self.model, |store| store.chunk(told.clone())) {
                     PieceOutcome::Booked(reserved) if !reserved.is_empty() => self.saw("reserved"),
                     PieceOutcome::Booked(_) | PieceOutcome::Stale => {}
+                }
+            }
+            Step::Release { which, fate } => {
+                let mut held = self.deliveries();
+                held.retain(|delivery| delivery.state == State::Held);
+                let is_due = |delivery: &Delivery| delivery.next_at <= Some(at(clock));
+                if !which.is_multiple_of(8) && held.iter().any(is_due) {
+                    held.retain(is_due);
+                }
+                if let Some(delivery) = held.get(which % held.len().max(1)).cloned() {
+                    if fate > 5 {
+                        let (number, to) = (delivery.id.occurrence, OccurrenceState::Cancelled);
+                        both(&self.engine, &self.model, |store| store.stop_occurrence(number, to, None));
+                    }
+                    let fate = match fate {
+                        0 => Fate::Expire,
+                        1 => Fate::Skip(SkipReason::Muted),
+                        _ => Fate::Reserve,
+                    };
+                    let told = || vec![Release { id: delivery.id, fate }];
+                    let became =
+                        both(&self.engine, &self.model, |store| store.release(told(), at(clock))).remove(0);
+                    match became {
+                        Some(State::Reserved) => self.saw("held, then reserved"),
+                        Some(State::Skipped) if fate == Fate::Reserve => {
+                            self.saw("held, then without consent");
+                        }
+                        Some(State::Cancelled) => self.saw("held, then cancelled"),
+                        None => self.saw("held, and its send time is later"),
+                        _ => {}
+                    }
                 }
             }
             Step::Mark { which } => {
@@ -527,7 +560,7 @@ proptest! {
 }
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 51] = [
+const HAPPENS: [&str; 54] = [
     "erased",
     "erased while attempting",
     "erased while in doubt",
@@ -548,6 +581,9 @@ const HAPPENS: [&str; 51] = [
     "refusal of an account with reservations",
     "reserved",
     "waiting",
+    "held, then reserved",
+    "held, then without consent",
+    "held, and its send time is later",
     "doubt",
     "a second 43101 denies",
     "an ok reply clears a suspicion",
@@ -592,6 +628,9 @@ fn fixed_histories_agree_and_everything_happens_in_them() {
     }
     for _ in 0..60 {
         all.push(steps_of_appointments().new_tree(&mut runner).unwrap().current());
+    }
+    for _ in 0..40 {
+        all.push(steps_of_held().new_tree(&mut runner).unwrap().current());
     }
     for steps in all {
         for (what, n) in history(&Memory::default(), &steps) {

@@ -184,6 +184,13 @@ pub(super) fn time(ms: i64, occurrence: u64, chunk: u32) -> Vec<u8> {
     key(TIME, &[&instant(ms), &occurrence.to_be_bytes(), &chunk.to_be_bytes()])
 }
 
+/// Milliseconds, occurrence and number of a time key.
+pub(super) fn read_time(key: &[u8]) -> Option<(i64, u64, u32)> {
+    let ms = key.get(1..)?.first_chunk::<8>()?;
+    let (occurrence, chunk) = read_chunk(key)?;
+    Some(((u64::from_be_bytes(*ms) ^ (1 << 63)).cast_signed(), occurrence, chunk))
+}
+
 pub(super) fn doubt(since_ms: i64, occurrence: u64, chunk: u32) -> Vec<u8> {
     key(DOUBT, &[&instant(since_ms), &occurrence.to_be_bytes(), &chunk.to_be_bytes()])
 }

@@ -21,8 +21,8 @@ use super::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Decided, Delivery,
     DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
     Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Reads,
-    Receipt, ReceiptOutcome, Refusal, Refused, Reminded, Reminders, Report, ReportOutcome, Settlement, Store,
-    Unavailable, Wait, Walked, wait_durable,
+    Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome,
+    Settlement, Store, Unavailable, Wait, Wake, Walked, wait_durable,
 };
 use crate::clock::Clock;
 use crate::domain::consent::Account;
@@ -44,6 +44,7 @@ mod occurrences;
 mod reads;
 mod receipts;
 mod records;
+mod releases;
 mod state;
 mod tree;
 mod upkeep;
@@ -458,6 +459,10 @@ impl Store for Ledger {
         })
     }
 
+    fn release(&self, releases: Vec<Release>, now: DateTime<Utc>) -> Pending<Vec<Option<DeliveryState>>> {
+        self.write(0, Takes::Room, Ends::Whenever, move |desk| releases::release(desk, &releases, now))
+    }
+
     fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>> {
         self.write(0, Takes::Room, Ends::Urgent, move |desk| deliveries::mark(desk, &ids, now))
     }
@@ -655,6 +660,15 @@ impl Store for Ledger {
 
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable> {
         self.read(|books| books.read_delivery(id))
+    }
+
+    fn wakes(
+        &self,
+        after: Option<&Wake>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Wake>, Unavailable> {
+        self.read(|books| books.read_wakes(after, until, limit))
     }
 
     fn doubts(&self, limit: usize) -> Result<Vec<Delivery>, Unavailable> {

@@ -218,7 +218,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
 }
 
 /// Takes one grant for a delivery; a standing acceptance gives none and suffices.
-fn take(
+pub(super) fn take(
     state: &mut State,
     payer: AccountId,
     kind: TemplateKind,

@@ -15,7 +15,7 @@ use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held, RecipientV1};
 use super::state::OpenTree;
-use super::tree::Bytes;
+use super::tree::{Bytes, Entry};
 use super::writer::Shared;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
@@ -25,7 +25,7 @@ use crate::domain::occurrence::SkipReason;
 use crate::domain::recipient::Recipient;
 use crate::store::{
     AccountKey, AccountView, AppointmentKey, Delivery, Figures, Hint, KeptAppointment, KeptReceipt,
-    Occurrence, Walked,
+    Occurrence, Wake, Walked,
 };
 
 /// How often an account that changes while its grants are looked up is read again.
@@ -409,6 +409,27 @@ impl OpenTree {
     pub(super) fn read_delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Failed> {
         let chunk = self.read_chunk(id.occurrence, id.chunk)?;
         Ok(chunk.and_then(|chunk| chunk.slots.into_iter().nth(usize::from(id.slot))))
+    }
+
+    pub(super) fn read_wakes(
+        &self,
+        after: Option<&Wake>,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Wake>, Failed> {
+        let from = after.map_or(vec![keys::TIME], |after| {
+            let mut key = keys::time(records::ms(after.at), after.occurrence, after.chunk);
+            key.push(0);
+            key
+        });
+        let to = keys::time(records::ms(until).saturating_add(1), 0, 0);
+        let wake = |entry: Entry| {
+            let (key, _) = entry?;
+            let (ms, occurrence, chunk) =
+                keys::read_time(&key).ok_or(Failed::Record("a key of the time index cannot be read"))?;
+            Ok(Wake { at: records::at(ms)?, occurrence, chunk })
+        };
+        self.tree.range(from, to).take(limit).map(wake).collect()
     }
 
     pub(super) fn read_doubts(&self, limit: usize) -> Result<Vec<Delivery>, Failed> {

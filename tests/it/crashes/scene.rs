@@ -147,6 +147,7 @@ impl Scene {
             data: BTreeMap::from([(FieldKey::parse("thing1").unwrap(), "water".to_owned())]),
             page: Some("p/i?due={{ due | local('%H%M%S') }}".to_owned()),
             grace: Duration::from_secs(GRACE.num_seconds().unsigned_abs()),
+            spread: Duration::ZERO,
             missed: MissedPolicy::All { max: 3 },
             overflow: BTreeMap::new(),
         };

@@ -41,6 +41,7 @@ mod consents;
 mod disk;
 mod doubt;
 mod due;
+mod held;
 mod late;
 mod month;
 mod pace;
@@ -231,6 +232,11 @@ impl World {
         }
         let options = Options::new(self.folder.path().join("store"));
         tokio::task::spawn_blocking(move || sled::open(&options, clock)).await.unwrap().unwrap()
+    }
+
+    /// Whether a daemon runs.
+    pub(super) fn runs(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Pulls the plug: nothing more is written, whatever is under way ends.

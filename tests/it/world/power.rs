@@ -16,8 +16,8 @@ use tixing::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
     DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
     Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Receipt,
-    ReceiptOutcome, Refusal, Refused, Reminded, Reminders, Report, ReportOutcome, Settlement, Store,
-    Unavailable, Wait, Walked,
+    ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome, Settlement, Store,
+    Unavailable, Wait, Wake, Walked,
 };
 use tokio::sync::watch;
 
@@ -194,6 +194,7 @@ impl Store for Power {
         write change_appointment(change: AppointmentChange) -> Changed;
         write remind(reminders: Reminders) -> Reminded;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
+        write release(releases: Vec<Release>, now: DateTime<Utc>) -> Vec<Option<State>>;
         write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
         write settle(settlements: Vec<Settlement>) -> Vec<State>;
         write close(ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Vec<bool>;
@@ -237,6 +238,7 @@ impl Store for Power {
         read snapshot(hash: &[u8; 32]) -> Option<Vec<u8>>;
         read deliveries(occurrence: Option<u64>, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
         read delivery(id: DeliveryId) -> Option<Delivery>;
+        read wakes(after: Option<&Wake>, until: DateTime<Utc>, limit: usize) -> Vec<Wake>;
         read doubts(limit: usize) -> Vec<Delivery>;
         read imported(digest: &[u8; 32]) -> u64;
         read figures() -> Figures;

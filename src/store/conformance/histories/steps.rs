@@ -15,6 +15,7 @@ pub(super) enum Step {
     Open { rule: usize, template: usize },
     Round { rule: usize, template: usize },
     Piece { which: usize, members: Vec<(usize, u8)>, ends: bool },
+    Release { which: usize, fate: u8 },
     Mark { which: usize },
     Settle { which: usize, how: u8 },
     Send { which: usize, how: u8 },
@@ -69,6 +70,28 @@ fn step_of_appointments() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What may happen where most is held for later.
+fn step_of_held() -> impl Strategy<Value = Step> {
+    let template = || prop_oneof![3 => Just(0_usize), 1 => Just(1)];
+    prop_oneof![
+        2 => (0..3_usize, template(), 1..3_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
+        4 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Open { rule, template }),
+        8 => (0..8_usize, prop::collection::vec((0..4_usize, 0..3_u8), 1..4), prop::bool::weighted(0.2))
+            .prop_map(|(which, members, ends)| Step::Piece { which, members, ends }),
+        8 => (0..40_usize, 0..8_u8).prop_map(|(which, fate)| Step::Release { which, fate }),
+        1 => (0..3_usize, template(), 0..60_i64).prop_map(|(who, template, age)| Step::Refuse { who, template, age }),
+        3 => (0..8_usize).prop_map(|which| Step::Stop { which }),
+        1 => (0..40_usize).prop_map(|which| Step::Erase { which }),
+        3 => (0..40_usize, 0..19_u8).prop_map(|(which, how)| Step::Send { which, how }),
+        2 => step(),
+    ]
+}
+
+/// A history of held deliveries.
+pub(super) fn steps_of_held() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step_of_held(), 1..60)
+}
+
 /// A history.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step(), 1..80)
@@ -79,7 +102,7 @@ pub(super) fn steps_of_appointments() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step_of_appointments(), 1..60)
 }
 
-/// A history of either kind.
+/// A history of any kind.
 pub(super) fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![3 => steps(), 1 => steps_of_appointments()]
+    prop_oneof![3 => steps(), 1 => steps_of_appointments(), 1 => steps_of_held()]
 }

@@ -1,0 +1,268 @@
+//! Lets held deliveries go when their send time comes: they are rendered and take their grants only then.
+//!
+//! What is held is found by the store's index of later instants, so a start goes on as if there had been none. Who is
+//! held, and until when, the walk decides; what came of an attempt is the sender's.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Semaphore;
+
+use super::fanout::{Prepared, Ready, SEATS, Walker};
+use super::scheduler::MAX_SLEEP;
+use crate::domain::delivery::{Past, State};
+use crate::domain::id::DeliveryId;
+use crate::domain::occurrence::{OccurrenceState, SkipReason};
+use crate::store::{
+    CHUNK_DELIVERIES, Closing, Delivery, Fate, Occurrence, Release, Store, Unavailable, Wake,
+};
+
+/// Entries of the index read at a time.
+const PAGE: usize = 256;
+/// Chunks of one occurrence that are looked at in one go.
+const MAX_CHUNKS: usize = 64;
+
+/// What an app holds for later, as far as it must be remembered between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    /// Occurrences of which some are being let go.
+    under_way: BTreeSet<u64>,
+    /// Chunks that the index names for the sake of something that waits: when a held one of theirs comes, if any.
+    behind: BTreeMap<(u64, u32), Option<DateTime<Utc>>>,
+    /// Places in memory, by occurrence: its walk and its held ones share them.
+    seats: BTreeMap<u64, Arc<Semaphore>>,
+}
+
+/// What is to be done now, and when to look again.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Chunks with deliveries whose send time has come.
+    pub(super) due: BTreeMap<u64, Vec<u32>>,
+    /// When the next ones come.
+    pub(super) next: Option<DateTime<Utc>>,
+}
+
+/// What a look at some chunks found out about what the index does not say.
+pub(super) type Looked = Vec<((u64, u32), Hidden)>;
+
+/// Whether the index says when a chunk's next held delivery comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hidden {
+    /// It does.
+    No,
+    /// It names an earlier instant: this is the held one's, if any.
+    Behind(Option<DateTime<Utc>>),
+}
+
+impl Agenda {
+    /// The places in memory of an occurrence.
+    pub(super) fn seats(&mut self, occurrence: u64) -> Arc<Semaphore> {
+        Arc::clone(self.seats.entry(occurrence).or_insert_with(|| Arc::new(Semaphore::new(SEATS))))
+    }
+
+    /// Forgets occurrences that are over.
+    pub(super) fn retain(&mut self, numbers: &BTreeSet<u64>) {
+        self.seats.retain(|number, _| numbers.contains(number));
+        self.behind.retain(|(number, _), _| numbers.contains(number));
+    }
+
+    /// Notes that deliveries of an occurrence are being let go; `false` when they are already.
+    pub(super) fn begin(&mut self, occurrence: u64) -> bool {
+        self.under_way.insert(occurrence)
+    }
+
+    /// Takes in what a look found out.
+    pub(super) fn end(&mut self, occurrence: u64, looked: Looked) {
+        self.under_way.remove(&occurrence);
+        for (chunk, hidden) in looked {
+            match hidden {
+                Hidden::No => drop(self.behind.remove(&chunk)),
+                Hidden::Behind(next) => drop(self.behind.insert(chunk, next)),
+            }
+        }
+    }
+
+    /// Finds what is due of `mine` at `now`. Where nothing is held, nothing is read.
+    pub(super) async fn plan(
+        &self,
+        store: &Arc<dyn Store>,
+        mine: &[Occurrence],
+        now: DateTime<Utc>,
+    ) -> Result<Plan, Unavailable> {
+        let holding: BTreeSet<u64> = mine.iter().filter(|o| is_holding(o)).map(|o| o.number).collect();
+        let mut plan = Plan::default();
+        if holding.is_empty() {
+            return Ok(plan);
+        }
+        let mut after = None;
+        loop {
+            let from = after;
+            let page = super::read(store, move |store| store.wakes(from.as_ref(), now, PAGE)).await?;
+            for wake in &page {
+                self.sort_in(*wake, &holding, now, &mut plan);
+            }
+            after = page.last().copied();
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        let last = Wake { at: now, occurrence: u64::MAX, chunk: u32::MAX };
+        let next = super::read(store, move |store| store.wakes(Some(&last), DateTime::<Utc>::MAX_UTC, 1));
+        let next = next.await?.first().map(|wake| wake.at);
+        plan.next = plan.next.into_iter().chain(next).min();
+        Ok(plan)
+    }
+
+    fn sort_in(&self, wake: Wake, holding: &BTreeSet<u64>, now: DateTime<Utc>, plan: &mut Plan) {
+        let Wake { occurrence, chunk, .. } = wake;
+        if !holding.contains(&occurrence) || self.under_way.contains(&occurrence) {
+            return;
+        }
+        match self.behind.get(&(occurrence, chunk)) {
+            Some(None) => return,
+            Some(Some(at)) if *at > now => {
+                plan.next = Some(plan.next.map_or(*at, |next| next.min(*at)));
+                return;
+            }
+            Some(Some(_)) | None => {}
+        }
+        let chunks = plan.due.entry(occurrence).or_default();
+        if chunks.len() < MAX_CHUNKS {
+            chunks.push(chunk);
+        }
+    }
+}
+
+impl Plan {
+    /// While nobody knows what time it is, nothing is due.
+    pub(super) fn put_off(now: DateTime<Utc>) -> Self {
+        Self { next: Some(now + TimeDelta::seconds(1)), ..Self::default() }
+    }
+
+    /// How long to sleep; `None` when nothing is held.
+    pub(super) fn sleep(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let next = self.next?;
+        Some((next - now).to_std().unwrap_or_default().clamp(Duration::from_millis(1), MAX_SLEEP))
+    }
+}
+
+/// Whether an occurrence has held deliveries that may go.
+fn is_holding(occurrence: &Occurrence) -> bool {
+    match occurrence.state {
+        OccurrenceState::Open => occurrence.counts.in_state(State::Held) > 0,
+        OccurrenceState::Held
+        | OccurrenceState::Done
+        | OccurrenceState::Missed
+        | OccurrenceState::Cancelled => false,
+    }
+}
+
+impl Walker {
+    /// Lets those of `chunks` go whose send time has come.
+    pub(super) async fn release(
+        self,
+        occurrence: Occurrence,
+        chunks: Vec<u32>,
+    ) -> Result<Looked, Unavailable> {
+        let mut looked = Looked::new();
+        let Some(ready) = self.ready_or_hold(&occurrence).await? else { return Ok(looked) };
+        for chunk in chunks {
+            let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { break };
+            let slots = self.chunk(&occurrence, chunk).await?;
+            // What is too late expires, so the time must be known.
+            let now = self.clock.until_believed().await;
+            let due = slots.iter().filter(|slot| is_held(slot) && slot.next_at <= Some(now));
+            let mut messages = HashMap::new();
+            let mut releases = Vec::new();
+            for slot in due {
+                let (fate, prepared) = self.fate(slot, &occurrence, &ready, now).await?;
+                releases.push(Release { id: slot.id, fate });
+                messages.extend(prepared.map(|prepared| (slot.id, prepared)));
+            }
+            let ids: Vec<DeliveryId> = releases.iter().map(|release| release.id).collect();
+            let mut stuck = false;
+            if !releases.is_empty() {
+                let states = self.store.release(releases, now).await?.value;
+                let mut items = Vec::new();
+                for (id, state) in ids.iter().zip(states) {
+                    stuck |= state.is_none();
+                    let prepared = messages.remove(id).filter(|_| state == Some(State::Reserved));
+                    items.extend(prepared.map(|prepared| prepared.into_item(&occurrence)));
+                }
+                if self.hand_over(items, seats).await.is_none() {
+                    break;
+                }
+            }
+            let left = slots.iter().filter(|slot| is_held(slot) && !ids.contains(&slot.id));
+            let next = left.filter_map(|slot| slot.next_at).min();
+            let waits = slots.iter().any(|slot| slot.state == State::Waiting && slot.next_at <= Some(now));
+            let hidden = match (stuck, waits) {
+                // What did not go is asked again, but not at once.
+                (true, _) => Hidden::Behind(Some(now + TimeDelta::seconds(1))),
+                (false, true) => Hidden::Behind(next),
+                (false, false) => Hidden::No,
+            };
+            looked.push(((occurrence.number, chunk), hidden));
+        }
+        Ok(looked)
+    }
+
+    /// Cancels what is held of an occurrence that was stopped.
+    pub(super) async fn withdraw(self, occurrence: u64) -> Result<(), Unavailable> {
+        let mut after: Option<DeliveryId> = None;
+        loop {
+            let page =
+                super::read(&self.store, move |store| store.deliveries(Some(occurrence), after, 1)).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            let held: Vec<DeliveryId> =
+                page.iter().filter(|slot| is_held(slot)).map(|slot| slot.id).collect();
+            if !held.is_empty() {
+                self.store.close(held, Closing::Cancelled, self.clock.reckoned()).await?;
+            }
+        }
+    }
+
+    async fn chunk(&self, occurrence: &Occurrence, chunk: u32) -> Result<Vec<Delivery>, Unavailable> {
+        let number = occurrence.number;
+        let before = chunk.checked_sub(1);
+        let before = before.map(|chunk| DeliveryId { occurrence: number, chunk, slot: u8::MAX });
+        let mut slots =
+            super::read(&self.store, move |store| store.deliveries(Some(number), before, 1)).await?;
+        slots.retain(|slot| slot.id.chunk == chunk);
+        Ok(slots)
+    }
+
+    /// What shall become of a held delivery, looked at as its person is now.
+    async fn fate(
+        &self,
+        slot: &Delivery,
+        occurrence: &Occurrence,
+        ready: &Ready,
+        now: DateTime<Utc>,
+    ) -> Result<(Fate, Option<Prepared>), Unavailable> {
+        let deadline = ready.deadline(occurrence, slot.next_at.unwrap_or(occurrence.due_at));
+        if now > deadline {
+            return Ok((Fate::Expire, None));
+        }
+        let (app, openid) = (occurrence.app.clone(), slot.openid.clone());
+        let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
+        let profile = recipient.map(|recipient| recipient.profile).unwrap_or_default();
+        if profile.muted {
+            return Ok((Fate::Skip(SkipReason::Muted), None));
+        }
+        Ok(match ready.render(occurrence, &slot.openid, &profile) {
+            Ok(message) => {
+                let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
+                (Fate::Reserve, Some(Prepared { id, message, deadline, attempts, past, at: None }))
+            }
+            Err(reason) => (Fate::Skip(reason), None),
+        })
+    }
+}
+
+fn is_held(slot: &Delivery) -> bool {
+    slot.state == State::Held
+}

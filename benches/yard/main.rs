@@ -21,6 +21,7 @@ mod figures;
 mod grants;
 mod lateness;
 mod line;
+mod recurrence;
 mod sends;
 mod world;
 
@@ -49,11 +50,12 @@ fn main() {
     let runtime = world::runtime();
     let cores = std::thread::available_parallelism().unwrap();
     println!("{cores} cores, {size:?} size; `x` is the ratio to the bare one of the same run");
-    let all: [(&str, Measure); 4] = [
+    let all: [(&str, Measure); 5] = [
         ("sends", sends::measure),
         ("grants", grants::measure),
         ("lateness", lateness::measure),
         ("claims", claims::measure),
+        ("recurrence", recurrence::measure),
     ];
     for (name, measure) in all {
         if named.is_empty() || named.contains(&name) {

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::dispatch::{Feed, Item};
 use super::held::{Agenda, Looked, Plan};
+use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
 use crate::domain::appointment::{About, Appointment};
 use crate::domain::consent::{Account, NoGrant};
@@ -68,63 +69,84 @@ impl Fanout {
         let mut known: BTreeSet<u64> = BTreeSet::new();
         let mut cancelled: BTreeSet<u64> = BTreeSet::new();
         let mut agenda = Agenda::default();
+        let mut plan = Plan::default();
+        // All there is is read when something changed, not whenever a walk ends: there may be thousands of them.
+        let mut waiting: BTreeMap<u64, Occurrence> = BTreeMap::new();
+        let mut changed = true;
+        let mut rung = std::pin::pin!(self.opened.notified());
         loop {
-            // Asked for before the look, so that nothing rung during it is lost.
-            let rung = self.opened.notified();
-            let unfinished = super::read(&self.store, Store::unfinished).await?;
-            let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
-            let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
-            known.retain(|number| numbers.contains(number));
-            agenda.retain(&numbers);
-            let mut plan = match self.clock.believed() {
-                Some(now) => agenda.plan(&self.store, &mine, now).await?,
-                None => Plan::put_off(self.clock.reckoned()),
-            };
-            for occurrence in mine {
-                let number = occurrence.number;
-                let stopped = occurrence.state == OccurrenceState::Cancelled;
-                if stopped && cancelled.insert(number) {
-                    let told = self.feed.send(Feed::Cancel(number)).await;
-                    if told.is_err() {
-                        return Ok(());
+            if std::mem::take(&mut changed) {
+                // Asked for before the look, so that nothing rung during it is lost.
+                rung.set(self.opened.notified());
+                let unfinished = super::read(&self.store, Store::unfinished).await?;
+                let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
+                let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
+                known.retain(|number| numbers.contains(number));
+                agenda.retain(&numbers);
+                plan = match self.clock.believed() {
+                    Some(now) => agenda.plan(&self.store, &mine, now).await?,
+                    None => Plan::put_off(self.clock.reckoned()),
+                };
+                waiting.clear();
+                for occurrence in mine {
+                    let number = occurrence.number;
+                    let stopped = occurrence.state == OccurrenceState::Cancelled;
+                    if stopped && cancelled.insert(number) {
+                        let told = self.feed.send(Feed::Cancel(number)).await;
+                        if told.is_err() {
+                            return Ok(());
+                        }
+                        if occurrence.counts.in_state(State::Held) > 0 {
+                            let walker = self.walker(&mut agenda, number);
+                            walks.spawn(async move { walker.withdraw(number).await.map(|()| Done::Walked) });
+                        }
                     }
-                    if occurrence.counts.in_state(State::Held) > 0 {
-                        let walker = self.walker(&mut agenda, number);
-                        walks.spawn(async move { walker.withdraw(number).await.map(|()| Done::Walked) });
+                    if occurrence.state == OccurrenceState::Held {
+                        continue;
                     }
-                }
-                if occurrence.state == OccurrenceState::Held || walks.len() >= MAX_WALKS {
-                    continue;
-                }
-                if let Some(chunks) = plan.due.remove(&number)
-                    && agenda.begin(number)
-                {
-                    let (walker, occurrence) = (self.walker(&mut agenda, number), occurrence.clone());
-                    walks.spawn(async move {
-                        walker.release(occurrence, chunks).await.map(|looked| Done::Released(number, looked))
-                    });
-                }
-                if known.insert(number) {
-                    let walker = self.walker(&mut agenda, number);
-                    walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
+                    // Whoever waits for his time is not kept waiting by those whose walk has not begun.
+                    if walks.len() < 2 * MAX_WALKS
+                        && let Some(chunks) = plan.due.remove(&number)
+                        && agenda.begin(number)
+                    {
+                        let (walker, occurrence) = (self.walker(&mut agenda, number), occurrence.clone());
+                        walks.spawn(async move {
+                            let looked = walker.release(occurrence, chunks).await?;
+                            Ok(Done::Released(number, looked))
+                        });
+                    }
+                    if !known.contains(&number) {
+                        waiting.insert(number, occurrence);
+                    }
                 }
             }
-            let sleep = plan.sleep(self.clock.reckoned());
+            while walks.len() < MAX_WALKS
+                && let Some((number, occurrence)) = waiting.pop_first()
+            {
+                known.insert(number);
+                let walker = self.walker(&mut agenda, number);
+                walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
+            }
+            // What a walk holds may be due before it ends.
+            let sleep = plan.sleep(self.clock.reckoned()).or((!walks.is_empty()).then_some(MAX_SLEEP));
             tokio::select! {
-                // In this order, so that a history can be replayed; each of them leads to a look at all there is.
+                // In this order, so that a history can be replayed.
                 biased;
-                () = rung => {}
+                () = &mut rung => changed = true,
                 Some(ended) = walks.join_next() => match ended {
                     Ok(result) => match result? {
-                        Done::Walked => {}
-                        Done::Released(occurrence, looked) => agenda.end(occurrence, looked),
+                        Done::Walked => changed = walks.is_empty(),
+                        Done::Released(occurrence, looked) => {
+                            agenda.end(occurrence, looked);
+                            changed = true;
+                        }
                     },
                     Err(error) => {
                         warn!("A walk ended abnormally: {error}");
                         return Err(Unavailable);
                     }
                 },
-                () = self.clock.sleep(sleep.unwrap_or_default()), if sleep.is_some() => {}
+                () = self.clock.sleep(sleep.unwrap_or_default()), if sleep.is_some() => changed = true,
             }
         }
     }

@@ -50,7 +50,7 @@ impl TooSlow {
                 "{n} recipients at {per_second} a second take {}, but {}: the last ones would expire",
                 takes.en, has.en
             ),
-            format!("{n} 人按每秒 {per_second} 条要发 {}，而{}：后面的人会因过期收不到", takes.zh, has.zh),
+            format!("{n} 人按每秒 {per_second} 条要发 {}，而 {}：后面的人会因过期收不到", takes.zh, has.zh),
         )
     }
 }

@@ -13,19 +13,21 @@ use serde::Serialize;
 use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
+use super::reminders::{Reminder, Subject, SubjectRow, of_appointments};
 use crate::domain::config::App;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::id::{OpenId, RuleId, TemplateId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
+use crate::domain::recipient::Profile;
 use crate::domain::rule::Rule;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::pace;
 use crate::plan::recurrence::{MAX_OCCURRENCES, Window, occurrences};
-use crate::plan::render::{Compiled, Input};
+use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::words;
-use crate::store::{Hint, Walked};
+use crate::store::{Hint, KeptAppointment, Walked};
 
 /// Most due times of one forecast.
 const MAX_ROWS: usize = 10_000;
@@ -44,6 +46,8 @@ struct NextRow<'a> {
     would_send: u64,
     would_skip: BTreeMap<&'static str, u64>,
     words: Words<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appointment: Option<SubjectRow<'a>>,
 }
 
 /// When the rule is due, in both languages.
@@ -58,11 +62,26 @@ struct Words<'a> {
 pub(super) struct Ahead {
     pub(super) rule: Arc<Rule>,
     pub(super) due: Due,
+    /// What it reminds of, by a rule of appointments.
+    pub(super) subject: Option<Subject>,
     send: u64,
     skip: BTreeMap<SkipReason, u64>,
 }
 
 impl Ahead {
+    fn new(rule: &Arc<Rule>, due: Due, subject: Option<Subject>) -> Self {
+        Self { rule: Arc::clone(rule), due, subject, send: 0, skip: BTreeMap::new() }
+    }
+
+    fn reminder(&self) -> Option<Reminder> {
+        Some(Reminder { due: self.due, subject: self.subject.clone()? })
+    }
+
+    /// In which order grants are spent.
+    pub(super) fn place(&self) -> (DateTime<Utc>, &RuleId, Option<&Subject>) {
+        (self.due.at, &self.rule.id, self.subject.as_ref())
+    }
+
     /// What an admin should know of it: a clock change, or more people than the app's rate can serve in time.
     fn remark(&self, app: Option<&App>) -> Option<String> {
         let change = remark(&self.due, self.rule.zone);
@@ -82,10 +101,20 @@ pub(super) struct Prepared {
     due: Due,
 }
 
-/// People who fare alike: rules that reach them with a reason of their own against it, grants, and why there are no more.
+/// What reaches a person, with the reason of his own against it.
+type Reached = Vec<(Reaching, Result<(), SkipReason>)>;
+
+/// All rows of a rule, by its index, or one row about an appointment, by the row's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Reaching {
+    Rule(usize),
+    Row(usize),
+}
+
+/// People who fare alike: what reaches them, grants, and why there are no more.
 #[derive(PartialEq, Eq, Hash)]
 struct Group {
-    reached: Vec<(usize, Option<SkipReason>)>,
+    reached: Reached,
     grants: u64,
     without: SkipReason,
 }
@@ -113,7 +142,8 @@ impl Desk {
             let why = if disabled { "is disabled" } else { "is in no schedule file" };
             return Err(Failure::data(format!("rule `{id}` {why}")));
         }
-        let (mut rows, cut) = ahead(live.rules.rules.values(), Window { after, until });
+        let (mut rows, cut) =
+            self.due_ahead(live.rules.rules.values(), Window { after, until }, None).await?;
         for app in live.config.apps.values() {
             let of_app = rows.iter().filter(|row| row.rule.app == app.name);
             let templates: BTreeSet<TemplateId> = of_app.map(|row| row.rule.template.id.clone()).collect();
@@ -135,6 +165,7 @@ impl Desk {
                     would_send: row.send,
                     would_skip: row.skip.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
                     words: Words { en: &said.en, zh: &said.zh },
+                    appointment: row.subject.as_ref().map(Subject::row),
                 })
                 .await?;
         }
@@ -144,20 +175,24 @@ impl Desk {
         Ok(Exit::Done)
     }
 
-    /// Walks the recipients of one app once, for all due times of one template.
+    /// Walks the recipients of one app once, for all due times of one template. Where all of these are reminders of
+    /// appointments, only those are asked about to whom these belong.
     async fn forecast(&self, app: &App, template: &TemplateId, rows: &mut [Ahead]) -> Result<(), Failure> {
         let mine = |row: &Ahead| row.rule.app == app.name && row.rule.template.id == *template;
         let rules = prepare(rows.iter().filter(|row| mine(row)))?;
         let mut mine: Vec<&mut Ahead> = rows.iter_mut().filter(|row| mine(row)).collect();
         let n_rows = n_of(mine.len());
+        let mut reminded = self.reminded(app, &rules, &mine).await?;
         let mut groups: HashMap<Group, u64> = HashMap::new();
         let mut after: Option<OpenId> = None;
-        loop {
+        let mut goes_on = rules.iter().any(|prepared| of_appointments(&prepared.rule).is_none());
+        while goes_on {
             let page = self.store().walk(&app.appid, template, after.as_ref(), PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.openid.clone());
+            goes_on = page.len() == PAGE;
+            after = page.last().map(|last| last.openid.clone());
             for walked in &page {
-                let reached = reached(&rules, walked);
+                let mut reached = reached(&rules, walked);
+                reached.extend(reminded.remove(&walked.openid).unwrap_or_default());
                 if reached.is_empty() {
                     continue;
                 }
@@ -165,32 +200,44 @@ impl Desk {
                     Hint::Nothing(reason) => (0, reason),
                     // One due time takes one grant, and the hint has said that there is one.
                     Hint::Consent if n_rows == 1 => (1, SkipReason::NoConsent),
-                    Hint::Consent => {
-                        let account = self.store().bare_account(&app.appid, template, &walked.openid)?;
-                        account.map_or((0, SkipReason::NoConsent), |account| match account.standing {
-                            Some(_) => (n_rows, SkipReason::NoConsent),
-                            None => (account.available().min(n_rows), without(&account)),
-                        })
-                    }
+                    Hint::Consent => self.grants(app, template, &walked.openid, n_rows)?,
                 };
                 *groups.entry(Group { reached, grants, without }).or_default() += 1;
             }
             tokio::task::yield_now().await;
         }
-        let index: BTreeMap<_, usize> =
-            rules.iter().enumerate().map(|(n, prepared)| (prepared.rule.id.clone(), n)).collect();
+        for (n, (openid, reached)) in reminded.into_iter().enumerate() {
+            let (grants, without) = self.grants(app, template, &openid, n_rows)?;
+            *groups.entry(Group { reached, grants, without }).or_default() += 1;
+            if n % PAGE == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut rows_of: BTreeMap<&RuleId, Vec<usize>> = BTreeMap::new();
+        let ids: Vec<RuleId> = mine.iter().map(|row| row.rule.id.clone()).collect();
+        for (n, id) in ids.iter().enumerate() {
+            rows_of.entry(id).or_default().push(n);
+        }
         for (group, n) in groups {
             let mut grants = group.grants;
-            for row in &mut mine {
-                let rule = index.get(&row.rule.id).copied();
-                let Some((_, own)) = group.reached.iter().find(|(reached, _)| Some(*reached) == rule) else {
-                    continue;
-                };
+            let mut met: Vec<(usize, Result<(), SkipReason>)> = Vec::new();
+            for (reaching, own) in group.reached {
+                match reaching {
+                    Reaching::Row(row) => met.push((row, own)),
+                    Reaching::Rule(rule) => {
+                        let rows = rules.get(rule).and_then(|prepared| rows_of.get(&prepared.rule.id));
+                        met.extend(rows.into_iter().flatten().map(|row| (*row, own)));
+                    }
+                }
+            }
+            met.sort_unstable_by_key(|(row, _)| *row);
+            for (row, own) in met {
+                let Some(row) = mine.get_mut(row) else { continue };
                 let skip = match own {
-                    Some(SkipReason::Muted) => Some(SkipReason::Muted),
-                    Some(_) | None if grants == 0 => Some(group.without),
-                    Some(reason) => Some(*reason),
-                    None => None,
+                    Err(SkipReason::Muted) => Some(SkipReason::Muted),
+                    Err(_) | Ok(()) if grants == 0 => Some(group.without),
+                    Err(reason) => Some(reason),
+                    Ok(()) => None,
                 };
                 if let Some(reason) = skip {
                     *row.skip.entry(reason).or_default() += n;
@@ -203,45 +250,102 @@ impl Desk {
         }
         Ok(())
     }
-}
 
-/// Due times of all rules in order, at most [`MAX_ROWS`]; then also where the list was cut.
-pub(super) fn ahead<'a>(
-    rules: impl Iterator<Item = &'a Arc<Rule>>,
-    window: Window,
-) -> (Vec<Ahead>, Option<DateTime<Utc>>) {
-    let mut rows = Vec::new();
-    let mut until = window.until;
-    let mut cut = None;
-    for rule in rules {
-        let mut after = window.after;
-        loop {
-            let dues = occurrences(&rule.when, rule.zone, Window { after, until });
-            rows.extend(dues.iter().map(|due| Ahead {
-                rule: Arc::clone(rule),
-                due: *due,
-                send: 0,
-                skip: BTreeMap::new(),
-            }));
-            match dues.last() {
-                Some(last) if dues.len() == MAX_OCCURRENCES && rows.len() <= 2 * MAX_ROWS => after = last.at,
-                Some(_) | None => break,
+    /// Whom the rows about appointments reach, each with what reaches him.
+    async fn reminded(
+        &self,
+        app: &App,
+        rules: &[Prepared],
+        rows: &[&mut Ahead],
+    ) -> Result<BTreeMap<OpenId, Reached>, Failure> {
+        let mut reminded: BTreeMap<OpenId, Reached> = BTreeMap::new();
+        for (n, row) in rows.iter().enumerate() {
+            let Some(reminder) = row.reminder() else { continue };
+            let Some(prepared) = rules.iter().find(|prepared| prepared.rule.id == row.rule.id) else {
+                continue;
+            };
+            let key = &reminder.subject.key;
+            let kept = self.store().appointment(key)?.filter(|kept| kept.stands_at(reminder.subject.at));
+            let Some(kept) = kept else { continue };
+            let Some(appointment) = kept.appointment() else { continue };
+            for openid in self.whom(&row.rule, &reminder, &kept)? {
+                // Nobody who was erased is reminded.
+                let Some(recipient) = self.store().recipient(&app.appid, &openid)? else { continue };
+                let shown = Shown { id: &key.id, appointment: &appointment };
+                if let Some(own) = prepared.reach(&openid, &recipient.profile, &row.due, Some(shown)) {
+                    reminded.entry(openid).or_default().push((Reaching::Row(n), own));
+                }
+            }
+            if n % PAGE == 0 {
+                tokio::task::yield_now().await;
             }
         }
-        if rows.len() > MAX_ROWS {
-            sort(&mut rows);
-            rows.truncate(MAX_ROWS);
-            // Later rules need not be looked at beyond the last row that stays.
-            until = rows.last().map_or(until, |row| row.due.at);
-            cut = Some(until);
-        }
+        Ok(reminded)
     }
-    sort(&mut rows);
-    (rows, cut)
-}
 
-fn sort(rows: &mut [Ahead]) {
-    rows.sort_by(|a, b| (a.due.at, &a.rule.id).cmp(&(b.due.at, &b.rule.id)));
+    /// How many of so many due times somebody's grants carry, and why no more.
+    fn grants(
+        &self,
+        app: &App,
+        template: &TemplateId,
+        openid: &OpenId,
+        n: u64,
+    ) -> Result<(u64, SkipReason), Failure> {
+        let account = self.store().bare_account(&app.appid, template, openid)?;
+        Ok(account.map_or((0, SkipReason::NoConsent), |account| match account.standing {
+            Some(_) => (n, SkipReason::NoConsent),
+            None => (account.available().min(n), without(&account)),
+        }))
+    }
+
+    /// Due times of all rules in order, at most [`MAX_ROWS`]; then also where the list was cut. Of rules of appointments
+    /// only what is for `whose`, where somebody is named.
+    pub(super) async fn due_ahead<'a>(
+        &self,
+        rules: impl Iterator<Item = &'a Arc<Rule>>,
+        window: Window,
+        whose: Option<&OpenId>,
+    ) -> Result<(Vec<Ahead>, Option<DateTime<Utc>>), Failure> {
+        let live = self.live();
+        let mut rows = Vec::new();
+        let mut until = window.until;
+        let mut cut = None;
+        for rule in rules {
+            let mut after = window.after;
+            loop {
+                let dues = occurrences(&rule.when, rule.zone, Window { after, until });
+                rows.extend(dues.iter().map(|due| Ahead::new(rule, *due, None)));
+                match dues.last() {
+                    Some(last) if dues.len() == MAX_OCCURRENCES && rows.len() <= 2 * MAX_ROWS => {
+                        after = last.at;
+                    }
+                    Some(_) | None => break,
+                }
+            }
+            if let Some(app) = live.config.apps.get(&rule.app) {
+                let window = Window { after: window.after, until };
+                let wanted = |reminder: &Reminder, kept: &KeptAppointment| {
+                    let whom = self.whom(rule, reminder, kept)?;
+                    Ok(whose.map_or(!whom.is_empty(), |one| whom.contains(one)))
+                };
+                let reminders = self.reminders(app, rule, window, MAX_ROWS + 1, wanted).await?;
+                rows.extend(
+                    reminders
+                        .into_iter()
+                        .map(|reminder| Ahead::new(rule, reminder.due, Some(reminder.subject))),
+                );
+            }
+            if rows.len() > MAX_ROWS {
+                rows.sort_by(|a, b| a.place().cmp(&b.place()));
+                rows.truncate(MAX_ROWS);
+                // Later rules need not be looked at beyond the last row that stays.
+                until = rows.last().map_or(until, |row| row.due.at);
+                cut = Some(until);
+            }
+        }
+        rows.sort_by(|a, b| a.place().cmp(&b.place()));
+        Ok((rows, cut))
+    }
 }
 
 /// The rules of some rows, each once, with its first row.
@@ -269,16 +373,29 @@ pub(super) fn without(account: &Account) -> SkipReason {
     }
 }
 
-/// Which rules reach a recipient, each with the reason of his own why he would not get it.
-fn reached(rules: &[Prepared], walked: &Walked) -> Vec<(usize, Option<SkipReason>)> {
-    let profile = &walked.recipient.profile;
-    let reach = |(n, prepared): (usize, &Prepared)| match prepared.selector.selects(&walked.openid, profile) {
-        Verdict::No | Verdict::Undefined => None,
-        Verdict::Yes if profile.muted => Some((n, Some(SkipReason::Muted))),
-        Verdict::Yes => {
-            let input = Input { openid: &walked.openid, profile, due: &prepared.due, appointment: None };
-            Some((n, prepared.texts.render(&input).err()))
-        }
+/// Which rules that go by the clock alone reach a recipient, each with the reason of his own why he would not get it.
+fn reached(rules: &[Prepared], walked: &Walked) -> Reached {
+    let by_the_clock = rules.iter().enumerate().filter(|(_, rule)| of_appointments(&rule.rule).is_none());
+    let reach = |(n, prepared): (usize, &Prepared)| {
+        let own = prepared.reach(&walked.openid, &walked.recipient.profile, &prepared.due, None)?;
+        Some((Reaching::Rule(n), own))
     };
-    rules.iter().enumerate().filter_map(reach).collect()
+    by_the_clock.filter_map(reach).collect()
+}
+
+impl Prepared {
+    /// Whether the texts fit somebody; `None` whom the rule is not for.
+    pub(super) fn reach(
+        &self,
+        openid: &OpenId,
+        profile: &Profile,
+        due: &Due,
+        appointment: Option<Shown<'_>>,
+    ) -> Option<Result<(), SkipReason>> {
+        match self.selector.selects(openid, profile) {
+            Verdict::No | Verdict::Undefined => None,
+            Verdict::Yes if profile.muted => Some(Err(SkipReason::Muted)),
+            Verdict::Yes => Some(self.texts.render(&Input { openid, profile, due, appointment }).map(|_| ())),
+        }
+    }
 }

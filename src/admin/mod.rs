@@ -14,6 +14,7 @@ pub mod instant;
 mod lists;
 pub mod mask;
 mod metrics;
+mod reminders;
 pub mod request;
 pub mod server;
 pub mod templates;

@@ -44,7 +44,7 @@ pub(super) const DELIVERIES: Look =
     Look::Table(&["id", "rule", "due_at", "openid", "state", "reason", "attempts", "msgid", "settled_at"]);
 pub(super) const SETTLED: Look = Look::Table(&["id", "state"]);
 pub(super) const NEXT: Look =
-    Look::Table(&["rule", "local", "zone", "would_send", "would_skip", "words", "remark"]);
+    Look::Table(&["rule", "appointment", "local", "zone", "would_send", "would_skip", "words", "remark"]);
 pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
 pub(super) const CALENDAR: Look = Look::Table(&["date", "weekday", "in", "why"]);
 pub(super) const IMPORT: Look = Look::Text(import);

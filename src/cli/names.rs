@@ -62,6 +62,7 @@ fn chinese(word: &str) -> Option<&'static str> {
         "add" => "增加",
         "remove" => "去掉",
         "rule" => "规则",
+        "appointment" => "预约",
         "local" => "当地时间",
         "due_at" => "应发时间",
         "zone" => "时区",

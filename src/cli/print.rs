@@ -179,6 +179,10 @@ fn cell_of(key: &str, value: &Value, language: Language) -> String {
         Value::String(text) if names::has_words(key) => {
             cell(&Value::String(names::word(text, language).to_owned()))
         }
+        // As the door's path names it.
+        Value::Object(map) if key == "appointment" => {
+            format!("{}/{}", cell(&map["kind"]), cell(&map["id"]))
+        }
         Value::Object(map) if names::has_words(key) && !map.is_empty() => {
             let named = map.iter().map(|(word, n)| format!("{}={}", names::word(word, language), cell(n)));
             named.collect::<Vec<_>>().join(" ")
@@ -227,6 +231,12 @@ mod tests {
             ("state", serde_json::json!("missed"), "missed", "错过"),
             ("rule", serde_json::json!("missed"), "missed", "missed"),
             ("would_skip", serde_json::json!({"no_consent": 3}), "no_consent=3", "没有授权=3"),
+            (
+                "appointment",
+                serde_json::json!({"kind": "visit", "id": "a-1", "at": "2026-03-01T09:00:00Z"}),
+                "visit/a-1",
+                "visit/a-1",
+            ),
             ("words", serde_json::json!({"en": "every minute", "zh": "每分钟"}), "every minute", "每分钟"),
             (
                 "local",

@@ -14,20 +14,41 @@ use crate::admin::control::AppState;
 use crate::admin::desk::Desk;
 use crate::admin::forecast;
 use crate::admin::instant::remark;
+use crate::admin::reminders::{Reminder, Subject, of_appointments};
+use crate::domain::appointment::Appointment;
 use crate::domain::consent::Account;
 use crate::domain::count::n_of;
-use crate::domain::id::RuleId;
+use crate::domain::id::{Kind, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
-use crate::domain::rule::Rule;
-use crate::plan::audience::Verdict;
+use crate::domain::rule::{Audience, Rule};
+use crate::domain::when::Offset;
 use crate::plan::recurrence::{self, Window};
-use crate::plan::render::{Compiled, Input};
+use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn;
 use crate::plan::words;
+use crate::store::KeptAppointment;
 
 /// Due times that are named as spending consents before this one.
 const MAX_NAMED: usize = 3;
+
+/// The due time that is asked about, with the appointment that it reminds of.
+struct Next {
+    due: Due,
+    about: Option<(Subject, Appointment)>,
+}
+
+impl Next {
+    /// The last instant at which anything of it may leave.
+    fn end(&self, rule: &Rule) -> DateTime<Utc> {
+        let end = turn::end(rule, self.due.at);
+        let about = of_appointments(rule).zip(self.about.as_ref());
+        about.map_or(end, |(relative, (subject, _))| match relative.offset {
+            Offset::Before(_) => end.min(subject.at),
+            Offset::After(_) | Offset::SameDay => end,
+        })
+    }
+}
 
 /// How a chain goes on after one of its links.
 enum Link {
@@ -37,23 +58,31 @@ enum Link {
 
 impl Desk {
     /// The chain for the first due time after `after`.
-    pub(super) fn ahead(&self, case: &Case, after: DateTime<Utc>) -> Result<Chain, Failure> {
+    pub(super) async fn ahead(&self, case: &Case, after: DateTime<Utc>) -> Result<Chain, Failure> {
         let Some(rule) = case.rule.clone() else { return Ok(case.at_rest()) };
-        let Some(due) = recurrence::next(&rule.when, rule.zone, after) else {
-            return Ok(case.over(&rule));
+        let next = if of_appointments(&rule).is_some() {
+            self.next_reminder(case, &rule, after).await?
+        } else {
+            let due = recurrence::next(&rule.when, rule.zone, after);
+            due.map(|due| Next { due, about: None })
         };
+        let Some(next) = next else { return case.over(&rule) };
+        let due = next.due;
         let mut steps = vec![case.schedule(&rule)];
         let at = moment(due.at, rule.zone);
         steps.push(Said::new(format!("Its next due time is {at}."), format!("下一次是 {at}。")));
+        if let Some((subject, _)) = &next.about {
+            steps.push(telling::subject(&subject.key.kind, &subject.key.id, subject.at, rule.zone));
+        }
         if let Some(remark) = remark(&due, rule.zone) {
             steps.push(Said::new(
                 format!("Mind the clock: {remark}."),
                 format!("注意时钟调整：{}。", remark.zh),
             ));
         }
-        let turn = turn::turn(&rule, &case.person.openid, due.at, turn::end(&rule, due.at));
+        let turn = turn::turn(&rule, &case.person.openid, due.at, next.end(&rule));
         steps.extend(telling::turn(&rule, turn, rule.zone));
-        let link = self.links(case, &rule, &due, &mut steps)?;
+        let link = self.links(case, &rule, &next, &mut steps).await?;
         let lateness = words::lateness(&rule);
         steps.push(Said::new(
             format!("If tixing is down at that time: {lateness}."),
@@ -78,14 +107,15 @@ impl Desk {
     }
 
     /// Audience, mute, consent, texts: in the order in which the walk asks.
-    fn links(
+    async fn links(
         &self,
         case: &Case,
         rule: &Arc<Rule>,
-        due: &Due,
+        next: &Next,
         steps: &mut Vec<Said>,
     ) -> Result<Link, Failure> {
         match case.audience(rule)? {
+            Ok(_) if next.about.is_some() && rule.audience == Audience::default() => {}
             Ok(inside) => steps.push(inside),
             Err(outside) => {
                 steps.push(outside.why.clone());
@@ -104,7 +134,7 @@ impl Desk {
         }
         let account = self.store().bare_account(&case.app.appid, &rule.template.id, &case.person.openid)?;
         steps.push(telling::account(account.as_ref(), &rule.template, rule.zone));
-        if let Some(reason) = spent(case, rule, due, account.as_ref(), steps)? {
+        if let Some(reason) = self.spent(case, rule, next, account.as_ref(), steps).await? {
             let (why, cure) = telling::without(reason, &rule.template, &case.shown);
             steps.push(why.clone());
             return Ok(Link::Breaks { reason: reason.as_str(), why, cure });
@@ -113,7 +143,9 @@ impl Desk {
             let first = errors.first().map(ToString::to_string).unwrap_or_default();
             Failure::new(Exit::Config, format!("rule `{}`: {first}", rule.id))
         })?;
-        let input = Input { openid: &case.person.openid, profile: &profile, due, appointment: None };
+        let about = next.about.as_ref();
+        let appointment = about.map(|(subject, appointment)| Shown { id: &subject.key.id, appointment });
+        let input = Input { openid: &case.person.openid, profile: &profile, due: &next.due, appointment };
         if let Err(unfit) = compiled.try_render(&input) {
             let (why, cure) = telling::unfit(&unfit);
             steps.push(why.clone());
@@ -124,6 +156,84 @@ impl Desk {
             "所有内容都能为该用户填好，并符合字段要求。",
         ));
         Ok(Link::Holds)
+    }
+
+    /// Whether the grants of today are used up before `next`, and why there are none then. Tells what uses them.
+    async fn spent(
+        &self,
+        case: &Case,
+        rule: &Rule,
+        next: &Next,
+        account: Option<&Account>,
+        steps: &mut Vec<Said>,
+    ) -> Result<Option<SkipReason>, Failure> {
+        let Some(account) = account else { return Ok(Some(SkipReason::NoConsent)) };
+        if account.standing.is_some() {
+            return Ok(None);
+        }
+        let available = account.available();
+        if available == 0 {
+            return Ok(Some(forecast::without(account)));
+        }
+        let alike = case.live.rules.rules.values();
+        let alike = alike.filter(|other| other.app == rule.app && other.template.id == rule.template.id);
+        let window = Window { after: case.now, until: next.due.at };
+        let openid = &case.person.openid;
+        let (rows, _cut) = self.due_ahead(alike, window, Some(openid)).await?;
+        let prepared = forecast::prepare(rows.iter())?;
+        let profile = case.profile();
+        let mut spending: Vec<(&RuleId, DateTime<Utc>)> = Vec::new();
+        let this = (next.due.at, &rule.id, next.about.as_ref().map(|(subject, _)| subject));
+        for row in &rows {
+            if row.place() >= this || n_of(spending.len()) >= available {
+                break;
+            }
+            let Some(ready) = prepared.iter().find(|ready| ready.rule.id == row.rule.id) else { continue };
+            let appointment = match &row.subject {
+                None => None,
+                // One that changed since it was found reminds of nothing.
+                Some(subject) => match self.appointment(subject)? {
+                    None => continue,
+                    Some(appointment) => Some((&subject.key.id, appointment)),
+                },
+            };
+            let shown = appointment.as_ref().map(|(id, appointment)| Shown { id, appointment });
+            if ready.reach(openid, &profile, &row.due, shown) == Some(Ok(())) {
+                spending.push((&row.rule.id, row.due.at));
+            }
+        }
+        if !spending.is_empty() {
+            let named =
+                spending.iter().take(MAX_NAMED).map(|(id, at)| format!("`{id}` {}", moment(*at, rule.zone)));
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if spending.len() > MAX_NAMED {
+                named.push_str(", …");
+            }
+            let n = spending.len();
+            steps.push(Said::new(
+                format!("Due times before it will use {n} of them: {named}."),
+                format!("在它之前会先用掉 {n} 次：{named}。"),
+            ));
+        }
+        Ok((n_of(spending.len()) >= available).then(|| forecast::without(account)))
+    }
+
+    /// The first reminder after `after` of an appointment of this person.
+    async fn next_reminder(
+        &self,
+        case: &Case,
+        rule: &Rule,
+        after: DateTime<Utc>,
+    ) -> Result<Option<Next>, Failure> {
+        let window = Window { after, until: DateTime::<Utc>::MAX_UTC };
+        let wanted = |reminder: &Reminder, kept: &KeptAppointment| {
+            Ok(self.whom(rule, reminder, kept)?.contains(&case.person.openid))
+        };
+        let Some(found) = self.reminders(&case.app, rule, window, 1, wanted).await?.pop() else {
+            return Ok(None);
+        };
+        let appointment = self.appointment(&found.subject)?;
+        Ok(appointment.map(|appointment| Next { due: found.due, about: Some((found.subject, appointment)) }))
     }
 
     /// What stands in the way of everybody now.
@@ -152,56 +262,6 @@ impl Desk {
         }
         trouble
     }
-}
-
-/// Whether the grants of today are used up before `due`, and why there are none then. Tells what uses them.
-fn spent(
-    case: &Case,
-    rule: &Rule,
-    due: &Due,
-    account: Option<&Account>,
-    steps: &mut Vec<Said>,
-) -> Result<Option<SkipReason>, Failure> {
-    let Some(account) = account else { return Ok(Some(SkipReason::NoConsent)) };
-    if account.standing.is_some() {
-        return Ok(None);
-    }
-    let available = account.available();
-    if available == 0 {
-        return Ok(Some(forecast::without(account)));
-    }
-    let alike = case.live.rules.rules.values();
-    let alike = alike.filter(|other| other.app == rule.app && other.template.id == rule.template.id);
-    let (rows, _cut) = forecast::ahead(alike, Window { after: case.now, until: due.at });
-    let prepared = forecast::prepare(rows.iter())?;
-    let profile = case.profile();
-    let mut spending: Vec<(&RuleId, DateTime<Utc>)> = Vec::new();
-    for row in &rows {
-        if (row.due.at, &row.rule.id) >= (due.at, &rule.id) || n_of(spending.len()) >= available {
-            break;
-        }
-        let Some(ready) = prepared.iter().find(|ready| ready.rule.id == row.rule.id) else { continue };
-        let input =
-            Input { openid: &case.person.openid, profile: &profile, due: &row.due, appointment: None };
-        let reached = ready.selector.selects(&case.person.openid, &profile) == Verdict::Yes;
-        if reached && ready.texts.render(&input).is_ok() {
-            spending.push((&row.rule.id, row.due.at));
-        }
-    }
-    if !spending.is_empty() {
-        let named =
-            spending.iter().take(MAX_NAMED).map(|(id, at)| format!("`{id}` {}", moment(*at, rule.zone)));
-        let mut named = named.collect::<Vec<_>>().join(", ");
-        if spending.len() > MAX_NAMED {
-            named.push_str(", …");
-        }
-        let n = spending.len();
-        steps.push(Said::new(
-            format!("Due times before it will use {n} of them: {named}."),
-            format!("在它之前会先用掉 {n} 次：{named}。"),
-        ));
-    }
-    Ok((n_of(spending.len()) >= available).then(|| forecast::without(account)))
 }
 
 impl Case {
@@ -233,8 +293,11 @@ impl Case {
         Self::nothing_ahead(reason, why, Some(cure), Vec::new())
     }
 
-    /// All due times of the rule have passed.
-    fn over(&self, rule: &Rule) -> Chain {
+    /// All due times of the rule have passed, or this person has no appointment that it will remind of.
+    fn over(&self, rule: &Rule) -> Result<Chain, Failure> {
+        if let Some(relative) = of_appointments(rule) {
+            return self.nothing_to_remind_of(rule, &relative.of);
+        }
         let why = Said::new(
             format!("Rule {} has no due time ahead.", self.name()),
             format!("规则 {} 之后不再有时间。", self.name()),
@@ -243,7 +306,25 @@ impl Case {
             "Add times to its `when` and run tixing reload.",
             "在 when 里加上新的时间，再运行 tixing reload。",
         );
-        Self::nothing_ahead("no_due_time", why, Some(cure), vec![self.schedule(rule)])
+        Ok(Self::nothing_ahead("no_due_time", why, Some(cure), vec![self.schedule(rule)]))
+    }
+
+    fn nothing_to_remind_of(&self, rule: &Rule, kind: &Kind) -> Result<Chain, Failure> {
+        let steps = vec![self.schedule(rule)];
+        if let Err(outside) = self.audience(rule)? {
+            return Ok(Self::nothing_ahead(outside.reason, outside.why, Some(outside.cure), steps));
+        }
+        let why = Said::new(
+            format!(
+                "There is nothing to remind this person of: no `{kind}` whose reminder is still to come."
+            ),
+            format!("没有什么要提醒该用户的：没有还要提醒的 {kind}。"),
+        );
+        let cure = Said::new(
+            format!("Put one whose recipients have this openid: PUT /v1/appointments/{kind}/ID."),
+            format!("登记一个收件人里有这个 openid 的预约：PUT /v1/appointments/{kind}/ID。"),
+        );
+        Ok(Self::nothing_ahead("no_appointment", why, Some(cure), steps))
     }
 
     fn nothing_ahead(reason: &str, why: Said, cure: Option<Said>, mut steps: Vec<Said>) -> Chain {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Timelike as _, Utc};
 
 use crate::domain::consent::{Account, Grant, Source};
+use crate::domain::id::{AppointmentId, Kind};
 use crate::domain::language::Said;
 use crate::domain::message::Reply;
 use crate::domain::occurrence::SkipReason;
@@ -41,6 +42,15 @@ pub(super) fn turn(rule: &Rule, turn: Turn, zone: Zone) -> Option<Said> {
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> Said {
     let words: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
     Said::new(words.join(", "), words.join("、"))
+}
+
+/// Which appointment a reminder is about.
+pub(super) fn subject(kind: &Kind, id: &AppointmentId, at: DateTime<Utc>, zone: Zone) -> Said {
+    let at = moment(at, zone);
+    Said::new(
+        format!("It reminds of `{kind}` `{id}`, which is at {at} and belongs to this person."),
+        format!("提醒的是该用户的 {kind}（{id}），时间 {at}。"),
+    )
 }
 
 /// Where an acceptance is known from.

@@ -143,7 +143,7 @@ impl World {
     }
 
     /// The rows that an operator gets through the running daemon's desk.
-    async fn asks(&self, request: Request) -> Vec<Value> {
+    pub(super) async fn asks(&self, request: Request) -> Vec<Value> {
         let running = self.running.as_ref().unwrap();
         let store: Arc<dyn Store> = Arc::<Power>::clone(&running.power);
         let control: Arc<dyn Control> = Arc::<Shared>::clone(&running.shared);
@@ -160,7 +160,7 @@ impl World {
         rows
     }
 
-    async fn explains(&self, rule: &str, name: &str, at: &str) -> Value {
+    pub(super) async fn explains(&self, rule: &str, name: &str, at: &str) -> Value {
         let (rule, who, at) = (rule.to_owned(), openid(name).as_str().to_owned(), Some(at.to_owned()));
         let request = Request::Explain { rule, who, at, reveal: false, lang: Lang::En };
         let mut rows = self.asks(request).await;
@@ -169,7 +169,7 @@ impl World {
     }
 }
 
-fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or_else(|| panic!("no {key}: {row}"))
 }
 

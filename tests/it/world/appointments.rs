@@ -13,8 +13,9 @@ use super::{HABIT, World, instant, openid};
 static N_REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 /// An hour before each visit.
-const HOUR: &str = "when: { before: 1h, of: visit }";
-const SHOWN: &str = "data: { thing1: \"{{ appointment.at | local('%d %H:%M') }} {{ appointment.doctor }}\" }";
+pub(super) const HOUR: &str = "when: { before: 1h, of: visit }";
+pub(super) const SHOWN: &str =
+    "data: { thing1: \"{{ appointment.at | local('%d %H:%M') }} {{ appointment.doctor }}\" }";
 
 impl World {
     /// Puts visit `id` of these people at this time, as a backend does.

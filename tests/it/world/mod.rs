@@ -34,6 +34,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 mod agreement;
+mod ahead;
 mod appointments;
 mod books;
 mod clock;

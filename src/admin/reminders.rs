@@ -1,0 +1,140 @@
+//! Reminders of appointments ahead and behind: which appointments a rule reminds of in a window, and whom.
+//!
+//! When a reminder is due is for `plan` to say; whether it is opened is the scheduler's and the store's. Nothing is
+//! kept between questions: the appointments are read in slices by their time, as they are now.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::answer::Failure;
+use super::desk::Desk;
+use super::instant::utc;
+use crate::domain::appointment::Appointment;
+use crate::domain::config::App;
+use crate::domain::id::OpenId;
+use crate::domain::occurrence::Due;
+use crate::domain::rule::Rule;
+use crate::domain::when::{Form, IfLate, Relative};
+use crate::plan::recurrence::{self, Window};
+use crate::store::{AppointmentKey, Joined, KeptAppointment};
+
+/// Appointments read at a time.
+const PAGE: usize = 256;
+
+/// The appointment that a reminder is about, at the time it has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Subject {
+    pub(super) key: AppointmentKey,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// It, as rows show it.
+#[derive(Serialize)]
+pub(super) struct SubjectRow<'a> {
+    kind: &'a str,
+    id: &'a str,
+    at: String,
+}
+
+impl Subject {
+    pub(super) fn row(&self) -> SubjectRow<'_> {
+        SubjectRow { kind: self.key.kind.as_str(), id: self.key.id.as_str(), at: utc(self.at) }
+    }
+}
+
+/// An appointment, and when a rule reminds of it.
+#[derive(Clone, Debug)]
+pub(super) struct Reminder {
+    pub(super) due: Due,
+    pub(super) subject: Subject,
+}
+
+/// The form of a rule that reminds of appointments.
+pub(super) fn of_appointments(rule: &Rule) -> Option<&Relative> {
+    match &rule.when.form {
+        Form::Relative(relative) => Some(relative),
+        Form::Cron(_) | Form::At(_) | Form::Every(_) => None,
+    }
+}
+
+impl Desk {
+    /// The first reminders of a rule that are due in `window`, at most `most`, by their due times; of the appointments
+    /// that `wanted` chooses.
+    pub(super) async fn reminders(
+        &self,
+        app: &App,
+        rule: &Rule,
+        window: Window,
+        most: usize,
+        wanted: impl Fn(&Reminder, &KeptAppointment) -> Result<bool, Failure>,
+    ) -> Result<Vec<Reminder>, Failure> {
+        let Some(relative) = of_appointments(rule) else { return Ok(Vec::new()) };
+        let (mut found, mut after, mut until) = (Vec::<Reminder>::new(), None, window.until);
+        loop {
+            let reach = recurrence::reach(relative, Window { after: window.after, until });
+            let of = (&app.appid, &relative.of);
+            let page = self.store().appointments(of, (reach.after, reach.until), after.as_ref(), PAGE)?;
+            for (at, id) in &page {
+                let due = recurrence::reminder(&rule.when, relative, rule.zone, *at);
+                let Some(due) = due.filter(|due| window.after < due.at && due.at <= until) else { continue };
+                let key =
+                    AppointmentKey { app: app.appid.clone(), kind: relative.of.clone(), id: id.clone() };
+                // It may have changed since the page was read.
+                let Some(kept) = self.store().appointment(&key)?.filter(|kept| kept.stands_at(*at)) else {
+                    continue;
+                };
+                let reminder = Reminder { due, subject: Subject { key, at: *at } };
+                if wanted(&reminder, &kept)? {
+                    found.push(reminder);
+                }
+            }
+            if found.len() >= most || page.len() < PAGE {
+                found.sort_by(|a, b| (a.due.at, &a.subject).cmp(&(b.due.at, &b.subject)));
+                found.truncate(most);
+                if found.len() == most {
+                    // Nothing that is due later is among the first any more.
+                    until = found.last().map_or(until, |last| last.due.at);
+                }
+            }
+            after = page.last().cloned();
+            if page.len() < PAGE {
+                return Ok(found);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// An appointment while it stands at the time that it had.
+    pub(super) fn appointment(&self, subject: &Subject) -> Result<Option<Appointment>, Failure> {
+        let kept = self.store().appointment(&subject.key)?.filter(|kept| kept.stands_at(subject.at));
+        Ok(kept.and_then(|kept| kept.appointment()))
+    }
+
+    /// Whom a reminder is for that will be opened of an appointment as it is now: those it belongs to, but for those
+    /// whom an earlier one of the same name was for, and who came late where the rule does not want them.
+    pub(super) fn whom(
+        &self,
+        rule: &Rule,
+        reminder: &Reminder,
+        kept: &KeptAppointment,
+    ) -> Result<Vec<OpenId>, Failure> {
+        let Some(relative) = of_appointments(rule) else { return Ok(Vec::new()) };
+        let mut after = 0;
+        for number in self.store().reminders(&reminder.subject.key)? {
+            let occurrence = self.store().occurrence(number)?.filter(|held| held.rule == rule.id);
+            let about = occurrence.and_then(|held| held.about);
+            if let Some(about) = about.filter(|about| about.at == kept.at) {
+                after = about.number;
+            }
+        }
+        let is_wanted = |joined: &Joined| {
+            joined.number > after
+                && match relative.late {
+                    IfLate::Send => true,
+                    IfLate::Skip => joined.at <= reminder.due.at,
+                }
+        };
+        let who = kept.joined.iter().filter(|(_, joined)| is_wanted(joined));
+        Ok(who.map(|(openid, _)| openid.clone()).collect())
+    }
+}

@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::answer::Failure;
 use super::desk::Desk;
 use super::instant::utc;
-use crate::domain::appointment::Appointment;
+use crate::domain::appointment::{About, Appointment};
 use crate::domain::config::App;
-use crate::domain::id::OpenId;
+use crate::domain::id::{AppId, OpenId};
 use crate::domain::occurrence::Due;
 use crate::domain::rule::Rule;
 use crate::domain::when::{Form, IfLate, Relative};
@@ -37,6 +37,12 @@ pub(super) struct SubjectRow<'a> {
 }
 
 impl Subject {
+    /// What an occurrence is about.
+    pub(super) fn of(app: &AppId, about: &About) -> Self {
+        let (app, kind, id) = (app.clone(), about.kind.clone(), about.id.clone());
+        Self { key: AppointmentKey { app, kind, id }, at: about.at }
+    }
+
     pub(super) fn row(&self) -> SubjectRow<'_> {
         SubjectRow { kind: self.key.kind.as_str(), id: self.key.id.as_str(), at: utc(self.at) }
     }

@@ -8,6 +8,7 @@ mod ahead;
 mod outcome;
 mod past;
 mod person;
+mod reminded;
 mod telling;
 
 #[cfg(test)]
@@ -119,17 +120,20 @@ impl Desk {
         let recipient = self.store().recipient(&app.appid, &person.openid)?;
         let shown = self.shown(question.reveal, Some(&person)).await?.openid(&person.openid);
         let case = Case { id, rule, app, person, recipient, shown, now, live };
+        let records = self.records_of(&case, records, until).await?;
         let mut chains = Vec::new();
         match at {
             Some(at) if at > now => {
                 // Due times are whole seconds: from `at` on is after the nanosecond before it.
                 chains.push(self.ahead(&case, at - TimeDelta::nanoseconds(1)).await?);
             }
-            Some(_) => chains.push(self.past(&case, &records, until)?.unwrap_or_else(|| case.never(until))),
+            Some(_) => {
+                chains.push(self.past(&case, &records, until).await?.unwrap_or_else(|| case.never(until)));
+            }
             None => {
                 // Before a daemon had the rule there was no last time.
                 let real = |chain: &Chain| chain.reason.as_deref() != Some(outcome::NEVER_STARTED);
-                let past = self.past(&case, &records, until)?.filter(real);
+                let past = self.past(&case, &records, until).await?.filter(real);
                 let ahead = self.ahead(&case, now).await?;
                 // A rule whose times are over is told by its last one.
                 if ahead.due.is_some() || case.rule.is_none() || past.is_none() {

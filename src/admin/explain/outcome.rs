@@ -12,7 +12,7 @@ use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
 use crate::domain::rule::Rule;
 use crate::domain::template::TemplateKind;
 use crate::plan::recurrence::{self, Window};
-use crate::plan::render::{Compiled, Input};
+use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::words;
 use crate::store::{Delivery, Occurrence};
 
@@ -241,6 +241,7 @@ pub(super) fn skipped(
     occurrence: &Occurrence,
     delivery: &Delivery,
     rule: Option<&Rule>,
+    appointment: Option<Shown<'_>>,
 ) -> Told {
     let reason = delivery.skipped.unwrap_or(SkipReason::NoConsent);
     let word = Some(reason.as_str());
@@ -252,7 +253,9 @@ pub(super) fn skipped(
                 "取消静音：用 tixing people import，写上 \"muted\": false 和其余资料。",
             ),
         ),
-        SkipReason::MissingField | SkipReason::Overflow => unfit_then(case, occurrence, rule, reason),
+        SkipReason::MissingField | SkipReason::Overflow => {
+            unfit_then(case, occurrence, rule, reason, appointment)
+        }
         SkipReason::NoConsent | SkipReason::Refused => case
             .template(occurrence)
             .map_or_else(Default::default, |template| telling::without(reason, template, &case.shown)),
@@ -269,11 +272,17 @@ pub(super) fn skipped(
 }
 
 /// What could not be filled in then; which text it was shows where it still cannot.
-fn unfit_then(case: &Case, occurrence: &Occurrence, rule: Option<&Rule>, reason: SkipReason) -> (Said, Said) {
+fn unfit_then(
+    case: &Case,
+    occurrence: &Occurrence,
+    rule: Option<&Rule>,
+    reason: SkipReason,
+    appointment: Option<Shown<'_>>,
+) -> (Said, Said) {
     let now = rule.and_then(|rule| {
         let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
         let profile = case.profile();
-        let input = Input { openid: &case.person.openid, profile: &profile, due: &due, appointment: None };
+        let input = Input { openid: &case.person.openid, profile: &profile, due: &due, appointment };
         Compiled::new(rule).ok()?.try_render(&input).err()
     });
     if let Some(unfit) = now.filter(|unfit| unfit.reason == reason) {

@@ -10,10 +10,12 @@ use super::outcome::{
     Daemon, Told, accepted_only_after, attempts, changed, covers, keep_running, late, not_in_force,
     not_opened, not_reached, settled, skipped,
 };
+use super::reminded::appointment_changed;
 use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
 use crate::admin::answer::Failure;
 use crate::admin::desk::Desk;
+use crate::admin::reminders::Subject;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
@@ -23,6 +25,7 @@ use crate::domain::occurrence::{OccurrenceState, SkipReason};
 use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::template::Template;
 use crate::plan::recurrence;
+use crate::plan::render::Shown;
 use crate::plan::turn;
 use crate::plan::words;
 use crate::rules::snapshot;
@@ -42,6 +45,11 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// This one alone.
+    pub(super) fn of(last: Option<Occurrence>) -> Self {
+        Self { last, next: None }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.any().is_none()
     }
@@ -77,12 +85,15 @@ impl Desk {
     }
 
     /// The chain for the last due time at or before `until`; `None` when there was none.
-    pub(super) fn past(
+    pub(super) async fn past(
         &self,
         case: &Case,
         records: &Records,
         until: DateTime<Utc>,
     ) -> Result<Option<Chain>, Failure> {
+        if let Some(unopened) = self.unopened(case, records.last.as_ref(), until).await? {
+            return Ok(Some(unopened));
+        }
         let stated = case.rule.as_ref().and_then(|rule| {
             let due = recurrence::last(&rule.when, rule.zone, until)?;
             Some((rule, due.at))
@@ -118,6 +129,9 @@ impl Desk {
         let rule = rule.or_else(|| case.rule.as_deref().cloned());
         let mut steps: Vec<Said> = rule.iter().map(|rule| case.schedule(rule)).collect();
         steps.push(Said::new(format!("It was due at {at}."), format!("这一次的时间是 {at}。")));
+        if let Some(about) = &occurrence.about {
+            steps.push(telling::subject(&about.kind, &about.id, about.at, zone));
+        }
         let told = match occurrence.state {
             OccurrenceState::Missed => {
                 let told = self.missed(occurrence, due_at, rule.as_ref())?;
@@ -150,7 +164,11 @@ impl Desk {
     }
 
     /// The delivery of one person in an occurrence. Walks go in openid order, so the search ends where he would be.
-    fn delivery_of(&self, occurrence: &Occurrence, openid: &OpenId) -> Result<Option<Delivery>, Failure> {
+    pub(super) fn delivery_of(
+        &self,
+        occurrence: &Occurrence,
+        openid: &OpenId,
+    ) -> Result<Option<Delivery>, Failure> {
         let mut after = None;
         loop {
             let page = self.store().deliveries(Some(occurrence.number), after, PAGE_CHUNKS)?;
@@ -201,7 +219,7 @@ impl Desk {
                 // The policy only passes over what a newer one, opened within its grace, took the place of.
                 let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
                 let until = due_at.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
-                if self.opened_between(occurrence, due_at, until)? {
+                if occurrence.about.is_none() && self.opened_between(occurrence, due_at, until)? {
                     let policy = match rule.missed {
                         MissedPolicy::All { max } => format!("missed: all, max: {max}"),
                         MissedPolicy::Latest | MissedPolicy::Skip => "missed: latest".to_owned(),
@@ -261,8 +279,20 @@ impl Desk {
         let turn =
             rule.map(|rule| turn::turn(rule, &case.person.openid, occurrence.due_at, occurrence.deadline));
         steps.extend(rule.zip(turn).and_then(|(rule, turn)| telling::turn(rule, turn, zone)));
+        if delivery.state == State::Cancelled && !self.is_still_his(case, occurrence)? {
+            let told = appointment_changed(delivery.state.as_str());
+            steps.push(told.why.clone());
+            return Ok(told);
+        }
         if delivery.state == State::Skipped {
-            let told = skipped(case, occurrence, delivery, rule);
+            let subject = occurrence.about.as_ref().map(|about| Subject::of(&occurrence.app, about));
+            let about = match &subject {
+                Some(subject) => self.appointment(subject)?,
+                None => None,
+            };
+            let shown = subject.as_ref().zip(about.as_ref());
+            let shown = shown.map(|(subject, appointment)| Shown { id: &subject.key.id, appointment });
+            let told = skipped(case, occurrence, delivery, rule, shown);
             steps.push(told.why.clone());
             return Ok(told);
         }
@@ -335,7 +365,7 @@ impl Desk {
             let unknown = case.unknown();
             return Ok(outside(unknown.reason, unknown.why, unknown.cure, Certainty::Known));
         };
-        if recipient.created_at > occurrence.due_at {
+        if occurrence.about.is_none() && recipient.created_at > occurrence.due_at {
             let since = moment(recipient.created_at, zone);
             let why = Said::new(
                 format!(

@@ -48,7 +48,7 @@ pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> Said {
 pub(super) fn subject(kind: &Kind, id: &AppointmentId, at: DateTime<Utc>, zone: Zone) -> Said {
     let at = moment(at, zone);
     Said::new(
-        format!("It reminds of `{kind}` `{id}`, which is at {at} and belongs to this person."),
+        format!("It is about `{kind}` `{id}` of this person, at {at}."),
         format!("提醒的是该用户的 {kind}（{id}），时间 {at}。"),
     )
 }

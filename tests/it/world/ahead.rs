@@ -1,9 +1,11 @@
-//! What `next` and `explain` foretell of reminders of appointments is what then happens.
+//! What `next` and `explain` foretell of reminders of appointments is what then happens, and what `explain` says of it
+//! afterwards.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tixing::admin::request::Request;
+use tixing::sandbox::{Api, Fault, What};
 
 use super::agreement::text;
 use super::appointments::{HOUR, SHOWN};
@@ -86,6 +88,7 @@ async fn next_and_explain_agree_with_what_happens_to_appointments() {
             (1, json!({"no_consent": 1})),
         ]
     );
+    let mut foretold: Vec<(String, &str, Value)> = Vec::new();
     // One by one, each of the appointments' people.
     for row in ahead.iter().filter(|row| text(row, "rule") == "visit") {
         let id = text(&row["appointment"], "id");
@@ -99,6 +102,7 @@ async fn next_and_explain_agree_with_what_happens_to_appointments() {
                 ("would_skip", Some(reason)) => *skips.entry(reason.to_owned()).or_default() += 1,
                 other => panic!("{other:?}: {said:#}"),
             }
+            foretold.push((text(row, "due_at").to_owned(), name, said.clone()));
             if said["outcome"] == "would_send" {
                 assert_eq!(said["due_at"], row["due_at"], "{name} {id}: {said:#}");
                 assert!(said.to_string().contains(&format!("`visit` `{id}`")), "{said:#}");
@@ -143,5 +147,53 @@ async fn next_and_explain_agree_with_what_happens_to_appointments() {
     happened.sort_by_key(by_text);
     expected.sort_by_key(by_text);
     assert_eq!(happened, expected);
+    for (at, name, before) in foretold {
+        let then = world.explains("visit", name, &at).await;
+        let outcome = match (text(&before, "outcome"), before["reason"].as_str()) {
+            ("would_send", _) => "sent",
+            (_, Some("not_in_audience")) => "not_in_audience",
+            (_, _) => "skipped",
+        };
+        assert_eq!(text(&then, "outcome"), outcome, "{name}\nbefore: {before:#}\nthen: {then:#}");
+        assert_eq!(then["reason"], before["reason"], "{name}: {then:#}");
+    }
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_tells_why_a_reminder_of_an_appointment_did_not_come() {
+    let mut world = World::of_visits(&[HOUR, SHOWN]).await;
+    let then = "2026-03-02T08:30:00+08:00";
+    let told = |row: &Value| (text(row, "outcome").to_owned(), text(row, "reason").to_owned());
+    let pair = |outcome: &str, reason: &str| (outcome.to_owned(), reason.to_owned());
+    // Cancelled while it waited for another try.
+    world.faults(vec![
+        Fault::new(Api::Send, What::Errcode { code: 45011, msg: "as ordered".to_owned() }).at_most(1),
+    ]);
+    world.visit("moved", &["ann"], "09:00").await;
+    world.at("08:00").await;
+    world.expect("visit", "open: 1 = 1 waiting").await;
+    world.visit("moved", &["ann"], "12:00").await;
+    world.expect("visit", "cancelled: 1 = 1 cancelled").await;
+    // Put when its reminder had been due.
+    world.at("08:30").await;
+    world.visit("late", &["bob"], "09:20").await;
+    world.pass(2).await;
+    assert_eq!(told(&world.explains("visit", "ann", then).await), pair("cancelled", "appointment_changed"));
+    let late = world.explains("visit", "bob", then).await;
+    assert_eq!(told(&late), pair("not_opened", "put_late"), "{late:#}");
+    assert!(text(&late, "why").contains("2026-03-02 08:30"), "{late:#}");
+    // The next one is the moved one's.
+    let next = world.explains("visit", "ann", "2026-03-02T10:00:00+08:00").await;
+    assert_eq!((text(&next, "outcome"), text(&next, "due_at")), ("would_send", "2026-03-02T03:00:00Z"));
+    // Came due while nobody looked.
+    world.visit("down", &["bob"], "13:00").await;
+    world.stop().await;
+    world.clock.advance(std::time::Duration::from_hours(4));
+    world.start().await;
+    world.expect("visit", "cancelled: 1 = 1 cancelled; missed 1; missed 1").await;
+    let missed = world.explains("visit", "bob", "2026-03-02T12:30:00+08:00").await;
+    assert_eq!(told(&missed), pair("missed", "grace"), "{missed:#}");
+    assert_eq!(text(&missed, "due_at"), "2026-03-02T04:00:00Z", "{missed:#}");
     world.ends().await;
 }

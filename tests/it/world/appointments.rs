@@ -44,7 +44,7 @@ impl World {
         intake.change_appointment(&app, name, to, asking).await.unwrap();
     }
 
-    async fn of_visits(lines: &[&str]) -> Self {
+    pub(super) async fn of_visits(lines: &[&str]) -> Self {
         let mut world = Self::new().await;
         world.rule("visit", lines).await;
         world.start().await;

@@ -23,8 +23,8 @@ fn the_shipped_examples_pass_without_a_warning() {
     assert!(report.diagnostics.0.is_empty(), "{}", report.diagnostics);
     let config = load_config(&here.join("tixing.example.yaml")).expect("good").value;
     let rules = load_rules(&config).expect("good");
-    assert_eq!((rules.value.set.rules.len(), rules.value.set.disabled.len()), (4, 1));
-    assert_eq!(rules.value.sources.len(), 5);
+    assert_eq!((rules.value.set.rules.len(), rules.value.set.disabled.len()), (7, 1));
+    assert_eq!(rules.value.sources.len(), 7);
     for rule in rules.value.set.rules.values() {
         assert_eq!(snapshot::decode(&snapshot::encode(rule)).expect("whole"), **rule);
     }

@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use chrono::{TimeDelta, TimeZone};
+use chrono::{Datelike, TimeDelta, TimeZone};
 use proptest::prelude::*;
 
 use super::segments::Segments;
@@ -104,6 +104,47 @@ fn known_cases_of_clock_changes_and_calendars() {
         let first = next(&when, zone(name), Dst::Auto, instant(utc(after))).map(|due| due.at.timestamp());
         assert_eq!(first, expected.first().copied(), "{case}");
     }
+}
+
+#[test]
+fn known_cases_of_days() {
+    // Number in the collection of cases, expression, the day before the search, expected days; at 09:00 in Shanghai.
+    let table: [(&str, &str, &str, &[&str]); 11] = [
+        ("T23", "0 9 * * *", "1991-09-12", &["1991-09-13", "1991-09-14", "1991-09-15", "1991-09-16"]),
+        (
+            "T26",
+            "0 9 31 * *",
+            "2026-01-31",
+            &["2026-03-31", "2026-05-31", "2026-07-31", "2026-08-31", "2026-10-31", "2026-12-31"],
+        ),
+        ("T27", "0 9 L * *", "2027-01-31", &["2027-02-28", "2027-03-31"]),
+        ("T27b", "0 9 L 2 *", "2027-12-31", &["2028-02-29", "2029-02-28"]),
+        ("T28", "0 9 LW * *", "2026-12-31", &["2027-01-29"]),
+        ("T29", "0 9 1W * *", "2027-04-29", &["2027-05-03"]),
+        ("T30", "0 9 15W * *", "2027-04-30", &["2027-05-14", "2027-06-15", "2027-07-15", "2027-08-16"]),
+        ("T31", "0 9 31W * *", "2026-12-31", &["2027-01-29", "2027-03-31", "2027-05-31", "2027-07-30"]),
+        ("T32", "0 9 * * 5#5", "2026-12-31", &["2027-01-29", "2027-04-30", "2027-07-30"]),
+        ("T33", "0 9 * * 1#L", "2027-05-01", &["2027-05-31", "2027-06-28"]),
+        ("T34", "0 9 13 * 5", "2027-08-01", &["2027-08-06", "2027-08-13", "2027-08-20", "2027-08-27"]),
+    ];
+    for (case, expression, after, expected) in table {
+        let after = instant(utc(&format!("{after} 02:00")));
+        let when = cron(expression);
+        let found = dues(&when, zone("Asia/Shanghai"), open_window(after)).take(expected.len());
+        let found: Vec<String> = found.map(|due| due.civil.format("%F %R").to_string()).collect();
+        let expected: Vec<String> = expected.iter().map(|day| format!("{day} 09:00")).collect();
+        assert_eq!(found, expected, "{case}");
+    }
+    let both = cron("0 9 13 * +5");
+    let both = dues(&both, zone("Asia/Shanghai"), open_window(instant(utc("2027-08-01 00:00"))));
+    let both: Vec<NaiveDate> = both.take(2).map(|due| due.civil.date()).collect();
+    assert_eq!(both.first(), NaiveDate::from_ymd_opt(2027, 8, 13).as_ref(), "T34: both");
+    assert_ne!(both.get(1).map(Datelike::month), Some(8), "T34: both");
+    // The clocks of China were set back on the morning of 15 September 1991, for the last time.
+    let daily = cron("0 9 * * *");
+    let last = dues(&daily, zone("Asia/Shanghai"), open_window(instant(utc("1991-09-13 12:00"))));
+    let last: Vec<String> = last.take(2).map(|due| due.at.format("%F %R").to_string()).collect();
+    assert_eq!(last, ["1991-09-14 00:00", "1991-09-15 01:00"], "T23");
 }
 
 #[test]

@@ -181,6 +181,10 @@ impl Rule {
                     found.insert(at, (false, civil(time), u8::from(second)));
                 }
                 at += step;
+                if day == (time.div_euclid(DAY), false) {
+                    // A day that is not chosen has no minute that is.
+                    at = at.max((day.0 + 1) * DAY - ahead);
+                }
             }
             before = Some(piece);
         }

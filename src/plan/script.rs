@@ -458,6 +458,17 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn field_name(&mut self, name: &str, span: Span) {
+        if let Err(bad) = FieldName::parse(name) {
+            let help = Said::new(
+                format!("a field name has {}", bad.allowed.en),
+                format!("字段名：{}", bad.allowed.zh),
+            );
+            let message = Said::new(format!("`{name}` can be no field"), format!("`{name}` 不能是字段名"));
+            self.fault(span, message, help);
+        }
+    }
+
     /// `fields.city`, `rule.id`.
     fn part(&mut self, of: &str, part: &str, span: Span) {
         let has_no =
@@ -466,30 +477,14 @@ impl<'a> Walk<'a> {
             ("fields", _) => {
                 self.uses.recipient = true;
                 self.uses.named.insert(format!("fields.{part}"));
-                if let Err(bad) = FieldName::parse(part) {
-                    let help = Said::new(
-                        format!("a field name has {}", bad.allowed.en),
-                        format!("字段名：{}", bad.allowed.zh),
-                    );
-                    let message =
-                        Said::new(format!("`{part}` can be no field"), format!("`{part}` 不能是字段名"));
-                    self.fault(span, message, help);
-                }
+                self.field_name(part, span);
             }
             ("appointment", Place::Reminder) => {
                 self.uses.recipient = true;
                 if !matches!(part, "at" | "id") {
                     self.uses.named.insert(format!("appointment.{part}"));
                 }
-                if let Err(bad) = FieldName::parse(part) {
-                    let help = Said::new(
-                        format!("a field name has {}", bad.allowed.en),
-                        format!("字段名：{}", bad.allowed.zh),
-                    );
-                    let message =
-                        Said::new(format!("`{part}` can be no field"), format!("`{part}` 不能是字段名"));
-                    self.fault(span, message, help);
-                }
+                self.field_name(part, span);
             }
             ("rule", Place::Text | Place::Reminder) if part == "id" => {}
             ("rule", Place::Text | Place::Reminder) => {

@@ -50,7 +50,7 @@ impl Number {
 #[error("the store cannot promise anything now")]
 pub struct Unavailable;
 
-/// A write whose result is known; it is durable when [`Store::wait`] has seen `number`.
+/// A write whose result is known; it is durable when [`Store::wait`](super::Store::wait) has seen `number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decided<T> {
     /// What came of it.

@@ -149,7 +149,7 @@ impl Ledger {
     }
 
     /// The same without a thread, for histories that are replayed step by step: a call is decided and applied
-    /// before it returns, as a batch of its own; only [`Store::wait`] syncs; reads are made where they are asked
+    /// before it returns, as a batch of its own; only [`Store::wait`](super::Store::wait) syncs; reads are made where they are asked
     /// for; a failure is not recovered from.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 //! [`App::mark_ahead`](crate::domain::config::App::mark_ahead) more are marked, one at a time per
 //! openid (43108), under the app's rate, and occurrences take turns. It never chooses recipients and
 //! never renders.
+//!
+//! One file over its length: every step from a slot to a settlement reads and changes the same queues.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};

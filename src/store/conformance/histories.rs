@@ -3,6 +3,8 @@
 //! Most run on a tree in memory, which costs little; the same on sled are fewer. A failing history is shrunk
 //! and printed, with the line `cc SEED` that makes it again: in `proptest-regressions/` beside `src`, where it was put,
 //! it is tried first at every run.
+//!
+//! One file over its length: what a step does to both stores is one list, to be read beside the steps.
 
 use std::collections::BTreeMap;
 

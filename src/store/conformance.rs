@@ -469,7 +469,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 21] = [
+const CASES: [Case; 22] = [
     ("a report counts once", a_report_counts_once),
     ("the cap holds and says so", the_cap_holds_and_says_so),
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),
@@ -503,6 +503,7 @@ const CASES: [Case; 21] = [
     ("a put that changes nothing has no number", appointments::a_put_that_changes_nothing_has_no_number),
     ("a request counts once for a quarter of an hour", appointments::a_request_counts_once),
     ("appointments are met by time and by change", appointments::they_are_met_by_time_and_by_change),
+    ("appointments are met by person", appointments::they_are_met_by_person),
     ("a reminder opens for what was read", appointments::a_reminder_opens_for_what_was_read),
     ("a change ends what it makes void", appointments::a_change_ends_what_it_makes_void),
     ("an attempt blocks for ever", appointments::an_attempt_blocks_for_ever),

@@ -363,6 +363,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Unavailable>;
 
+    /// Appointments that belong to somebody: those after `after`, in a fixed order. Ended ones too, for as long as they are kept.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn appointments_of(
+        &self,
+        app: &AppId,
+        openid: &OpenId,
+        after: Option<&(Kind, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(Kind, AppointmentId)>, Unavailable>;
+
     /// The number of the newest change of any appointment. A read that is made after this one sees all changes up to it.
     ///
     /// # Errors

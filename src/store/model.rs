@@ -1280,6 +1280,16 @@ impl Store for Model {
         Ok(all)
     }
 
+    fn appointments_of(
+        &self,
+        app: &AppId,
+        openid: &OpenId,
+        after: Option<&(Kind, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(Kind, AppointmentId)>, Unavailable> {
+        Ok(self.books().appointments_of(app, openid, after, limit))
+    }
+
     fn newest_change(&self) -> Result<u64, Unavailable> {
         Ok(self.books().n_changes)
     }

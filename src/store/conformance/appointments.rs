@@ -1,5 +1,9 @@
 //! What the trait promises of appointments and of the reminders of them.
 
+use std::collections::BTreeSet;
+
+use super::super::ledger::StartError;
+use super::super::ledger::memory::Memory;
 use super::*;
 use crate::domain::appointment::Appointment;
 use crate::domain::id::{AppointmentId, FieldName, Kind};
@@ -161,6 +165,47 @@ pub(super) fn they_are_met_by_time_and_by_change(store: &dyn Store) {
     assert!(store.changes(&app(), &kind(), 6, 100).unwrap().is_empty());
 }
 
+/// Somebody's appointments, read so many at a time.
+fn owned(store: &dyn Store, who: usize, limit: usize) -> Vec<String> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.appointments_of(&app(), &openid(who), after.as_ref(), limit).unwrap();
+        let Some(last) = page.last().cloned() else { return found };
+        found.extend(page.iter().map(|(kind, id)| format!("{kind} {id}")));
+        after = Some(last);
+    }
+}
+
+pub(super) fn they_are_met_by_person(store: &dyn Store) {
+    for (n, time) in [(0, 1000), (1, 500), (2, 2000)] {
+        is(store, put(n, time, &[0, 1], 1));
+    }
+    let mut other = put(0, 1000, &[0], 1);
+    other.key.kind = Kind::parse("bill").unwrap();
+    is(store, other);
+    for limit in [1, 2, 100] {
+        assert_eq!(owned(store, 0, limit), ["bill A0", "visit A0", "visit A1", "visit A2"]);
+        assert_eq!(owned(store, 1, limit), ["visit A0", "visit A1", "visit A2"]);
+    }
+    assert!(owned(store, 2, 9).is_empty());
+    let elsewhere = AppId::parse("wx0000000000000009").unwrap();
+    assert_eq!(store.appointments_of(&elsewhere, &openid(0), None, 9).unwrap(), []);
+    // Moved, it is still his; handed on, it is the other's; deleted, nobody's.
+    is(store, put(0, 1500, &[0, 1], 2));
+    is(store, put(1, 500, &[1, 2], 2));
+    is(store, deleted(2, 2));
+    assert_eq!(owned(store, 0, 9), ["bill A0", "visit A0"]);
+    assert_eq!(owned(store, 1, 9), ["visit A0", "visit A1"]);
+    assert_eq!(owned(store, 2, 9), ["visit A1"]);
+    done(store, store.erase(app(), openid(1), at(3)));
+    while done(store, store.sweep(at(3))) > 0 {}
+    assert!(owned(store, 1, 9).is_empty(), "erased");
+    assert_eq!(owned(store, 2, 9), ["visit A1"]);
+    // What is forgotten is nobody's; what is later stays.
+    while done(store, store.retire_appointments(at(1001), at(1001))) > 0 {}
+    assert_eq!((owned(store, 0, 9), owned(store, 2, 9)), (vec!["visit A0".to_owned()], vec![]));
+}
+
 pub(super) fn a_reminder_opens_for_what_was_read(store: &dyn Store) {
     is(store, put(0, 1000, &[0], 1));
     assert_eq!(remind(store, 0, 200, |new| new.number += 1), OneReminder::Changed);
@@ -242,4 +287,129 @@ pub(super) fn an_attempt_blocks_for_ever(store: &dyn Store) {
     let second = opened(store, 0, 501);
     give(store, 1, 1);
     assert_eq!(walk(store, second, &[0, 1], 501).len(), 1, "also when it opens again for another");
+}
+
+// --- the ledger's own ------------------------------------------------------------------------------
+
+fn ledger(memory: &Memory) -> Result<Ledger, StartError> {
+    Ledger::start_here(Box::new(memory.clone()), &Clock::system())
+}
+
+/// Many, each of them this long.
+fn crowd(from: usize) -> BTreeSet<OpenId> {
+    (from..from + 64).map(|n| OpenId::parse(&format!("oCrowd{n:022}")).unwrap()).collect()
+}
+
+#[test]
+fn a_crowd_that_changes_is_one_batch() {
+    let memory = Memory::default();
+    let store = ledger(&memory).unwrap();
+    let crowded = |from: usize| {
+        let mut change = put(0, 1000, &[], 1);
+        change.to.as_mut().unwrap().recipients = crowd(from);
+        change
+    };
+    is(&store, crowded(0));
+    drop(store);
+    for batches in 0.. {
+        let copy = memory.copy();
+        let store = ledger(&copy).unwrap();
+        copy.fail_after(Some(batches));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let told = runtime.block_on(store.change_appointment(crowded(100))).is_ok();
+        drop(store);
+        copy.fail_after(None);
+        let store = ledger(&copy).unwrap();
+        assert_eq!(done(&store, Store::fsck(&store)).violations, [], "after {batches}");
+        let kept = store.appointment(&key(0)).unwrap().unwrap().appointment().unwrap();
+        let is_new = kept.recipients == crowd(100);
+        assert!(is_new || kept.recipients == crowd(0));
+        for openid in crowd(100) {
+            assert_eq!(store.recipient(&app(), &openid).unwrap().is_some(), is_new);
+            assert_eq!(store.appointments_of(&app(), &openid, None, 9).unwrap().len(), usize::from(is_new));
+        }
+        if told {
+            assert!(is_new && batches > 0);
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_wrong_index_of_persons_is_found() {
+    let told = |change: fn(&mut BTreeMap<Vec<u8>, Vec<u8>>)| {
+        let memory = Memory::default();
+        let store = ledger(&memory).unwrap();
+        is(&store, put(0, 1000, &[0, 1], 1));
+        drop(store);
+        memory.tamper(change);
+        let store = ledger(&memory).unwrap();
+        let found = done(&store, Store::fsck(&store)).violations;
+        found.into_iter().map(|(code, text)| format!("{code}: {text}")).collect::<Vec<_>>()
+    };
+    let lost = told(|all| drop(all.pop_first_of(b'w')));
+    assert_eq!(lost, ["appointment_person: 1 appointments are not listed"]);
+    let wrong = told(|all| {
+        let mut key = all.pop_first_of(b'w').expect("listed");
+        assert!(all.insert(key.clone(), Vec::new()).is_none());
+        *key.last_mut().unwrap() = b'9';
+        all.insert(key, Vec::new());
+    });
+    assert_eq!(wrong, ["appointment_person: an appointment is listed as it is not"]);
+}
+
+/// Takes the first entry out whose key begins so.
+trait PopFirstOf {
+    fn pop_first_of(&mut self, prefix: u8) -> Option<Vec<u8>>;
+}
+
+impl PopFirstOf for BTreeMap<Vec<u8>, Vec<u8>> {
+    fn pop_first_of(&mut self, prefix: u8) -> Option<Vec<u8>> {
+        let key = self.keys().find(|key| key[0] == prefix).cloned()?;
+        self.remove(&key);
+        Some(key)
+    }
+}
+
+#[test]
+fn a_store_from_before_the_index_gets_it_however_often_its_start_is_cut_off() {
+    let memory = Memory::default();
+    let store = ledger(&memory).unwrap();
+    for n in 0..80 {
+        is(&store, put(n, 1000, &[n % 3, 3], 1));
+    }
+    is(&store, deleted(0, 2));
+    drop(store);
+    let schema = |all: &mut BTreeMap<Vec<u8>, Vec<u8>>| {
+        drop(all.insert(b"mschema".to_vec(), 3_u32.to_be_bytes().to_vec()));
+    };
+    // Cut off at the end of the first try, and changed by an older program since.
+    let stale = memory.copy();
+    stale.tamper(|all| {
+        let mut key = all.pop_first_of(b'w').expect("listed");
+        key.push(b'x');
+        all.insert(key, Vec::new());
+        schema(all);
+    });
+    memory.tamper(|all| {
+        all.retain(|key, _| key[0] != b'w');
+        schema(all);
+    });
+    for memory in [memory, stale] {
+        let mut n_cut = 0;
+        for batches in 0.. {
+            let memory = memory.copy();
+            memory.fail_after(Some(batches));
+            let told = ledger(&memory).is_ok();
+            memory.fail_after(None);
+            n_cut += usize::from(!told);
+            let store = ledger(&memory).unwrap();
+            assert_eq!(done(&store, Store::fsck(&store)).violations, [], "cut after {batches}");
+            assert_eq!(owned(&store, 3, 100).len(), 79);
+            if told {
+                break;
+            }
+        }
+        assert!(n_cut > 2, "{n_cut}");
+    }
 }

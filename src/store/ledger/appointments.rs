@@ -14,7 +14,7 @@ use super::deliveries::change;
 use super::keys::{self, Name};
 use super::occurrences::{self, keep_snapshot};
 use super::records;
-use super::state::{BATCH_KEYS, State};
+use super::state::{BATCH_KEYS, SYNC_KEYS, State};
 use super::writer::Desk;
 use crate::domain::appointment::{About, MAX_APPOINTMENT_RECIPIENTS};
 use crate::domain::count::n_of;
@@ -28,8 +28,14 @@ use crate::store::{
 
 /// Name of the kept number of the newest change of an appointment.
 pub(super) const LAST_CHANGE: &str = "last_change";
-/// Keys that one change writes at most: record, two indexes twice, number, request, app's name, recipients.
-pub(super) const CHANGE_KEYS: usize = MAX_APPOINTMENT_RECIPIENTS + 8;
+/// Keys that a change writes before it knows how many it writes: the app's name, the request.
+pub(super) const CHANGE_KEYS: usize = 2;
+/// Keys that every change writes beside those of people: record, two indexes twice, number, request.
+const RECORD_KEYS: usize = 7;
+/// Keys that one change writes at most: beside its record, one for each who leaves, two for each who comes, unknown before.
+/// More than a batch usually has, for 40 people who change at once; what lies between two syncs has room for it.
+const MOST_KEYS: usize = RECORD_KEYS + 3 * MAX_APPOINTMENT_RECIPIENTS;
+const _: () = assert!(MOST_KEYS <= SYNC_KEYS, "a change is one batch");
 /// Why an occurrence of a changed appointment ends.
 const MOVED: &str = "its appointment was moved or cancelled";
 
@@ -62,18 +68,18 @@ pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Chang
     let to = to.map(|to| crate::domain::appointment::Appointment { at: records::whole_ms(to.at), ..to });
     let before = kept(state, app, &key.kind, &key.id)?;
     let stood = before.as_ref().and_then(KeptAppointment::appointment);
+    let number = newest(state)? + 1;
+    let since = Joined { number, at: records::whole_ms(now) };
+    let unchanged = if to.is_some() { Changed::Same } else { Changed::Unknown };
+    let after = if stood == to { None } else { KeptAppointment::changed(before.as_ref(), to, since) };
+    // The names that are known by now may go before.
+    desk.room(after.as_ref().map_or(1, |after| n_keys(before.as_ref(), after, since)))?;
+    let state = &mut *desk.state;
     if let Some(request) = &request {
         // Also where nothing changes: sent again after another change it would bring this one back.
         state.put(keys::request(app, request), records::encode(&records::ms(now))?);
     }
-    if stood == to {
-        return Ok(if to.is_some() { Changed::Same } else { Changed::Unknown });
-    }
-    let number = newest(state)? + 1;
-    let since = Joined { number, at: records::whole_ms(now) };
-    let Some(after) = KeptAppointment::changed(before.as_ref(), to, since) else {
-        return Ok(Changed::Unknown);
-    };
+    let Some(after) = after else { return Ok(unchanged) };
     if records::encode_appointment(&after)?.len() > MAX_APPOINTMENT_BYTES {
         return Ok(Changed::TooLarge);
     }
@@ -85,6 +91,12 @@ pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Chang
     }
     end_what_it_changed(desk, app, (&key.kind, &key.id), &after, now)?;
     Ok(Changed::Booked { number, created: stood.is_none() })
+}
+
+/// How many keys a change writes at most.
+fn n_keys(before: Option<&KeptAppointment>, after: &KeptAppointment, since: Joined) -> usize {
+    let n_before = before.map_or(0, |before| before.joined.len());
+    RECORD_KEYS + n_before + 2 * after.joined.values().filter(|joined| **joined == since).count()
 }
 
 fn is_remembered(at_ms: i64, now: DateTime<Utc>) -> bool {
@@ -99,7 +111,14 @@ fn store(
     before: Option<&KeptAppointment>,
     after: &KeptAppointment,
 ) -> Result<(), Failed> {
-    forget(state, app, (kind, id), before);
+    if let Some(before) = before {
+        unlist(state, app, (kind, id), before, |openid| !after.joined.contains_key(openid));
+    }
+    for openid in after.joined.keys() {
+        if before.is_none_or(|before| !before.joined.contains_key(openid)) {
+            state.put(keys::owned(app, openid.as_str(), kind, id), Vec::new());
+        }
+    }
     let stands = u8::from(after.state == Standing::Stands);
     state.put(keys::appointment(app, kind, id), records::encode_appointment(after)?);
     state.put(keys::appointment_time(app, kind, records::ms(after.at), id), vec![stands]);
@@ -108,17 +127,40 @@ fn store(
     Ok(())
 }
 
-/// Removes an appointment's index keys.
-fn forget(
+/// Removes an appointment's index keys; of those it belongs to, the ones that `leaves` chooses.
+fn unlist(
     state: &mut State,
     app: Name,
     (kind, id): (&Kind, &AppointmentId),
-    before: Option<&KeptAppointment>,
+    before: &KeptAppointment,
+    leaves: impl Fn(&OpenId) -> bool,
 ) {
-    if let Some(before) = before {
-        state.remove(keys::appointment_time(app, kind, records::ms(before.at), id));
-        state.remove(keys::change(app, kind, before.number));
+    state.remove(keys::appointment_time(app, kind, records::ms(before.at), id));
+    state.remove(keys::change(app, kind, before.number));
+    for openid in before.joined.keys().filter(|openid| leaves(openid)) {
+        state.remove(keys::owned(app, openid.as_str(), kind, id));
     }
+}
+
+/// Lists all appointments by whom they belong to, for a store from before there was such an index; durable on return.
+pub(super) fn list_owned(desk: &mut Desk<'_>) -> Result<(), Failed> {
+    let opened = Arc::clone(&desk.state.opened);
+    // A start that was cut off left some, and an older program may have changed appointments since.
+    for entry in opened.tree.prefix(keys::OWNED) {
+        let (key, _) = entry?;
+        desk.room(1)?;
+        desk.state.remove(key.to_vec());
+    }
+    desk.barrier()?;
+    for entry in opened.tree.prefix(keys::APPOINTMENT) {
+        let (key, value) = entry?;
+        let Some((app, kind, id)) = keys::read_appointment(&key) else { continue };
+        for openid in records::decode_appointment(&value)?.joined.keys() {
+            desk.room(1)?;
+            desk.state.put(keys::owned(app, openid.as_str(), &kind, &id), Vec::new());
+        }
+    }
+    desk.barrier()
 }
 
 /// Ends occurrences about an appointment as it is no more, and deliveries to those it belongs to no more.
@@ -332,9 +374,10 @@ pub(super) fn retire(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<U
             return Err(Failed::Record("a key of appointments by time cannot be read"));
         };
         if ms < records::ms(before) {
-            let record = kept(desk.state, app, &kind, &id)?;
-            desk.room(4)?;
-            forget(desk.state, app, (&kind, &id), record.as_ref());
+            if let Some(record) = kept(desk.state, app, &kind, &id)? {
+                desk.room(4 + record.joined.len())?;
+                unlist(desk.state, app, (&kind, &id), &record, |_| true);
+            }
             desk.state.remove(keys::appointment(app, &kind, &id));
             n += 1;
             from = key.to_vec();
@@ -371,30 +414,22 @@ pub(super) fn retire(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<U
 /// Records looked at in one call.
 const MAX_LOOKED: usize = 5_000;
 
-/// Takes somebody erased at `at_ms` out of some appointments, going on where the last call ended; 0 when none is left.
+/// Takes somebody erased at `at_ms` out of some appointments, one a call; 0 when none is left.
 pub(super) fn sweep(desk: &mut Desk<'_>, app: Name, openid: &str, at_ms: i64) -> Result<u64, Failed> {
     let now = records::at(at_ms)?;
     let opened = Arc::clone(&desk.state.opened);
-    let prefix = keys::all_appointments(app);
-    let from = desk.state.swept_to.take().filter(|from| from.starts_with(&prefix)).unwrap_or(prefix.clone());
-    for (looked, entry) in opened.tree.range(from, vec![keys::APPOINTMENT + 1]).enumerate() {
-        let (key, value) = entry?;
+    let prefix = keys::all_owned(app, openid);
+    for entry in opened.tree.range(prefix.clone(), vec![keys::OWNED + 1]) {
+        let (key, _) = entry?;
         if !key.starts_with(&prefix) {
             break;
         }
-        if looked >= MAX_LOOKED {
-            desk.state.swept_to = Some(key.to_vec());
-            return Ok(1);
-        }
-        if !value.windows(openid.len()).any(|text| text == openid.as_bytes()) {
-            continue;
-        }
-        let Some((_, kind, id)) = keys::read_appointment(&key) else { continue };
+        let Some((kind, id)) = keys::read_owned(&key, &prefix) else { continue };
         let Some(before) = kept(desk.state, app, &kind, &id)? else { continue };
         let is_his =
             |(who, joined): &(&OpenId, &Joined)| who.as_str() == openid && records::ms(joined.at) <= at_ms;
         let Some(who) = before.joined.iter().find(is_his).map(|(who, _)| who.clone()) else { continue };
-        desk.room(8)?;
+        desk.room(RECORD_KEYS + 1)?;
         let number = newest(desk.state)? + 1;
         let mut to = before.appointment();
         if let Some(to) = &mut to {
@@ -406,7 +441,6 @@ pub(super) fn sweep(desk: &mut Desk<'_>, app: Name, openid: &str, at_ms: i64) ->
             continue;
         };
         store(desk.state, app, (&kind, &id), Some(&before), &after)?;
-        desk.state.swept_to = Some(key.to_vec());
         return Ok(1);
     }
     Ok(0)

@@ -283,6 +283,16 @@ impl Store for Ledger {
         self.read(|books| books.read_appointments(of, window, after, limit))
     }
 
+    fn appointments_of(
+        &self,
+        app: &AppId,
+        openid: &OpenId,
+        after: Option<&(Kind, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(Kind, AppointmentId)>, Unavailable> {
+        self.read(|books| books.read_appointments_of(app, openid, after, limit))
+    }
+
     fn newest_change(&self) -> Result<u64, Unavailable> {
         self.read(OpenTree::read_newest_change)
     }

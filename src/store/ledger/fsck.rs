@@ -11,7 +11,7 @@ use super::state::{Names, OpenTree, is_unfinished};
 use super::tree::Tree;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::Counts;
 use crate::store::{Fsck, MAX_ENTRY_BYTES, MAX_RECEIPTS, Occurrence, Standing};
 
@@ -307,12 +307,12 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// An appointment is listed once by its time and once by its change, and nothing else is; what names a reminder
+    /// An appointment is listed once by its time, once by its change and once for each it belongs to, and nothing else is; what names a reminder
     /// leads to an occurrence about it.
     fn appointments(&mut self) -> Result<(), Failed> {
         let newest = self.tree.get(&keys::kept(LAST_CHANGE))?;
         let newest = newest.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0);
-        let (mut times, mut changes) = (HashSet::new(), HashSet::new());
+        let (mut times, mut changes, mut owned) = (HashSet::new(), HashSet::new(), HashSet::new());
         for entry in self.tree.prefix(keys::APPOINTMENT) {
             let (key, value) = entry?;
             let record = records::decode_appointment(&value).ok().zip(keys::read_appointment(&key));
@@ -326,10 +326,13 @@ impl Pass<'_> {
             let stands = u8::from(kept.state == Standing::Stands);
             times.insert((keys::appointment_time(app, &kind, records::ms(kept.at), &id), vec![stands]));
             changes.insert((keys::change(app, &kind, kept.number), id.as_str().as_bytes().to_vec()));
+            let of = |openid: &OpenId| (keys::owned(app, openid.as_str(), &kind, &id), Vec::new());
+            owned.extend(kept.joined.keys().map(of));
         }
         for (prefix, code, wanted) in [
             (keys::APPOINTMENT_TIME, "appointment_time", times),
             (keys::CHANGE, "appointment_change", changes),
+            (keys::OWNED, "appointment_person", owned),
         ] {
             let mut n = 0;
             for entry in self.tree.prefix(prefix) {

@@ -52,6 +52,8 @@ pub(super) const APPOINTMENT: u8 = b'a';
 pub(super) const APPOINTMENT_TIME: u8 = b'b';
 /// Appointments by app, kind and the number of their newest change: a scan meets them as they were changed.
 pub(super) const CHANGE: u8 = b'd';
+/// Appointments by app, whom they belong to, kind and id: those of one person are neighbours.
+pub(super) const OWNED: u8 = b'w';
 /// What names a reminder: app, kind, appointment, its time, rule. All of one appointment are neighbours.
 pub(super) const REMINDER: u8 = b'y';
 /// How far rules have read the changes of appointments, by app and id.
@@ -229,11 +231,6 @@ pub(super) fn appointment(app: Name, kind: &Kind, id: &AppointmentId) -> Vec<u8>
     key
 }
 
-/// The beginning of the keys of all appointments of an app.
-pub(super) fn all_appointments(app: Name) -> Vec<u8> {
-    key(APPOINTMENT, &[&app.to_be_bytes()])
-}
-
 /// App, kind and id of an appointment's key.
 pub(super) fn read_appointment(key: &[u8]) -> Option<(Name, Kind, AppointmentId)> {
     let (app, kind, rest) = read_kind(key)?;
@@ -273,6 +270,27 @@ pub(super) fn change(app: Name, kind: &Kind, number: u64) -> Vec<u8> {
     let mut key = appointments(CHANGE, app, kind);
     key.extend_from_slice(&number.to_be_bytes());
     key
+}
+
+/// The beginning of the keys of one person's appointments.
+pub(super) fn all_owned(app: Name, openid: &str) -> Vec<u8> {
+    key(OWNED, &[&app.to_be_bytes(), &length(openid), openid.as_bytes()])
+}
+
+pub(super) fn owned(app: Name, openid: &str, kind: &Kind, id: &AppointmentId) -> Vec<u8> {
+    let mut key = all_owned(app, openid);
+    key.extend_from_slice(&length(kind.as_str()));
+    key.extend_from_slice(kind.as_str().as_bytes());
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+/// Kind and id of a key of one person's appointments, whose beginning is `all`.
+pub(super) fn read_owned(key: &[u8], all: &[u8]) -> Option<(Kind, AppointmentId)> {
+    let (length, rest) = key.strip_prefix(all)?.split_first()?;
+    let (kind, id) = rest.split_at_checked(usize::from(*length))?;
+    let (kind, id) = (std::str::from_utf8(kind).ok()?, std::str::from_utf8(id).ok()?);
+    Some((Kind::parse(kind).ok()?, AppointmentId::parse(id).ok()?))
 }
 
 /// The beginning of the keys of all reminders of an appointment.

@@ -29,6 +29,11 @@ impl Memory {
         self.0.lock().unwrap().left = batches;
     }
 
+    /// Changes what is in it behind the store's back.
+    pub(in crate::store) fn tamper(&self, change: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>)) {
+        change(&mut self.0.lock().unwrap().entries);
+    }
+
     /// Whether a text is anywhere in it.
     pub(in crate::store) fn holds(&self, text: &str) -> bool {
         let is_in = |bytes: &[u8]| bytes.windows(text.len()).any(|part| part == text.as_bytes());

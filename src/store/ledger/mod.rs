@@ -45,7 +45,7 @@ pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 /// Calls that may wait for the writer; more are refused.
 const QUEUE: usize = 16_384;
 /// The layout of the records.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// Why a ledger cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +177,9 @@ impl Ledger {
         let id = stored_id(&*opened.tree)?;
         let mut writer =
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
+        if found.is_some_and(|found| found < 4) {
+            writer.list_owned_appointments()?;
+        }
         if found.is_none_or(|found| found < SCHEMA) {
             // An older program must not begin on what this one writes.
             writer.keep("schema", SCHEMA.to_be_bytes().to_vec())?;

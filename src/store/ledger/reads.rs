@@ -284,6 +284,35 @@ impl OpenTree {
         Ok(found)
     }
 
+    pub(super) fn read_appointments_of(
+        &self,
+        app: &AppId,
+        openid: &OpenId,
+        after: Option<&(Kind, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(Kind, AppointmentId)>, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(Vec::new()) };
+        let prefix = keys::all_owned(app, openid.as_str());
+        let from = after.map_or_else(
+            || prefix.clone(),
+            |(kind, id)| {
+                let mut key = keys::owned(app, openid.as_str(), kind, id);
+                key.push(0);
+                key
+            },
+        );
+        let mut found = Vec::new();
+        for entry in self.tree.range(from, vec![keys::OWNED + 1]).take(limit) {
+            let (key, _) = entry?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            let named = keys::read_owned(&key, &prefix);
+            found.push(named.ok_or(Failed::Record("a key of somebody's appointments cannot be read"))?);
+        }
+        Ok(found)
+    }
+
     pub(super) fn read_newest_change(&self) -> Result<u64, Failed> {
         let bytes = self.tree.get(&keys::kept(appointments::LAST_CHANGE))?;
         Ok(bytes.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0))

@@ -118,8 +118,6 @@ pub(super) struct State {
     pub(super) receipts_to: Option<Vec<u8>>,
     /// Where the search for old requests goes on.
     pub(super) requests_to: Option<Vec<u8>>,
-    /// Where the search for an erased person's appointments goes on.
-    pub(super) swept_to: Option<Vec<u8>>,
 }
 
 /// A closed batch, ready to be applied.
@@ -149,7 +147,6 @@ impl State {
             erasure_key,
             receipts_to: None,
             requests_to: None,
-            swept_to: None,
         })
     }
 

@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
-use super::{Failed, deliveries, erasure, receipts};
+use super::{Failed, appointments, deliveries, erasure, receipts};
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
@@ -266,6 +266,12 @@ impl Writer {
         let mut desk = Desk { state, out };
         erasure::go_on(&mut desk, now)?;
         desk.barrier()
+    }
+
+    /// Makes the index of appointments by person that an older program did not keep; durable on return.
+    pub(super) fn list_owned_appointments(&mut self) -> Result<(), Failed> {
+        let Self { state, out } = self;
+        appointments::list_owned(&mut Desk { state, out })
     }
 
     /// Refuses what needs room while there is too little.

@@ -96,6 +96,25 @@ impl Books {
             && since.is_some_and(|since| about.after < since && since <= about.number)
     }
 
+    /// Shorter kinds first.
+    pub(super) fn appointments_of(
+        &self,
+        app: &AppId,
+        openid: &OpenId,
+        after: Option<&(Kind, AppointmentId)>,
+        limit: usize,
+    ) -> Vec<(Kind, AppointmentId)> {
+        let place = |kind: &Kind, id: &AppointmentId| (kind.as_str().len(), kind.clone(), id.clone());
+        let after = after.map(|(kind, id)| place(kind, id));
+        let his = self.appointments.iter().filter(|(key, kept)| {
+            key.app == *app && kept.joined.contains_key(openid) && Some(place(&key.kind, &key.id)) > after
+        });
+        let mut his: Vec<_> = his.map(|(key, _)| (key.kind.clone(), key.id.clone())).collect();
+        his.sort_by_key(|(kind, id)| place(kind, id));
+        his.truncate(limit);
+        his
+    }
+
     pub(super) fn reminder_cursor(&self, app: &AppId, rule: &RuleId) -> Option<Cursor> {
         let key = (app.clone(), rule.clone());
         let at = *self.cursors.get(&key)?;

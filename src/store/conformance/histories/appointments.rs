@@ -62,7 +62,9 @@ pub(super) fn compare(engine: &dyn Store, model: &dyn Store) {
             .map(|n| (store.appointment(&key(n)).unwrap(), store.reminders(&key(n)).unwrap()))
             .collect();
         let cursors: Vec<_> = (0..2).map(|n| store.reminder_cursor(&app(), &rule(n)).unwrap()).collect();
-        (by_time, by_change, each, store.newest_change().unwrap(), cursors)
+        let owned: Vec<_> =
+            (0..3).map(|who| store.appointments_of(&app(), &openid(who), None, 100).unwrap()).collect();
+        (by_time, by_change, each, owned, store.newest_change().unwrap(), cursors)
     };
     assert_eq!(told(engine), told(model));
 }

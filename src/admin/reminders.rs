@@ -14,9 +14,10 @@ use crate::domain::config::App;
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::occurrence::Due;
 use crate::domain::rule::Rule;
-use crate::domain::when::{Form, IfLate, Relative};
+use crate::flow::reminders;
+pub(super) use crate::flow::reminders::of_appointments;
 use crate::plan::recurrence::{self, Window};
-use crate::store::{AppointmentKey, Joined, KeptAppointment};
+use crate::store::{AppointmentKey, KeptAppointment};
 
 /// Appointments read at a time.
 const PAGE: usize = 256;
@@ -53,14 +54,6 @@ impl Subject {
 pub(super) struct Reminder {
     pub(super) due: Due,
     pub(super) subject: Subject,
-}
-
-/// The form of a rule that reminds of appointments.
-pub(super) fn of_appointments(rule: &Rule) -> Option<&Relative> {
-    match &rule.when.form {
-        Form::Relative(relative) => Some(relative),
-        Form::Cron(_) | Form::At(_) | Form::Every(_) => None,
-    }
 }
 
 impl Desk {
@@ -124,23 +117,6 @@ impl Desk {
         reminder: &Reminder,
         kept: &KeptAppointment,
     ) -> Result<Vec<OpenId>, Failure> {
-        let Some(relative) = of_appointments(rule) else { return Ok(Vec::new()) };
-        let mut after = 0;
-        for number in self.store().reminders(&reminder.subject.key)? {
-            let occurrence = self.store().occurrence(number)?.filter(|held| held.rule == rule.id);
-            let about = occurrence.and_then(|held| held.about);
-            if let Some(about) = about.filter(|about| about.at == kept.at) {
-                after = about.number;
-            }
-        }
-        let is_wanted = |joined: &Joined| {
-            joined.number > after
-                && match relative.late {
-                    IfLate::Send => true,
-                    IfLate::Skip => joined.at <= reminder.due.at,
-                }
-        };
-        let who = kept.joined.iter().filter(|(_, joined)| is_wanted(joined));
-        Ok(who.map(|(openid, _)| openid.clone()).collect())
+        Ok(reminders::whom(self.store(), rule, &reminder.due, &reminder.subject.key, kept)?)
     }
 }

@@ -10,7 +10,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
 use super::live::{Current, Live};
-use super::outlook::Outlook;
+use super::outlook::{ASK_AHEAD, One, Outlook};
+use super::reminders::{self, Reminder};
 use crate::clock::Clock;
 use crate::domain::config::App;
 use crate::domain::consent::{Grant, NotGranted, Source};
@@ -20,6 +21,7 @@ use crate::domain::id::{
 };
 use crate::domain::recipient::{FieldValue, Fields, Profile};
 use crate::domain::zone::Zone;
+use crate::plan::recurrence::Window;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
 
@@ -136,6 +138,19 @@ pub struct Upcoming {
     pub template: TemplateId,
     /// When.
     pub due_at: DateTime<Utc>,
+    /// Which appointment it reminds of.
+    pub about: Option<Subject>,
+}
+
+/// An appointment that a reminder is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id within the kind.
+    pub id: AppointmentId,
+    /// When it is.
+    pub at: DateTime<Utc>,
 }
 
 /// The flow from the doors into the books.
@@ -261,7 +276,7 @@ impl Intake {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let seen = self.view(&live, app, openid).await?;
-        let upcoming = self.outlook.upcoming(&live, app, openid, &seen.profile, self.clock.now());
+        let upcoming = self.outlook.upcoming(&live, app, seen.one(openid), self.clock.now());
         self.store.wait(seen.number).await?;
         Ok(Me {
             tags: seen.profile.tags.into_iter().collect(),
@@ -287,13 +302,15 @@ impl Intake {
     }
 
     fn ask(&self, live: &Arc<Live>, app: &App, openid: &OpenId, seen: &Seen) -> Vec<TemplateId> {
-        self.outlook.ask(live, app, openid, &seen.profile, &seen.balances, self.clock.now())
+        self.outlook.ask(live, app, seen.one(openid), &seen.balances, self.clock.now())
     }
 
     /// Reads what concerns one person, and the number that an answer must wait for.
     async fn view(&self, live: &Arc<Live>, app: &App, openid: &OpenId) -> Result<Seen, Unavailable> {
         let live = Arc::clone(live);
         let (name, openid) = (app.name.clone(), openid.clone());
+        let now = self.clock.now();
+        let window = Window { after: now, until: now + ASK_AHEAD };
         super::read(&self.store, move |store| {
             let app = live.config.apps.get(&name).ok_or(Unavailable)?;
             let recipient = store.recipient(&app.appid, &openid)?;
@@ -303,7 +320,14 @@ impl Intake {
                 balances.insert(template.id.clone(), account.map_or(0, |account| account.available()));
             }
             let profile = recipient.map(|recipient| recipient.profile).unwrap_or_default();
-            Ok(Seen { profile, balances, number: store.decided() })
+            let rules = live.rules.rules.values().filter(|rule| rule.app == name);
+            let mut own = Vec::new();
+            for reminder in reminders::of_person(store, (&app.appid, &openid), rules, window)? {
+                if reminder.is_for(store, &openid)? {
+                    own.push(reminder);
+                }
+            }
+            Ok(Seen { profile, balances, reminders: own, number: store.decided() })
         })
         .await
     }
@@ -313,7 +337,15 @@ impl Intake {
 struct Seen {
     profile: Profile,
     balances: BTreeMap<TemplateId, u64>,
+    /// Of his appointments, in the coming days.
+    reminders: Vec<Reminder>,
     number: Number,
+}
+
+impl Seen {
+    fn one<'a>(&'a self, openid: &'a OpenId) -> One<'a> {
+        One { openid, profile: &self.profile, own: &self.reminders }
+    }
 }
 
 /// What a report's statuses book, and what they do not.

@@ -10,6 +10,7 @@ pub mod outlook;
 pub mod pause;
 pub mod pulse;
 pub mod recovery;
+pub mod reminders;
 pub mod scheduler;
 
 use std::sync::Arc;

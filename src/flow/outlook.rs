@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::intake::Upcoming;
+use super::intake::{Subject, Upcoming};
 use super::live::Live;
+use super::reminders::Reminder;
 use crate::domain::config::App;
 use crate::domain::consent::MAX_HELD;
 use crate::domain::count::n_of;
@@ -20,7 +21,7 @@ use crate::plan::audience::{Selector, Verdict};
 use crate::plan::recurrence;
 
 /// How far ahead due times count for the question whether a consent is missing.
-const ASK_AHEAD: TimeDelta = TimeDelta::days(30);
+pub const ASK_AHEAD: TimeDelta = TimeDelta::days(30);
 /// Most templates in one `wx.requestSubscribeMessage`.
 const MAX_ASK: usize = 3;
 /// Most reminders in `upcoming`.
@@ -29,6 +30,17 @@ const MAX_UPCOMING: usize = 20;
 /// Due times of the rules in force, as of some minute.
 #[derive(Debug, Default)]
 pub struct Outlook(Mutex<Option<Arc<Ahead>>>);
+
+/// Whom it is about.
+#[derive(Clone, Copy, Debug)]
+pub struct One<'a> {
+    /// Who.
+    pub openid: &'a OpenId,
+    /// What is known of him.
+    pub profile: &'a Profile,
+    /// Reminders of his appointments within [`ASK_AHEAD`].
+    pub own: &'a [Reminder],
+}
 
 #[derive(Debug)]
 struct Ahead {
@@ -41,27 +53,27 @@ struct Ahead {
 struct RuleAhead {
     rule: Arc<Rule>,
     selector: Selector,
-    /// Within [`ASK_AHEAD`], ascending, at most one more than an account can hold.
+    /// Within [`ASK_AHEAD`], ascending, at most one more than an account can hold; none of a rule of appointments.
     dues: Vec<DateTime<Utc>>,
 }
 
 impl Outlook {
-    /// Templates with fewer living grants than due times in the next 30 days, the earliest uncovered
-    /// one first; one-time and long-term ones never together (20002).
+    /// Templates with fewer living grants than due times in the next 30 days, those of his appointments among them, the earliest
+    /// uncovered one first; one-time and long-term ones never together (20002).
     #[must_use]
     pub fn ask(
         &self,
         live: &Live,
         app: &App,
-        openid: &OpenId,
-        profile: &Profile,
+        one: One<'_>,
         balances: &BTreeMap<TemplateId, u64>,
         now: DateTime<Utc>,
     ) -> Vec<TemplateId> {
         let ahead = self.ahead(live, now);
         let mut dues: BTreeMap<&TemplateId, (&Rule, Vec<DateTime<Utc>>)> = BTreeMap::new();
-        for reached in ahead.reaching(app, openid, profile) {
-            let after_now = reached.dues.iter().filter(|due| **due > now);
+        for reached in ahead.reaching(app, one) {
+            let of_appointments = reached.of(one.own).map(|reminder| reminder.due.at);
+            let after_now = reached.dues.iter().copied().chain(of_appointments).filter(|due| *due > now);
             let entry = dues.entry(&reached.rule.template.id).or_insert((&*reached.rule, Vec::new()));
             entry.1.extend(after_now);
         }
@@ -89,26 +101,26 @@ impl Outlook {
 
     /// What comes next for one person, the earliest first.
     #[must_use]
-    pub fn upcoming(
-        &self,
-        live: &Live,
-        app: &App,
-        openid: &OpenId,
-        profile: &Profile,
-        now: DateTime<Utc>,
-    ) -> Vec<Upcoming> {
+    pub fn upcoming(&self, live: &Live, app: &App, one: One<'_>, now: DateTime<Utc>) -> Vec<Upcoming> {
         let ahead = self.ahead(live, now);
         let mut upcoming: Vec<Upcoming> = ahead
-            .reaching(app, openid, profile)
+            .reaching(app, one)
             .flat_map(|reached| {
-                reached.dues.iter().filter(|due| **due > now).take(MAX_UPCOMING).map(|due| Upcoming {
+                let of_appointments = reached.of(one.own).map(|reminder| (reminder.due.at, Some(reminder)));
+                let all = reached.dues.iter().map(|due| (*due, None)).chain(of_appointments);
+                all.filter(|(due, _)| *due > now).take(MAX_UPCOMING).map(|(due_at, reminder)| Upcoming {
                     rule: reached.rule.id.clone(),
                     template: reached.rule.template.id.clone(),
-                    due_at: *due,
+                    due_at,
+                    about: reminder.map(|reminder| Subject {
+                        kind: reminder.key.kind.clone(),
+                        id: reminder.key.id.clone(),
+                        at: reminder.kept.at,
+                    }),
                 })
             })
             .collect();
-        upcoming.sort_by(|a, b| a.due_at.cmp(&b.due_at).then_with(|| a.rule.cmp(&b.rule)));
+        upcoming.sort_by(|a, b| (a.due_at, &a.rule, &a.about).cmp(&(b.due_at, &b.rule, &b.about)));
         upcoming.truncate(MAX_UPCOMING);
         upcoming
     }
@@ -128,16 +140,11 @@ impl Outlook {
 }
 
 impl Ahead {
-    fn reaching<'a>(
-        &'a self,
-        app: &'a App,
-        openid: &'a OpenId,
-        profile: &'a Profile,
-    ) -> impl Iterator<Item = &'a RuleAhead> {
+    fn reaching<'a>(&'a self, app: &'a App, one: One<'a>) -> impl Iterator<Item = &'a RuleAhead> {
         self.rules.iter().filter(move |ahead| {
             ahead.rule.app == app.name
-                && !profile.muted
-                && match ahead.selector.selects(openid, profile) {
+                && !one.profile.muted
+                && match ahead.selector.selects(one.openid, one.profile) {
                     Verdict::Yes => true,
                     Verdict::No | Verdict::Undefined => false,
                 }
@@ -146,6 +153,11 @@ impl Ahead {
 }
 
 impl RuleAhead {
+    /// What of somebody's reminders is of this rule.
+    fn of<'a>(&'a self, own: &'a [Reminder]) -> impl Iterator<Item = &'a Reminder> {
+        own.iter().filter(|reminder| reminder.rule.id == self.rule.id)
+    }
+
     fn new(rule: &Arc<Rule>, now: DateTime<Utc>) -> Option<Self> {
         let selector = Selector::new(&rule.audience).ok()?;
         let until = now + ASK_AHEAD;

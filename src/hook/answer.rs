@@ -148,6 +148,14 @@ pub(super) fn me(me: &Me) -> Answer {
         rule: &'a str,
         template: &'a str,
         due_at: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        appointment: Option<Subject<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Subject<'a> {
+        kind: &'a str,
+        id: &'a str,
+        at: String,
     }
     let upcoming = me.upcoming.iter();
     let body = Document {
@@ -161,6 +169,11 @@ pub(super) fn me(me: &Me) -> Answer {
                 rule: u.rule.as_str(),
                 template: u.template.as_str(),
                 due_at: instant(u.due_at),
+                appointment: u.about.as_ref().map(|about| Subject {
+                    kind: about.kind.as_str(),
+                    id: about.id.as_str(),
+                    at: instant(about.at),
+                }),
             })
             .collect(),
     };

@@ -16,7 +16,7 @@ use crate::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, Secre
 use crate::domain::id::{AppId, FieldName, KeyName, RuleId, Tag};
 use crate::domain::recipient::FieldValue;
 use crate::domain::zone::Zone;
-use crate::flow::intake::{Ignored, Said, Upcoming};
+use crate::flow::intake::{Ignored, Said, Subject, Upcoming};
 
 mod abuse;
 mod callers;
@@ -150,17 +150,21 @@ impl Books for Arc<Flow> {
     async fn me(&self, _app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
         assert_eq!(openid.as_str(), OPENID);
         let text = FieldValue::Text("京".into());
+        let (kind, id) = (Kind::parse("visit").unwrap(), AppointmentId::parse("A17").unwrap());
+        let visit = Subject { kind, id, at: start() };
+        let upcoming = |about: Option<Subject>| Upcoming {
+            rule: RuleId::parse(if about.is_some() { "visit" } else { "drink" }).unwrap(),
+            template: TemplateId::parse("T").unwrap(),
+            due_at: start(),
+            about,
+        };
         Ok(Me {
             tags: vec![Tag::parse("vip").unwrap()],
             fields: [(FieldName::parse("city").unwrap(), text)].into(),
             time_zone: Some(Zone::SHANGHAI),
             muted: false,
             balances: [(TemplateId::parse("T").unwrap(), 1)].into(),
-            upcoming: vec![Upcoming {
-                rule: RuleId::parse("drink").unwrap(),
-                template: TemplateId::parse("T").unwrap(),
-                due_at: start(),
-            }],
+            upcoming: [None, Some(visit)].map(upcoming).to_vec(),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! It spends the person's grants of today on the due times before it, in the order in which `next` does,
 //! so both say the same. It knows nothing of acceptances to come.
 
+use std::iter;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +15,7 @@ use crate::admin::control::AppState;
 use crate::admin::desk::Desk;
 use crate::admin::forecast;
 use crate::admin::instant::remark;
-use crate::admin::reminders::{Reminder, Subject, of_appointments};
+use crate::admin::reminders::{Subject, of_appointments};
 use crate::domain::appointment::Appointment;
 use crate::domain::consent::Account;
 use crate::domain::count::n_of;
@@ -23,11 +24,11 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::{Audience, Rule};
 use crate::domain::when::Offset;
+use crate::flow::reminders::{self, Reminder};
 use crate::plan::recurrence::{self, Window};
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn;
 use crate::plan::words;
-use crate::store::KeptAppointment;
 
 /// Due times that are named as spending consents before this one.
 const MAX_NAMED: usize = 3;
@@ -61,7 +62,7 @@ impl Desk {
     pub(super) async fn ahead(&self, case: &Case, after: DateTime<Utc>) -> Result<Chain, Failure> {
         let Some(rule) = case.rule.clone() else { return Ok(case.at_rest()) };
         let next = if of_appointments(&rule).is_some() {
-            self.next_reminder(case, &rule, after).await?
+            self.next_reminder(case, &rule, after)?
         } else {
             let due = recurrence::next(&rule.when, rule.zone, after);
             due.map(|due| Next { due, about: None })
@@ -219,21 +220,26 @@ impl Desk {
     }
 
     /// The first reminder after `after` of an appointment of this person.
-    async fn next_reminder(
+    fn next_reminder(
         &self,
         case: &Case,
-        rule: &Rule,
+        rule: &Arc<Rule>,
         after: DateTime<Utc>,
     ) -> Result<Option<Next>, Failure> {
         let window = Window { after, until: DateTime::<Utc>::MAX_UTC };
-        let wanted = |reminder: &Reminder, kept: &KeptAppointment| {
-            Ok(self.whom(rule, reminder, kept)?.contains(&case.person.openid))
-        };
-        let Some(found) = self.reminders(&case.app, rule, window, 1, wanted).await?.pop() else {
-            return Ok(None);
-        };
-        let appointment = self.appointment(&found.subject)?;
-        Ok(appointment.map(|appointment| Next { due: found.due, about: Some((found.subject, appointment)) }))
+        let of = (&case.app.appid, &case.person.openid);
+        for Reminder { due, key, kept, .. } in
+            reminders::of_person(self.store(), of, iter::once(rule), window)?
+        {
+            let subject = Subject { key, at: kept.at };
+            let whom = reminders::whom(self.store(), rule, &due, &subject.key, &kept)?;
+            if whom.contains(&case.person.openid)
+                && let Some(appointment) = kept.appointment()
+            {
+                return Ok(Some(Next { due, about: Some((subject, appointment)) }));
+            }
+        }
+        Ok(None)
     }
 
     /// What stands in the way of everybody now.

@@ -128,12 +128,12 @@ impl Desk {
                 chains.push(self.ahead(&case, at - TimeDelta::nanoseconds(1)).await?);
             }
             Some(_) => {
-                chains.push(self.past(&case, &records, until).await?.unwrap_or_else(|| case.never(until)));
+                chains.push(self.past(&case, &records, until)?.unwrap_or_else(|| case.never(until)));
             }
             None => {
                 // Before a daemon had the rule there was no last time.
                 let real = |chain: &Chain| chain.reason.as_deref() != Some(outcome::NEVER_STARTED);
-                let past = self.past(&case, &records, until).await?.filter(real);
+                let past = self.past(&case, &records, until)?.filter(real);
                 let ahead = self.ahead(&case, now).await?;
                 // A rule whose times are over is told by its last one.
                 if ahead.due.is_some() || case.rule.is_none() || past.is_none() {

@@ -85,13 +85,13 @@ impl Desk {
     }
 
     /// The chain for the last due time at or before `until`; `None` when there was none.
-    pub(super) async fn past(
+    pub(super) fn past(
         &self,
         case: &Case,
         records: &Records,
         until: DateTime<Utc>,
     ) -> Result<Option<Chain>, Failure> {
-        if let Some(unopened) = self.unopened(case, records.last.as_ref(), until).await? {
+        if let Some(unopened) = self.unopened(case, records.last.as_ref(), until)? {
             return Ok(Some(unopened));
         }
         let stated = case.rule.as_ref().and_then(|rule| {

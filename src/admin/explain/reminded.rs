@@ -2,6 +2,8 @@
 //!
 //! What became of one that was opened is read off its record, as for any other rule.
 
+use std::iter;
+
 use chrono::{DateTime, Utc};
 
 use super::outcome::{Daemon, Told, not_opened};
@@ -10,18 +12,17 @@ use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
 use crate::admin::answer::Failure;
 use crate::admin::desk::Desk;
-use crate::admin::reminders::{Reminder, of_appointments};
+use crate::admin::reminders::of_appointments;
 use crate::domain::count::n_of;
 use crate::domain::language::Said;
 use crate::domain::rule::Rule;
 use crate::domain::when::IfLate;
+use crate::flow::reminders::{self, Reminder};
 use crate::plan::recurrence::Window;
-use crate::store::{AppointmentKey, KeptAppointment, Occurrence};
+use crate::store::{AppointmentKey, Occurrence};
 
 /// Occurrences read at once.
 const PAGE: usize = 512;
-/// Most reminders of one person that are looked through for the last one.
-const MAX_OF_ONE: usize = 1000;
 
 impl Desk {
     /// The newest occurrence due at or before `until` that is about an appointment of this person, if the rule reminds
@@ -78,29 +79,25 @@ impl Desk {
 
     /// The last reminder due at or before `until` of an appointment that is this person's now, if it is later than what
     /// is recorded, with why it was not opened.
-    pub(super) async fn unopened(
+    pub(super) fn unopened(
         &self,
         case: &Case,
         recorded: Option<&Occurrence>,
         until: DateTime<Utc>,
     ) -> Result<Option<Chain>, Failure> {
-        let Some(rule) = case.rule.as_deref() else { return Ok(None) };
+        let Some(rule) = case.rule.as_ref() else { return Ok(None) };
         let Some(relative) = of_appointments(rule) else { return Ok(None) };
         let openid = &case.person.openid;
-        let is_his = |_: &Reminder, kept: &KeptAppointment| Ok(kept.joined.contains_key(openid));
         let after = recorded.map_or(DateTime::<Utc>::UNIX_EPOCH, |recorded| recorded.due_at);
-        let found = self.reminders(&case.app, rule, Window { after, until }, MAX_OF_ONE, is_his).await?;
-        let Some(last) = found.into_iter().next_back() else { return Ok(None) };
-        let kept = self.store().appointment(&last.subject.key)?;
-        let kept = kept.filter(|kept| kept.stands_at(last.subject.at));
-        let Some((joined, number)) = kept.and_then(|kept| Some((*kept.joined.get(openid)?, kept.number)))
-        else {
+        let (of, window) = ((&case.app.appid, openid), Window { after, until });
+        let Some(last) = reminders::of_person(self.store(), of, iter::once(rule), window)?.pop() else {
             return Ok(None);
         };
+        let Some(joined) = last.kept.joined.get(openid).copied() else { return Ok(None) };
         let cursor = self.store().reminder_cursor(&case.app.appid, &case.id)?;
-        let looked = cursor.is_some_and(|cursor| last.due.at <= cursor.at && number <= cursor.change);
-        let subject = &last.subject;
-        let told = telling::subject(&subject.key.kind, &subject.key.id, subject.at, rule.zone);
+        let looked =
+            cursor.is_some_and(|cursor| last.due.at <= cursor.at && last.kept.number <= cursor.change);
+        let told = telling::subject(&last.key.kind, &last.key.id, last.kept.at, rule.zone);
         if !looked {
             let daemon = if self.control().is_some() { Daemon::Runs } else { Daemon::Down };
             let mut chain = not_opened(case, rule, last.due.at, cursor.map(|cursor| cursor.at), daemon);

@@ -13,7 +13,8 @@ use tracing::warn;
 use super::Planned;
 use crate::domain::id::{AppId, AppointmentId};
 use crate::domain::rule::{MissedPolicy, Rule};
-use crate::domain::when::{Form, IfLate, Offset, Relative};
+use crate::domain::when::{IfLate, Offset, Relative};
+pub(super) use crate::flow::reminders::of_appointments;
 use crate::plan::missed::SKIP_AFTER;
 use crate::plan::recurrence::{self, Window};
 use crate::plan::turn;
@@ -25,14 +26,6 @@ use crate::store::{
 
 /// Appointments read at a time.
 const PAGE: usize = 256;
-
-/// The form of a rule that reminds of appointments.
-pub(super) fn of_appointments(rule: &Rule) -> Option<&Relative> {
-    match &rule.when.form {
-        Form::Relative(relative) => Some(relative),
-        Form::Cron(_) | Form::At(_) | Form::Every(_) => None,
-    }
-}
 
 /// Takes changes since the last look into account for when the next reminder is due; whether one is due now is for
 /// `planned.next` to say.

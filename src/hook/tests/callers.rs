@@ -63,7 +63,11 @@ async fn a_person_logs_in_reports_and_reads_himself() {
     let expected = serde_json::json!({
         "tags": ["vip"], "fields": {"city": "京"}, "time_zone": "Asia/Shanghai", "muted": false,
         "balances": {"T": 1},
-        "upcoming": [{"rule": "drink", "template": "T", "due_at": "2027-01-15T08:00:00Z"}],
+        "upcoming": [
+            {"rule": "drink", "template": "T", "due_at": "2027-01-15T08:00:00Z"},
+            {"rule": "visit", "template": "T", "due_at": "2027-01-15T08:00:00Z",
+                "appointment": {"kind": "visit", "id": "A17", "at": "2027-01-15T08:00:00Z"}},
+        ],
     });
     assert_eq!((me.status, me.json()), (200, expected));
 }

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tixing::domain::appointment::Appointment;
 use tixing::domain::id::{AppName, AppointmentId, Kind};
 use tixing::flow::intake::appointments::Asking;
 use tixing::sandbox::{Api, Fault, What};
 
-use super::{HABIT, World, instant, openid};
+use super::{HABIT, World, beijing, instant, openid};
 
 static N_REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -18,14 +19,29 @@ pub(super) const SHOWN: &str =
     "data: { thing1: \"{{ appointment.at | local('%d %H:%M') }} {{ appointment.doctor }}\" }";
 
 impl World {
+    /// What somebody sees ahead of his visits, and how many templates he is asked for.
+    async fn ahead(&self, name: &str) -> (Vec<String>, usize) {
+        let (intake, app) = (&self.running.as_ref().unwrap().intake, AppName::parse("main").unwrap());
+        let upcoming = intake.me(&app, &openid(name)).await.unwrap().upcoming;
+        let rows = upcoming.iter().map(|row| {
+            let about = row.about.as_ref().expect("of a visit");
+            format!("{} of {} at {}", row.rule, about.id, beijing(row.due_at).format("%d %H:%M"))
+        });
+        (rows.collect(), intake.ask_for(&app, &openid(name)).await.unwrap().len())
+    }
+
     /// Puts visit `id` of these people at this time, as a backend does.
     pub(super) async fn visit(&self, id: &str, who: &[&str], time: &str) {
+        self.put(id, who, instant(time)).await;
+    }
+
+    async fn put(&self, id: &str, who: &[&str], at: DateTime<Utc>) {
         let fields = [(
             tixing::domain::id::FieldName::parse("doctor").unwrap(),
             tixing::domain::recipient::FieldValue::Text("Li".to_owned()),
         )];
         let recipients = who.iter().map(|name| openid(name)).collect();
-        let to = Appointment { recipients, at: instant(time), fields: fields.into() };
+        let to = Appointment { recipients, at, fields: fields.into() };
         self.change(id, Some(to)).await;
     }
 
@@ -77,6 +93,42 @@ async fn a_reminder_comes_before_its_visit_to_all_it_belongs_to() {
     world.visit("b", &["ann"], "03 09:00").await;
     world.pass(3).await;
     assert_eq!(world.story("visit"), "done: 2 = 2 sent; done: 1 = 1 sent");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_visits_ahead_sees_them_and_is_asked_for_consents_that_he_lacks() {
+    let mut world = World::new().await;
+    world.rule("visit", &[HOUR]).await;
+    world.rule("after", &["when: { after: 1d, of: visit }", "to: { tags: [asked] }"]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    world.visit("a", &["ann"], "09:00").await;
+    assert_eq!(world.ahead("ann").await, (vec!["visit of a at 02 08:00".to_owned()], 0), "it is paid for");
+    world.visit("b", &["ann", "bob"], "03 09:00").await;
+    world.put("far", &["ann"], instant("09:00") + chrono::TimeDelta::days(31)).await;
+    let both = ["visit of a at 02 08:00", "visit of b at 03 08:00"].map(str::to_owned).to_vec();
+    assert_eq!(world.ahead("ann").await, (both.clone(), 1));
+    assert_eq!(world.ahead("bob").await, (both[1..].to_vec(), 1));
+    // A report is answered by the same count.
+    assert_eq!(world.report("bob", HABIT, "reject").await.unwrap().ask.len(), 1);
+    assert_eq!(world.report("bob", HABIT, "accept").await.unwrap().ask.len(), 0);
+    // What is sent is not ahead any more, and what is another's or nobody's is not his.
+    world.at("08:00").await;
+    world.expect("visit", "done: 1 = 1 sent").await;
+    assert_eq!(world.ahead("ann").await, (both[1..].to_vec(), 1));
+    world.visit("b", &["bob"], "03 10:00").await;
+    assert_eq!(world.ahead("ann").await, (vec![], 0));
+    assert_eq!(world.ahead("bob").await, (vec!["visit of b at 03 09:00".to_owned()], 0));
+    world.no_visit("b").await;
+    assert_eq!(world.ahead("bob").await, (vec![], 0));
+    // Whom a rule does not reach sees nothing of it.
+    world.person("cleo", |profile| super::tag(profile, "asked")).await;
+    world.person("mute", |profile| profile.muted = true).await;
+    world.visit("c", &["cleo", "mute"], "03 10:00").await;
+    let cleo = ["visit of c at 03 09:00", "after of c at 04 10:00"].map(str::to_owned).to_vec();
+    assert_eq!(world.ahead("cleo").await, (cleo, 1));
+    assert_eq!(world.ahead("mute").await, (vec![], 0));
     world.ends().await;
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::answer::{Answer, Exit, Failure, Lines};
+use super::appointments::Choice;
 use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusParts};
 use super::explain::Question;
 use super::instant::{local, utc};
@@ -65,6 +66,16 @@ impl Desk {
             }
             Request::ConsentsGrant { app, who, template, n, reveal } => {
                 self.consents_grant(app.as_deref(), &who, &template, n, reveal.into(), lines).await
+            }
+            Request::AppointmentsList { app, kind, who, reveal } => {
+                let choice = Choice { app: app.as_deref(), kind: kind.as_deref(), who: who.as_deref() };
+                self.appointments_list(choice, reveal.into(), lines).await
+            }
+            Request::AppointmentsShow { app, kind, id, reveal } => {
+                self.appointments_show(app.as_deref(), (&kind, &id), reveal.into(), lines).await
+            }
+            Request::AppointmentsDelete { app, kind, id } => {
+                self.appointments_delete(app.as_deref(), (&kind, &id), lines).await
             }
             Request::Imported { digest } => self.imported(&digest, lines).await,
             Request::Import { what, app, digest, first, rows } => {

@@ -7,27 +7,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use chrono::Datelike as _;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{Exit, Failure, Lines};
 use super::desk::Desk;
+use super::instant;
 use super::request::ImportKind;
 use super::who;
+use crate::domain::appointment::{Appointment, MAX_APPOINTMENT_RECIPIENTS};
 use crate::domain::config::App;
 use crate::domain::consent::{MAX_HELD, Source};
 use crate::domain::count::n_of;
-use crate::domain::id::{FieldName, OpenId, Ref, Tag, UnionId};
+use crate::domain::id::{AppointmentId, FieldName, Kind, OpenId, Ref, Tag, UnionId};
 use crate::domain::recipient::{FieldValue, Fields, MAX_FIELD_CHARS, MAX_FIELDS, MAX_TAGS, Profile};
 use crate::domain::template::{Template, TemplateKind};
 use crate::domain::zone::Zone;
-use crate::store::{AccountKey, ImportPiece, ImportRow, MAX_IMPORT_ROWS, MAX_RECIPIENT_BYTES, OperatorGrant};
+use crate::store::{
+    AccountKey, AppointmentChange, AppointmentKey, Changed, ImportPiece, ImportRow, MAX_APPOINTMENT_BYTES,
+    MAX_IMPORT_ROWS, MAX_RECIPIENT_BYTES, OperatorGrant,
+};
 
 /// Longest line of a file, in bytes.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
 /// Bytes of a recipient's record beside its texts and their lengths, at most: numbers, marks, the version.
 const RECIPIENT_FRAME_BYTES: usize = 64;
+/// Bytes of number and time since when somebody belongs to an appointment, at most.
+const JOINED_BYTES: usize = 18;
 
 /// One row of an import, checked.
 #[derive(Clone, Debug)]
@@ -48,6 +56,15 @@ pub enum Row {
         /// All that is to be known of the person.
         profile: Box<Profile>,
     },
+    /// One appointment.
+    Appointment {
+        /// Its kind.
+        kind: Kind,
+        /// Its id within the kind.
+        id: AppointmentId,
+        /// As it shall be.
+        to: Appointment,
+    },
 }
 
 /// Why a line is no row of its import; the text holds no value that could be personal.
@@ -65,6 +82,22 @@ struct ConsentsShape {
     openid: String,
     template: String,
     n: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AppointmentShape {
+    #[serde(default)]
+    app: Option<String>,
+    kind: String,
+    id: String,
+    #[serde(default)]
+    openid: Option<String>,
+    #[serde(default)]
+    recipients: Option<Vec<String>>,
+    at: String,
+    #[serde(default)]
+    fields: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +132,7 @@ pub fn row(what: ImportKind, app: &App, line: &str) -> Result<Row, BadRow> {
     match what {
         ImportKind::Consents => consents(app, line),
         ImportKind::People => person(line),
+        ImportKind::Appointments => appointment(app, line),
     }
 }
 
@@ -139,6 +173,40 @@ fn person(line: &str) -> Result<Row, BadRow> {
     Ok(Row::Person { openid, profile: Box::new(profile) })
 }
 
+fn appointment(app: &App, line: &str) -> Result<Row, BadRow> {
+    let shape: AppointmentShape = serde_json::from_str(line).map_err(|error| not_json(&error))?;
+    // As a list writes it; what is of another app is not taken for this one's.
+    if shape.app.as_deref().is_some_and(|name| name != app.name.as_str()) {
+        return Err(bad(format!("`app` is not `{}`, for which it is imported", app.name)));
+    }
+    let kind = Kind::parse(&shape.kind).map_err(|e| bad(format!("`kind`: {e}")))?;
+    let id = AppointmentId::parse(&shape.id).map_err(|e| bad(format!("`id`: {e}")))?;
+    let recipients = match (shape.openid, shape.recipients) {
+        (Some(openid), None) => vec![openid],
+        (None, Some(recipients)) => recipients,
+        (Some(_), Some(_)) => return Err(bad("`openid` and `recipients` exclude each other")),
+        (None, None) => return Err(bad("`openid` or `recipients` is missing")),
+    };
+    if !(1..=MAX_APPOINTMENT_RECIPIENTS).contains(&recipients.len()) {
+        return Err(bad(format!("`recipients` must have 1–{MAX_APPOINTMENT_RECIPIENTS} entries")));
+    }
+    let recipients: Result<BTreeSet<OpenId>, _> = recipients.iter().map(|text| OpenId::parse(text)).collect();
+    let recipients = recipients.map_err(|e| bad(format!("`recipients`: {e}")))?;
+    let at = instant::parse(&shape.at).ok().filter(|at| (1970..=9000).contains(&at.year()));
+    let at =
+        at.ok_or_else(|| bad("`at` must be an instant with its offset, like 2026-03-01T09:00:00+08:00"))?;
+    let to = Appointment { recipients, at, fields: fields(&shape.fields)? };
+    let bytes =
+        field_bytes(&to.fields) + to.recipients.iter().map(|who| who.as_str().len() + 1).sum::<usize>();
+    // Each of them may belong to it since a change of his own, whose number and time are kept too.
+    if bytes + to.recipients.len() * JOINED_BYTES + RECIPIENT_FRAME_BYTES > MAX_APPOINTMENT_BYTES {
+        return Err(bad(format!(
+            "recipients and fields are larger than an appointment may be, {MAX_APPOINTMENT_BYTES} bytes in all"
+        )));
+    }
+    Ok(Row::Appointment { kind, id, to })
+}
+
 fn fields(shape: &BTreeMap<String, Value>) -> Result<Fields, BadRow> {
     if shape.len() > MAX_FIELDS {
         return Err(bad(format!("`fields` has {}; at most {MAX_FIELDS}", shape.len())));
@@ -169,6 +237,13 @@ fn fields(shape: &BTreeMap<String, Value>) -> Result<Fields, BadRow> {
 /// without a word, so it must not get one.
 fn text_bytes(profile: &Profile) -> usize {
     let tags: usize = profile.tags.iter().map(|tag| tag.as_str().len() + 2).sum();
+    let unionid = profile.unionid.as_ref().map_or(0, |unionid| unionid.as_str().len());
+    let reference = profile.reference.as_ref().map_or(0, |reference| reference.as_str().len());
+    let zone = profile.time_zone.map_or(0, |zone| zone.name().len());
+    tags + field_bytes(&profile.fields) + unionid + reference + zone
+}
+
+fn field_bytes(fields: &Fields) -> usize {
     let field = |(name, value): (&FieldName, &FieldValue)| {
         name.as_str().len()
             + 4
@@ -178,10 +253,7 @@ fn text_bytes(profile: &Profile) -> usize {
                 FieldValue::Bool(_) => 1,
             }
     };
-    let unionid = profile.unionid.as_ref().map_or(0, |unionid| unionid.as_str().len());
-    let reference = profile.reference.as_ref().map_or(0, |reference| reference.as_str().len());
-    let zone = profile.time_zone.map_or(0, |zone| zone.name().len());
-    tags + profile.fields.iter().map(field).sum::<usize>() + unionid + reference + zone
+    fields.iter().map(field).sum()
 }
 
 /// serde's message names keys and types; what it quotes of values is cut away, for it could be an openid.
@@ -203,6 +275,7 @@ pub fn digest(what: ImportKind, app: &App) -> Sha256 {
     let what = match what {
         ImportKind::Consents => "consents",
         ImportKind::People => "people",
+        ImportKind::Appointments => "appointments",
     };
     Sha256::new().chain_update(format!("tixing import 1\n{what}\n{}\n", app.appid))
 }
@@ -245,6 +318,9 @@ impl Desk {
         if rows.len() > MAX_IMPORT_ROWS {
             return Err(Failure::data(format!("{} rows in a piece; at most {MAX_IMPORT_ROWS}", rows.len())));
         }
+        if what == ImportKind::Appointments {
+            return self.put_appointments(app, first, rows, lines).await;
+        }
         let now = self.now();
         let mut piece = ImportPiece { digest, first, rows: Vec::with_capacity(rows.len()), now };
         let mut refs: BTreeMap<Ref, OpenId> = BTreeMap::new();
@@ -273,6 +349,8 @@ impl Desk {
                     }
                     ImportRow::Recipient(app.appid.clone(), openid, profile)
                 }
+                // Put above.
+                Row::Appointment { .. } => continue,
             });
         }
         let accounts = accounts(&piece.rows);
@@ -283,6 +361,48 @@ impl Desk {
         let booked = imported.value == first + n_rows;
         let granted = if booked { self.granted_in(&accounts)?.saturating_sub(before) } else { 0 };
         lines.row(&serde_json::json!({ "imported": imported.value, "granted": granted })).await?;
+        Ok(Exit::Done)
+    }
+
+    /// Puts one piece of appointments; answers how many of them changed, durably.
+    ///
+    /// Each is a change of its own. What is so already is not changed, so the same command goes on wherever it stopped.
+    async fn put_appointments(
+        &self,
+        app: &App,
+        first: u64,
+        rows: &[String],
+        lines: &Lines,
+    ) -> Result<Exit, Failure> {
+        let mut changes = Vec::with_capacity(rows.len());
+        for (number, line) in (first + 1..).zip(rows) {
+            let row = row(ImportKind::Appointments, app, line);
+            let row = row.map_err(|bad| Failure::data(format!("line {number}: {bad}")))?;
+            let Row::Appointment { kind, id, to } = row else { continue };
+            let key = AppointmentKey { app: app.appid.clone(), kind, id };
+            changes.push((number, AppointmentChange { key, to: Some(to), request: None, now: self.now() }));
+        }
+        let asked: Vec<_> = changes
+            .into_iter()
+            .map(|(number, change)| (number, self.store().change_appointment(change)))
+            .collect();
+        let (mut changed, mut last) = (0_u64, self.store().decided());
+        for (number, pending) in asked {
+            let decided = pending.await?;
+            last = decided.number;
+            match decided.value {
+                Changed::Booked { .. } => changed += 1,
+                Changed::Same | Changed::Unknown | Changed::Replayed => {}
+                Changed::TooLarge => {
+                    return Err(Failure::data(format!(
+                        "line {number}: recipients and fields are larger than an appointment may be"
+                    )));
+                }
+            }
+        }
+        self.store().wait(last).await?;
+        let imported = first + n_of(rows.len());
+        lines.row(&serde_json::json!({ "imported": imported, "granted": 0, "changed": changed })).await?;
         Ok(Exit::Done)
     }
 
@@ -317,6 +437,6 @@ pub fn asked(row: &Row) -> u64 {
             TemplateKind::OneTime => u64::from(*n),
             TemplateKind::LongTerm => 1,
         },
-        Row::Person { .. } => 0,
+        Row::Person { .. } | Row::Appointment { .. } => 0,
     }
 }

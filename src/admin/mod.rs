@@ -4,6 +4,7 @@
 //! calls them directly when no daemon runs. Nothing here prints, and nothing decides about deliveries.
 
 pub mod answer;
+mod appointments;
 mod census;
 pub mod control;
 pub mod desk;

@@ -38,6 +38,37 @@ pub enum Request {
         /// Show the openid in clear.
         reveal: bool,
     },
+    /// Appointments as they stand; one kind's, or one person's, or all.
+    AppointmentsList {
+        /// One app's only.
+        app: Option<String>,
+        /// One kind's only.
+        kind: Option<String>,
+        /// One person's only.
+        who: Option<String>,
+        /// Show openids in clear.
+        reveal: bool,
+    },
+    /// One appointment, with its reminders.
+    AppointmentsShow {
+        /// Whose mini program.
+        app: Option<String>,
+        /// Its kind.
+        kind: String,
+        /// Its id within the kind.
+        id: String,
+        /// Show openids in clear.
+        reveal: bool,
+    },
+    /// Deletes an appointment, which ends its reminders.
+    AppointmentsDelete {
+        /// Whose mini program.
+        app: Option<String>,
+        /// Its kind.
+        kind: String,
+        /// Its id within the kind.
+        id: String,
+    },
     /// How far the import with this digest came.
     Imported {
         /// 64 hex digits.
@@ -160,6 +191,9 @@ pub enum ImportKind {
     Consents,
     /// The body of `PUT /v1/recipients/{openid}` plus `openid`.
     People,
+    /// The body of `PUT /v1/appointments/{kind}/{id}` plus `kind` and `id`. What is so already is not changed, so nothing
+    /// is remembered of the file.
+    Appointments,
 }
 
 /// An operator's word on a delivery in doubt.
@@ -179,6 +213,9 @@ impl Request {
         match self {
             Self::ConsentsShow { .. } => "consents show",
             Self::ConsentsGrant { .. } => "consents grant",
+            Self::AppointmentsList { .. } => "appointments list",
+            Self::AppointmentsShow { .. } => "appointments show",
+            Self::AppointmentsDelete { .. } => "appointments delete",
             Self::Imported { .. } => "imported",
             Self::Import { .. } => "import",
             Self::OccurrencesList { .. } => "occurrences list",
@@ -201,11 +238,14 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Self::ConsentsGrant { .. }
+            | Self::AppointmentsDelete { .. }
             | Self::DoubtSettle { .. }
             | Self::Reload { .. }
             | Self::AcceptClock => true,
             Self::Import { first, .. } => *first == 0,
             Self::ConsentsShow { .. }
+            | Self::AppointmentsList { .. }
+            | Self::AppointmentsShow { .. }
             | Self::Imported { .. }
             | Self::OccurrencesList { .. }
             | Self::DeliveriesList { .. }

@@ -372,7 +372,8 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
         r#"{{"openid":"{ANNA}","tags":[{}]}}"#,
         (0..33).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",")
     );
-    let table: [(ImportKind, &str, &str); 16] = [
+    let visit = |more: &str| format!(r#"{{"kind":"visit","id":"a",{more}"at":"2026-03-01T09:00:00Z"}}"#);
+    let table: [(ImportKind, &str, &str); 23] = [
         (ImportKind::Consents, "", "empty"),
         (ImportKind::Consents, "[]", "expected"),
         (ImportKind::Consents, r#"{"openid":"oANNA0000001","template":"visit"}"#, "`n`"),
@@ -393,11 +394,25 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
         (ImportKind::People, &long, "longer than 256"),
         (ImportKind::People, &large, "larger than a recipient may be"),
         (ImportKind::People, &many, "`tags` has 33"),
+        (ImportKind::Appointments, r#"{"kind":"visit","id":"a","at":"2026-03-01T09:00:00Z"}"#, "is missing"),
+        (ImportKind::Appointments, &visit(r#""openid":"oEVE000000005","recipients":[],"#), "exclude"),
+        (ImportKind::Appointments, &visit(r#""recipients":[],"#), "1–64"),
+        (ImportKind::Appointments, &visit(r#""recipients":["oSECRET!!"],"#), "`recipients`"),
+        (ImportKind::Appointments, &visit(r#""app":"school","openid":"oEVE000000005","#), "not `clinic`"),
+        (ImportKind::Appointments, &visit(r#""openid":"oEVE000000005","n":1,"#), "unknown field `n`"),
+        (
+            ImportKind::Appointments,
+            &visit(&format!("{}}},", large.trim_start_matches('{').trim_end_matches('}'))),
+            "larger than",
+        ),
     ];
     for (what, line, says) in table {
         let good = match what {
             ImportKind::Consents => r#"{"openid":"oEVE000000005","template":"visit","n":1}"#,
             ImportKind::People => r#"{"openid":"oEVE000000005"}"#,
+            ImportKind::Appointments => {
+                r#"{"kind":"visit","id":"a","openid":"oEVE000000005","at":"2026-03-01T09:00:00Z"}"#
+            }
         };
         let got = world.import(what, 0, &[good, line]).await;
         assert_eq!(got.exit, Exit::BadData, "{line}");
@@ -405,6 +420,8 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
         assert!(!got.message.contains("SECRET"), "{}", got.message);
     }
     assert!(world.show(Some("oEVE000000005"), false).await.rows.is_empty(), "nothing of a bad piece counts");
+    let request = Request::AppointmentsList { app: None, kind: None, who: None, reveal: false };
+    assert!(world.ask(request).await.rows.is_empty(), "nor of one of appointments");
 }
 
 #[derive(Debug)]

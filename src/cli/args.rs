@@ -59,6 +59,9 @@ pub(super) enum Command {
     /// Recipients
     #[command(subcommand)]
     People(People),
+    /// Appointments: things with a time that belong to recipients
+    #[command(subcommand)]
+    Appointments(Appointments),
     /// Rules at their due times
     #[command(subcommand)]
     Occurrences(Occurrences),
@@ -289,6 +292,54 @@ pub(super) enum People {
     Import(Import),
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Appointments {
+    /// List them
+    List {
+        /// One person's: an openid, a ref, or a mask as lists show it
+        #[arg(long, value_name = "WHO")]
+        openid: Option<String>,
+        /// One kind's
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// One app's
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show one, with its reminders
+    Show {
+        /// Its kind
+        kind: String,
+        /// Its id within the kind
+        id: String,
+        /// The app, where there are several
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Delete one, which ends its reminders but for what is on its way
+    Delete {
+        /// Its kind
+        kind: String,
+        /// Its id within the kind
+        id: String,
+        /// The app, where there are several
+        #[arg(long, value_name = "NAME")]
+        app: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Put them from a file of {"kind","id","recipients","at","fields"}, one a line, as `list --json --reveal` writes it
+    Import(Import),
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The file; the same file again counts nothing
@@ -397,6 +448,10 @@ mod tests {
             "consents grant --openid o123456789 --template t --n 100",
             "consents import x.jsonl --app a --config y",
             "people import x.jsonl",
+            "appointments list --openid o123456789 --kind visit --app a --reveal --json",
+            "appointments show visit A17 --json",
+            "appointments delete visit A17 --app a",
+            "appointments import x.jsonl --app a",
             "occurrences list --rule r --json --lang zh",
             "deliveries list --reveal",
             "doubt list",
@@ -428,6 +483,8 @@ mod tests {
             "consents grant --openid o --template t --n 101",
             "doubt settle d1-2-3",
             "doubt settle d1-2-3 --as lost",
+            "appointments show visit",
+            "appointments delete A17",
             "consents",
             "explain --rule a",
             "explain --to o123456789",

@@ -1,7 +1,8 @@
-//! `consents import` and `people import`: a file is checked whole, then booked piece by piece.
+//! `import` of consents, people and appointments: a file is checked whole, then booked piece by piece.
 //!
-//! The store remembers by the file's digest how far it came, so after a kill the same command goes on
-//! where it was, and once more counts nothing. The file is read twice and never held in memory.
+//! Of consents and people the store remembers by the file's digest how far it came, so after a kill the same command
+//! goes on where it was, and once more counts nothing; appointments are put again. The file is read twice and never
+//! held in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -54,7 +55,7 @@ pub(super) async fn run(
     for number in 0..before.min(checked.rows) {
         next_line(&mut reader, &mut line).map_err(|why| at_line(file, number + 1, &why))?;
     }
-    let (mut done, mut granted) = (before, 0);
+    let (mut done, mut granted, mut n_changed) = (before, 0, 0);
     while done < checked.rows {
         let mut rows = Vec::with_capacity(MAX_IMPORT_ROWS);
         while rows.len() < MAX_IMPORT_ROWS && done + n_of(rows.len()) < checked.rows {
@@ -68,7 +69,7 @@ pub(super) async fn run(
         let to = done + n_of(rows.len());
         let (digest, app) = (checked.digest.clone(), app.clone());
         let request = Request::Import { what, app, digest, first: done, rows };
-        let (imported, granted_now) = figure(reach.ask(request).await?, "imported").await?;
+        let (imported, granted_now, changed_now) = figure(reach.ask(request).await?, "imported").await?;
         if imported != to {
             return Err(Failure::new(
                 Exit::Store,
@@ -77,12 +78,16 @@ pub(super) async fn run(
         }
         done = to;
         granted += granted_now;
+        n_changed += changed_now;
         bar.set_position(done);
     }
     bar.finish_and_clear();
-    let summary = serde_json::json!({
+    let mut summary = serde_json::json!({
         "rows": checked.rows, "already": before.min(checked.rows), "asked": checked.asked, "granted": granted,
     });
+    if what == ImportKind::Appointments {
+        summary.as_object_mut().map(|summary| summary.insert("changed".to_owned(), n_changed.into()));
+    }
     broken_pipe(printer.line(&summary.to_string()).and_then(|()| printer.end()))?;
     if before == 0 && granted < checked.asked {
         print::note(&format!(
@@ -170,15 +175,15 @@ fn changed(file: &Path) -> Failure {
     Failure::data(format!("`{}` changed while it was imported", file.display()))
 }
 
-/// Reads an answer of one object: a figure of it, and `granted`.
-async fn figure(mut reply: Reply, key: &str) -> Result<(u64, u64), Failure> {
-    let mut found = (0, 0);
+/// Reads an answer of one object: a figure of it, `granted` and `changed`.
+async fn figure(mut reply: Reply, key: &str) -> Result<(u64, u64, u64), Failure> {
+    let mut found = (0, 0, 0);
     while let Some(frame) = reply.next().await {
         match frame {
             Frame::Line(line) => {
                 let value: Value = serde_json::from_str(&line).unwrap_or_default();
                 let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
-                found = (number(key), number("granted"));
+                found = (number(key), number("granted"), number("changed"));
             }
             Frame::Note(note) => print::note(&note),
             Frame::End(end) if end.exit == Exit::Done => return Ok(found),

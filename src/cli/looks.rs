@@ -42,6 +42,9 @@ pub(super) const OCCURRENCES: Look = Look::Table(&[
 ]);
 pub(super) const DELIVERIES: Look =
     Look::Table(&["id", "rule", "due_at", "openid", "state", "reason", "attempts", "msgid", "settled_at"]);
+pub(super) const APPOINTMENTS: Look = Look::Table(&["app", "kind", "id", "at", "recipients", "fields"]);
+pub(super) const APPOINTMENT: Look = Look::Text(appointment);
+pub(super) const DELETED: Look = Look::Table(&["app", "kind", "id", "state"]);
 pub(super) const SETTLED: Look = Look::Table(&["id", "state"]);
 pub(super) const NEXT: Look =
     Look::Table(&["rule", "appointment", "local", "zone", "would_send", "would_skip", "words", "remark"]);
@@ -71,7 +74,41 @@ fn import(value: &Value) -> String {
     if let Some(asked) = value["asked"].as_u64().filter(|asked| *asked > 0) {
         parts.push(format!("{} granted of {asked} asked for", number(value, "granted")));
     }
+    if let Some(changed) = value["changed"].as_u64() {
+        parts.push(format!("{changed} of them new or changed"));
+    }
     parts.join(", ")
+}
+
+fn appointment(value: &Value) -> String {
+    let texts = |key: &str| -> Vec<&str> {
+        value[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let mut lines = vec![
+        format!(
+            "{}/{} of app {}: {}",
+            text(value, "kind"),
+            text(value, "id"),
+            text(value, "app"),
+            text(value, "at")
+        ),
+        format!("  {}", texts("recipients").join(", ")),
+    ];
+    let fields = value["fields"].as_object().into_iter().flatten();
+    lines.extend(fields.map(|(name, field)| {
+        format!("  {name}: {}", field.as_str().map_or_else(|| field.to_string(), str::to_owned))
+    }));
+    let reminders = value["reminders"].as_array().into_iter().flatten();
+    lines.extend(reminders.map(|one| {
+        format!(
+            "  {} due {} for {}: {}",
+            text(one, "rule"),
+            text(one, "due_at"),
+            text(one, "of"),
+            text(one, "state")
+        )
+    }));
+    lines.join("\n")
 }
 
 fn fsck(value: &Value) -> String {

@@ -25,8 +25,8 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{
-    Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Next, Occurrences, Output, People, SchemaOf,
-    Templates, Verdict,
+    Appointments, Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Next, Occurrences, Output,
+    People, SchemaOf, Templates, Verdict,
 };
 use self::print::{Colour, Look, Printer, Taste};
 use self::reach::{Reach, Without};
@@ -142,6 +142,20 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         }
         Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, taste),
         Command::People(People::Import(args)) => import(&path, ImportKind::People, args, taste),
+        Command::Appointments(Appointments::List { openid: who, kind, app, reveal, output }) => {
+            let request = Request::AppointmentsList { app, kind, who, reveal: reveal.reveal };
+            ask(request, output, looks::APPOINTMENTS, Without::Store)
+        }
+        Command::Appointments(Appointments::Show { kind, id, app, reveal, output }) => {
+            let request = Request::AppointmentsShow { app, kind, id, reveal: reveal.reveal };
+            ask(request, output, looks::APPOINTMENT, Without::Store)
+        }
+        Command::Appointments(Appointments::Delete { kind, id, app, output }) => {
+            ask(Request::AppointmentsDelete { app, kind, id }, output, looks::DELETED, Without::Store)
+        }
+        Command::Appointments(Appointments::Import(args)) => {
+            import(&path, ImportKind::Appointments, args, taste)
+        }
         Command::Occurrences(Occurrences::List { rule, output }) => {
             ask(Request::OccurrencesList { rule }, output, looks::OCCURRENCES, Without::Store)
         }
@@ -178,6 +192,7 @@ fn read_clocks(command: &Command, environment: &Environment, language: Language)
         | Command::Fsck(_)
         | Command::Consents(_)
         | Command::People(_)
+        | Command::Appointments(_)
         | Command::Doubt(_) => None,
         Command::Next(Next { cron: Some(_), zone, .. }) => {
             zoneinfo::read_one(&folders, zone.as_deref().unwrap_or_default())

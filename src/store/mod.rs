@@ -363,6 +363,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Unavailable>;
 
+    /// Appointments after `after`, deleted ones too, by app and kind.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn all_appointments(
+        &self,
+        after: Option<&AppointmentKey>,
+        limit: usize,
+    ) -> Result<Vec<(AppointmentKey, KeptAppointment)>, Unavailable>;
+
     /// Appointments that belong to somebody: those after `after`, in a fixed order. Ended ones too, for as long as they are kept.
     ///
     /// # Errors

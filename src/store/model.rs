@@ -1280,6 +1280,14 @@ impl Store for Model {
         Ok(all)
     }
 
+    fn all_appointments(
+        &self,
+        after: Option<&AppointmentKey>,
+        limit: usize,
+    ) -> Result<Vec<(AppointmentKey, KeptAppointment)>, Unavailable> {
+        Ok(self.books().all_appointments(after, limit))
+    }
+
     fn appointments_of(
         &self,
         app: &AppId,

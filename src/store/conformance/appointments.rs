@@ -188,6 +188,13 @@ pub(super) fn they_are_met_by_person(store: &dyn Store) {
         assert_eq!(owned(store, 1, limit), ["visit A0", "visit A1", "visit A2"]);
     }
     assert!(owned(store, 2, 9).is_empty());
+    let (mut all, mut after) = (Vec::new(), None);
+    while let Some((key, kept)) = store.all_appointments(after.as_ref(), 1).unwrap().pop() {
+        assert_eq!(store.appointment(&key).unwrap(), Some(kept));
+        all.push(format!("{} {}", key.kind, key.id));
+        after = Some(key);
+    }
+    assert_eq!(all, owned(store, 0, 9), "they are all his");
     let elsewhere = AppId::parse("wx0000000000000009").unwrap();
     assert_eq!(store.appointments_of(&elsewhere, &openid(0), None, 9).unwrap(), []);
     // Moved, it is still his; handed on, it is the other's; deleted, nobody's.

@@ -283,6 +283,14 @@ impl Store for Ledger {
         self.read(|books| books.read_appointments(of, window, after, limit))
     }
 
+    fn all_appointments(
+        &self,
+        after: Option<&AppointmentKey>,
+        limit: usize,
+    ) -> Result<Vec<(AppointmentKey, KeptAppointment)>, Unavailable> {
+        self.read(|books| books.read_all_appointments(after, limit))
+    }
+
     fn appointments_of(
         &self,
         app: &AppId,

@@ -284,6 +284,32 @@ impl OpenTree {
         Ok(found)
     }
 
+    pub(super) fn read_all_appointments(
+        &self,
+        after: Option<&AppointmentKey>,
+        limit: usize,
+    ) -> Result<Vec<(AppointmentKey, KeptAppointment)>, Failed> {
+        let from = match after {
+            None => vec![keys::APPOINTMENT],
+            Some(after) => {
+                let Some(app) = self.name(after.app.as_str()) else { return Ok(Vec::new()) };
+                let mut key = keys::appointment(app, &after.kind, &after.id);
+                key.push(0);
+                key
+            }
+        };
+        let mut found = Vec::new();
+        for entry in self.tree.range(from, vec![keys::APPOINTMENT + 1]).take(limit) {
+            let (key, value) = entry?;
+            let named = keys::read_appointment(&key).and_then(|(app, kind, id)| {
+                Some(AppointmentKey { app: AppId::parse(&self.text(app)?).ok()?, kind, id })
+            });
+            let named = named.ok_or(Failed::Record("an appointment's key cannot be read"))?;
+            found.push((named, records::decode_appointment(&value)?));
+        }
+        Ok(found)
+    }
+
     pub(super) fn read_appointments_of(
         &self,
         app: &AppId,

@@ -97,6 +97,21 @@ impl Books {
     }
 
     /// Shorter kinds first.
+    pub(super) fn all_appointments(
+        &self,
+        after: Option<&AppointmentKey>,
+        limit: usize,
+    ) -> Vec<(AppointmentKey, KeptAppointment)> {
+        let place = |key: &AppointmentKey| (key.app.clone(), key.kind.as_str().len(), key.clone());
+        let after = after.map(place);
+        let mut all: Vec<_> = self.appointments.clone().into_iter().collect();
+        all.retain(|(key, _)| Some(place(key)) > after);
+        all.sort_by_key(|(key, _)| place(key));
+        all.truncate(limit);
+        all
+    }
+
+    /// Shorter kinds first.
     pub(super) fn appointments_of(
         &self,
         app: &AppId,

@@ -228,6 +228,7 @@ impl Store for Power {
             after: Option<&(DateTime<Utc>, AppointmentId)>,
             limit: usize
         ) -> Vec<(DateTime<Utc>, AppointmentId)>;
+        read all_appointments(after: Option<&AppointmentKey>, limit: usize) -> Vec<(AppointmentKey, KeptAppointment)>;
         read appointments_of(app: &AppId, openid: &OpenId, after: Option<&(Kind, AppointmentId)>, limit: usize) -> Vec<(Kind, AppointmentId)>;
         read newest_change() -> u64;
         read changes(app: &AppId, kind: &Kind, after: u64, limit: usize) -> Vec<(u64, AppointmentId)>;

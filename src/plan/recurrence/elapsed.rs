@@ -2,10 +2,11 @@
 //!
 //! The first due time is when the clock first shows the stated beginning, or more.
 
+use super::almanac::Almanac;
 use super::segments::{Segment, Segments};
 use super::singles::reached;
 use super::stated::bounds;
-use super::{DAY, HORIZON, LOOK_BACK, civil_time, due};
+use super::{DAY, HORIZON, LOOK_BACK};
 use crate::domain::occurrence::Due;
 use crate::domain::when::When;
 use crate::domain::zone::Zone;
@@ -27,6 +28,7 @@ pub(super) struct Elapsed<'a> {
     second_until: i64,
     /// Where the search for the next one began.
     begun: i64,
+    almanac: Almanac,
 }
 
 impl<'a> Elapsed<'a> {
@@ -44,8 +46,20 @@ impl<'a> Elapsed<'a> {
         let at = nth(first, step, (after.saturating_add(1)).max(low.saturating_sub(2 * DAY)));
         let mut segments = Segments::before(zone, at.saturating_sub(LOOK_BACK));
         let segment = segments.next().expect("segments have no end");
-        let (filters, second_until) = (when.filters_days(), i64::MIN);
-        Self { when, filters, step, at, until, low, high, segments, segment, second_until, begun: at }
+        Self {
+            when,
+            filters: when.filters_days(),
+            step,
+            at,
+            until,
+            low,
+            high,
+            segments,
+            segment,
+            second_until: i64::MIN,
+            begun: at,
+            almanac: Almanac::default(),
+        }
     }
 }
 
@@ -76,11 +90,13 @@ impl Iterator for Elapsed<'_> {
             if civil > self.high.saturating_add(LOOK_BACK) {
                 return None;
             }
-            let allowed = !self.filters || self.when.allows(civil_time(civil).date());
+            let allowed =
+                !self.filters || self.almanac.date(civil).is_some_and(|date| self.when.allows(date));
             self.at = at + self.step;
             if allowed && (self.low..=self.high).contains(&civil) {
                 self.begun = at;
-                return Some(due(at, civil, u8::from(at < self.second_until)));
+                let fold = u8::from(at < self.second_until);
+                return Some(self.almanac.due(at, civil, fold));
             }
             if !allowed {
                 let midnight = at + DAY - civil.rem_euclid(DAY);

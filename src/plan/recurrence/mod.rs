@@ -5,6 +5,7 @@
 //! alone, never on where a search began or how the time was cut into windows. Grace, spread and quiet
 //! hours are decided elsewhere.
 
+mod almanac;
 mod changes;
 mod elapsed;
 mod never;

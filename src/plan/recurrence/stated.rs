@@ -20,9 +20,17 @@ pub(super) struct Stated<'a> {
     /// The first and the last one allowed.
     low: i64,
     high: i64,
-    /// The month that was last looked into, and its days.
+    /// The first and the last second of a stated day, counted from midnight.
+    first: i64,
+    last: i64,
+    /// The month that was last looked into, and its days; bit 0 is the 1st.
     month: Month,
     days: u32,
+    /// Those of them after the day of the last answer.
+    ahead: u32,
+    /// The day of the last answer, and its first second.
+    day: i64,
+    midnight: i64,
     /// Nothing is stated from the first of these on and before the second.
     known: (i64, i64),
 }
@@ -59,14 +67,23 @@ impl<'a> Stated<'a> {
     pub(super) fn new(when: &'a When, times: Times<'a>, limit: i64) -> Self {
         let (low, high) = (times.begin(when), bounds(when).1);
         let month = Month::of(0);
+        let (first, last) = match times {
+            Times::Cron(cron) => cron.first_and_last_time(),
+            Times::Days { second, .. } => (second, second),
+        };
         let mut stated = Self {
             when,
             times,
             filters: when.filters_days(),
             low,
             high: high.min(limit),
+            first: i64::from(first),
+            last: i64::from(last),
             month,
             days: 0,
+            ahead: 0,
+            day: 0,
+            midnight: i64::MIN,
             known: (NEVER, NEVER),
         };
         stated.look_into(month);
@@ -86,62 +103,78 @@ impl<'a> Stated<'a> {
     }
 
     fn search(&mut self, from: i64) -> Option<i64> {
-        let (today, second) = (from.div_euclid(DAY), from.rem_euclid(DAY));
-        let last = self.high.min(from.saturating_add(HORIZON)).div_euclid(DAY);
-        let mut day = self.day_from(today, last)?;
-        if day == today {
-            let second = u32::try_from(second).expect("a day has 86,400 seconds");
-            if let Some(time) = self.time_from(second) {
-                return Some(day * DAY + i64::from(time));
-            }
-            day = self.day_from(today + 1, last)?;
+        let mut second = from.wrapping_sub(self.midnight);
+        // Most searches go on from the answer before.
+        if !(0..DAY).contains(&second) {
+            let today = from.div_euclid(DAY);
+            self.turn_to(today, today)?;
+            second = if self.day == today { from - self.midnight } else { 0 };
         }
-        self.time_from(0).map(|time| day * DAY + i64::from(time))
+        if second <= self.first {
+            return Some(self.midnight + self.first);
+        }
+        if second <= self.last {
+            return self.time_from(second).map(|time| self.midnight + time);
+        }
+        // The next day is most often one of the same month.
+        if self.ahead != 0 && !self.filters {
+            self.found(self.month.first() + i64::from(self.ahead.trailing_zeros()));
+            self.ahead &= self.ahead - 1;
+        } else {
+            self.turn_to(self.day + 1, self.day)?;
+        }
+        Some(self.midnight + self.first)
     }
 
-    /// The first allowed day from `day` to `last`.
-    fn day_from(&mut self, day: i64, last: i64) -> Option<i64> {
-        match self.times {
-            Times::Cron(_) => self.cron_day(day, last),
+    /// Finds the first allowed day from `day` on, in a search that began on the day `begun`.
+    fn turn_to(&mut self, day: i64, begun: i64) -> Option<()> {
+        let end = self.high.div_euclid(DAY).min(begun + HORIZON / DAY);
+        let day = match self.times {
+            Times::Cron(_) => self.cron_day(day, end),
             Times::Days { first, step, .. } => {
                 let turns = (day - first).max(0).div_euclid(step);
                 let turns = turns + i64::from(first + turns * step < day);
-                let days = (turns..).map(|n| first + n * step).take_while(|day| *day <= last);
+                let days = (turns..).map(|n| first + n * step).take_while(|day| *day <= end);
                 days.into_iter().find(|day| !self.filters || self.allows(*day))
             }
-        }
+        };
+        self.found(day?);
+        Some(())
     }
 
-    fn cron_day(&mut self, mut day: i64, last: i64) -> Option<i64> {
-        if !(self.month.first()..self.month.end()).contains(&day) {
-            self.look_into(Month::of(day));
+    fn found(&mut self, day: i64) {
+        (self.day, self.midnight) = (day, day * DAY);
+    }
+
+    fn cron_day(&mut self, day: i64, end: i64) -> Option<i64> {
+        let mut before = day - self.month.first();
+        if !(0..i64::from(self.month.length())).contains(&before) {
+            // A walk goes from month to month.
+            let month = if day == self.month.end() { self.month.next() } else { Month::of(day) };
+            self.look_into(month);
+            before = day - self.month.first();
         }
+        self.ahead = self.days >> before << before;
         loop {
-            // Bit 1 is the 1st.
-            let mut rest =
-                self.days & u32::MAX.checked_shl(u32::try_from(day - self.month.first() + 1).ok()?)?;
-            while rest != 0 {
-                let day = self.month.first() + i64::from(rest.trailing_zeros()) - 1;
-                if day > last {
-                    return None;
-                }
+            while self.ahead != 0 {
+                let day = self.month.first() + i64::from(self.ahead.trailing_zeros());
+                self.ahead &= self.ahead - 1;
                 if !self.filters || self.allows(day) {
                     return Some(day);
                 }
-                rest &= rest - 1;
             }
-            day = self.month.end();
-            if day > last {
+            if self.month.end() > end {
                 return None;
             }
             self.look_into(self.month.next());
+            self.ahead = self.days;
         }
     }
 
     fn look_into(&mut self, month: Month) {
         self.month = month;
         self.days = match self.times {
-            Times::Cron(cron) => cron.days_in(month),
+            Times::Cron(cron) => cron.days_in(month) >> 1,
             Times::Days { .. } => 0,
         };
     }
@@ -150,10 +183,11 @@ impl<'a> Stated<'a> {
         date(day).is_some_and(|day| self.when.allows(day))
     }
 
-    fn time_from(&self, from: u32) -> Option<u32> {
+    /// The first stated second at or after one that lies between the first and the last of a day.
+    fn time_from(&self, from: i64) -> Option<i64> {
         match self.times {
-            Times::Cron(cron) => cron.time_from(from),
-            Times::Days { second, .. } => (from <= second).then_some(second),
+            Times::Cron(cron) => cron.time_from(u32::try_from(from).ok()?).map(i64::from),
+            Times::Days { .. } => Some(self.last),
         }
     }
 }

@@ -5,9 +5,10 @@
 
 use std::cmp::Ordering;
 
+use super::almanac::Almanac;
 use super::segments::{Segment, Segments};
 use super::stated::{NEVER, Stated};
-use super::{DAY, LOOK_BACK, MAX_GAP, due};
+use super::{DAY, LOOK_BACK, MAX_GAP};
 use crate::domain::occurrence::Due;
 use crate::domain::when::Dst;
 use crate::domain::zone::Zone;
@@ -36,6 +37,7 @@ pub(super) struct Walk<'a> {
     second_until: i64,
     /// What a gap skipped and is due all the same.
     gap: Option<Gap>,
+    almanac: Almanac,
 }
 
 /// Stated times that the clock skips.
@@ -70,6 +72,7 @@ impl<'a> Walk<'a> {
             begun: at,
             second_until,
             gap: None,
+            almanac: Almanac::default(),
         };
         while walk.segment.end <= walk.at && walk.segment.end <= until {
             walk.enter_next_segment();
@@ -166,7 +169,7 @@ impl Iterator for Walk<'_> {
                 match at.cmp(&bound) {
                     Ordering::Less => {
                         self.pass_over(gap);
-                        return (at <= self.until).then(|| due(at, gap.hit, 0));
+                        return (at <= self.until).then(|| self.almanac.due(at, gap.hit, 0));
                     }
                     Ordering::Equal if is_here => self.pass_over(gap),
                     Ordering::Equal | Ordering::Greater => {}
@@ -178,7 +181,7 @@ impl Iterator for Walk<'_> {
                 }
                 let fold = u8::from(shown < self.second_until);
                 (self.at, self.begun) = (shown + 1, shown + 1);
-                return Some(due(shown, civil, fold));
+                return Some(self.almanac.due(shown, civil, fold));
             }
             if !self.go_on(civil) {
                 return None;

@@ -300,6 +300,18 @@ impl Cron {
         }
     }
 
+    /// The first and the last matching second of a matching day, counted from midnight.
+    #[must_use]
+    pub fn first_and_last_time(&self) -> (u32, u32) {
+        let last = u64::ilog2;
+        let of_day = |hour, minute, second| hour * 3600 + minute * 60 + second;
+        let hours = u64::from(self.hours);
+        (
+            of_day(hours.trailing_zeros(), self.minutes.trailing_zeros(), self.seconds.trailing_zeros()),
+            of_day(last(hours), last(self.minutes), last(self.seconds)),
+        )
+    }
+
     /// The first matching second of a matching day at or after `from`, both counted from midnight.
     #[must_use]
     pub fn time_from(&self, from: u32) -> Option<u32> {

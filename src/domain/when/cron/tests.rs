@@ -110,6 +110,10 @@ fn times_of_a_day_are_walked_in_order() {
     }
     let expected = [8, 20].map(|h| [5, 35].map(|m| [10, 40].map(|s| (h, m, s))));
     assert_eq!(seen, expected.as_flattened().as_flattened());
+    let seconds = |(hour, minute, second): (u32, u32, u32)| hour * 3600 + minute * 60 + second;
+    assert_eq!(cron.first_and_last_time(), (seconds((8, 5, 10)), seconds((20, 35, 40))));
+    let all = Cron::parse("* * * * * *").expect("good");
+    assert_eq!(all.first_and_last_time(), (0, seconds((23, 59, 59))));
 }
 
 /// Days of a month by a rule that is written again with dates: letters against the calendar.

@@ -20,12 +20,16 @@ use crate::domain::count::n_of;
 use crate::domain::id::{OpenId, RuleId, TemplateId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
-use crate::domain::recipient::Profile;
+use crate::domain::recipient::{Profile, Recipient};
 use crate::domain::rule::Rule;
+use crate::domain::when::Offset;
+use crate::domain::zone::Zone;
 use crate::plan::audience::{Selector, Verdict};
+use crate::plan::own_time;
 use crate::plan::pace;
 use crate::plan::recurrence::{MAX_OCCURRENCES, Window, occurrences};
 use crate::plan::render::{Compiled, Input, Shown};
+use crate::plan::turn::{self, Person, Turn};
 use crate::plan::words;
 use crate::store::{Hint, KeptAppointment, Walked};
 
@@ -62,6 +66,8 @@ struct Words<'a> {
 pub(super) struct Ahead {
     pub(super) rule: Arc<Rule>,
     pub(super) due: Due,
+    /// By whose clock it is due.
+    zone: Zone,
     /// What it reminds of, by a rule of appointments.
     pub(super) subject: Option<Subject>,
     send: u64,
@@ -69,8 +75,13 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    fn new(rule: &Arc<Rule>, due: Due, subject: Option<Subject>) -> Self {
-        Self { rule: Arc::clone(rule), due, subject, send: 0, skip: BTreeMap::new() }
+    fn new(rule: &Arc<Rule>, due: Due, zone: Zone, subject: Option<Subject>) -> Self {
+        Self { rule: Arc::clone(rule), due, zone, subject, send: 0, skip: BTreeMap::new() }
+    }
+
+    /// Whether it is due by the recipient's clock.
+    pub(super) fn is_of(&self, recipient: Option<&Recipient>) -> bool {
+        own_time::zone_on(&self.rule, recipient, self.due.civil.date()) == self.zone
     }
 
     fn reminder(&self) -> Option<Reminder> {
@@ -84,7 +95,7 @@ impl Ahead {
 
     /// What an admin should know of it: a clock change, or more people than the app's rate can serve in time.
     fn remark(&self, app: Option<&App>) -> Option<String> {
-        let change = remark(&self.due, self.rule.zone);
+        let change = remark(&self.due, self.zone);
         let rate = app.and_then(|app| app.per_second);
         let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace, self.rule.spread));
         let parts: Vec<String> =
@@ -104,7 +115,8 @@ pub(super) struct Prepared {
 /// What reaches a person, with the reason of his own against it.
 type Reached = Vec<(Reaching, Result<(), SkipReason>)>;
 
-/// All rows of a rule, by its index, or one row about an appointment, by the row's.
+/// All rows of a rule, by its index, or one row alone, by the row's: about an appointment, or where the person's clock
+/// counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Reaching {
     Rule(usize),
@@ -159,8 +171,8 @@ impl Desk {
                 .row(&NextRow {
                     rule: row.rule.id.as_str(),
                     due_at: utc(row.due.at),
-                    local: local(row.due.at, row.rule.zone),
-                    zone: row.rule.zone.name(),
+                    local: local(row.due.at, row.zone),
+                    zone: row.zone.name(),
                     remark: row.remark(live.config.apps.get(&row.rule.app)),
                     would_send: row.send,
                     would_skip: row.skip.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
@@ -191,7 +203,7 @@ impl Desk {
             goes_on = page.len() == PAGE;
             after = page.last().map(|last| last.openid.clone());
             for walked in &page {
-                let mut reached = reached(&rules, walked);
+                let mut reached = reached(&rules, walked, &mine);
                 reached.extend(reminded.remove(&walked.openid).unwrap_or_default());
                 if reached.is_empty() {
                     continue;
@@ -234,7 +246,8 @@ impl Desk {
             for (row, own) in met {
                 let Some(row) = mine.get_mut(row) else { continue };
                 let skip = match own {
-                    Err(SkipReason::Muted) => Some(SkipReason::Muted),
+                    // These are asked before the consent.
+                    Err(reason @ (SkipReason::Muted | SkipReason::Quiet)) => Some(reason),
                     Err(_) | Ok(()) if grants == 0 => Some(group.without),
                     Err(reason) => Some(reason),
                     Ok(()) => None,
@@ -311,15 +324,17 @@ impl Desk {
         let mut until = window.until;
         let mut cut = None;
         for rule in rules {
-            let mut after = window.after;
-            loop {
-                let dues = occurrences(&rule.when, rule.zone, Window { after, until });
-                rows.extend(dues.iter().map(|due| Ahead::new(rule, *due, None)));
-                match dues.last() {
-                    Some(last) if dues.len() == MAX_OCCURRENCES && rows.len() <= 2 * MAX_ROWS => {
-                        after = last.at;
+            for zone in self.clocks(rule)? {
+                let mut after = window.after;
+                loop {
+                    let dues = occurrences(&rule.when, zone, Window { after, until });
+                    rows.extend(dues.iter().map(|due| Ahead::new(rule, *due, zone, None)));
+                    match dues.last() {
+                        Some(last) if dues.len() == MAX_OCCURRENCES && rows.len() <= 2 * MAX_ROWS => {
+                            after = last.at;
+                        }
+                        Some(_) | None => break,
                     }
-                    Some(_) | None => break,
                 }
             }
             if let Some(app) = live.config.apps.get(&rule.app) {
@@ -332,7 +347,7 @@ impl Desk {
                 rows.extend(
                     reminders
                         .into_iter()
-                        .map(|reminder| Ahead::new(rule, reminder.due, Some(reminder.subject))),
+                        .map(|reminder| Ahead::new(rule, reminder.due, rule.zone, Some(reminder.subject))),
                 );
             }
             if rows.len() > MAX_ROWS {
@@ -345,6 +360,18 @@ impl Desk {
         }
         rows.sort_by(|a, b| a.place().cmp(&b.place()));
         Ok((rows, cut))
+    }
+}
+
+impl Desk {
+    /// The zones by whose clocks a rule is due: its own, and those that recipients have where each has his own time.
+    fn clocks(&self, rule: &Rule) -> Result<Vec<Zone>, Failure> {
+        let mut clocks = vec![rule.zone];
+        if let Some(app) = self.live().config.apps.get(&rule.app).filter(|_| rule.own_time) {
+            let others = self.store().zones(&app.appid, self.now())?;
+            clocks.extend(others.into_iter().filter(|zone| *zone != rule.zone));
+        }
+        Ok(clocks)
     }
 }
 
@@ -374,13 +401,23 @@ pub(super) fn without(account: &Account) -> SkipReason {
 }
 
 /// Which rules that go by the clock alone reach a recipient, each with the reason of his own why he would not get it.
-fn reached(rules: &[Prepared], walked: &Walked) -> Reached {
+fn reached(rules: &[Prepared], walked: &Walked, rows: &[&mut Ahead]) -> Reached {
+    let Walked { openid, recipient, .. } = walked;
     let by_the_clock = rules.iter().enumerate().filter(|(_, rule)| of_appointments(&rule.rule).is_none());
-    let reach = |(n, prepared): (usize, &Prepared)| {
-        let own = prepared.reach(&walked.openid, &walked.recipient.profile, &prepared.due, None)?;
-        Some((Reaching::Rule(n), own))
-    };
-    by_the_clock.filter_map(reach).collect()
+    let mut reached = Reached::new();
+    for (n, prepared) in by_the_clock {
+        if prepared.rule.quiet.is_none() && !prepared.rule.own_time {
+            let own = prepared.reach(openid, &recipient.profile, &prepared.due, None);
+            reached.extend(own.map(|own| (Reaching::Rule(n), own)));
+            continue;
+        }
+        let mine = |row: &Ahead| row.rule.id == prepared.rule.id && row.is_of(Some(recipient));
+        for (n, row) in rows.iter().enumerate().filter(|(_, row)| mine(row)) {
+            let own = prepared.reach(openid, &recipient.profile, &row.due, None);
+            reached.extend(own.map(|own| (Reaching::Row(n), own)));
+        }
+    }
+    reached
 }
 
 impl Prepared {
@@ -395,7 +432,28 @@ impl Prepared {
         match self.selector.selects(openid, profile) {
             Verdict::No | Verdict::Undefined => None,
             Verdict::Yes if profile.muted => Some(Err(SkipReason::Muted)),
-            Verdict::Yes => Some(self.texts.render(&Input { openid, profile, due, appointment }).map(|_| ())),
+            Verdict::Yes => {
+                let turn = self.turn(openid, profile, due, appointment);
+                let fits =
+                    || self.texts.render(&Input { openid, profile, due, appointment }).map(|_message| ());
+                Some(turn.and_then(|_turn| fits()))
+            }
         }
+    }
+
+    fn turn(
+        &self,
+        openid: &OpenId,
+        profile: &Profile,
+        due: &Due,
+        appointment: Option<Shown<'_>>,
+    ) -> Result<Turn, SkipReason> {
+        let before = of_appointments(&self.rule).is_some_and(|relative| match relative.offset {
+            Offset::Before(_) => true,
+            Offset::After(_) | Offset::SameDay => false,
+        });
+        let end = turn::end(&self.rule, due.at);
+        let end = appointment.filter(|_| before).map_or(end, |shown| end.min(shown.appointment.at));
+        turn::turn(&self.rule, Person::new(&self.rule, openid, profile), due.at, end, due.at)
     }
 }

@@ -17,7 +17,7 @@ use super::request::{DoubtVerdict, ImportKind, Lang, Request};
 use crate::clock::Clock;
 use crate::domain::id::{AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::language::Said;
-use crate::domain::occurrence::{Due, SkipReason};
+use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::flow::live::{Current, Live};
@@ -134,6 +134,7 @@ impl World {
             occurrences: vec![NewOccurrence {
                 due: Due { at: due, civil: "2026-03-01T09:00:00".parse().expect("a time"), fold: 0 },
                 zone: Zone::SHANGHAI,
+                whose: Whose::Everybody,
                 deadline: due + TimeDelta::minutes(30),
                 missed: None,
             }],

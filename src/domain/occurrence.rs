@@ -18,6 +18,18 @@ pub struct Due {
     pub fold: u8,
 }
 
+/// Whose clocks show the civil time that names an occurrence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Whose {
+    /// The rule's zone holds for its whole audience.
+    #[default]
+    Everybody,
+    /// A rule of the recipients' own time: of those who have no zone, or this one.
+    Default,
+    /// A rule of the recipients' own time: of those whose zone it is.
+    OfZone,
+}
+
 /// Where an occurrence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OccurrenceState {

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::NaiveTime;
+
 use super::id::{AppName, OpenId, RuleId, Tag};
 use super::template::{FieldKey, FieldType, Template};
 use super::when::When;
@@ -29,6 +31,8 @@ pub struct Rule {
     pub template: Template,
     /// Whose civil times `when` states.
     pub zone: Zone,
+    /// Whether each recipient's own zone holds for him instead, where he has one.
+    pub own_time: bool,
     /// When it is due.
     pub when: When,
     /// Who gets it.
@@ -41,6 +45,8 @@ pub struct Rule {
     pub grace: Duration,
     /// Over how long the audience's send times lie after the due time; zero means at once.
     pub spread: Duration,
+    /// When nothing leaves.
+    pub quiet: Option<Quiet>,
     /// What becomes of occurrences found late.
     pub missed: MissedPolicy,
     /// What becomes of values that are too long for their field; without an entry the default of the field's type.
@@ -81,6 +87,26 @@ pub enum MissedPolicy {
         max: u32,
     },
     /// None that is found over 60 s late.
+    Skip,
+}
+
+/// Hours of each day in which nothing leaves, by the recipient's clock; by the rule's where he has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// The first time of day in them.
+    pub from: NaiveTime,
+    /// The first one after them; before `from` it is on the next day.
+    pub to: NaiveTime,
+    /// What becomes of a message whose send time is within.
+    pub then: AtNight,
+}
+
+/// What becomes of a message whose send time is in quiet hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtNight {
+    /// It leaves when they are over.
+    Hold,
+    /// It does not leave.
     Skip,
 }
 

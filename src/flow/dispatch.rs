@@ -28,6 +28,7 @@ use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::message::{Message, Reply};
 use crate::domain::template::TemplateKind;
 use crate::plan::retry::{self, Decision, Tried};
+use crate::plan::turn::Span;
 use crate::store::{AppointmentKey, Closing, End, Mark, Settlement, Store, Unavailable};
 use crate::wechat::{Client, Ready, Sent};
 
@@ -58,6 +59,8 @@ pub struct Item {
     pub kind: TemplateKind,
     /// Last instant at which its request may start.
     pub deadline: DateTime<Utc>,
+    /// Where quiet hours begin after that: when it may leave behind them.
+    pub after_night: Option<Span>,
     /// Attempts that began.
     pub attempts: u32,
     /// How many of them were answered −1.
@@ -70,6 +73,15 @@ pub struct Item {
     pub about: Option<About>,
     /// Its place in memory; given back when it leaves.
     pub seat: Option<OwnedSemaphorePermit>,
+}
+
+impl Item {
+    /// Where quiet hours have begun and it may leave behind them, takes that time over and says when it begins.
+    fn after_night(&mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let Span { at, deadline } = self.after_night.take_if(|_| now > self.deadline)?;
+        self.deadline = deadline;
+        Some(at)
+    }
 }
 
 /// The sender of one app.
@@ -352,7 +364,7 @@ impl Dispatch {
             return Ok(Some(End::Cancelled));
         }
         if now > item.deadline {
-            return Ok(Some(End::Expired));
+            return Ok(Some(if item.after_night.is_some() { End::NotStarted } else { End::Expired }));
         }
         if let Some(about) = &item.about {
             let key =
@@ -437,7 +449,8 @@ impl Dispatch {
         let tried = Tried { n_attempts: item.attempts + 1, n_busy: item.n_busy, past: item.past };
         self.jitter =
             self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let decision = retry::decide(&sent.reply, tried, now, item.deadline, self.jitter >> 16);
+        let deadline = item.after_night.map_or(item.deadline, |after| after.deadline);
+        let decision = retry::decide(&sent.reply, tried, now, deadline, self.jitter >> 16);
         let stated = match decision {
             Decision::Wait { at, .. } => Some(at),
             Decision::Accept { .. } | Decision::Refuse | Decision::Fail { .. } | Decision::Doubt => None,
@@ -490,7 +503,8 @@ impl Dispatch {
     }
 
     /// Takes a delivery in again that goes on, at `at` where it has to wait; that of a stopped occurrence ends.
-    fn put_back(&mut self, item: Item, at: Option<DateTime<Utc>>) {
+    fn put_back(&mut self, mut item: Item, at: Option<DateTime<Utc>>) {
+        let at = at.max(item.after_night(self.clock.reckoned()));
         if self.cancelled.contains(&item.id.occurrence) {
             self.close(&[item.id], Closing::Cancelled);
             return;
@@ -514,7 +528,8 @@ impl Dispatch {
         }
     }
 
-    fn await_time(&mut self, item: Item, at: DateTime<Utc>) {
+    fn await_time(&mut self, mut item: Item, at: DateTime<Utc>) {
+        item.at = Some(at);
         self.waiting.push(Reverse((at, item.id)));
         self.waiting_items.insert(item.id, item);
     }
@@ -525,7 +540,9 @@ impl Dispatch {
                 break;
             }
             self.waiting.pop();
-            if let Some(item) = self.waiting_items.remove(&id) {
+            // One that was put off further stands there twice.
+            let comes = self.waiting_items.get(&id).is_some_and(|item| item.at <= Some(now));
+            if comes && let Some(item) = self.waiting_items.remove(&id) {
                 self.queues.entry(id.occurrence).or_default().push_front(item);
             }
         }
@@ -533,8 +550,8 @@ impl Dispatch {
 
     fn cancel(&mut self, occurrence: u64) {
         self.cancelled.insert(occurrence);
-        let ids = self.withdraw(|item| item.id.occurrence == occurrence);
-        self.close(&ids, Closing::Cancelled);
+        let withdrawn = self.withdraw(|item| item.id.occurrence == occurrence);
+        self.close(&withdrawn.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Cancelled);
         let now = self.clock.reckoned();
         for (item, mark, ready) in std::mem::take(&mut self.marked) {
             if item.id.occurrence == occurrence {
@@ -548,31 +565,30 @@ impl Dispatch {
     fn expire(&mut self, now: DateTime<Utc>) {
         let queued = self.queues.values().any(|queue| queue.front().is_some_and(|item| now > item.deadline));
         if queued || self.waiting_items.values().any(|item| now > item.deadline) {
-            let ids = self.withdraw(|item| now > item.deadline);
-            self.close(&ids, Closing::Expired);
+            let (stay, late): (Vec<Item>, Vec<Item>) = self
+                .withdraw(|item| now > item.deadline)
+                .into_iter()
+                .partition(|item| item.after_night.is_some());
+            for mut item in stay {
+                if let Some(at) = item.after_night(now) {
+                    self.await_time(item, at);
+                }
+            }
+            self.close(&late.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Expired);
         }
     }
 
-    fn withdraw(&mut self, leaves: impl Fn(&Item) -> bool) -> Vec<DeliveryId> {
-        let mut ids = Vec::new();
+    fn withdraw(&mut self, leaves: impl Fn(&Item) -> bool) -> Vec<Item> {
+        let mut withdrawn = Vec::new();
         for queue in self.queues.values_mut() {
-            queue.retain(|item| {
-                let leave = leaves(item);
-                if leave {
-                    ids.push(item.id);
-                }
-                !leave
-            });
+            let (leaving, staying) =
+                std::mem::take(queue).into_iter().partition::<VecDeque<Item>, _>(&leaves);
+            *queue = staying;
+            withdrawn.extend(leaving);
         }
         self.queues.retain(|_, queue| !queue.is_empty());
-        self.waiting_items.retain(|id, item| {
-            let leave = leaves(item);
-            if leave {
-                ids.push(*id);
-            }
-            !leave
-        });
-        ids
+        withdrawn.extend(self.waiting_items.extract_if(|_, item| leaves(item)).map(|(_, item)| item));
+        withdrawn
     }
 
     fn close(&self, ids: &[DeliveryId], closing: Closing) {

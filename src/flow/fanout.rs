@@ -21,18 +21,22 @@ use crate::domain::consent::{Account, NoGrant};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::message::Message;
-use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
+use crate::domain::occurrence::{OccurrenceState, SkipReason, Whose};
 use crate::domain::recipient::Profile;
 use crate::domain::rule::Rule;
 use crate::domain::template::TemplateKind;
 use crate::plan::audience::{self, Selector};
-use crate::plan::render::{Compiled, Input, Shown};
-use crate::plan::turn::{self, Turn};
+use crate::plan::render::Compiled;
+use crate::plan::turn::Turn;
 use crate::rules::snapshot;
 use crate::store::{
     AppointmentKey, CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, KeptAppointment, Member, Occurrence, Piece,
     PieceOutcome, Store, Unavailable, Walk, Walked, Want, slot_bytes,
 };
+
+mod ready;
+
+pub(super) use self::ready::{Prepared, Ready};
 
 /// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
 pub const SEATS: usize = 256;
@@ -178,15 +182,6 @@ pub(super) struct Walker {
     seats: Arc<Semaphore>,
 }
 
-/// The rule of an occurrence, ready for use.
-pub(super) struct Ready {
-    rule: Rule,
-    compiled: Compiled,
-    selector: Selector,
-    /// What the occurrence reminds of, as it was when it was read.
-    appointment: Option<(About, KeptAppointment, Appointment)>,
-}
-
 impl Walker {
     async fn run(self, occurrence: Occurrence) -> Result<(), Unavailable> {
         let Some(ready) = self.ready_or_hold(&occurrence).await? else { return Ok(()) };
@@ -212,7 +207,13 @@ impl Walker {
             while !gathering.is_full() {
                 let (app, template, after_now) =
                     (occurrence.app.clone(), occurrence.template.clone(), after.clone());
-                let read = move |store: &dyn Store| store.walk(&app, &template, after_now.as_ref(), limit);
+                let (whose, zone) = (occurrence.whose, occurrence.zone);
+                let read = move |store: &dyn Store| match whose {
+                    Whose::Everybody | Whose::Default => {
+                        store.walk(&app, &template, after_now.as_ref(), limit)
+                    }
+                    Whose::OfZone => store.walk_zone((&app, zone), &template, after_now.as_ref(), limit),
+                };
                 let page = match &ready.appointment {
                     None => super::read(&self.store, read).await?,
                     Some((about, kept, _)) => {
@@ -264,7 +265,11 @@ impl Walker {
     async fn ready(&self, occurrence: &Occurrence) -> Result<Option<Ready>, Unavailable> {
         let hash = occurrence.snapshot;
         let bytes = super::read(&self.store, move |store| store.snapshot(&hash)).await?;
-        let Some(rule) = bytes.and_then(|bytes| snapshot::decode(&bytes).ok()) else { return Ok(None) };
+        let Some(mut rule) = bytes.and_then(|bytes| snapshot::decode(&bytes).ok()) else { return Ok(None) };
+        let default = rule.zone;
+        if occurrence.whose != Whose::Everybody {
+            rule.zone = occurrence.zone;
+        }
         let (Ok(compiled), Ok(selector)) = (Compiled::new(&rule), Selector::new(&rule.audience)) else {
             return Ok(None);
         };
@@ -272,7 +277,7 @@ impl Walker {
             None => None,
             Some(about) => self.appointment(occurrence, about).await?,
         };
-        Ok(Some(Ready { rule, compiled, selector, appointment }))
+        Ok(Some(Ready { rule, default, compiled, selector, appointment }))
     }
 
     /// The appointment that an occurrence is about, while it stands at the same time.
@@ -348,25 +353,34 @@ impl Walker {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
             let mut items = Vec::new();
             let mut lost = Vec::new();
+            let mut late = Vec::new();
             for delivery in open {
                 let (app, openid) = (occurrence.app.clone(), delivery.openid.clone());
                 let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
                 let profile = recipient.map(|r| r.profile).unwrap_or_default();
-                match ready.render(occurrence, &delivery.openid, &profile) {
-                    Ok(message) => items.push(Prepared {
+                let now = self.clock.reckoned();
+                let turn = ready.turn(occurrence, &delivery.openid, &profile, now);
+                match (turn, ready.render(occurrence, &delivery.openid, &profile)) {
+                    (Ok(turn), Ok(message)) => items.push(Prepared {
                         id: delivery.id,
                         message,
-                        deadline: ready.turn(occurrence, &delivery.openid).deadline,
+                        turn,
                         attempts: delivery.attempts,
                         past: delivery.past,
-                        at: delivery.next_at,
+                        // Reserved before the night, it keeps its grant over it.
+                        at: delivery.next_at.max(Some(turn.at).filter(|at| turn.moved && *at > now)),
                     }),
-                    Err(_) => lost.push(delivery.id),
+                    (Err(_), Ok(_)) => late.push(delivery.id),
+                    (_, Err(_)) => lost.push(delivery.id),
                 }
             }
             if !lost.is_empty() {
                 // What it showed is gone since the grant was taken: it cannot be sent, and the grant goes back.
                 self.store.close(lost, Closing::Cancelled, self.clock.reckoned()).await?;
+            }
+            if !late.is_empty() {
+                // Their time is in quiet hours by now.
+                self.store.close(late, Closing::Expired, self.clock.reckoned()).await?;
             }
             let items = items.into_iter().map(|p| p.into_item(occurrence)).collect();
             if self.hand_over(items, seats).await.is_none() {
@@ -407,9 +421,9 @@ impl Walker {
             }
             PieceOutcome::Booked(reserved) => {
                 let prepared = reserved.into_iter().filter_map(|reserved| {
-                    let (message, deadline) = messages.remove(&reserved.openid)?;
+                    let (message, turn) = messages.remove(&reserved.openid)?;
                     let (id, past) = (reserved.id, Past::Untried);
-                    let prepared = Prepared { id, message, deadline, attempts: 0, past, at: None };
+                    let prepared = Prepared { id, message, turn, attempts: 0, past, at: None };
                     Some(prepared.into_item(occurrence))
                 });
                 Ok(Some(prepared.collect()))
@@ -433,64 +447,12 @@ impl Walker {
     }
 }
 
-impl Ready {
-    fn turn(&self, occurrence: &Occurrence, openid: &OpenId) -> Turn {
-        turn::turn(&self.rule, openid, occurrence.due_at, occurrence.deadline)
-    }
-
-    /// The last instant for what was held until `at`.
-    pub(super) fn deadline(&self, occurrence: &Occurrence, at: DateTime<Utc>) -> DateTime<Utc> {
-        turn::deadline(&self.rule, at, occurrence.deadline)
-    }
-
-    pub(super) fn render(
-        &self,
-        occurrence: &Occurrence,
-        openid: &OpenId,
-        profile: &Profile,
-    ) -> Result<Message, SkipReason> {
-        let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
-        let about = self.appointment.as_ref();
-        let appointment = about.map(|(about, _, appointment)| Shown { id: &about.id, appointment });
-        self.compiled.render(&Input { openid, profile, due: &due, appointment })
-    }
-}
-
-/// A delivery that has its grant and its message.
-pub(super) struct Prepared {
-    pub(super) id: DeliveryId,
-    pub(super) message: Message,
-    pub(super) deadline: DateTime<Utc>,
-    pub(super) attempts: u32,
-    pub(super) past: Past,
-    pub(super) at: Option<DateTime<Utc>>,
-}
-
-impl Prepared {
-    pub(super) fn into_item(self, occurrence: &Occurrence) -> Item {
-        Item {
-            id: self.id,
-            rule: occurrence.rule.clone(),
-            message: self.message,
-            kind: occurrence.kind,
-            deadline: self.deadline,
-            attempts: self.attempts,
-            // A restart forgets how many of them were answered −1: all of them count, so that none is one too many.
-            n_busy: if self.past == Past::Busy { self.attempts } else { 0 },
-            past: self.past,
-            at: self.at,
-            about: occurrence.about.clone(),
-            seat: None,
-        }
-    }
-}
-
 /// What a walk has gathered for its next piece.
 #[derive(Default)]
 struct Gathering {
     members: Vec<Member>,
-    /// With the deadline of each.
-    messages: HashMap<OpenId, (Message, DateTime<Utc>)>,
+    /// With the turn of each.
+    messages: HashMap<OpenId, (Message, Turn)>,
     without_consent: BTreeMap<SkipReason, u64>,
     expired: u64,
     bytes: usize,
@@ -518,7 +480,7 @@ impl Gathering {
         for walked in page {
             let Walked { openid, recipient, hint } = walked;
             let selected = match ready.selector.selects(&openid, &recipient.profile) {
-                audience::Verdict::Yes => true,
+                audience::Verdict::Yes => ready.is_his_time(occurrence, &recipient),
                 audience::Verdict::No | audience::Verdict::Undefined => false,
             };
             if selected {
@@ -542,30 +504,28 @@ impl Gathering {
         ready: &Ready,
         now: DateTime<Utc>,
     ) {
-        let Turn { at, deadline } = ready.turn(occurrence, &openid);
-        if now > deadline {
-            self.expired += 1;
-            return;
-        }
-        let want = if at > now {
+        let want = match ready.turn(occurrence, &openid, profile, now) {
+            Ok(turn) if now > turn.deadline => {
+                self.expired += 1;
+                return;
+            }
             // Whether he has a consent and what the message says is asked when it may leave.
-            Want::Hold(at)
-        } else if profile.muted {
-            Want::Skip(SkipReason::Muted)
-        } else {
-            match hint {
+            Ok(turn) if turn.at > now => Want::Hold(turn.at),
+            Ok(_) | Err(_) if profile.muted => Want::Skip(SkipReason::Muted),
+            Ok(turn) => match hint {
                 Hint::Nothing(reason) => {
                     *self.without_consent.entry(reason).or_default() += 1;
                     return;
                 }
                 Hint::Consent => match ready.render(occurrence, &openid, profile) {
                     Ok(message) => {
-                        self.messages.insert(openid.clone(), (message, deadline));
+                        self.messages.insert(openid.clone(), (message, turn));
                         Want::Reserve
                     }
                     Err(reason) => Want::Skip(reason),
                 },
-            }
+            },
+            Err(reason) => Want::Skip(reason),
         };
         self.bytes += slot_bytes(&openid);
         self.members.push(Member { openid, want });

@@ -148,6 +148,16 @@ impl Plan {
     }
 }
 
+/// What a held delivery looks like when its send time has come.
+enum Looks {
+    /// It takes its grant and goes.
+    Goes(Prepared),
+    /// It ends, or is skipped.
+    Ends(Fate),
+    /// Quiet hours came between.
+    NotBefore(DateTime<Utc>),
+}
+
 /// Whether an occurrence has held deliveries that may go.
 fn is_holding(occurrence: &Occurrence) -> bool {
     match occurrence.state {
@@ -176,10 +186,21 @@ impl Walker {
             let due = slots.iter().filter(|slot| is_held(slot) && slot.next_at <= Some(now));
             let mut messages = HashMap::new();
             let mut releases = Vec::new();
+            // Who must wait longer than the index says: quiet hours came between.
+            let mut later: Option<DateTime<Utc>> = None;
             for slot in due {
-                let (fate, prepared) = self.fate(slot, &occurrence, &ready, now).await?;
+                let fate = match self.fate(slot, &occurrence, &ready, now).await? {
+                    Looks::Goes(prepared) => {
+                        messages.insert(slot.id, prepared);
+                        Fate::Reserve
+                    }
+                    Looks::Ends(fate) => fate,
+                    Looks::NotBefore(at) => {
+                        later = later.into_iter().chain([at]).min();
+                        continue;
+                    }
+                };
                 releases.push(Release { id: slot.id, fate });
-                messages.extend(prepared.map(|prepared| (slot.id, prepared)));
             }
             let ids: Vec<DeliveryId> = releases.iter().map(|release| release.id).collect();
             let mut stuck = false;
@@ -195,10 +216,10 @@ impl Walker {
                     break;
                 }
             }
-            let left = slots.iter().filter(|slot| is_held(slot) && !ids.contains(&slot.id));
-            let next = left.filter_map(|slot| slot.next_at).min();
+            let left = slots.iter().filter(|slot| is_held(slot) && slot.next_at > Some(now));
+            let next = left.filter_map(|slot| slot.next_at).chain(later).min();
             let waits = slots.iter().any(|slot| slot.state == State::Waiting && slot.next_at <= Some(now));
-            let hidden = match (stuck, waits) {
+            let hidden = match (stuck, waits || later.is_some()) {
                 // What did not go is asked again, but not at once.
                 (true, _) => Hidden::Behind(Some(now + TimeDelta::seconds(1))),
                 (false, true) => Hidden::Behind(next),
@@ -242,23 +263,26 @@ impl Walker {
         occurrence: &Occurrence,
         ready: &Ready,
         now: DateTime<Utc>,
-    ) -> Result<(Fate, Option<Prepared>), Unavailable> {
-        let deadline = ready.deadline(occurrence, slot.next_at.unwrap_or(occurrence.due_at));
-        if now > deadline {
-            return Ok((Fate::Expire, None));
-        }
+    ) -> Result<Looks, Unavailable> {
         let (app, openid) = (occurrence.app.clone(), slot.openid.clone());
         let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
         let profile = recipient.map(|recipient| recipient.profile).unwrap_or_default();
+        let held_until = slot.next_at.unwrap_or(occurrence.due_at);
+        let turn = match ready.turn_of_held(occurrence, &slot.openid, &profile, held_until, now) {
+            Ok(turn) if turn.at > now => return Ok(Looks::NotBefore(turn.at)),
+            Ok(turn) if now > turn.deadline => return Ok(Looks::Ends(Fate::Expire)),
+            Ok(turn) => turn,
+            Err(reason) => return Ok(Looks::Ends(Fate::Skip(reason))),
+        };
         if profile.muted {
-            return Ok((Fate::Skip(SkipReason::Muted), None));
+            return Ok(Looks::Ends(Fate::Skip(SkipReason::Muted)));
         }
         Ok(match ready.render(occurrence, &slot.openid, &profile) {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
-                (Fate::Reserve, Some(Prepared { id, message, deadline, attempts, past, at: None }))
+                Looks::Goes(Prepared { id, message, turn, attempts, past, at: None })
             }
-            Err(reason) => (Fate::Skip(reason), None),
+            Err(reason) => Looks::Ends(Fate::Skip(reason)),
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::domain::config::Basis;
 use crate::domain::id::{AppId, RuleId};
 use crate::domain::occurrence::{Due, OccurrenceState};
 use crate::domain::rule::Rule;
+use crate::domain::zone::Zone;
 use crate::plan::missed::{self, Verdict};
 use crate::plan::recurrence::{self, Window};
 use crate::plan::turn;
@@ -26,6 +27,9 @@ use crate::rules::snapshot;
 use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailable};
 
 mod reminders;
+mod runs;
+
+use self::runs::{Run, Zones};
 
 /// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or
 /// a stepped clock is noticed.
@@ -54,6 +58,7 @@ pub struct Scheduler {
     /// The generation that waits for a clock that can be believed.
     put_off: u64,
     rules: BTreeMap<RuleId, Planned>,
+    zones: Zones,
     /// Whether files were ever read: before, a rule that appears is none that comes back.
     informed: bool,
 }
@@ -63,6 +68,8 @@ pub struct Scheduler {
 struct Planned {
     rule: Arc<Rule>,
     app: AppId,
+    /// By whose clocks it is due.
+    runs: Vec<Run>,
     cursor: DateTime<Utc>,
     /// Of a rule of appointments: the newest change that its cursor has seen.
     change: u64,
@@ -70,8 +77,8 @@ struct Planned {
     heard: u64,
     next: Option<DateTime<Utc>>,
     bytes: Vec<u8>,
-    /// Due times that other zone data moved behind the cursor before it had come to them.
-    overtaken: Vec<Due>,
+    /// Due times of zones that other zone data moved behind the cursor before it had come to them.
+    overtaken: Vec<(Zone, Due)>,
 }
 
 impl Scheduler {
@@ -94,6 +101,7 @@ impl Scheduler {
             generation: 0,
             put_off: 0,
             rules: BTreeMap::new(),
+            zones: Zones::default(),
             informed: false,
         }
     }
@@ -168,6 +176,9 @@ impl Scheduler {
                 self.opened.notify_waiters();
             }
         }
+        for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {
+            planned.next = next_due(planned);
+        }
         let planned = self.rules.values_mut();
         let mut due: Vec<&mut Planned> =
             planned.filter(|planned| planned.next.is_some_and(|next| next <= now)).collect();
@@ -199,6 +210,7 @@ impl Scheduler {
             let mut planned = Planned {
                 rule: Arc::clone(rule),
                 app: app.appid.clone(),
+                runs: self.rules.get(id).map_or_else(Vec::new, |old| old.runs.clone()),
                 cursor: started.value,
                 change: 0,
                 heard: 0,
@@ -209,7 +221,10 @@ impl Scheduler {
             // A rule that changed while the daemon runs takes effect at the next due time, never for one that has passed.
             // So does one that comes back after it was removed or disabled; at a start the cursor says what was missed.
             let changed = match self.rules.get(id) {
-                Some(old) => old.rule.when != rule.when || old.rule.zone != rule.zone,
+                Some(old) => {
+                    let of = |rule: &Rule| (rule.zone, rule.own_time);
+                    old.rule.when != rule.when || of(&old.rule) != of(rule)
+                }
                 None => self.informed,
             };
             let relative = reminders::of_appointments(rule);
@@ -224,6 +239,7 @@ impl Scheduler {
                     None => drop(self.advance(&mut planned, now, Vec::new()).await?),
                 }
             }
+            planned.runs = self.zones.runs(rule, &planned.app, &planned.runs);
             if let Some(old) = self.rules.get(id).filter(|_| !changed) {
                 planned.overtaken = overtaken(old, &planned);
             }
@@ -288,13 +304,27 @@ async fn open(
         return Ok(!opened.is_empty());
     }
     let rule = Arc::clone(&planned.rule);
-    let mut occurrences = found(&rule, &std::mem::take(&mut planned.overtaken), planned.cursor, now);
+    let overtaken = std::mem::take(&mut planned.overtaken);
+    let of_runs = planned.runs.iter().flat_map(|run| {
+        let overtaken: Vec<Due> =
+            overtaken.iter().filter(|(zone, _)| *zone == run.zone).map(|(_, due)| *due).collect();
+        found(&rule, run, &overtaken, run.from(planned.cursor), now)
+    });
+    let mut occurrences: Vec<NewOccurrence> = of_runs.collect();
+    // The order of the sort is that of the runs where zones share an instant.
+    occurrences.sort_by_key(|new| new.due.at);
     let mut opened = Vec::new();
     // Piece by piece, the cursor behind each: a crash in between finds the rest again.
     loop {
         let rest = occurrences.split_off(occurrences.len().min(MAX_OPENED));
-        let last = occurrences.last().filter(|_| !rest.is_empty());
-        let to = last.map_or(now, |last| last.due.at);
+        let to = match (occurrences.last(), rest.first()) {
+            // What shares an instant with the next piece is found again with it, and known.
+            (Some(last), Some(next)) if last.due.at == next.due.at => {
+                planned.cursor.max(last.due.at - TimeDelta::milliseconds(1))
+            }
+            (Some(last), Some(_)) => last.due.at,
+            (_, None) | (None, _) => now,
+        };
         opened.extend(advance(&**store, planned, to, occurrences).await?);
         // Where somebody else moved the cursor, what is due from there is found at the next look.
         if rest.is_empty() || planned.cursor != to {
@@ -348,20 +378,28 @@ async fn advance(
     }
 }
 
-/// What is due of a rule in (cursor, now] and what was overtaken before, as records: what opens stands
+/// What is due of a rule by one clock in (cursor, now] and what was overtaken before, as records: what opens stands
 /// alone, neighbours that were missed share one, named after the newest of them.
-fn found(rule: &Rule, overtaken: &[Due], cursor: DateTime<Utc>, now: DateTime<Utc>) -> Vec<NewOccurrence> {
+fn found(
+    rule: &Rule,
+    run: &Run,
+    overtaken: &[Due],
+    cursor: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Vec<NewOccurrence> {
     let grace = TimeDelta::from_std(rule.grace).unwrap_or(TimeDelta::MAX);
-    let mut records = Records { rule, list: Vec::new() };
+    let mut records = Records { rule, run, list: Vec::new() };
     // What is beyond grace is missed under every policy and only counted, however much it is.
     let beyond = now.checked_sub_signed(grace).map(|at| at - TimeDelta::milliseconds(1));
     let (late, near): (Vec<&Due>, Vec<&Due>) =
         overtaken.iter().partition(|due| beyond.is_some_and(|beyond| due.at <= beyond));
     let horizon = beyond.unwrap_or(cursor).max(cursor);
-    for due in late.into_iter().copied().chain(windows(rule, Window { after: cursor, until: horizon })) {
+    for due in
+        late.into_iter().copied().chain(windows(rule, run.zone, Window { after: cursor, until: horizon }))
+    {
         records.push(due, Verdict::Missed);
     }
-    let within = windows(rule, Window { after: horizon, until: now });
+    let within = windows(rule, run.zone, Window { after: horizon, until: now });
     let dues: Vec<Due> = near.into_iter().copied().chain(within).collect();
     for (due, verdict) in missed::judge(&dues, rule.grace, rule.missed, now) {
         records.push(due, verdict);
@@ -372,23 +410,30 @@ fn found(rule: &Rule, overtaken: &[Due], cursor: DateTime<Utc>, now: DateTime<Ut
 /// Due times that `old` had before it and that the zone data of `new` put behind the cursor.
 ///
 /// What they put before it once more is known to the store by its civil time, and not opened again.
-fn overtaken(old: &Planned, new: &Planned) -> Vec<Due> {
-    if old.rule.zone.reads_as(new.rule.zone) {
-        return Vec::new();
+fn overtaken(old: &Planned, new: &Planned) -> Vec<(Zone, Due)> {
+    let mut overtaken = Vec::new();
+    for run in &new.runs {
+        let Some(before) = old.runs.iter().find(|before| before.zone == run.zone) else { continue };
+        if before.zone.reads_as(run.zone) {
+            continue;
+        }
+        let cursor = run.from(new.cursor);
+        let ahead = Window { after: cursor, until: cursor + MAX_MOVE };
+        let ahead: BTreeSet<_> =
+            windows(&old.rule, before.zone, ahead).map(|due| (due.civil, due.fold)).collect();
+        let behind = windows(&new.rule, run.zone, Window { after: cursor - MAX_MOVE, until: cursor });
+        let passed = behind.filter(|due| ahead.contains(&(due.civil, due.fold)));
+        overtaken.extend(passed.map(|due| (run.zone, due)));
     }
-    let cursor = new.cursor;
-    let ahead = Window { after: cursor, until: cursor + MAX_MOVE };
-    let ahead: BTreeSet<_> = windows(&old.rule, ahead).map(|due| (due.civil, due.fold)).collect();
-    let behind = windows(&new.rule, Window { after: cursor - MAX_MOVE, until: cursor });
-    behind.filter(|due| ahead.contains(&(due.civil, due.fold))).collect()
+    overtaken
 }
 
 /// All due times of a window, however many.
-fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
+fn windows(rule: &Rule, zone: Zone, window: Window) -> impl Iterator<Item = Due> {
     let mut after = Some(window.after);
     std::iter::from_fn(move || {
         let from = after.filter(|after| *after < window.until)?;
-        let dues = recurrence::occurrences(&rule.when, rule.zone, Window { after: from, ..window });
+        let dues = recurrence::occurrences(&rule.when, zone, Window { after: from, ..window });
         let full = dues.len() == recurrence::MAX_OCCURRENCES;
         after = dues.last().filter(|_| full).map(|due| due.at);
         Some(dues)
@@ -399,6 +444,7 @@ fn windows(rule: &Rule, window: Window) -> impl Iterator<Item = Due> {
 /// Records of one look, as they grow.
 struct Records<'a> {
     rule: &'a Rule,
+    run: &'a Run,
     list: Vec<NewOccurrence>,
 }
 
@@ -414,7 +460,8 @@ impl Records<'_> {
         } else {
             self.list.push(NewOccurrence {
                 due,
-                zone: self.rule.zone,
+                zone: self.run.zone,
+                whose: self.run.whose,
                 deadline: turn::end(self.rule, due.at),
                 missed,
             });
@@ -423,8 +470,8 @@ impl Records<'_> {
 }
 
 fn next_due(planned: &Planned) -> Option<DateTime<Utc>> {
-    if let Some(due) = planned.overtaken.first() {
-        return Some(due.at);
-    }
-    recurrence::next(&planned.rule.when, planned.rule.zone, planned.cursor).map(|due| due.at)
+    let overtaken = planned.overtaken.iter().map(|(_, due)| due.at);
+    let next = |run: &Run| recurrence::next(&planned.rule.when, run.zone, run.from(planned.cursor));
+    let ahead = planned.runs.iter().filter_map(next).map(|due| due.at);
+    overtaken.chain(ahead).min()
 }

@@ -60,35 +60,12 @@ fn together<'a>(rules: &[&'a Rule]) -> Vec<&'a Rule> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::domain::id::{AppName, TemplateId, TemplateName};
-    use crate::domain::rule::{Audience, DEFAULT_GRACE, MissedPolicy};
-    use crate::domain::template::{Template, TemplateKind};
     use crate::domain::when::Cron;
-    use crate::domain::zone::Zone;
+    use crate::plan::tests_support;
 
     fn rule(cron: &str) -> Rule {
-        Rule {
-            id: RuleId::parse("r").expect("an id"),
-            app: AppName::parse("a").expect("a name"),
-            template: Template {
-                name: TemplateName::parse("t").expect("a name"),
-                id: TemplateId::parse("TEMPLATE").expect("an id"),
-                kind: TemplateKind::OneTime,
-                fields: None,
-            },
-            zone: Zone::SHANGHAI,
-            when: Cron::parse(cron).expect("a cron expression").into(),
-            audience: Audience::default(),
-            data: BTreeMap::new(),
-            page: None,
-            grace: DEFAULT_GRACE,
-            spread: std::time::Duration::ZERO,
-            missed: MissedPolicy::Latest,
-            overflow: BTreeMap::new(),
-        }
+        Rule { when: Cron::parse(cron).expect("a cron expression").into(), ..tests_support::rule() }
     }
 
     #[test]

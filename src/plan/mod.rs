@@ -10,12 +10,16 @@ pub mod crowding;
 pub mod fields;
 pub mod missed;
 pub mod nearest;
+pub mod own_time;
 pub mod pace;
+pub mod quiet;
 pub mod recurrence;
 pub mod render;
 pub mod retry;
 mod script;
 pub mod spread;
 mod syntax;
+#[cfg(test)]
+mod tests_support;
 pub mod turn;
 pub mod words;

@@ -339,12 +339,28 @@ fn mistakes_in_a_schedule() {
         (CRON, "{ cron: \"0 9 * * *\", time: \"20:00\" }", &[("no_effect", 4, 32)]),
         ("    when:", "    if_late: send\n    when:", &[("no_effect", 4, 5)]),
         // Later versions.
-        ("rules:", "timezone: recipient\nrules:", &[("not_yet", 1, 11)]),
         (
             "    when:",
-            "    quiet: {}\n    priority: 0\n    on_doubt: hold\n    canary: 1\n    was: a\n    when:",
-            &[("not_yet", 4, 5), ("not_yet", 5, 5), ("not_yet", 6, 5), ("not_yet", 7, 5), ("not_yet", 8, 5)],
+            "    priority: 0\n    on_doubt: hold\n    canary: 1\n    was: a\n    when:",
+            &[("not_yet", 4, 5), ("not_yet", 5, 5), ("not_yet", 6, 5), ("not_yet", 7, 5)],
         ),
+        // Quiet hours.
+        ("    when:", "    quiet: { from: \"22:00\", to: \"08:00\" }\n    when:", &[]),
+        ("    when:", "    quiet: { from: \"12:00\", to: \"14:00\", then: skip }\n    when:", &[]),
+        ("    when:", "    quiet: {}\n    when:", &[("missing_key", 4, 12), ("missing_key", 4, 12)]),
+        ("    when:", "    quiet: { from: \"22:00\", to: 8am }\n    when:", &[("bad_time", 4, 33)]),
+        ("    when:", "    quiet: { from: \"24:00\", to: \"08:00\" }\n    when:", &[("bad_time", 4, 20)]),
+        ("    when:", "    quiet: { from: \"22:00\", to: \"22:00\" }\n    when:", &[("bad_value", 4, 33)]),
+        (
+            "    when:",
+            "    quiet: { from: \"22:00\", to: \"08:00\", then: drop }\n    when:",
+            &[("bad_value", 4, 48)],
+        ),
+        ("    when:", "    quiet: night\n    when:", &[("wrong_shape", 4, 12)]),
+        // Everybody's own time.
+        ("rules:", "timezone: recipient\nrules:", &[]),
+        ("    when:", "    timezone: recipient\n    when:", &[]),
+        ("    when:", "    timezone: recipients\n    when:", &[("unknown_zone", 4, 15)]),
         // Small values.
         ("    when:", "    grace: 0m\n    when:", &[("bad_duration", 4, 12)]),
         ("    when:", "    spread: 0m\n    when:", &[("bad_duration", 4, 13)]),

@@ -16,14 +16,19 @@ use super::source::{Source, Spot};
 use crate::domain::census::Census;
 use crate::domain::config::Config;
 use crate::domain::id::{AppName, FieldName, RuleId, TemplateId};
-use crate::domain::rule::Rule;
+use crate::domain::occurrence::Due;
+use crate::domain::rule::{AtNight, Rule};
 use crate::domain::when::{Form, Period};
 use crate::plan::crowding::{self, MAX_A_DAY};
 use crate::plan::pace;
+use crate::plan::quiet;
 use crate::plan::recurrence::{self, Window};
 
 /// How far ahead clock changes are told: each change of a year, and a little more.
 const CHANGES_AHEAD: TimeDelta = TimeDelta::days(400);
+
+/// Due times that are looked at for the question whether any is outside quiet hours.
+const DUES_AHEAD: usize = 400;
 
 /// What rules are held against.
 #[derive(Clone, Debug)]
@@ -82,6 +87,14 @@ fn due_times(place: &Placed, view: &View, report: &mut impl FnMut(&Placed, Spot,
     }
     if recurrence::next(&rule.when, rule.zone, view.now).is_none() {
         return report(place, *when, meaning::past());
+    }
+    let at_night = |due: &Due| {
+        let night = rule.quiet.and_then(|quiet| quiet::night(&quiet, rule.zone, due.at));
+        night.is_some_and(|night| night.from <= due.at)
+    };
+    let skips = rule.quiet.is_some_and(|quiet| quiet.then == AtNight::Skip);
+    if skips && recurrence::next_dues(rule, view.now, DUES_AHEAD).iter().all(at_night) {
+        report(place, *when, meaning::always_quiet());
     }
     // A rule of each minute or hour follows the clock, and that is what it says.
     let follows = match &rule.when.form {
@@ -200,6 +213,18 @@ mod tests {
             (
                 rule("{ cron: \"30 2 * * *\", dst: skip }", "    timezone: America/New_York\n"),
                 &[("clock_change", 4, 11)],
+            ),
+            (
+                rule(daily, "    quiet: { from: \"08:00\", to: \"10:00\", then: skip }\n"),
+                &[("always_quiet", 4, 11)],
+            ),
+            (rule(daily, "    quiet: { from: \"08:00\", to: \"10:00\" }\n"), &[]),
+            (
+                rule(
+                    "{ cron: \"0 9,10 * * *\" }",
+                    "    quiet: { from: \"08:00\", to: \"10:00\", then: skip }\n",
+                ),
+                &[],
             ),
             (rule("{ cron: \"0 9 * * 1-5\" }", ""), &[("numeric_weekday", 4, 19)]),
             (rule("{ cron: \"0 9 13 * FRI\" }", ""), &[("either_day", 4, 19)]),

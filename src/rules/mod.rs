@@ -18,6 +18,7 @@ mod names;
 mod pattern;
 mod problem;
 mod pulled;
+mod quiet_entry;
 mod relative_entry;
 mod rule_entry;
 mod rule_texts;

@@ -8,6 +8,7 @@ use super::problem::rule;
 use super::problem::shape::{self, Thing};
 use super::values;
 use super::walk::{Map, Walk, Wanted};
+use super::yaml::Node;
 use crate::domain::id::Kind;
 use crate::domain::language::{Phrase, Said};
 use crate::domain::when::{Form, IfLate, Offset, Period, Relative};
@@ -37,15 +38,8 @@ pub(super) fn read(name: &'static str, map: Map<'_>, walk: &mut Walk<'_>) -> Opt
     };
     let time = match map.get("time") {
         Some(node) => {
-            let text = walk.text(node, Wanted { of: Thing::Key("time"), example: "time: \"20:00\"" })?;
-            let parsed = time(text);
-            if parsed.is_none() {
-                let message =
-                    Said::new(format!("`{text}` is no time of day"), format!("`{text}` 不是一天里的时间"));
-                let help = Said::new("write it as \"20:00\", in quotes", "写成 \"20:00\"，要加引号");
-                walk.report(node.spot, rule::bad_time(text, message, help));
-            }
-            Some(parsed?)
+            let wanted = Wanted { of: Thing::Key("time"), example: "time: \"20:00\"" };
+            Some(time_of_day(node, wanted, walk)?)
         }
         None if offset == Some(Offset::SameDay) => {
             walk.missing(key.spot, "time", Thing::Key("when"), "time: \"08:00\"");
@@ -92,6 +86,18 @@ pub(super) fn without_form(map: Map<'_>, walk: &mut Walk<'_>) {
             walk.report(key.spot, shape::no_effect(name, why));
         }
     }
+}
+
+/// A time of day, in quotes.
+pub(super) fn time_of_day(node: &Node, wanted: Wanted<'_>, walk: &mut Walk<'_>) -> Option<NaiveTime> {
+    let text = walk.text(node, wanted)?;
+    let parsed = time(text);
+    if parsed.is_none() {
+        let message = Said::new(format!("`{text}` is no time of day"), format!("`{text}` 不是一天里的时间"));
+        let help = Said::new("write it as \"20:00\", in quotes", "写成 \"20:00\"，要加引号");
+        walk.report(node.spot, rule::bad_time(text, message, help));
+    }
+    parsed
 }
 
 /// `HH:MM`, or with seconds.

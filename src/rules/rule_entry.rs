@@ -11,9 +11,10 @@ use super::calendars::Calendars;
 use super::names::nearest;
 use super::problem::rule;
 use super::problem::shape::{self, Thing};
+use super::quiet_entry;
 use super::relative_entry::IF_LATE;
 use super::rule_texts;
-use super::schedule_file::{Trust, named_app, zone};
+use super::schedule_file::{RuleZone, Trust, named_app, zone};
 use super::schedule_keys;
 use super::source::Spot;
 use super::values;
@@ -26,7 +27,6 @@ use crate::domain::language::{Phrase, Said};
 use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::Form;
-use crate::domain::zone::Zone;
 
 /// The most occurrences that `missed: all` may send at once.
 pub(super) const MAX_MAX: u32 = 100;
@@ -49,7 +49,7 @@ pub(super) struct Surroundings<'c> {
     pub(super) config: &'c Config,
     pub(super) trust: Trust,
     pub(super) app: RuleApp<'c>,
-    pub(super) zone: Zone,
+    pub(super) zone: RuleZone,
     pub(super) calendars: &'c Calendars,
 }
 
@@ -86,7 +86,8 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         Some(node) => named_app(node, around.config, around.trust, walk),
         None => around.app,
     };
-    let zone = map.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(around.zone);
+    let own = map.get("timezone").and_then(|node| zone(node, around.config.zone, walk));
+    let RuleZone { zone, own_time } = own.unwrap_or(around.zone);
     let template = template(map, key, app, around.trust, walk);
     let mut when = map.get("when").and_then(|node| when_entry::read(node, zone, around.calendars, walk));
     if let Some((key, node)) = map.entry("if_late") {
@@ -100,6 +101,18 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
             None => {}
         }
     }
+    if let Some(Form::Relative(relative)) = when.as_ref().map(|when| &when.form)
+        && own_time
+        && !relative.is_elapsed()
+    {
+        let spot = map.get("when").map_or(key.spot, |node| node.spot);
+        let instead = Phrase::new(
+            "where appointments are counted by days, name one zone for this rule, such as `timezone: Asia/Shanghai`; or \
+             count hours: `before: 24h`",
+            "按天算的预约规则，请写一个固定的时区，例如 `timezone: Asia/Shanghai`；或按小时算：`before: 24h`",
+        );
+        walk.not_yet(spot, "timezone: recipient", instead);
+    }
     if map.get("when").is_none() {
         walk.missing(key.spot, "when", of, "when: { cron: \"0 10 * * MON-FRI\" }");
     }
@@ -112,6 +125,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         map.get("to").map_or_else(Default::default, |node| audience_entry::read(node, walk));
     let grace = map.get("grace").and_then(|node| grace(node, walk)).unwrap_or(DEFAULT_GRACE);
     let spread = map.get("spread").and_then(|node| spread(node, walk)).unwrap_or_default();
+    let quiet = map.get("quiet").and_then(|node| quiet_entry::read(node, walk));
     let enabled = map.get("enabled").and_then(|node| walk.switch(node, "enabled")).unwrap_or(true);
     let missed = missed(map, walk);
     let overflow = map.get("overflow").map_or_else(BTreeMap::new, |node| overflow(node, &data, walk));
@@ -125,12 +139,14 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         },
         template: template.cloned().unwrap_or_else(placeholder::template),
         zone,
+        own_time,
         when: when.clone().unwrap_or_else(|| std::iter::empty().collect()),
         audience,
         data,
         page,
         grace,
         spread,
+        quiet,
         missed,
         overflow,
     };

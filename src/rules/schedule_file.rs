@@ -19,11 +19,12 @@ use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Node, Value};
 use crate::domain::config::{App, Config, RuleSet};
 use crate::domain::id::AppName;
-use crate::domain::language::Phrase;
 use crate::domain::zone::Zone;
 
 /// The most rules of all files.
 pub const MAX_RULES: usize = 10_000;
+/// The zone of a rule that is each recipient's own.
+pub(super) const RECIPIENT: &str = "recipient";
 
 /// Whether the configuration that rules are checked against is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,8 @@ pub(super) fn read(
         Some(node) => named_app(node, config, trust, walk),
         None => only_app(config, trust),
     };
-    let zone = top.get("timezone").and_then(|node| zone(node, walk)).unwrap_or(config.zone);
+    let zone = top.get("timezone").and_then(|node| zone(node, config.zone, walk));
+    let zone = zone.unwrap_or(RuleZone { zone: config.zone, own_time: false });
     let mut around = Surroundings { config, trust, app, zone, calendars };
     let Some(node) = top.get("rules") else {
         return walk.missing(Spot::START, "rules", Thing::ScheduleFile, "rules:");
@@ -146,17 +148,23 @@ pub(super) fn named_app<'c>(
     }
 }
 
-/// The zone that a file or a rule names.
-pub(super) fn zone(node: &Node, walk: &mut Walk<'_>) -> Option<Zone> {
+/// Whose clock the civil times of rules are read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RuleZone {
+    /// This one's,
+    pub(super) zone: Zone,
+    /// or each recipient's own, where he has one.
+    pub(super) own_time: bool,
+}
+
+/// The zone that a file or a rule names; `default` where it is the recipients' and somebody has none.
+pub(super) fn zone(node: &Node, default: Zone, walk: &mut Walk<'_>) -> Option<RuleZone> {
     let text = walk.text(node, Wanted { of: Thing::Key("timezone"), example: "timezone: Asia/Shanghai" })?;
-    if text == "recipient" {
-        let instead =
-            Phrase::new("name one zone, such as `Asia/Shanghai`", "写一个固定的时区，例如 `Asia/Shanghai`");
-        walk.not_yet(node.spot, "timezone: recipient", instead);
-        return None;
+    if text == RECIPIENT {
+        return Some(RuleZone { zone: default, own_time: true });
     }
     match values::zone(text) {
-        Ok(zone) => Some(zone),
+        Ok(zone) => Some(RuleZone { zone, own_time: false }),
         Err(meant) => {
             walk.report(node.spot, rule::unknown_zone(text, meant.as_deref()));
             None

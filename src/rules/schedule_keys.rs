@@ -6,12 +6,13 @@ use super::audience_entry::{MAX_CONDITION, MAX_OPENIDS};
 use super::calendars::MAX_DAYS;
 use super::keys::{Absent, Key, keys};
 use super::pattern;
+use super::quiet_entry::THEN;
 use super::relative_entry::IF_LATE;
 use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, OVERFLOW};
 use super::schedule_file::MAX_RULES;
 use super::schema::{
     at, date_or_name, exactly_one, map, name, named, of_appointments, one_or_set, openid, or_nothing, set,
-    short_text, switch, tag, text, texts, to, whole, with_starting, words, zone,
+    short_text, switch, tag, text, texts, to, whole, with_starting, words, zone_or_recipient,
 };
 use super::when_entry::{DST, FOLD, FORMS, MAX_EXCEPT, MAX_TIMES};
 use crate::domain::language::Phrase;
@@ -29,10 +30,11 @@ keys! {
         },
         Key {
             name: "timezone",
-            about: "The zone of the due times in this file, by its IANA name.",
+            about: "The zone of the due times in this file, by its IANA name; `recipient` is each recipient's own, or that \
+                    of tixing.yaml where he has none.",
             example: r#""Asia/Shanghai""#,
             absent: Absent::Means("the zone of tixing.yaml."),
-            shape: zone,
+            shape: zone_or_recipient,
         },
         Key {
             name: "rules",
@@ -95,10 +97,11 @@ keys! {
         },
         Key {
             name: "timezone",
-            about: "The zone of this rule's due times, by its IANA name.",
-            example: r#""Asia/Shanghai""#,
+            about: "The zone of this rule's due times, by its IANA name; `recipient` is each recipient's own, or that of \
+                    tixing.yaml where he has none.",
+            example: r#""recipient""#,
             absent: Absent::Means("the zone of the file."),
-            shape: zone,
+            shape: zone_or_recipient,
         },
         Key {
             name: "enabled",
@@ -121,6 +124,14 @@ keys! {
             example: r#""10m""#,
             absent: Absent::Means("all may leave at once."),
             shape: || pattern::texts(&pattern::duration(1), "a number and a unit, from 1s to 31d"),
+        },
+        Key {
+            name: "quiet",
+            about: "Hours of each day in which nothing leaves, by the recipient's clock, or the rule's where he has no \
+                    time zone of his own. He needs his consent only when it leaves.",
+            example: r#"{ "from": "22:00", "to": "08:00", "then": "hold" }"#,
+            absent: Absent::Means("messages leave at any hour."),
+            shape: || map(&QUIET),
         },
         Key {
             name: "missed",
@@ -153,10 +164,7 @@ keys! {
             absent: Absent::Default(r#""skip""#),
             shape: || words(&IF_LATE),
         },
-    ], later: &[    (
-        "quiet",
-        Phrase::new("delete it, and choose due times outside the night", "请删掉；把时间安排在夜间以外"),
-    ),
+    ], later: &[
     ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
     (
         "on_doubt",
@@ -180,6 +188,31 @@ keys! {
         ),
     ),
     ];
+
+    /// `quiet` of a rule.
+    QUIET = [
+        Key {
+            name: "from",
+            about: "The time of day at which they begin. In quotes.",
+            example: r#""22:00""#,
+            absent: Absent::Mistake,
+            shape: || pattern::texts(pattern::TIME, "HH:MM or HH:MM:SS"),
+        },
+        Key {
+            name: "to",
+            about: "The time of day at which they are over; before `from` it is on the next day. In quotes.",
+            example: r#""08:00""#,
+            absent: Absent::Mistake,
+            shape: || pattern::texts(pattern::TIME, "HH:MM or HH:MM:SS"),
+        },
+        Key {
+            name: "then",
+            about: "What becomes of a message whose time is within: `hold` it until they are over, or `skip` it.",
+            example: r#""skip""#,
+            absent: Absent::Default(r#""hold""#),
+            shape: || words(&THEN),
+        },
+    ], later: &[];
 
     /// `when` of a rule.
     WHEN = [

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use super::keys::{Absent, Key, Table};
+use super::schedule_file::RECIPIENT;
 use super::{config_keys, pattern, schedule_keys};
 use crate::domain::zone::Zone;
 
@@ -235,6 +236,11 @@ pub(super) fn variable() -> Value {
 pub(super) fn zone() -> Value {
     // Beside `$ref` nothing counts in draft-07.
     json!({ "allOf": [{ "$ref": "#/definitions/zone" }] })
+}
+
+/// A zone by its name, or the word for each recipient's own.
+pub(super) fn zone_or_recipient() -> Value {
+    json!({ "anyOf": [{ "$ref": "#/definitions/zone" }, { "const": RECIPIENT }] })
 }
 
 /// One civil time, or a list of them; each a text or a map.

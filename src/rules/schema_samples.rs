@@ -68,6 +68,7 @@ rules:
     data: { thing1: 喝水, time2: "{{ due | local('%H:%M') }}" }
     page: pages/index/index
     grace: 30m
+    quiet: { from: "22:00", to: "08:00", then: skip }
     missed: all
     max: 3
     overflow: { thing1: cut }

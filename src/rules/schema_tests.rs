@@ -32,6 +32,7 @@ const BEYOND: &[(&str, &str, &str)] = &[
     ("bad_expression", "", "the language of texts"),
     ("bad_page", "", "the language of texts"),
     ("bad_value", "keys of `data`", "`overflow` of a field without a text: two places of one file"),
+    ("bad_value", "another time than `from`", "quiet hours that end as they begin: two places of one file"),
     ("constant_condition", "", "the language of texts"),
     ("does_not_fit", "", "what a text comes to"),
     ("duplicate_appid", "", "two places of one file"),
@@ -334,7 +335,7 @@ fn a_schema_that_says_something_else_is_found_out() {
         (RULE, "additionalProperties", json!(true), ("data:", "snooze: 5m, data:")),
         ("/properties/rules", "propertyNames", json!({}), ("one:", "One:")),
         (RULE, "required", json!(["when", "data", "page"]), ("", "")),
-        ("/properties/timezone", "allOf", json!([{}]), ("rules:", "timezone: CST\nrules:")),
+        ("/properties/timezone", "anyOf", json!([{}]), ("rules:", "timezone: CST\nrules:")),
     ];
     for (part, keyword, value, (from, to)) in rows {
         let text = ONE_TIME.replacen(from, to, 1);
@@ -380,6 +381,7 @@ fn every_key_is_as_the_tables_say() {
         (&c::TEMPLATE, Which::Config, "/apps/clinic/templates/habit", false),
         (&c::HOOK, Which::Config, "/hook", false),
         (&c::KEY, Which::Config, "/hook/keys/0", false),
+        (&s::QUIET, Which::Schedule, "/rules/drink/quiet", false),
         (&c::SECRET, Which::Config, "/apps/clinic/secret", true),
         (&c::ADMIN, Which::Config, "/admin", false),
     ];

@@ -8,11 +8,12 @@ mod when;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::NaiveTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{AppName, BadId, OpenId, RuleId, Tag, TemplateId, TemplateName};
-use crate::domain::rule::{Audience, MissedPolicy, Overflow, Rule};
+use crate::domain::rule::{AtNight, Audience, MissedPolicy, Overflow, Quiet, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::zone::Zone;
 
@@ -52,6 +53,8 @@ struct Stored {
     app: String,
     template: StoredTemplate,
     zone: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    own_time: bool,
     when: when::StoredForm,
     #[serde(default, skip_serializing_if = "when::StoredBounds::say_nothing")]
     bounds: when::StoredBounds,
@@ -61,6 +64,8 @@ struct Stored {
     grace_ms: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     spread_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quiet: Option<StoredQuiet>,
     missed: StoredMissed,
     overflow: BTreeMap<String, StoredOverflow>,
 }
@@ -99,6 +104,21 @@ enum StoredMissed {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredQuiet {
+    from: String,
+    to: String,
+    then: StoredAtNight,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredAtNight {
+    Hold,
+    Skip,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredOverflow {
     Fail,
@@ -124,6 +144,7 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
             fields: rule.template.fields.as_ref().map(|fields| fields.iter().map(key).collect()),
         },
         zone: rule.zone.name().to_owned(),
+        own_time: rule.own_time,
         when,
         bounds,
         audience: StoredAudience {
@@ -136,6 +157,14 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
         page: rule.page.clone(),
         grace_ms: u64::try_from(rule.grace.as_millis()).unwrap_or(u64::MAX),
         spread_ms: u64::try_from(rule.spread.as_millis()).unwrap_or(u64::MAX),
+        quiet: rule.quiet.map(|Quiet { from, to, then }| StoredQuiet {
+            from: from.format("%H:%M:%S").to_string(),
+            to: to.format("%H:%M:%S").to_string(),
+            then: match then {
+                AtNight::Hold => StoredAtNight::Hold,
+                AtNight::Skip => StoredAtNight::Skip,
+            },
+        }),
         missed: match rule.missed {
             MissedPolicy::Latest => StoredMissed::Latest,
             MissedPolicy::All { max } => StoredMissed::All { max },
@@ -150,6 +179,11 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
 fn is_zero(ms: &u64) -> bool {
     *ms == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_false(yes: &bool) -> bool {
+    !*yes
 }
 
 fn key(field: &FieldKey) -> String {
@@ -194,6 +228,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
             fields,
         },
         zone: Zone::parse(&stored.zone).map_err(|_unknown| SnapshotError::Value("time zone"))?,
+        own_time: stored.own_time,
         when: when::decode(stored.when, stored.bounds)?,
         audience: Audience {
             tags: tags(stored.audience.tags)?,
@@ -209,6 +244,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
         page: stored.page,
         grace: Duration::from_millis(stored.grace_ms),
         spread: Duration::from_millis(stored.spread_ms),
+        quiet: stored.quiet.map(quiet).transpose()?,
         missed: match stored.missed {
             StoredMissed::Latest => MissedPolicy::Latest,
             StoredMissed::All { max } => MissedPolicy::All { max },
@@ -226,6 +262,18 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
             })
             .collect::<Result<_, SnapshotError>>()?,
     })
+}
+
+fn quiet(stored: StoredQuiet) -> Result<Quiet, SnapshotError> {
+    let time = |text: &str| {
+        NaiveTime::parse_from_str(text, "%H:%M:%S").map_err(|_bad| SnapshotError::Value("time of day"))
+    };
+    let StoredQuiet { from, to, then } = stored;
+    let then = match then {
+        StoredAtNight::Hold => AtNight::Hold,
+        StoredAtNight::Skip => AtNight::Skip,
+    };
+    Ok(Quiet { from: time(&from)?, to: time(&to)?, then })
 }
 
 /// SHA-256 of a snapshot, which names it in the store.
@@ -258,12 +306,14 @@ mod tests {
                 fields: Some(vec![field("thing1"), field("character_string12")]),
             },
             zone: Zone::SHANGHAI,
+            own_time: false,
             when: Cron::parse("0 10,15 * * MON-FRI").expect("a cron text").into(),
             audience: Audience::default(),
             data: [(field("thing1"), "喝水 \"{{ ref }}\"\u{1f4a7}".to_owned())].into(),
             page: Some("pages/index/index?id={{ ref }}".to_owned()),
             grace: Duration::from_mins(30),
             spread: Duration::ZERO,
+            quiet: None,
             missed: MissedPolicy::Latest,
             overflow: BTreeMap::new(),
         }
@@ -275,6 +325,7 @@ mod tests {
         let field = |text| FieldKey::parse(text).expect("a field");
         let time = |text| civil_time(text).expect("a time");
         let template = rule().template;
+        let night = |then| Quiet { from: time("2027-01-01 22:00").time(), to: NaiveTime::MIN, then };
         let table = [
             ("as it is", rule()),
             ("no page", Rule { page: None, ..rule() }),
@@ -282,6 +333,9 @@ mod tests {
             ("long term", Rule { template: Template { kind: TemplateKind::LongTerm, ..template }, ..rule() }),
             ("skip", Rule { missed: MissedPolicy::Skip, ..rule() }),
             ("spread", Rule { spread: Duration::from_mins(10), ..rule() }),
+            ("own time", Rule { own_time: true, ..rule() }),
+            ("hold", Rule { quiet: Some(night(AtNight::Hold)), ..rule() }),
+            ("skip at night", Rule { quiet: Some(night(AtNight::Skip)), ..rule() }),
             ("all", Rule { missed: MissedPolicy::All { max: 7 }, ..rule() }),
         ];
         for (what, rule) in table {

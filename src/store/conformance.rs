@@ -12,13 +12,14 @@ use crate::clock::Clock;
 use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::ReportId;
-use crate::domain::occurrence::{Due, SkipReason};
+use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 
 mod appointments;
 mod erasure;
 mod histories;
+mod zones;
 
 const KINDS: [(&str, TemplateKind); 2] =
     [("TPL_once", TemplateKind::OneTime), ("TPL_long", TemplateKind::LongTerm)];
@@ -87,6 +88,7 @@ fn open(store: &dyn Store, rule_n: usize, template_n: usize, due: i64) -> Option
     let new = NewOccurrence {
         due: Due { at: at(due), civil: at(due).naive_utc(), fold: 0 },
         zone: Zone::UTC,
+        whose: Whose::Everybody,
         deadline: at(due + 1800),
         missed: None,
     };
@@ -469,7 +471,15 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
+    (
+        "each zone opens a civil time once, and never beside the rule's own",
+        zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
+    ),
+    (
+        "recipients are found by the zones they have and had",
+        zones::recipients_are_found_by_the_zones_they_have_and_had,
+    ),
     ("a report counts once", a_report_counts_once),
     ("the cap holds and says so", the_cap_holds_and_says_so),
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),

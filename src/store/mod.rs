@@ -17,6 +17,7 @@ use crate::domain::consent::Account;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
+use crate::domain::zone::Zone;
 
 mod appointments;
 #[cfg(test)]
@@ -287,6 +288,29 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         after: Option<&OpenId>,
         limit: usize,
     ) -> Result<Vec<Walked>, Unavailable>;
+
+    /// As [`Store::walk`], of those recipients whose time zone is `of.1`, or was within [`MOVE_COUNTS`] before their
+    /// last change.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    ///
+    /// [`MOVE_COUNTS`]: crate::domain::recipient::MOVE_COUNTS
+    fn walk_zone(
+        &self,
+        of: (&AppId, Zone),
+        template: &TemplateId,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Unavailable>;
+
+    /// Time zones that recipients of `app` have, or had within [`MOVE_COUNTS`] before `now`, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    ///
+    /// [`MOVE_COUNTS`]: crate::domain::recipient::MOVE_COUNTS
+    fn zones(&self, app: &AppId, now: DateTime<Utc>) -> Result<Vec<Zone>, Unavailable>;
 
     /// One account with its counts; `None` when nothing was ever booked.
     ///

@@ -26,7 +26,8 @@ use super::*;
 use crate::domain::appointment::About;
 use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
-use crate::domain::occurrence::{Counts, SkipReason};
+use crate::domain::occurrence::{Counts, SkipReason, Whose};
+use crate::domain::recipient::MOVE_COUNTS;
 use crate::domain::template::TemplateKind;
 
 mod appointments;
@@ -90,7 +91,7 @@ struct Books {
     reports: BTreeMap<(AppId, OpenId, String), Said>,
     cursors: BTreeMap<(AppId, RuleId), DateTime<Utc>>,
     occurrences: BTreeMap<u64, Occurrence>,
-    identities: BTreeSet<(AppId, RuleId, chrono::NaiveDateTime, u8)>,
+    identities: BTreeSet<(Identity, ByWhom)>,
     chunks: BTreeMap<(u64, u32), Vec<Delivery>>,
     snapshots: BTreeMap<[u8; 32], Vec<u8>>,
     imports: BTreeMap<[u8; 32], u64>,
@@ -103,6 +104,12 @@ struct Books {
     requests: BTreeMap<(AppId, [u8; 16]), DateTime<Utc>>,
     changes_read: BTreeMap<(AppId, RuleId), u64>,
 }
+
+/// What names an occurrence.
+type Identity = (AppId, RuleId, chrono::NaiveDateTime, u8);
+
+/// Whose clocks show its civil time, with the zone where each has its own.
+type ByWhom = (Whose, Option<&'static str>);
 
 /// Hash of a report's content, and when it came.
 type Said = ([u8; 32], DateTime<Utc>);
@@ -218,7 +225,19 @@ impl Ledger {
 impl Books {
     fn meet(&mut self, app: &AppId, openid: &OpenId, now: DateTime<Utc>) -> &mut Recipient {
         let key = (app.clone(), openid.clone());
-        self.recipients.entry(key).or_insert(Recipient { created_at: now, profile: Profile::default() })
+        self.recipients.entry(key).or_insert(Recipient::new(now))
+    }
+
+    /// Sets a zone that is told; somebody new had no other one before.
+    fn moves(&mut self, app: &AppId, openid: &OpenId, zone: Option<Zone>, now: DateTime<Utc>) {
+        let Some(zone) = zone else { return };
+        let is_new = !self.recipients.contains_key(&(app.clone(), openid.clone()));
+        let recipient = self.meet(app, openid, now);
+        if is_new {
+            recipient.profile.time_zone = Some(zone);
+        } else {
+            recipient.set_zone(Some(zone), now);
+        }
     }
 
     fn accept(
@@ -277,11 +296,11 @@ impl Books {
                 ReportOutcome::Conflict
             };
         }
+        self.moves(&report.app, &report.openid, report.adds.time_zone, report.now);
         let profile = &mut self.meet(&report.app, &report.openid, report.now).profile;
         profile.tags.extend(report.adds.tags);
         profile.fields.extend(report.adds.fields);
         profile.unionid = report.adds.unionid.or(profile.unionid.take());
-        profile.time_zone = report.adds.time_zone.or(profile.time_zone);
         self.reports.insert(key, (report.content, report.now));
         let mut refused = Vec::new();
         for answer in report.answers {
@@ -315,6 +334,12 @@ impl Books {
             return Put::RefTaken;
         }
         let created = !self.recipients.contains_key(&(app.clone(), openid.clone()));
+        if profile.time_zone.is_some() || !created {
+            self.moves(&app, &openid, profile.time_zone, now);
+            if profile.time_zone.is_none() {
+                self.meet(&app, &openid, now).set_zone(None, now);
+            }
+        }
         self.meet(&app, &openid, now).profile = profile;
         Put::Stored { created }
     }
@@ -364,10 +389,16 @@ impl Books {
         let mut numbers = Vec::new();
         for new in opening.occurrences {
             self.snapshots.entry(opening.snapshot).or_insert_with(|| opening.snapshot_bytes.clone());
+            let whose = (new.whose, (new.whose == Whose::OfZone).then(|| new.zone.name()));
             let identity = (opening.app.clone(), opening.rule.clone(), new.due.civil, new.due.fold);
-            if !self.identities.insert(identity) {
+            let mut others = self.identities.iter().filter(|(of, _)| *of == identity);
+            let taken = |(_, other): &(Identity, ByWhom)| {
+                *other == whose || (other.0 == Whose::Everybody) != (whose.0 == Whose::Everybody)
+            };
+            if others.any(taken) {
                 continue;
             }
+            self.identities.insert((identity, whose));
             self.n_opened += 1;
             let number = self.n_opened;
             let missed = new.missed.is_some();
@@ -392,6 +423,7 @@ impl Books {
                     counts: Counts::default(),
                     snapshot: opening.snapshot,
                     about: None,
+                    whose: new.whose,
                 },
             );
             numbers.push(number);
@@ -847,7 +879,8 @@ impl Books {
             occurrence.app == *app && occurrence.template == *template && slot.openid == *openid
         };
         let all: Vec<Delivery> = self.chunks.values().flatten().filter(is_of_pair).cloned().collect();
-        let by_msgid = all.iter().find(|slot| slot.msgid == Some(told.msgid)).map(|slot| slot.id);
+        // Two may have it: one by its own answer, and one that was taken for it before. Nobody can tell, so the newest.
+        let by_msgid = all.iter().filter(|slot| slot.msgid == Some(told.msgid)).map(|slot| slot.id).max();
         let id = by_msgid.or_else(|| {
             if all.iter().any(|slot| slot.state == State::Attempting) {
                 return None;
@@ -931,12 +964,11 @@ impl Books {
                 }
             }
             self.chunks.retain(|(number, _), _| *number != occurrence.number);
-            self.identities.remove(&(
-                occurrence.app.clone(),
-                occurrence.rule.clone(),
-                occurrence.civil,
-                occurrence.fold,
-            ));
+            let identity =
+                (occurrence.app.clone(), occurrence.rule.clone(), occurrence.civil, occurrence.fold);
+            let whose = occurrence.whose;
+            let zone = (whose == Whose::OfZone).then(|| occurrence.zone.name());
+            self.identities.remove(&(identity, (whose, zone)));
             self.occurrences.remove(&occurrence.number);
         }
         let before = self.reports.len() + self.receipts.values().map(Vec::len).sum::<usize>();
@@ -1015,6 +1047,12 @@ fn consumed(state: State) -> bool {
 
 fn state_in(chunks: &BTreeMap<(u64, u32), Vec<Delivery>>, id: DeliveryId) -> State {
     chunks[&(id.occurrence, id.chunk)][usize::from(id.slot)].state
+}
+
+/// Zones of a recipient, those that he left with when.
+fn zones_of(recipient: &Recipient) -> impl Iterator<Item = (Zone, Option<DateTime<Utc>>)> {
+    let left = recipient.moves.iter().filter_map(|one| Some((one.from?, Some(one.at))));
+    left.chain(recipient.profile.time_zone.map(|zone| (zone, None)))
 }
 
 impl Store for Model {
@@ -1206,6 +1244,29 @@ impl Store for Model {
             Walked { openid: openid.clone(), recipient: recipient.clone(), hint }
         });
         Ok(walked.collect())
+    }
+
+    fn walk_zone(
+        &self,
+        (app, zone): (&AppId, Zone),
+        template: &TemplateId,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Unavailable> {
+        let mut walked = self.walk(app, template, after, usize::MAX)?;
+        walked.retain(|one| zones_of(&one.recipient).any(|(its, _)| its == zone));
+        walked.truncate(limit);
+        Ok(walked)
+    }
+
+    fn zones(&self, app: &AppId, now: DateTime<Utc>) -> Result<Vec<Zone>, Unavailable> {
+        let books = self.books();
+        let mine = books.recipients.iter().filter(|((of, _), _)| of == app);
+        let zones = mine.flat_map(|(_, recipient)| zones_of(recipient));
+        let counts = |at: Option<DateTime<Utc>>| at.is_none_or(|at| at > now - MOVE_COUNTS);
+        let names: BTreeSet<&str> =
+            zones.filter(|(_, left)| counts(*left)).map(|(zone, _)| zone.name()).collect();
+        Ok(names.into_iter().map(|name| Zone::parse(name).unwrap()).collect())
     }
 
     fn account(

@@ -8,7 +8,7 @@ use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId};
-use crate::domain::occurrence::{Counts, Due, OccurrenceState, SkipReason};
+use crate::domain::occurrence::{Counts, Due, OccurrenceState, SkipReason, Whose};
 use crate::domain::recipient::{FieldValue, Profile, Recipient};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
@@ -176,6 +176,8 @@ pub struct NewOccurrence {
     pub due: Due,
     /// The zone its civil time is in.
     pub zone: Zone,
+    /// Whose clocks show it; of a rule of the recipients' own time each zone has one of its own.
+    pub whose: Whose,
     /// Last instant at which a request may start.
     pub deadline: DateTime<Utc>,
     /// Missed ones are only recorded; how many are folded into this record.
@@ -485,6 +487,8 @@ pub struct Occurrence {
     pub snapshot: [u8; 32],
     /// The appointment that it reminds of; `None` where the rule goes by the clock alone.
     pub about: Option<About>,
+    /// Whose clocks show its civil time.
+    pub whose: Whose,
 }
 
 /// A delivery as stored.

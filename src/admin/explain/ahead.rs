@@ -25,9 +25,10 @@ use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::rule::{Audience, Rule};
 use crate::domain::when::Offset;
 use crate::flow::reminders::{self, Reminder};
-use crate::plan::recurrence::{self, Window};
+use crate::plan::own_time;
+use crate::plan::recurrence::Window;
 use crate::plan::render::{Compiled, Input, Shown};
-use crate::plan::turn;
+use crate::plan::turn::{self, Person};
 use crate::plan::words;
 
 /// Due times that are named as spending consents before this one.
@@ -64,12 +65,14 @@ impl Desk {
         let next = if of_appointments(&rule).is_some() {
             self.next_reminder(case, &rule, after)?
         } else {
-            let due = recurrence::next(&rule.when, rule.zone, after);
-            due.map(|due| Next { due, about: None })
+            let due = own_time::next(&rule, case.recipient.as_ref(), after);
+            due.map(|(due, _)| Next { due, about: None })
         };
         let Some(next) = next else { return case.over(&rule) };
+        let zone = own_time::zone_on(&rule, case.recipient.as_ref(), next.due.civil.date());
         let due = next.due;
         let mut steps = vec![case.schedule(&rule)];
+        let rule = own_time::by_clock(&rule, zone);
         let at = moment(due.at, rule.zone);
         steps.push(Said::new(format!("Its next due time is {at}."), format!("下一次是 {at}。")));
         if let Some((subject, _)) = &next.about {
@@ -81,8 +84,10 @@ impl Desk {
                 format!("注意时钟调整：{}。", remark.zh),
             ));
         }
-        let turn = turn::turn(&rule, &case.person.openid, due.at, next.end(&rule));
-        steps.extend(telling::turn(&rule, turn, rule.zone));
+        let profile = case.profile();
+        let person = Person::new(&rule, &case.person.openid, &profile);
+        let turn = turn::turn(&rule, person, due.at, next.end(&rule), due.at);
+        steps.extend(turn.ok().and_then(|turn| telling::turn(&rule, turn, rule.zone)));
         let link = self.links(case, &rule, &next, &mut steps).await?;
         let lateness = words::lateness(&rule);
         steps.push(Said::new(
@@ -132,6 +137,12 @@ impl Desk {
                 "取消静音：用 tixing people import，写上 \"muted\": false 和其余资料。",
             );
             return Ok(Link::Breaks { reason: SkipReason::Muted.as_str(), why, cure });
+        }
+        let person = Person::new(rule, &case.person.openid, &profile);
+        if let Err(reason) = turn::turn(rule, person, next.due.at, next.end(rule), next.due.at) {
+            let (why, cure) = telling::at_night();
+            steps.push(why.clone());
+            return Ok(Link::Breaks { reason: reason.as_str(), why, cure });
         }
         let account = self.store().bare_account(&case.app.appid, &rule.template.id, &case.person.openid)?;
         steps.push(telling::account(account.as_ref(), &rule.template, rule.zone));
@@ -188,6 +199,9 @@ impl Desk {
         for row in &rows {
             if row.place() >= this || n_of(spending.len()) >= available {
                 break;
+            }
+            if !row.is_of(case.recipient.as_ref()) {
+                continue;
             }
             let Some(ready) = prepared.iter().find(|ready| ready.rule.id == row.rule.id) else { continue };
             let appointment = match &row.subject {

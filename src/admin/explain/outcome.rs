@@ -259,10 +259,10 @@ pub(super) fn skipped(
         SkipReason::NoConsent | SkipReason::Refused => case
             .template(occurrence)
             .map_or_else(Default::default, |template| telling::without(reason, template, &case.shown)),
-        SkipReason::Quiet => (
-            Said::new("Skipped: its time is in quiet hours.", "已跳过：正处于免打扰时段。"),
-            Said::new("Change `quiet` in the rule.", "修改规则的 quiet。"),
-        ),
+        SkipReason::Quiet => {
+            let (why, cure) = telling::at_night();
+            (Said::new(format!("Skipped: {}", why.en), format!("已跳过：{}", why.zh)), cure)
+        }
         SkipReason::BadRecipient => (
             Said::new("Skipped: WeChat does not know this openid.", "已跳过：微信不认识这个 openid。"),
             Said::new("Check that the openid belongs to this appid.", "检查 openid 是否属于这个 appid。"),

@@ -21,12 +21,12 @@ use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::{OpenId, RuleId};
 use crate::domain::language::Said;
-use crate::domain::occurrence::{OccurrenceState, SkipReason};
+use crate::domain::occurrence::{OccurrenceState, SkipReason, Whose};
 use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::template::Template;
-use crate::plan::recurrence;
+use crate::plan::own_time;
 use crate::plan::render::Shown;
-use crate::plan::turn;
+use crate::plan::turn::{self, Person};
 use crate::plan::words;
 use crate::rules::snapshot;
 use crate::store::{Delivery, Occurrence};
@@ -61,14 +61,21 @@ impl Records {
 
 impl Desk {
     /// The records of a rule around `until`; looked for from the newest back, since people ask about yesterday.
-    pub(super) async fn records(&self, rule: &RuleId, until: DateTime<Utc>) -> Result<Records, Failure> {
+    pub(super) async fn records(
+        &self,
+        rule: &RuleId,
+        until: DateTime<Utc>,
+        is_his: impl Fn(&Occurrence) -> bool,
+    ) -> Result<Records, Failure> {
         let mut records = Records { last: None, next: None };
         let mut end = self.store().newest_occurrence()?;
         while let Some(newest) = end {
             // A page of all rules' numbers; a rule's records are in the order of its due times.
             let after = newest.checked_sub(n_of(PAGE));
             let page = self.store().occurrences(Some(rule), after, PAGE)?;
-            for occurrence in page.into_iter().filter(|occurrence| occurrence.number <= newest) {
+            for occurrence in
+                page.into_iter().filter(|occurrence| occurrence.number <= newest && is_his(occurrence))
+            {
                 if occurrence.due_at <= until {
                     records.last = Some(occurrence);
                 } else if records.next.as_ref().is_none_or(|next| occurrence.due_at < next.due_at) {
@@ -84,6 +91,30 @@ impl Desk {
         Ok(records)
     }
 
+    /// The same of a person's clock, where the rule is of the recipients' own time.
+    pub(super) async fn by_his_clock(
+        &self,
+        case: &Case,
+        records: Records,
+        until: DateTime<Utc>,
+    ) -> Result<Records, Failure> {
+        let everybody = |found: &Option<Occurrence>| {
+            found.as_ref().is_none_or(|occurrence| occurrence.whose == Whose::Everybody)
+        };
+        if everybody(&records.last) && everybody(&records.next) {
+            return Ok(records);
+        }
+        let default = case.rule.as_ref().map_or(case.live.config.zone, |rule| rule.zone);
+        let is_his = |occurrence: &Occurrence| match (occurrence.whose, &case.recipient) {
+            (Whose::Everybody, _) | (Whose::Default, None) => true,
+            (Whose::OfZone, None) => false,
+            (Whose::Default | Whose::OfZone, Some(recipient)) => {
+                recipient.zone_on(occurrence.civil.date(), default) == occurrence.zone
+            }
+        };
+        self.records(&case.id, until, is_his).await
+    }
+
     /// The chain for the last due time at or before `until`; `None` when there was none.
     pub(super) fn past(
         &self,
@@ -95,11 +126,13 @@ impl Desk {
             return Ok(Some(unopened));
         }
         let stated = case.rule.as_ref().and_then(|rule| {
-            let due = recurrence::last(&rule.when, rule.zone, until)?;
-            Some((rule, due.at))
+            let (due, zone) = own_time::last(rule, case.recipient.as_ref(), until)?;
+            Some((own_time::by_clock(rule, zone), due.at))
         });
         let recorded = records.last.as_ref().map(|last| last.due_at);
-        if let Some((rule, at)) = stated.filter(|(_, at)| Some(*at) > recorded) {
+        if let Some((rule, at)) =
+            stated.as_ref().map(|(rule, at)| (&**rule, *at)).filter(|(_, at)| Some(*at) > recorded)
+        {
             if let Some(folded) = records.next.as_ref().filter(|next| covers(next, rule, at)) {
                 return Ok(Some(self.recorded(case, folded, at)?));
             }
@@ -126,7 +159,10 @@ impl Desk {
         let at = moment(due_at, zone);
         let snapshot = self.store().snapshot(&occurrence.snapshot)?;
         let rule = snapshot.and_then(|bytes| snapshot::decode(&bytes).ok());
-        let rule = rule.or_else(|| case.rule.as_deref().cloned());
+        let mut rule = rule.or_else(|| case.rule.as_deref().cloned());
+        if let Some(rule) = rule.as_mut().filter(|_| occurrence.whose != Whose::Everybody) {
+            rule.zone = occurrence.zone;
+        }
         let mut steps: Vec<Said> = rule.iter().map(|rule| case.schedule(rule)).collect();
         steps.push(Said::new(format!("It was due at {at}."), format!("这一次的时间是 {at}。")));
         if let Some(about) = &occurrence.about {
@@ -276,8 +312,10 @@ impl Desk {
     ) -> Result<Told, Failure> {
         let zone = occurrence.zone;
         steps.push(Said::new("This person was in its audience.", "该用户在这一次的范围内。"));
-        let turn =
-            rule.map(|rule| turn::turn(rule, &case.person.openid, occurrence.due_at, occurrence.deadline));
+        let turn = rule.and_then(|rule| {
+            let person = Person::new(rule, &case.person.openid, &case.profile());
+            turn::turn(rule, person, occurrence.due_at, occurrence.deadline, occurrence.due_at).ok()
+        });
         steps.extend(rule.zip(turn).and_then(|(rule, turn)| telling::turn(rule, turn, zone)));
         if delivery.state == State::Cancelled && !self.is_still_his(case, occurrence)? {
             let told = appointment_changed(delivery.state.as_str());

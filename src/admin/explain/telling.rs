@@ -23,10 +23,23 @@ pub(super) fn moment(at: DateTime<Utc>, zone: Zone) -> String {
     local.format(format).to_string()
 }
 
-/// When a person has his turn, where a rule spreads its messages.
+/// When a person has his turn, where a rule spreads its messages or has quiet hours.
 pub(super) fn turn(rule: &Rule, turn: Turn, zone: Zone) -> Option<Said> {
     let spread = words::span(rule.spread);
     let at = moment(turn.at, zone);
+    if let Some(quiet) = rule.quiet.filter(|_| turn.moved) {
+        let quiet = words::quiet(&quiet);
+        return Some(Said::new(
+            format!(
+                "Its time is in the quiet hours ({}), so it waits: this person's turn is at {at}, and a consent is needed then.",
+                quiet.en
+            ),
+            format!(
+                "这个时间处于免打扰时段（{}），所以先等着；轮到该用户的时间是 {at}，到时才需要授权。",
+                quiet.zh
+            ),
+        ));
+    }
     (!rule.spread.is_zero()).then(|| {
         Said::new(
             format!(
@@ -36,6 +49,20 @@ pub(super) fn turn(rule: &Rule, turn: Turn, zone: Zone) -> Option<Said> {
             format!("规则把消息分散在 {} 内；轮到该用户的时间是 {at}，到时才需要授权。", spread.zh),
         )
     })
+}
+
+/// Why nothing leaves for a person whose time is in quiet hours, and what to do about it.
+pub(super) fn at_night() -> (Said, Said) {
+    (
+        Said::new(
+            "Its time is in the quiet hours of this person, so it does not leave.",
+            "这个时间处于该用户的免打扰时段，所以不发送。",
+        ),
+        Said::new(
+            "Change `quiet` in the rule: another time, or `then: hold`.",
+            "修改规则的 quiet：换个时间，或写 then: hold。",
+        ),
+    )
 }
 
 /// A list in both languages: `a, b`, `a、b`.

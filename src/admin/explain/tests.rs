@@ -7,7 +7,7 @@ use crate::admin::request::ImportKind;
 use crate::admin::request::{Lang, Request};
 use crate::admin::tests::{ANNA, BO, Got, World, at, world_of};
 use crate::domain::id::{DeliveryId, OpenId, RuleId};
-use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
+use crate::domain::occurrence::{Due, OccurrenceState, SkipReason, Whose};
 use crate::rules::snapshot;
 use crate::store::{
     Closing, End, Member, NewOccurrence, Opened, Opening, Piece, PieceOutcome, Store, Walk, Want,
@@ -233,6 +233,7 @@ impl World {
             occurrences: vec![NewOccurrence {
                 due: Due { at: due, civil: due.with_timezone(&rule.zone.tz()).naive_local(), fold: 0 },
                 zone: rule.zone,
+                whose: Whose::Everybody,
                 deadline: due + TimeDelta::from_std(rule.grace).expect("in range"),
                 missed,
             }],

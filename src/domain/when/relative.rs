@@ -40,3 +40,14 @@ pub enum IfLate {
     /// They are reminded at once.
     Send,
 }
+
+impl Relative {
+    /// Whether it counts time that passes, whatever clocks show.
+    #[must_use]
+    pub fn is_elapsed(&self) -> bool {
+        match &self.offset {
+            Offset::Before(period) | Offset::After(period) => matches!(period, Period::Elapsed(_)),
+            Offset::SameDay => false,
+        }
+    }
+}

@@ -1,13 +1,9 @@
 //! Messages as recipients would get them, and the texts that are refused before.
 
-use std::time::Duration;
-
 use super::*;
-use crate::domain::id::{AppName, FieldName, Ref, RuleId, Tag, TemplateId, TemplateName};
-use crate::domain::rule::{Audience, MissedPolicy};
-use crate::domain::template::{Template, TemplateKind};
-use crate::domain::when::Cron;
-use crate::domain::zone::Zone;
+use crate::domain::id::{FieldName, Ref, Tag};
+use crate::domain::template::Template;
+use crate::plan::tests_support;
 
 fn key(text: &str) -> FieldKey {
     FieldKey::parse(text).expect("a key")
@@ -15,24 +11,15 @@ fn key(text: &str) -> FieldKey {
 
 /// A rule with these texts; fields are listed.
 fn rule(data: &[(&str, &str)], page: Option<&str>) -> Rule {
+    let plain = tests_support::rule();
     Rule {
-        id: RuleId::parse("drink-water").expect("an id"),
-        app: AppName::parse("clinic").expect("a name"),
         template: Template {
-            name: TemplateName::parse("habit").expect("a name"),
-            id: TemplateId::parse("TEMPLATE").expect("an id"),
-            kind: TemplateKind::OneTime,
             fields: Some(data.iter().map(|(name, _)| key(name)).collect()),
+            ..plain.template.clone()
         },
-        zone: Zone::SHANGHAI,
-        when: Cron::parse("0 10 * * *").expect("good").into(),
-        audience: Audience::default(),
         data: data.iter().map(|(name, source)| (key(name), (*source).to_owned())).collect(),
         page: page.map(str::to_owned),
-        grace: Duration::from_mins(30),
-        spread: Duration::ZERO,
-        missed: MissedPolicy::Latest,
-        overflow: BTreeMap::new(),
+        ..plain
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
 
 use crate::domain::language::Said;
-use crate::domain::rule::{MissedPolicy, Rule};
+use crate::domain::rule::{AtNight, MissedPolicy, Quiet, Rule};
 use crate::domain::when::{
     Calendar, Cron, Dst, Every, Except, Form, IfLate, Offset, Pass, Period, Relative, Single, When,
 };
@@ -99,7 +99,26 @@ fn of_appointments(relative: &Relative) -> Said {
 #[must_use]
 pub fn schedule(rule: &Rule) -> Said {
     let Said { en, zh } = when(&rule.when);
+    if rule.own_time {
+        return Said::new(format!("{en} (each recipient's own time)"), format!("{zh}（按每个人自己的时区）"));
+    }
     Said::new(format!("{en} ({} time)", rule.zone), format!("{zh}（{} 时间）", rule.zone))
+}
+
+/// Hours in which nothing leaves: `22:00–08:00, held until they are over`.
+#[must_use]
+pub fn quiet(quiet: &Quiet) -> Said {
+    let time = |time: NaiveTime| {
+        let format = if time.second() == 0 { "%H:%M" } else { "%H:%M:%S" };
+        time.format(format).to_string()
+    };
+    let hours = format!("{}–{}", time(quiet.from), time(quiet.to));
+    match quiet.then {
+        AtNight::Hold => {
+            Said::new(format!("{hours}, held until they are over"), format!("{hours}，过后再发"))
+        }
+        AtNight::Skip => Said::new(format!("{hours}, skipped"), format!("{hours}，跳过")),
+    }
 }
 
 /// What becomes of due times that are found late: grace and policy of a rule.

@@ -9,6 +9,10 @@ pub const CODES: &[(&str, Phrase)] = &[
         "always_cut",
         Phrase::new("a constant text that is longer than its field", "固定文本比字段长，每次都会被截断"),
     ),
+    (
+        "always_quiet",
+        Phrase::new("a rule whose due times are all in its quiet hours", "触发时间全在免打扰时段里的规则"),
+    ),
     ("app_needed", Phrase::new("several apps, and none is named", "有几个应用，却没有写明是哪一个")),
     ("bad_cron", Phrase::new("a cron expression that cannot be read", "cron 表达式写法有误")),
     (

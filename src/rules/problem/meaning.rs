@@ -50,6 +50,21 @@ pub(in crate::rules) fn past() -> Problem {
     )
 }
 
+/// A rule all of whose due times are in its quiet hours.
+pub(in crate::rules) fn always_quiet() -> Problem {
+    warning(
+        "always_quiet",
+        Said::new(
+            "all its due times are in its quiet hours, so nobody gets it who has no other time zone",
+            "所有触发时间都在免打扰时段里，没有其他时区的人都收不到",
+        ),
+        Said::new(
+            "change the due times or `quiet`, or write `then: hold` to send when the quiet hours are over",
+            "修改触发时间或 `quiet`；或写 `then: hold`，过了免打扰时段再发",
+        ),
+    )
+}
+
 /// A due time that a clock change skips or repeats.
 pub(in crate::rules) fn clock_change(touched: &Touched, zone: Zone) -> Problem {
     let (day, time) = (touched.civil.format("%Y-%m-%d"), touched.civil.format("%H:%M"));

@@ -67,6 +67,22 @@ fn compare(engine: &dyn Store, model: &dyn Store) {
     assert_eq!(ids(engine), ids(model));
     let wakes = |store: &dyn Store| store.wakes(None, DateTime::<Utc>::MAX_UTC, 1000).unwrap();
     assert_eq!(wakes(engine), wakes(model));
+    let now = at(1_000);
+    assert_eq!(engine.zones(&app(), now).unwrap(), model.zones(&app(), now).unwrap());
+    for name in ZONES {
+        let zone = Zone::parse(name).unwrap();
+        let walk = |store: &dyn Store| -> Vec<_> {
+            let mut after = None;
+            let mut all = Vec::new();
+            loop {
+                let page = store.walk_zone((&app(), zone), &template(0).0, after.as_ref(), 2).unwrap();
+                let Some(last) = page.last() else { return all };
+                after = Some(last.openid.clone());
+                all.extend(page.into_iter().map(|walked| (walked.openid, walked.recipient, walked.hint)));
+            }
+        };
+        assert_eq!(walk(engine), walk(model), "{name}");
+    }
     appointments::compare(engine, model);
     for who in 0..PEOPLE.len() {
         let of = |store: &dyn Store| store.erased_at(&app(), &openid(who)).unwrap();
@@ -167,6 +183,18 @@ impl Play<'_> {
                 let source = Source::Operator;
                 let told = OperatorGrant { app: app(), openid: openid(who), template, kind, n, source, now };
                 both(&self.engine, &self.model, |store| store.grant(told.clone()));
+            }
+            Step::Zone { who, zone } => {
+                let zone = ZONES.get(zone).map(|name| Zone::parse(name).unwrap());
+                let known = self.model.recipient(&app(), &openid(who)).unwrap();
+                let (before, was_there) = (known.as_ref().and_then(|k| k.profile.time_zone), known.is_some());
+                let profile = Profile { time_zone: zone, ..known.map(|k| k.profile).unwrap_or_default() };
+                let put =
+                    |store: &dyn Store| store.put_recipient(app(), openid(who), profile.clone(), at(clock));
+                both(&self.engine, &self.model, put);
+                if was_there && before != zone {
+                    self.saw("a recipient moved to another zone");
+                }
             }
             Step::Refuse { who, template: t, age } => {
                 let (template, kind) = template(t);
@@ -542,8 +570,15 @@ fn history(place: &dyn Reopen, steps: &[Step]) -> Seen {
     play.seen
 }
 
+/// How many random histories are tried: a few, or as many as TIXING_HISTORIES says.
+#[expect(clippy::disallowed_methods, reason = "it is said to the tests; the program reads nothing of it")]
+fn n_histories() -> u32 {
+    let said = std::env::var("TIXING_HISTORIES").map(|text| text.parse().expect("a number of histories"));
+    said.unwrap_or(256)
+}
+
 proptest! {
-    #![proptest_config(Config { max_shrink_iters: 2000, ..Config::default() })]
+    #![proptest_config(Config { max_shrink_iters: 2000, cases: n_histories(), ..Config::default() })]
 
     #[test]
     fn the_engine_and_the_model_keep_the_same_books(steps in any_steps()) {
@@ -553,7 +588,7 @@ proptest! {
 
 proptest! {
     // A tenth: a disk is slow, and what only sled could get wrong is little.
-    #![proptest_config(Config { max_shrink_iters: 200, cases: Config::default().cases / 10, ..Config::default() })]
+    #![proptest_config(Config { max_shrink_iters: 200, cases: n_histories() / 10, ..Config::default() })]
 
     #[test]
     fn on_sled_too(steps in any_steps()) {
@@ -561,8 +596,12 @@ proptest! {
     }
 }
 
+/// Zones that recipients have; one more is none.
+const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
+
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 54] = [
+const HAPPENS: [&str; 55] = [
+    "a recipient moved to another zone",
     "erased",
     "erased while attempting",
     "erased while in doubt",
@@ -625,13 +664,13 @@ fn fixed_histories_agree_and_everything_happens_in_them() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut all = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..360 {
         all.push(steps().new_tree(&mut runner).unwrap().current());
     }
     for _ in 0..60 {
         all.push(steps_of_appointments().new_tree(&mut runner).unwrap().current());
     }
-    for _ in 0..40 {
+    for _ in 0..60 {
         all.push(steps_of_held().new_tree(&mut runner).unwrap().current());
     }
     for steps in all {

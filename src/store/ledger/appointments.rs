@@ -20,7 +20,7 @@ use crate::domain::appointment::{About, MAX_APPOINTMENT_RECIPIENTS};
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, RuleId};
-use crate::domain::occurrence::{Counts, OccurrenceState};
+use crate::domain::occurrence::{Counts, OccurrenceState, Whose};
 use crate::store::{
     AppointmentChange, Changed, Cursor, Earlier, Found, Joined, KeptAppointment, Late, MAX_APPOINTMENT_BYTES,
     NewReminder, Occurrence, OneReminder, REQUEST_MINUTES, Reminded, Reminders, Standing, is_among,
@@ -354,6 +354,7 @@ fn one(state: &mut State, app: Name, asked: &Reminders, new: &NewReminder) -> Re
         walked: missed,
         counts: Counts::default(),
         snapshot: asked.snapshot,
+        whose: Whose::Everybody,
         about: Some(about),
     });
     Ok(OneReminder::As(number))

@@ -17,7 +17,8 @@ use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
-use crate::domain::recipient::{Profile, Recipient};
+use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
+use crate::domain::zone::Zone;
 use crate::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
     DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
@@ -62,7 +63,7 @@ impl Store for Ledger {
     }
 
     fn report(&self, report: Report) -> Pending<ReportOutcome> {
-        self.write(2 * report.answers.len() + 4, Takes::Room, Ends::Urgent, move |desk| {
+        self.write(2 * report.answers.len() + 4 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
             consents::report(desk, report)
         })
     }
@@ -74,7 +75,7 @@ impl Store for Ledger {
         profile: Profile,
         now: DateTime<Utc>,
     ) -> Pending<Put> {
-        self.write(4, Takes::Room, Ends::Urgent, move |desk| {
+        self.write(4 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
             consents::put_recipient(desk, &app, &openid, profile, now)
         })
     }
@@ -84,7 +85,7 @@ impl Store for Ledger {
     }
 
     fn import(&self, piece: ImportPiece) -> Pending<u64> {
-        self.write(4 * piece.rows.len() + 1, Takes::Room, Ends::Urgent, move |desk| {
+        self.write((4 + MAX_MOVES) * piece.rows.len() + 1, Takes::Room, Ends::Urgent, move |desk| {
             consents::import(desk, piece)
         })
     }
@@ -110,7 +111,7 @@ impl Store for Ledger {
     }
 
     fn open(&self, opening: Opening) -> Pending<Opened> {
-        let keys = 3 * opening.occurrences.len() + occurrences::MAX_SNAPSHOT_PIECES + 2;
+        let keys = 4 * opening.occurrences.len() + occurrences::MAX_SNAPSHOT_PIECES + 2;
         self.write(keys, Takes::Room, Ends::Whenever, move |desk| occurrences::open(desk, opening))
     }
 
@@ -220,6 +221,20 @@ impl Store for Ledger {
         limit: usize,
     ) -> Result<Vec<Walked>, Unavailable> {
         self.read(|books| books.read_walk(app, template, after, limit))
+    }
+
+    fn walk_zone(
+        &self,
+        (app, zone): (&AppId, Zone),
+        template: &TemplateId,
+        after: Option<&OpenId>,
+        limit: usize,
+    ) -> Result<Vec<Walked>, Unavailable> {
+        self.read(|books| books.read_walk_zone((app, zone), template, after, limit))
+    }
+
+    fn zones(&self, app: &AppId, now: DateTime<Utc>) -> Result<Vec<Zone>, Unavailable> {
+        self.read(|books| books.read_zones(app, now))
     }
 
     fn account(

@@ -1,17 +1,21 @@
 //! Decisions about recipients and their accounts: reports, grants by hand, imports.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::Failed;
 use super::erasure;
 use super::keys;
-use super::records::{self, Booked, RecipientV1};
+use super::records::{self, Booked};
 use super::state::{AccountId, State};
 use super::writer::Desk;
 use crate::domain::consent::{Grant, MAX_HELD, NotGranted};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, OpenId};
-use crate::domain::recipient::{MAX_FIELDS, MAX_TAGS, Profile, Recipient};
+use crate::domain::recipient::{MAX_FIELDS, MAX_MOVES, MAX_TAGS, Profile, Recipient};
 use crate::domain::template::TemplateKind;
+use crate::domain::zone::Zone;
 use crate::store::{
     Additions, Choice, Granted, ImportPiece, ImportRow, MAX_RECIPIENT_BYTES, OperatorGrant, Put, Refusal,
     Refused, Report, ReportOutcome,
@@ -41,7 +45,7 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
     let recipient = match merged(state, app, &report.openid, report.adds, report.now)? {
         Merged::TooLarge => return Ok(ReportOutcome::TooLarge),
         Merged::Same => None,
-        Merged::Changed(bytes) => Some(bytes),
+        Merged::Changed(record) => Some(record),
     };
     let mut not_granted = Vec::new();
     for answer in report.answers {
@@ -59,8 +63,8 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
             not_granted.push((answer.template, why));
         }
     }
-    if let Some(bytes) = recipient {
-        state.put(keys::recipient(app, report.openid.as_str()), bytes);
+    if let Some(record) = recipient {
+        record.put(state, app, &report.openid);
     }
     let booked = Booked { content: report.content, at_ms: records::ms(report.now) };
     state.put(key, booked.encode()?);
@@ -74,7 +78,66 @@ enum Merged {
     /// What he was.
     Same,
     /// This record.
-    Changed(Vec<u8>),
+    Changed(Box<Record>),
+}
+
+/// A recipient to be written.
+struct Record {
+    before: Option<Recipient>,
+    after: Recipient,
+    bytes: Vec<u8>,
+}
+
+impl Record {
+    /// `None` for one that is larger than a record may be.
+    fn new(before: Option<Recipient>, after: Recipient) -> Result<Option<Self>, Failed> {
+        let bytes = records::encode_recipient(&after)?;
+        Ok((bytes.len() <= MAX_RECIPIENT_BYTES).then_some(Self { before, after, bytes }))
+    }
+
+    fn put(self, state: &mut State, app: keys::Name, openid: &OpenId) {
+        index_zones(state, app, openid, self.before.as_ref(), Some(&self.after));
+        state.put(keys::recipient(app, openid.as_str()), self.bytes);
+    }
+}
+
+/// Brings the index of recipients by zone up to date.
+pub(super) fn index_zones(
+    state: &mut State,
+    app: keys::Name,
+    openid: &OpenId,
+    before: Option<&Recipient>,
+    after: Option<&Recipient>,
+) {
+    let zones = |recipient: Option<&Recipient>| recipient.map(zones).unwrap_or_default();
+    let (before, after) = (zones(before), zones(after));
+    let key = |zone: &str| keys::in_zone(app, zone, openid.as_str());
+    for gone in before.keys().filter(|zone| !after.contains_key(*zone)) {
+        state.remove(key(gone));
+    }
+    for (zone, until) in after.iter().filter(|(zone, until)| before.get(*zone) != Some(until)) {
+        let until = until.map_or(Vec::new(), |ms| ms.to_be_bytes().to_vec());
+        state.put(key(zone), until);
+    }
+}
+
+/// Makes the index of recipients by zone for all who are there.
+pub(super) fn index_all_zones(desk: &mut Desk<'_>) -> Result<(), Failed> {
+    let opened = Arc::clone(&desk.state.opened);
+    for entry in opened.tree.prefix(keys::RECIPIENT) {
+        let (key, value) = entry?;
+        let Some((app, openid)) = keys::read_recipient(&key) else { continue };
+        let recipient = records::decode_recipient(&value)?;
+        desk.room(1 + MAX_MOVES)?;
+        index_zones(desk.state, app, &records::openid(openid)?, None, Some(&recipient));
+    }
+    Ok(())
+}
+
+/// The zones of a recipient, those that he left with the milliseconds of when.
+pub(super) fn zones(recipient: &Recipient) -> BTreeMap<&'static str, Option<i64>> {
+    let left = recipient.moves.iter().filter_map(|one| Some((one.from?.name(), Some(records::ms(one.at)))));
+    left.chain(recipient.profile.time_zone.map(|zone| (zone.name(), None))).collect()
 }
 
 /// The recipient with what a report adds; an unknown one is made.
@@ -86,26 +149,32 @@ fn merged(
     now: DateTime<Utc>,
 ) -> Result<Merged, Failed> {
     let known = state.recipient(app, openid)?;
-    let (mut recipient, mut zone_since) =
-        known.clone().unwrap_or((Recipient { created_at: now, profile: Profile::default() }, None));
+    let mut recipient = known.clone().unwrap_or_else(|| Recipient::new(now));
+    if let Some(zone) = adds.time_zone {
+        zone_of(&mut recipient, known.as_ref(), Some(zone), now);
+    }
     let profile = &mut recipient.profile;
     if adds.unionid.is_some() {
         profile.unionid = adds.unionid;
     }
     profile.tags.extend(adds.tags);
     profile.fields.extend(adds.fields);
-    if adds.time_zone.is_some() && adds.time_zone != profile.time_zone {
-        profile.time_zone = adds.time_zone;
-        zone_since = Some(records::ms(now));
-    }
-    if known.as_ref().is_some_and(|(before, _)| *before == recipient) {
+    if known.as_ref() == Some(&recipient) {
         return Ok(Merged::Same);
     }
     if recipient.profile.tags.len() > MAX_TAGS || recipient.profile.fields.len() > MAX_FIELDS {
         return Ok(Merged::TooLarge);
     }
-    let bytes = records::encode(&RecipientV1::of(&recipient, zone_since))?;
-    Ok(if bytes.len() <= MAX_RECIPIENT_BYTES { Merged::Changed(bytes) } else { Merged::TooLarge })
+    Ok(Record::new(known, recipient)?.map_or(Merged::TooLarge, |record| Merged::Changed(Box::new(record))))
+}
+
+/// Sets a recipient's zone; somebody new had no other one before.
+fn zone_of(recipient: &mut Recipient, known: Option<&Recipient>, zone: Option<Zone>, now: DateTime<Utc>) {
+    match known {
+        None => recipient.profile.time_zone = zone,
+        // As it reads back.
+        Some(_) => recipient.set_zone(zone, records::whole_ms(now)),
+    }
 }
 
 /// Makes an unknown openid a recipient.
@@ -115,8 +184,8 @@ pub(super) fn meet(
     openid: &OpenId,
     now: DateTime<Utc>,
 ) -> Result<(), Failed> {
-    if let Merged::Changed(bytes) = merged(state, app, openid, Additions::default(), now)? {
-        state.put(keys::recipient(app, openid.as_str()), bytes);
+    if let Merged::Changed(record) = merged(state, app, openid, Additions::default(), now)? {
+        record.put(state, app, openid);
     }
     Ok(())
 }
@@ -240,23 +309,19 @@ pub(super) fn put_recipient(
     let state = &mut *desk.state;
     let app = state.name(app.as_str())?;
     let known = state.recipient(app, openid)?;
-    let old_ref = known.as_ref().and_then(|(recipient, _)| recipient.profile.reference.clone());
+    let old_ref = known.as_ref().and_then(|recipient| recipient.profile.reference.clone());
     if let Some(reference) = &profile.reference
         && let Some(owner) = state.get(&keys::reference(app, reference))?
         && owner.as_ref() != openid.as_str().as_bytes()
     {
         return Ok(Put::RefTaken);
     }
-    let (created_at, zone_before, zone_since) = match &known {
-        Some((recipient, since)) => (recipient.created_at, recipient.profile.time_zone, *since),
-        None => (now, None, None),
-    };
-    let zone_since = if profile.time_zone == zone_before { zone_since } else { Some(records::ms(now)) };
+    let created = known.is_none();
+    let mut recipient = known.clone().unwrap_or_else(|| Recipient::new(now));
+    zone_of(&mut recipient, known.as_ref(), profile.time_zone, now);
     let new_ref = profile.reference.clone();
-    let bytes = records::encode(&RecipientV1::of(&Recipient { created_at, profile }, zone_since))?;
-    if bytes.len() > MAX_RECIPIENT_BYTES {
-        return Ok(Put::TooLarge);
-    }
+    recipient.profile = profile;
+    let Some(record) = Record::new(known, recipient)? else { return Ok(Put::TooLarge) };
     if old_ref != new_ref {
         if let Some(old) = old_ref {
             state.remove(keys::reference(app, &old));
@@ -265,8 +330,8 @@ pub(super) fn put_recipient(
             state.put(keys::reference(app, &new), openid.as_str().as_bytes().to_vec());
         }
     }
-    state.put(keys::recipient(app, openid.as_str()), bytes);
-    Ok(Put::Stored { created: known.is_none() })
+    record.put(state, app, openid);
+    Ok(Put::Stored { created })
 }
 
 /// Books grants by an operator's word; an unknown openid becomes a recipient.

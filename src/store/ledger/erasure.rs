@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use super::Failed;
 use super::appointments;
-use super::consents::is_consumed;
+use super::consents::{self, is_consumed};
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
 use super::keys::{self, Name};
 use super::receipts;
@@ -82,8 +82,9 @@ pub(super) fn erase(
     let state = &mut *desk.state;
     let at_ms = records::ms(now);
     state.put(keys::erased(&hash_of(state, app_id, openid)?), records::encode(&at_ms)?);
-    if let Some((recipient, _)) = state.recipient(app, openid)? {
+    if let Some(recipient) = state.recipient(app, openid)? {
         state.remove(keys::recipient(app, openid.as_str()));
+        consents::index_zones(state, app, openid, Some(&recipient), None);
         if let Some(reference) = &recipient.profile.reference {
             state.remove(keys::reference(app, reference));
         }

@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 
 use super::Failed;
 use super::appointments::LAST_CHANGE;
+use super::consents;
 use super::keys::{self, Name};
-use super::records::{self, Booked, Chunk, ErasingV1, Held, RecipientV1};
+use super::records::{self, Booked, Chunk, ErasingV1, Held};
 use super::state::{Names, OpenTree, is_unfinished};
 use super::tree::Tree;
 use crate::domain::count::n_of;
@@ -379,9 +380,29 @@ impl Pass<'_> {
 
     fn others(&mut self) -> Result<(), Failed> {
         let mut unreadable = 0_u64;
+        let mut in_zones = BTreeMap::new();
         for entry in self.tree.prefix(keys::RECIPIENT) {
-            unreadable += u64::from(
-                records::decode::<RecipientV1>(&entry?.1).and_then(RecipientV1::recipient).is_err(),
+            let (key, value) = entry?;
+            let read = keys::read_recipient(&key).zip(records::decode_recipient(&value).ok());
+            let Some(((app, openid), recipient)) = read else {
+                unreadable += 1;
+                continue;
+            };
+            for (zone, left_ms) in consents::zones(&recipient) {
+                in_zones.insert(keys::in_zone(app, zone, openid), left_ms);
+            }
+        }
+        let mut n_wrong = 0_u64;
+        for entry in self.tree.prefix(keys::ZONE) {
+            let (key, value) = entry?;
+            let left_ms = value.as_ref().try_into().ok().map(i64::from_be_bytes);
+            n_wrong += u64::from(in_zones.remove(key.as_ref()) != Some(left_ms));
+        }
+        n_wrong += n_of(in_zones.len());
+        if n_wrong > 0 {
+            self.tell(
+                "zone",
+                format!("{n_wrong} entries of the index of recipients by zone are not as they should be"),
             );
         }
         for entry in self.tree.prefix(keys::REPORT) {

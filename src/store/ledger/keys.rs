@@ -5,6 +5,8 @@
 //! templates are 2-byte numbers of the name table.
 
 use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId};
+use crate::domain::occurrence::Whose;
+use crate::domain::zone::Zone;
 use chrono::{NaiveDateTime, Timelike};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +16,9 @@ pub(super) const KEPT: u8 = b'm';
 pub(super) const NAME: u8 = b'n';
 /// Recipients by app and openid: a walk meets them in openid order.
 pub(super) const RECIPIENT: u8 = b'p';
+/// Recipients by app, time zone and openid, those of a zone they have or had a short while ago: a walk meets those of
+/// one zone in openid order.
+pub(super) const ZONE: u8 = b'l';
 /// Recipients by `ref`.
 pub(super) const REF: u8 = b'f';
 /// Accounts by app, template, openid: a walk meets them beside the recipients.
@@ -30,7 +35,7 @@ pub(super) const SNAPSHOT: u8 = b's';
 pub(super) const OCCURRENCE: u8 = b'o';
 /// Occurrences that have work left, by number.
 pub(super) const UNFINISHED: u8 = b'q';
-/// What names an occurrence: app, rule, civil time, fold. The history of a rule, by civil time.
+/// What names an occurrence: app, rule, civil time, fold, and whose clocks show it. The history of a rule, by civil time.
 pub(super) const IDENTITY: u8 = b'i';
 /// Chunks by occurrence and number: the order in which they were made.
 pub(super) const CHUNK: u8 = b'k';
@@ -97,6 +102,34 @@ pub(super) fn recipients(app: Name) -> Vec<u8> {
 
 pub(super) fn recipient(app: Name, openid: &str) -> Vec<u8> {
     key(RECIPIENT, &[&app.to_be_bytes(), openid.as_bytes()])
+}
+
+/// App and openid of a recipient's key.
+pub(super) fn read_recipient(key: &[u8]) -> Option<(Name, &str)> {
+    let (app, openid) = key.get(1..)?.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*app), std::str::from_utf8(openid).ok()?))
+}
+
+/// The beginning of the keys of all zones of an app.
+pub(super) fn zones(app: Name) -> Vec<u8> {
+    key(ZONE, &[&app.to_be_bytes()])
+}
+
+/// The beginning of the keys of one zone's recipients.
+pub(super) fn of_zone(app: Name, zone: &str) -> Vec<u8> {
+    key(ZONE, &[&app.to_be_bytes(), &length(zone), zone.as_bytes()])
+}
+
+pub(super) fn in_zone(app: Name, zone: &str, openid: &str) -> Vec<u8> {
+    let mut key = of_zone(app, zone);
+    key.extend_from_slice(openid.as_bytes());
+    key
+}
+
+/// The zone of a key of recipients by zone.
+pub(super) fn read_zone(key: &[u8]) -> Option<&str> {
+    let (length, rest) = key.get(3..)?.split_first()?;
+    std::str::from_utf8(rest.get(..usize::from(*length))?).ok()
 }
 
 pub(super) fn reference(app: Name, reference: &Ref) -> Vec<u8> {
@@ -167,6 +200,27 @@ pub(super) fn identity(app: Name, rule: &RuleId, civil: NaiveDateTime, fold: u8)
     key
 }
 
+/// The identity of the occurrence of one zone, in a rule of the recipients' own time.
+pub(super) fn identity_of(identity: &[u8], whose: Whose, zone: Zone) -> Vec<u8> {
+    let mut key = identity.to_vec();
+    match whose {
+        Whose::Everybody => {}
+        Whose::Default => key.push(1),
+        Whose::OfZone => {
+            key.push(2);
+            key.extend_from_slice(zone.name().as_bytes());
+        }
+    }
+    key
+}
+
+/// Beside the identities of such a rule: there is one of some zone.
+pub(super) fn identity_of_some(identity: &[u8]) -> Vec<u8> {
+    let mut key = identity.to_vec();
+    key.push(0);
+    key
+}
+
 pub(super) fn chunks(occurrence: u64) -> Vec<u8> {
     key(CHUNK, &[&occurrence.to_be_bytes()])
 }
@@ -211,8 +265,7 @@ pub(super) fn erasing(app: Name, openid: &str) -> Vec<u8> {
 
 /// App and openid of an erasure's key.
 pub(super) fn read_erasing(key: &[u8]) -> Option<(Name, &str)> {
-    let (app, openid) = key.get(1..)?.split_first_chunk::<2>()?;
-    Some((u16::from_be_bytes(*app), std::str::from_utf8(openid).ok()?))
+    read_recipient(key)
 }
 
 /// The beginning of the keys of a recipient's reports.

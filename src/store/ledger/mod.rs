@@ -179,6 +179,7 @@ impl Ledger {
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
         if found.is_some_and(|found| found < 4) {
             writer.list_owned_appointments()?;
+            writer.index_all_zones()?;
         }
         if found.is_none_or(|found| found < SCHEMA) {
             // An older program must not begin on what this one writes.

@@ -13,7 +13,7 @@ use crate::domain::consent::NoGrant;
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State as DeliveryState};
 use crate::domain::id::{AppId, DeliveryId, RuleId};
-use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
+use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
 use crate::domain::template::TemplateKind;
 use crate::store::{
     CHUNK_DELIVERIES, Delivery, Occurrence, Opened, Opening, Piece, PieceOutcome, Reserved, Walk, Want,
@@ -63,13 +63,20 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
     }
     let mut numbers = Vec::new();
     for new in opening.occurrences {
-        let identity = keys::identity(app, &opening.rule, new.due.civil, new.due.fold);
-        if state.get(&identity)?.is_some() {
+        let base = keys::identity(app, &opening.rule, new.due.civil, new.due.fold);
+        let identity = keys::identity_of(&base, new.whose, new.zone);
+        // Whoever had it by the rule's clock does not get it by his own as well, nor the other way round.
+        let some = keys::identity_of_some(&base);
+        let other = if new.whose == Whose::Everybody { &some } else { &base };
+        if state.get(&identity)?.is_some() || state.get(other)?.is_some() {
             continue;
         }
         let number = state.next_occurrence;
         state.next_occurrence += 1;
         state.put(identity, number.to_be_bytes().to_vec());
+        if new.whose != Whose::Everybody {
+            state.put(some, number.to_be_bytes().to_vec());
+        }
         let missed = new.missed.is_some();
         state.new_occurrence(Occurrence {
             number,
@@ -90,6 +97,7 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
             counts: Counts::default(),
             snapshot: opening.snapshot,
             about: None,
+            whose: new.whose,
         });
         numbers.push(number);
     }

@@ -11,25 +11,26 @@ use super::Failed;
 use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, Source};
 use crate::domain::delivery::State;
-use crate::domain::id::{
-    AppId, AppointmentId, DeliveryId, FieldName, Kind, OpenId, Ref, RuleId, Tag, TemplateId, UnionId,
-};
-use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
-use crate::domain::recipient::{FieldValue, Fields, Profile, Recipient};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, RuleId, TemplateId};
+use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::store::{Arrival, KeptReceipt, Occurrence};
 
 mod appointments;
 mod chunks;
+mod recipients;
 
 pub(super) use appointments::{decode_appointment, encode_appointment};
 pub(super) use chunks::Chunk;
+pub(super) use recipients::{decode_recipient, encode_recipient};
 
 /// The version of records that never changed.
 const V1: u8 = 1;
 /// The version of records that changed once.
 const V2: u8 = 2;
+/// The version of records that changed twice.
+const V3: u8 = 3;
 /// What is said of a record that a newer program wrote.
 const UNKNOWN_VERSION: &str = "a record has a version this program does not know";
 
@@ -235,93 +236,6 @@ pub(super) fn decode_receipts(bytes: &[u8]) -> Result<Vec<KeptReceipt>, Failed> 
     rows.into_iter().map(receipt).collect()
 }
 
-#[derive(Serialize, Deserialize)]
-enum ValueV1 {
-    Text(String),
-    Whole(i64),
-    Real(f64),
-    Bool(bool),
-}
-
-/// Fields as they are stored: name and value.
-type FieldsV1 = Vec<(String, ValueV1)>;
-
-fn fields_of(fields: &Fields) -> FieldsV1 {
-    let value = |value: &FieldValue| match value {
-        FieldValue::Text(text) => ValueV1::Text(text.clone()),
-        FieldValue::Whole(n) => ValueV1::Whole(*n),
-        FieldValue::Real(n) => ValueV1::Real(*n),
-        FieldValue::Bool(b) => ValueV1::Bool(*b),
-    };
-    fields.iter().map(|(name, v)| (name.as_str().to_owned(), value(v))).collect()
-}
-
-fn fields(stored: FieldsV1) -> Result<Fields, Failed> {
-    let field = |(name, value): (String, ValueV1)| {
-        let name =
-            FieldName::parse(&name).map_err(|_bad| Failed::Record("a field has a name that cannot be"))?;
-        let value = match value {
-            ValueV1::Text(text) => FieldValue::Text(text),
-            ValueV1::Whole(n) => FieldValue::Whole(n),
-            ValueV1::Real(n) => FieldValue::Real(n),
-            ValueV1::Bool(b) => FieldValue::Bool(b),
-        };
-        Ok((name, value))
-    };
-    stored.into_iter().map(field).collect()
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct RecipientV1 {
-    created_ms: i64,
-    unionid: Option<String>,
-    reference: Option<String>,
-    zone: Option<String>,
-    zone_since_ms: Option<i64>,
-    muted: bool,
-    tags: Vec<String>,
-    fields: FieldsV1,
-}
-
-impl RecipientV1 {
-    pub(super) fn of(recipient: &Recipient, zone_since_ms: Option<i64>) -> Self {
-        let profile = &recipient.profile;
-        Self {
-            created_ms: ms(recipient.created_at),
-            unionid: profile.unionid.as_ref().map(|id| id.as_str().to_owned()),
-            reference: profile.reference.as_ref().map(|r| r.as_str().to_owned()),
-            zone: profile.time_zone.map(|zone| zone.name().to_owned()),
-            zone_since_ms,
-            muted: profile.muted,
-            tags: profile.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
-            fields: fields_of(&profile.fields),
-        }
-    }
-
-    pub(super) fn zone_since_ms(&self) -> Option<i64> {
-        self.zone_since_ms
-    }
-
-    pub(super) fn recipient(self) -> Result<Recipient, Failed> {
-        fn parsed<T>(
-            text: &str,
-            parse: fn(&str) -> Result<T, crate::domain::id::BadId>,
-        ) -> Result<T, Failed> {
-            parse(text).map_err(|_bad| Failed::Record("a recipient holds a name that cannot be"))
-        }
-        let profile = Profile {
-            unionid: self.unionid.as_deref().map(|t| parsed(t, UnionId::parse)).transpose()?,
-            reference: self.reference.as_deref().map(|t| parsed(t, Ref::parse)).transpose()?,
-            tags: self.tags.iter().map(|t| parsed(t, Tag::parse)).collect::<Result<_, _>>()?,
-            fields: fields(self.fields)?,
-            // A zone that the zone data has lost is no zone: the recipient falls back to the rule's.
-            time_zone: self.zone.as_deref().and_then(|zone| Zone::parse(zone).ok()),
-            muted: self.muted,
-        };
-        Ok(Recipient { created_at: at(self.created_ms)?, profile })
-    }
-}
-
 /// A report that was booked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Booked {
@@ -422,6 +336,7 @@ fn one_of<T: Copy>(all: &[T], index: u8) -> Result<T, Failed> {
 /// States in their stored order, which is never changed; new ones go to the end.
 const STATES: [State; 13] = State::ALL;
 const REASONS: [SkipReason; 7] = SkipReason::ALL;
+const WHOSE: [Whose; 3] = [Whose::Everybody, Whose::Default, Whose::OfZone];
 const OCCURRENCE_STATES: [OccurrenceState; 5] = [
     OccurrenceState::Open,
     OccurrenceState::Held,
@@ -441,10 +356,24 @@ struct OccurrenceV2 {
     about: AboutV1,
 }
 
+/// An occurrence of a rule of the recipients' own time, with the index of whose it is.
+#[derive(Serialize, Deserialize)]
+struct OccurrenceV3 {
+    first: OccurrenceV1,
+    whose: u8,
+}
+
 /// Encodes an occurrence's record, and how many chunks it has.
 pub(super) fn encode_occurrence(occurrence: &Occurrence, n_chunks: u32) -> Result<Vec<u8>, Failed> {
     let first = OccurrenceV1::of(occurrence, n_chunks);
-    let Some(about) = &occurrence.about else { return encode(&first) };
+    let Some(about) = &occurrence.about else {
+        return match occurrence.whose {
+            Whose::Everybody => encode(&first),
+            whose @ (Whose::Default | Whose::OfZone) => {
+                encode_as(V3, &OccurrenceV3 { first, whose: index_of(&WHOSE, &whose) })
+            }
+        };
+    };
     let About { kind, id, at, number, after, previous } = about;
     let (kind, id) = (kind.as_str().to_owned(), id.as_str().to_owned());
     let about = AboutV1(kind, id, ms(*at), *number, *after, *previous);
@@ -468,6 +397,12 @@ pub(super) fn decode_occurrence(bytes: &[u8], number: u64) -> Result<(Occurrence
                 after,
                 previous,
             });
+            Ok((occurrence, n_chunks))
+        }
+        (V3, body) => {
+            let OccurrenceV3 { first, whose } = whole(body)?;
+            let (mut occurrence, n_chunks) = first.occurrence(number)?;
+            occurrence.whose = one_of(&WHOSE, whose)?;
             Ok((occurrence, n_chunks))
         }
         (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
@@ -530,6 +465,7 @@ impl OccurrenceV1 {
             counts,
             snapshot: self.snapshot,
             about: None,
+            whose: Whose::Everybody,
         };
         Ok((occurrence, self.n_chunks))
     }

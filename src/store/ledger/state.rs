@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::Failed;
 use super::erasure;
 use super::keys::{self, Name};
-use super::records::{self, Chunk, Held, RecipientV1};
+use super::records::{self, Chunk, Held};
 use super::tree::{Bytes, Tree, Write};
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::OccurrenceState;
@@ -274,15 +274,9 @@ impl State {
 
     // --- decoded records ------------------------------------------------------------------------
 
-    pub(super) fn recipient(
-        &self,
-        app: Name,
-        openid: &OpenId,
-    ) -> Result<Option<(Recipient, Option<i64>)>, Failed> {
-        let Some(bytes) = self.get(&keys::recipient(app, openid.as_str()))? else { return Ok(None) };
-        let record: RecipientV1 = records::decode(&bytes)?;
-        let zone_since = record.zone_since_ms();
-        Ok(Some((record.recipient()?, zone_since)))
+    pub(super) fn recipient(&self, app: Name, openid: &OpenId) -> Result<Option<Recipient>, Failed> {
+        let bytes = self.get(&keys::recipient(app, openid.as_str()))?;
+        bytes.map(|bytes| records::decode_recipient(&bytes)).transpose()
     }
 
     /// The account, an empty one where nothing was booked yet.

@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
-use super::{Failed, appointments, deliveries, erasure, receipts};
+use super::{Failed, appointments, consents, deliveries, erasure, receipts};
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
@@ -272,6 +272,14 @@ impl Writer {
     pub(super) fn list_owned_appointments(&mut self) -> Result<(), Failed> {
         let Self { state, out } = self;
         appointments::list_owned(&mut Desk { state, out })
+    }
+
+    /// Makes the index of recipients by zone, which layouts before 4 did not have; durable on return.
+    pub(super) fn index_all_zones(&mut self) -> Result<(), Failed> {
+        let Self { state, out } = self;
+        let mut desk = Desk { state, out };
+        consents::index_all_zones(&mut desk)?;
+        desk.barrier()
     }
 
     /// Refuses what needs room while there is too little.

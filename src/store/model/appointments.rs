@@ -218,6 +218,7 @@ impl Books {
                 walked: missed,
                 counts: Counts::default(),
                 snapshot: asked.snapshot,
+                whose: Whose::Everybody,
                 about: Some(about),
             },
         );

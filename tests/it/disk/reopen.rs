@@ -95,6 +95,7 @@ impl Bench {
         let new = NewOccurrence {
             due: Due { at: at(due), civil: at(due).naive_utc(), fold: 0 },
             zone: Zone::parse("Asia/Shanghai").unwrap(),
+            whose: tixing::domain::occurrence::Whose::Everybody,
             deadline: at(due + 1800),
             missed: None,
         };

@@ -12,6 +12,7 @@ use tixing::domain::delivery::State;
 use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
+use tixing::domain::zone::Zone;
 use tixing::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
     DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
@@ -215,6 +216,13 @@ impl Store for Power {
         read erased_at(app: &AppId, openid: &OpenId) -> Option<DateTime<Utc>>;
         read by_ref(app: &AppId, reference: &Ref) -> Option<OpenId>;
         read walk(app: &AppId, template: &TemplateId, after: Option<&OpenId>, limit: usize) -> Vec<Walked>;
+        read walk_zone(
+            of: (&AppId, Zone),
+            template: &TemplateId,
+            after: Option<&OpenId>,
+            limit: usize
+        ) -> Vec<Walked>;
+        read zones(app: &AppId, now: DateTime<Utc>) -> Vec<Zone>;
         read account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<AccountView>;
         read bare_account(app: &AppId, template: &TemplateId, openid: &OpenId) -> Option<Account>;
         read accounts(after: Option<&AccountKey>, limit: usize) -> Vec<(AccountKey, AccountView)>;

@@ -10,6 +10,7 @@ use crate::store::Arrival;
 pub(super) enum Step {
     Report { who: usize, id: u8, content: u8, template: usize, reject: bool, age: i64 },
     Grant { who: usize, template: usize, n: u32 },
+    Zone { who: usize, zone: usize },
     Refuse { who: usize, template: usize, age: i64 },
     Erase { which: usize },
     Open { rule: usize, template: usize },
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..3_usize, 0..6_u8, 0..2_u8, template(), prop::bool::weighted(0.15), 0..120_i64)
             .prop_map(|(who, id, content, template, reject, age)| Step::Report { who, id, content, template, reject, age }),
         6 => (0..3_usize, template(), 1..4_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
+        1 => (0..3_usize, 0..4_usize).prop_map(|(who, zone)| Step::Zone { who, zone }),
         3 => (0..3_usize, template(), 0..60_i64).prop_map(|(who, template, age)| Step::Refuse { who, template, age }),
         1 => (0..40_usize).prop_map(|which| Step::Erase { which }),
         2 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Open { rule, template }),

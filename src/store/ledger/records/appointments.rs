@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FieldsV1, at, decode, encode, fields, fields_of, ms, openid};
+use super::recipients::{FieldsV1, fields, fields_of};
+use super::{at, decode, encode, ms, openid};
 use crate::domain::id::OpenId;
 use crate::store::ledger::Failed;
 use crate::store::{Joined, KeptAppointment, Standing};

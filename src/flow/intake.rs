@@ -19,7 +19,7 @@ use crate::domain::count::n_of;
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
-use crate::domain::recipient::{FieldValue, Fields, Profile};
+use crate::domain::recipient::{FieldValue, Fields, Recipient};
 use crate::domain::zone::Zone;
 use crate::plan::recurrence::Window;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
@@ -278,11 +278,12 @@ impl Intake {
         let seen = self.view(&live, app, openid).await?;
         let upcoming = self.outlook.upcoming(&live, app, seen.one(openid), self.clock.now());
         self.store.wait(seen.number).await?;
+        let profile = seen.recipient.profile;
         Ok(Me {
-            tags: seen.profile.tags.into_iter().collect(),
-            fields: seen.profile.fields,
-            time_zone: seen.profile.time_zone,
-            muted: seen.profile.muted,
+            tags: profile.tags.into_iter().collect(),
+            fields: profile.fields,
+            time_zone: profile.time_zone,
+            muted: profile.muted,
             balances: seen.balances,
             upcoming,
         })
@@ -319,7 +320,7 @@ impl Intake {
                 let account = store.bare_account(&app.appid, &template.id, &openid)?;
                 balances.insert(template.id.clone(), account.map_or(0, |account| account.available()));
             }
-            let profile = recipient.map(|recipient| recipient.profile).unwrap_or_default();
+            let recipient = recipient.unwrap_or_else(|| Recipient::new(now));
             let rules = live.rules.rules.values().filter(|rule| rule.app == name);
             let mut own = Vec::new();
             for reminder in reminders::of_person(store, (&app.appid, &openid), rules, window)? {
@@ -327,7 +328,7 @@ impl Intake {
                     own.push(reminder);
                 }
             }
-            Ok(Seen { profile, balances, reminders: own, number: store.decided() })
+            Ok(Seen { recipient, balances, reminders: own, number: store.decided() })
         })
         .await
     }
@@ -335,7 +336,8 @@ impl Intake {
 
 /// What was read of one person.
 struct Seen {
-    profile: Profile,
+    /// Somebody unknown is one of whom nothing is known.
+    recipient: Recipient,
     balances: BTreeMap<TemplateId, u64>,
     /// Of his appointments, in the coming days.
     reminders: Vec<Reminder>,
@@ -344,7 +346,7 @@ struct Seen {
 
 impl Seen {
     fn one<'a>(&'a self, openid: &'a OpenId) -> One<'a> {
-        One { openid, profile: &self.profile, own: &self.reminders }
+        One { openid, recipient: &self.recipient, own: &self.reminders }
     }
 }
 

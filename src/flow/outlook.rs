@@ -3,7 +3,7 @@
 //! Due times of the coming days are the same for everybody a rule reaches, so they are worked out once
 //! a minute and generation; who is reached is asked for each person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,12 +13,15 @@ use super::live::Live;
 use super::reminders::Reminder;
 use crate::domain::config::App;
 use crate::domain::consent::MAX_HELD;
-use crate::domain::count::n_of;
 use crate::domain::id::{OpenId, TemplateId};
-use crate::domain::recipient::Profile;
+use crate::domain::occurrence::Due;
+use crate::domain::recipient::Recipient;
 use crate::domain::rule::Rule;
+use crate::domain::zone::Zone;
 use crate::plan::audience::{Selector, Verdict};
-use crate::plan::recurrence;
+use crate::plan::own_time;
+use crate::plan::recurrence::{self, Window};
+use crate::plan::turn::{self, Person};
 
 /// How far ahead due times count for the question whether a consent is missing.
 pub const ASK_AHEAD: TimeDelta = TimeDelta::days(30);
@@ -37,7 +40,7 @@ pub struct One<'a> {
     /// Who.
     pub openid: &'a OpenId,
     /// What is known of him.
-    pub profile: &'a Profile,
+    pub recipient: &'a Recipient,
     /// Reminders of his appointments within [`ASK_AHEAD`].
     pub own: &'a [Reminder],
 }
@@ -53,8 +56,9 @@ struct Ahead {
 struct RuleAhead {
     rule: Arc<Rule>,
     selector: Selector,
-    /// Within [`ASK_AHEAD`], ascending, at most one more than an account can hold; none of a rule of appointments.
-    dues: Vec<DateTime<Utc>>,
+    now: DateTime<Utc>,
+    /// By the clock of each zone that was asked for; of most rules that is their own alone.
+    by_zone: Mutex<HashMap<Zone, Arc<[Due]>>>,
 }
 
 impl Outlook {
@@ -73,7 +77,8 @@ impl Outlook {
         let mut dues: BTreeMap<&TemplateId, (&Rule, Vec<DateTime<Utc>>)> = BTreeMap::new();
         for reached in ahead.reaching(app, one) {
             let of_appointments = reached.of(one.own).map(|reminder| reminder.due.at);
-            let after_now = reached.dues.iter().copied().chain(of_appointments).filter(|due| *due > now);
+            let mine = reached.dues(one);
+            let after_now = mine.into_iter().chain(of_appointments).filter(|due| *due > now);
             let entry = dues.entry(&reached.rule.template.id).or_insert((&*reached.rule, Vec::new()));
             entry.1.extend(after_now);
         }
@@ -107,7 +112,8 @@ impl Outlook {
             .reaching(app, one)
             .flat_map(|reached| {
                 let of_appointments = reached.of(one.own).map(|reminder| (reminder.due.at, Some(reminder)));
-                let all = reached.dues.iter().map(|due| (*due, None)).chain(of_appointments);
+                let dues = reached.dues(one);
+                let all = dues.into_iter().map(|due| (due, None)).chain(of_appointments);
                 all.filter(|(due, _)| *due > now).take(MAX_UPCOMING).map(|(due_at, reminder)| Upcoming {
                     rule: reached.rule.id.clone(),
                     template: reached.rule.template.id.clone(),
@@ -143,8 +149,8 @@ impl Ahead {
     fn reaching<'a>(&'a self, app: &'a App, one: One<'a>) -> impl Iterator<Item = &'a RuleAhead> {
         self.rules.iter().filter(move |ahead| {
             ahead.rule.app == app.name
-                && !one.profile.muted
-                && match ahead.selector.selects(one.openid, one.profile) {
+                && !one.recipient.profile.muted
+                && match ahead.selector.selects(one.openid, &one.recipient.profile) {
                     Verdict::Yes => true,
                     Verdict::No | Verdict::Undefined => false,
                 }
@@ -160,16 +166,35 @@ impl RuleAhead {
 
     fn new(rule: &Arc<Rule>, now: DateTime<Utc>) -> Option<Self> {
         let selector = Selector::new(&rule.audience).ok()?;
-        let until = now + ASK_AHEAD;
+        Some(Self { rule: Arc::clone(rule), selector, now, by_zone: Mutex::default() })
+    }
+
+    /// The person's due times within [`ASK_AHEAD`], ascending; none of a rule of appointments.
+    fn dues(&self, one: One<'_>) -> Vec<DateTime<Utc>> {
         let mut dues = Vec::new();
-        let mut after = now;
-        while n_of(dues.len()) <= MAX_HELD
-            && let Some(due) = recurrence::next(&rule.when, rule.zone, after)
-            && due.at <= until
-        {
-            dues.push(due.at);
-            after = due.at;
+        let person = Person::new(&self.rule, one.openid, &one.recipient.profile);
+        for zone in own_time::zones(&self.rule, Some(one.recipient)) {
+            let is_his = |due: &&Due| {
+                let end = turn::end(&self.rule, due.at);
+                own_time::zone_on(&self.rule, Some(one.recipient), due.civil.date()) == zone
+                    // What quiet hours keep from leaving asks for no consent.
+                    && turn::turn(&self.rule, person, due.at, end, due.at).is_ok()
+            };
+            dues.extend(self.by_clock(zone).iter().filter(is_his).map(|due| due.at));
         }
-        Some(Self { rule: Arc::clone(rule), selector, dues })
+        dues.sort_unstable();
+        dues
+    }
+
+    /// Due times by a zone's clock within [`ASK_AHEAD`], ascending, at most one more than an account can hold.
+    fn by_clock(&self, zone: Zone) -> Arc<[Due]> {
+        // A poisoned lock holds whole lists.
+        let mut by_zone = self.by_zone.lock().unwrap_or_else(PoisonError::into_inner);
+        let dues = by_zone.entry(zone).or_insert_with(|| {
+            let window = Window { after: self.now, until: self.now + ASK_AHEAD };
+            let most = usize::try_from(MAX_HELD).unwrap_or(usize::MAX).saturating_add(1);
+            recurrence::dues(&self.rule.when, zone, window).take(most).collect()
+        });
+        Arc::clone(dues)
     }
 }

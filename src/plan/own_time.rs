@@ -60,7 +60,8 @@ pub fn by_clock(rule: &Arc<Rule>, zone: Zone) -> Arc<Rule> {
 }
 
 /// All zones that may be his: the rule's alone, or those he has and had.
-fn zones(rule: &Rule, recipient: Option<&Recipient>) -> Vec<Zone> {
+#[must_use]
+pub fn zones(rule: &Rule, recipient: Option<&Recipient>) -> Vec<Zone> {
     let Some(recipient) = recipient.filter(|_| rule.own_time) else { return vec![rule.zone] };
     let had = recipient.moves.iter().map(|one| one.from);
     let mut zones: Vec<Zone> =

@@ -42,6 +42,7 @@ mod consents;
 mod disk;
 mod doubt;
 mod due;
+mod foretold;
 mod held;
 mod late;
 mod month;
@@ -484,6 +485,12 @@ impl World {
     }
 
     /// Cards on the phone of `name`.
+    /// What `name` may see of himself.
+    pub(super) async fn me(&self, name: &str) -> tixing::flow::intake::Me {
+        let intake = &self.running.as_ref().unwrap().intake;
+        intake.me(&AppName::parse("main").unwrap(), &openid(name)).await.unwrap()
+    }
+
     pub(super) fn cards(&self, name: &str) -> usize {
         self.platform.cards(openid(name).as_str()).len()
     }

@@ -18,6 +18,15 @@ pub(super) const HOUR: &str = "when: { before: 1h, of: visit }";
 pub(super) const SHOWN: &str =
     "data: { thing1: \"{{ appointment.at | local('%d %H:%M') }} {{ appointment.doctor }}\" }";
 
+/// A visit of these people.
+pub(super) fn a_visit(who: &[&str], at: DateTime<Utc>) -> Appointment {
+    let fields = [(
+        tixing::domain::id::FieldName::parse("doctor").unwrap(),
+        tixing::domain::recipient::FieldValue::Text("Li".to_owned()),
+    )];
+    Appointment { recipients: who.iter().map(|name| openid(name)).collect(), at, fields: fields.into() }
+}
+
 impl World {
     /// What somebody sees ahead of his visits, and how many templates he is asked for.
     async fn ahead(&self, name: &str) -> (Vec<String>, usize) {
@@ -36,12 +45,7 @@ impl World {
     }
 
     async fn put(&self, id: &str, who: &[&str], at: DateTime<Utc>) {
-        let fields = [(
-            tixing::domain::id::FieldName::parse("doctor").unwrap(),
-            tixing::domain::recipient::FieldValue::Text("Li".to_owned()),
-        )];
-        let recipients = who.iter().map(|name| openid(name)).collect();
-        let to = Appointment { recipients, at, fields: fields.into() };
+        let to = a_visit(who, at);
         self.change(id, Some(to)).await;
     }
 
@@ -70,7 +74,7 @@ impl World {
         world
     }
 
-    fn texts(&self, name: &str) -> Vec<String> {
+    pub(super) fn texts(&self, name: &str) -> Vec<String> {
         let cards = self.platform.cards(openid(name).as_str());
         cards.iter().map(|card| card.fields.iter().map(|field| field.2.clone()).collect()).collect()
     }

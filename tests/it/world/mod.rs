@@ -37,6 +37,7 @@ mod agreement;
 mod ahead;
 mod appointments;
 mod books;
+mod changes;
 mod clock;
 mod consents;
 mod disk;

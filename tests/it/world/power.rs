@@ -45,6 +45,10 @@ struct Inner {
     written: Vec<&'static str>,
     /// Reports that arrive right before a walk of their template is booked.
     in_between: Vec<(TemplateId, Report)>,
+    /// Calls about appointments from when a change was ordered on.
+    steps: Vec<&'static str>,
+    /// Changes that are made right before the call of this number among them.
+    changes: Option<(usize, Vec<AppointmentChange>)>,
 }
 
 impl Inner {
@@ -59,8 +63,15 @@ impl Inner {
 
 impl Power {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        let inner =
-            Inner { store: Some(store), left: None, disk: None, written: Vec::new(), in_between: Vec::new() };
+        let inner = Inner {
+            store: Some(store),
+            left: None,
+            disk: None,
+            written: Vec::new(),
+            in_between: Vec::new(),
+            steps: Vec::new(),
+            changes: None,
+        };
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
         let health = watch::Sender::new(Health::Works);
         Self { inner: Mutex::new(inner), n_calls: AtomicU64::new(0), progress, health }
@@ -92,6 +103,42 @@ impl Power {
     /// Lets `report` arrive between a walk's look at the accounts of `template` and its booking.
     pub(crate) fn before_booking(&self, template: TemplateId, report: Report) {
         self.inner.lock().unwrap().in_between.push((template, report));
+    }
+
+    /// Makes these changes, one after the other, right before the call of this number about appointments: a look at them,
+    /// an opening, a step of a cursor.
+    pub(crate) fn before_call(&self, n: usize, changes: Vec<AppointmentChange>) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.steps.clear();
+        inner.changes = Some((n, changes));
+    }
+
+    /// What the changes were made before; `None` when they were not made. With the calls before that.
+    pub(crate) fn made_before(&self) -> Option<Vec<&'static str>> {
+        let inner = self.inner.lock().unwrap();
+        inner.changes.is_none().then(|| inner.steps.clone())
+    }
+
+    fn step(&self, name: &'static str) {
+        let (store, changes) = {
+            let mut inner = self.inner.lock().unwrap();
+            if inner.changes.is_some() {
+                inner.steps.push(name);
+            }
+            let n = inner.steps.len();
+            let Some((_, changes)) = inner.changes.take_if(|(before, _)| n > *before) else { return };
+            (inner.store.clone(), changes)
+        };
+        for (store, change) in
+            store.iter().flat_map(|store| changes.iter().map(move |change| (store, change)))
+        {
+            let mut pending = std::pin::pin!(store.change_appointment(change.clone()));
+            // Also where a thread of the runtime asks: it may not wait there, and the store has a thread of its own.
+            let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+            while pending.as_mut().poll(&mut task).is_pending() {
+                std::thread::yield_now();
+            }
+        }
     }
 
     pub(crate) fn is_cut(&self) -> bool {
@@ -184,6 +231,43 @@ impl Store for Power {
         store.chunk(piece)
     }
 
+    fn remind(&self, reminders: Reminders) -> Pending<Reminded> {
+        self.step(if reminders.reminders.is_empty() { "cursor" } else { "remind" });
+        self.spend("remind").map_or_else(|| Pending::ready(None), |store| store.remind(reminders))
+    }
+
+    fn newest_change(&self) -> Result<u64, Unavailable> {
+        self.step("newest");
+        self.store()?.newest_change()
+    }
+
+    fn appointment(&self, key: &AppointmentKey) -> Result<Option<KeptAppointment>, Unavailable> {
+        self.step("one");
+        self.store()?.appointment(key)
+    }
+
+    fn appointments(
+        &self,
+        of: (&AppId, &Kind),
+        window: (DateTime<Utc>, DateTime<Utc>),
+        after: Option<&(DateTime<Utc>, AppointmentId)>,
+        limit: usize,
+    ) -> Result<Vec<(DateTime<Utc>, AppointmentId)>, Unavailable> {
+        self.step("by time");
+        self.store()?.appointments(of, window, after, limit)
+    }
+
+    fn changes(
+        &self,
+        app: &AppId,
+        kind: &Kind,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, AppointmentId)>, Unavailable> {
+        self.step("by change");
+        self.store()?.changes(app, kind, after, limit)
+    }
+
     forward! {
         write report(report: Report) -> ReportOutcome;
         write put_recipient(app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put;
@@ -193,7 +277,6 @@ impl Store for Power {
         write erase(app: AppId, openid: OpenId, now: DateTime<Utc>) -> Erased;
         write open(opening: Opening) -> Opened;
         write change_appointment(change: AppointmentChange) -> Changed;
-        write remind(reminders: Reminders) -> Reminded;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write release(releases: Vec<Release>, now: DateTime<Utc>) -> Vec<Option<State>>;
         write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
@@ -229,17 +312,8 @@ impl Store for Power {
         read receipts(app: &AppId, template: &TemplateId, openid: &OpenId) -> Vec<KeptReceipt>;
         read cursor(app: &AppId, rule: &RuleId) -> Option<DateTime<Utc>>;
         read reminder_cursor(app: &AppId, rule: &RuleId) -> Option<Cursor>;
-        read appointment(key: &AppointmentKey) -> Option<KeptAppointment>;
-        read appointments(
-            of: (&AppId, &Kind),
-            window: (DateTime<Utc>, DateTime<Utc>),
-            after: Option<&(DateTime<Utc>, AppointmentId)>,
-            limit: usize
-        ) -> Vec<(DateTime<Utc>, AppointmentId)>;
         read all_appointments(after: Option<&AppointmentKey>, limit: usize) -> Vec<(AppointmentKey, KeptAppointment)>;
         read appointments_of(app: &AppId, openid: &OpenId, after: Option<&(Kind, AppointmentId)>, limit: usize) -> Vec<(Kind, AppointmentId)>;
-        read newest_change() -> u64;
-        read changes(app: &AppId, kind: &Kind, after: u64, limit: usize) -> Vec<(u64, AppointmentId)>;
         read reminders(key: &AppointmentKey) -> Vec<u64>;
         read occurrence(number: u64) -> Option<Occurrence>;
         read newest_occurrence() -> Option<u64>;

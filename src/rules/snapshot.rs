@@ -289,9 +289,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::id::CalendarName;
+    use crate::domain::id::{CalendarName, Kind};
     use crate::domain::when::{
-        Calendar, Cron, Dst, Every, Except, Form, Pass, Period, Single, When, civil_time,
+        Calendar, Cron, Dst, Every, Except, Form, IfLate, Offset, Pass, Period, Relative, Single, When,
+        civil_time,
     };
 
     fn rule() -> Rule {
@@ -365,6 +366,16 @@ mod tests {
             full.when.form = Form::Every(Every { period, starting: times[0] });
             assert_eq!(decode(&encode(&full)).expect("every"), full);
         }
+        let periods = [Period::Days(2), Period::Elapsed(Duration::from_mins(90))];
+        for offset in
+            periods.into_iter().flat_map(|p| [Offset::Before(p), Offset::After(p)]).chain([Offset::SameDay])
+        {
+            for (time, late) in [(None, IfLate::Skip), (Some(times[1].time()), IfLate::Send)] {
+                let of = Kind::parse("visit").expect("a kind");
+                full.when.form = Form::Relative(Relative { of, offset, time, late });
+                assert_eq!(decode(&encode(&full)).expect("relative"), full);
+            }
+        }
         full.audience = Audience {
             tags: vec![tag("习惯"), tag("b c")],
             all_tags: vec![tag("x")],
@@ -387,6 +398,16 @@ mod tests {
         let stored = newer.replace(r#""when":{"at":["2027-01-31T09:00:00"]}"#, more);
         let rule = decode(stored.as_bytes()).expect("the form of version 2, which stays");
         assert_eq!(String::from_utf8(encode(&rule)).expect("JSON"), stored);
+        for (side, more) in [
+            ("before", r#""days":null,"seconds":5400,"time":null,"late":false"#),
+            ("after", r#""days":2,"seconds":null,"time":"18:30:00","late":true"#),
+            ("same_day", r#""days":null,"seconds":null,"time":"08:00:00","late":false"#),
+        ] {
+            let relative = format!(r#""when":{{"relative":{{"of":"visit","side":"{side}",{more}}}}}"#);
+            let stored = newer.replace(r#""when":{"at":["2027-01-31T09:00:00"]}"#, &relative);
+            let rule = decode(stored.as_bytes()).expect("the form of appointments, which stays");
+            assert_eq!(String::from_utf8(encode(&rule)).expect("JSON"), stored);
+        }
     }
 
     #[test]

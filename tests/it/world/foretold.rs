@@ -4,7 +4,7 @@ use tixing::admin::request::Request;
 use tixing::domain::zone::Zone;
 
 use super::agreement::text;
-use super::{EIGHT, HABIT, World, instant, openid};
+use super::{EIGHT, HABIT, World, instant};
 
 const PEOPLE: [(&str, Option<&str>); 5] = [
     ("ann", None),

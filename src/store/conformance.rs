@@ -83,12 +83,22 @@ fn done<T>(store: &dyn Store, pending: Pending<T>) -> T {
 }
 
 fn open(store: &dyn Store, rule_n: usize, template_n: usize, due: i64) -> Option<u64> {
+    open_for(store, (rule_n, template_n), (due, due), (Whose::Everybody, Zone::UTC))
+}
+
+/// One occurrence, due then, with a civil time of its own; its number where it was opened.
+fn open_for(
+    store: &dyn Store,
+    (rule_n, template_n): (usize, usize),
+    (due, civil): (i64, i64),
+    (whose, zone): (Whose, Zone),
+) -> Option<u64> {
     let from = done(store, store.start_rule(app(), rule(rule_n), at(0)));
     let (template, kind) = template(template_n);
     let new = NewOccurrence {
-        due: Due { at: at(due), civil: at(due).naive_utc(), fold: 0 },
-        zone: Zone::UTC,
-        whose: Whose::Everybody,
+        due: Due { at: at(due), civil: at(civil).naive_utc(), fold: 0 },
+        zone,
+        whose,
         deadline: at(due + 1800),
         missed: None,
     };

@@ -74,3 +74,26 @@ async fn who_is_meant_gets_it_and_who_is_not_is_told_why() {
         world.ends().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_rules_are_due_in_one_second_each_is_due_once() {
+    // T57: schedulers that queue their wake-ups lose some beyond 256.
+    for n in [256_usize, 257, 300] {
+        let mut world = World::new().await;
+        world.rules_at_once(n);
+        world.start().await;
+        world.grant("ann", HABIT, 3).await;
+        world.at("08:00").await;
+        world
+            .until("all of them are over", |world| {
+                let all = world.occurrences();
+                all.len() == n && all.iter().all(|occurrence| occurrence.state.as_str() == "done")
+            })
+            .await;
+        world.at("08:01").await;
+        let rules: std::collections::BTreeSet<String> =
+            world.occurrences().iter().map(|occurrence| occurrence.rule.to_string()).collect();
+        assert_eq!((rules.len(), world.occurrences().len(), world.cards("ann")), (n, n, 3), "{n}");
+        world.ends().await;
+    }
+}

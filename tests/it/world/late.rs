@@ -114,7 +114,28 @@ async fn a_rule_begins_when_it_is_first_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_files_again_change_nothing() {
+    // T44.
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    world.at("07:30").await;
+    let written = world.power().written();
+    world.rule("water", &[EIGHT]).await;
+    assert_eq!(world.power().written(), written);
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    let written = world.power().written();
+    world.rule("water", &[EIGHT]).await;
+    world.at("08:30").await;
+    assert_eq!((world.power().written(), world.story("water").as_str()), (written, "done: 1 = 1 sent"));
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_time_counts_from_the_change() {
+    // T41, T42.
     let mut world = World::new().await;
     world.rule("water", &[EIGHT]).await;
     world.start().await;
@@ -137,6 +158,7 @@ async fn a_changed_time_counts_from_the_change() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edited_text_is_of_the_next_occurrence() {
+    // T43.
     let mut world = World::with_limits("in_flight: 1").await;
     let says = |text: &str| format!("data: {{ thing1: {text} }}");
     world.rule("water", &[EIGHT, &says("old")]).await;
@@ -159,6 +181,7 @@ async fn an_edited_text_is_of_the_next_occurrence() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn removing_or_disabling_a_rule_cancels_what_is_not_on_its_way() {
+    // T45.
     for disabled in [true, false] {
         let mut world = World::with_limits("in_flight: 1").await;
         world.rule("water", &[EIGHT]).await;

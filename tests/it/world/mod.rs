@@ -320,6 +320,14 @@ impl World {
         self.reload().await;
     }
 
+    /// So many rules at eight, while no daemon runs.
+    pub(super) fn rules_at_once(&mut self, n: usize) {
+        for n in 0..n {
+            let id = format!("r{n:03}");
+            self.rules.insert(id.clone(), Self::rule_text(&id, &[EIGHT]));
+        }
+    }
+
     /// Spoils the folder and the copy that would help, while no daemon runs; [`World::no_rule`] of `broken` mends it.
     pub(super) fn spoil(&mut self) {
         self.rules.insert("broken".to_owned(), "  broken: { template: nowhere }\n".to_owned());

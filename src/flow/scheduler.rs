@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::try_join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -180,14 +180,22 @@ impl Scheduler {
             planned.next = next_due(planned);
         }
         let planned = self.rules.values_mut();
-        let mut due: Vec<&mut Planned> =
+        let due: Vec<&mut Planned> =
             planned.filter(|planned| planned.next.is_some_and(|next| next <= now)).collect();
-        for together in due.chunks_mut(MAX_TOGETHER) {
-            let opened = together.iter_mut().map(|planned| open(&self.store, planned, now));
-            if try_join_all(opened).await?.contains(&true) {
-                self.opened.notify_waiters();
+        let mut bell = Bell { opened: &self.opened, n: 0, rung: 0 };
+        let mut openings = FuturesUnordered::new();
+        for planned in due {
+            if openings.len() >= MAX_TOGETHER
+                && let Some(opened) = openings.next().await
+            {
+                bell.opened(opened?);
             }
+            openings.push(open(&self.store, planned, now));
         }
+        while let Some(opened) = openings.next().await {
+            bell.opened(opened?);
+        }
+        bell.end();
         Ok(())
     }
 
@@ -289,6 +297,34 @@ impl Scheduler {
         occurrences: Vec<NewOccurrence>,
     ) -> Result<Vec<u64>, Unavailable> {
         advance(&*self.store, planned, to, occurrences).await
+    }
+}
+
+/// Rings of what was opened. A ring makes those who walk read all that is open, so the next one is for as many again.
+struct Bell<'a> {
+    opened: &'a Notify,
+    /// Rules of this look of which something was opened, and how many they were at the last ring.
+    n: usize,
+    rung: usize,
+}
+
+impl Bell<'_> {
+    fn opened(&mut self, anything: bool) {
+        self.n += usize::from(anything);
+        if self.n >= MAX_TOGETHER.max(2 * self.rung) {
+            self.ring();
+        }
+    }
+
+    fn end(mut self) {
+        if self.n > self.rung {
+            self.ring();
+        }
+    }
+
+    fn ring(&mut self) {
+        self.rung = self.n;
+        self.opened.notify_waiters();
     }
 }
 

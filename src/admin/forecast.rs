@@ -81,11 +81,12 @@ impl Ahead {
 
     /// Whether it is due by the recipient's clock.
     pub(super) fn is_of(&self, recipient: Option<&Recipient>) -> bool {
-        own_time::zone_on(&self.rule, recipient, self.due.civil.date()) == self.zone
+        // Whom an appointment belongs to is asked elsewhere; each has his own time in one row.
+        self.subject.is_some() || own_time::zone_on(&self.rule, recipient, self.due.civil.date()) == self.zone
     }
 
     fn reminder(&self) -> Option<Reminder> {
-        Some(Reminder { due: self.due, subject: self.subject.clone()? })
+        Some(Reminder { due: self.due, zone: self.zone, subject: self.subject.clone()? })
     }
 
     /// In which order grants are spent.
@@ -285,7 +286,7 @@ impl Desk {
                 // Nobody who was erased is reminded.
                 let Some(recipient) = self.store().recipient(&app.appid, &openid)? else { continue };
                 let shown = Shown { id: &key.id, appointment: &appointment };
-                if let Some(own) = prepared.reach(&openid, &recipient.profile, &row.due, Some(shown)) {
+                if let Some(own) = prepared.reach(&openid, &recipient, &row.due, Some(shown)) {
                     reminded.entry(openid).or_default().push((Reaching::Row(n), own));
                 }
             }
@@ -345,9 +346,9 @@ impl Desk {
                 };
                 let reminders = self.reminders(app, rule, window, MAX_ROWS + 1, wanted).await?;
                 rows.extend(
-                    reminders
-                        .into_iter()
-                        .map(|reminder| Ahead::new(rule, reminder.due, rule.zone, Some(reminder.subject))),
+                    reminders.into_iter().map(|reminder| {
+                        Ahead::new(rule, reminder.due, reminder.zone, Some(reminder.subject))
+                    }),
                 );
             }
             if rows.len() > MAX_ROWS {
@@ -407,13 +408,13 @@ fn reached(rules: &[Prepared], walked: &Walked, rows: &[&mut Ahead]) -> Reached 
     let mut reached = Reached::new();
     for (n, prepared) in by_the_clock {
         if prepared.rule.quiet.is_none() && !prepared.rule.own_time {
-            let own = prepared.reach(openid, &recipient.profile, &prepared.due, None);
+            let own = prepared.reach(openid, recipient, &prepared.due, None);
             reached.extend(own.map(|own| (Reaching::Rule(n), own)));
             continue;
         }
         let mine = |row: &Ahead| row.rule.id == prepared.rule.id && row.is_of(Some(recipient));
         for (n, row) in rows.iter().enumerate().filter(|(_, row)| mine(row)) {
-            let own = prepared.reach(openid, &recipient.profile, &row.due, None);
+            let own = prepared.reach(openid, recipient, &row.due, None);
             reached.extend(own.map(|own| (Reaching::Row(n), own)));
         }
     }
@@ -425,20 +426,30 @@ impl Prepared {
     pub(super) fn reach(
         &self,
         openid: &OpenId,
-        profile: &Profile,
+        recipient: &Recipient,
         due: &Due,
         appointment: Option<Shown<'_>>,
     ) -> Option<Result<(), SkipReason>> {
+        let profile = &recipient.profile;
         match self.selector.selects(openid, profile) {
             Verdict::No | Verdict::Undefined => None,
             Verdict::Yes if profile.muted => Some(Err(SkipReason::Muted)),
             Verdict::Yes => {
-                let turn = self.turn(openid, profile, due, appointment);
-                let fits =
-                    || self.texts.render(&Input { openid, profile, due, appointment }).map(|_message| ());
-                Some(turn.and_then(|_turn| fits()))
+                let (due, zone) = self.own_due(recipient, due, appointment);
+                let turn = self.turn(openid, profile, &due, appointment);
+                let input = Input { openid, profile, due: &due, appointment, zone };
+                Some(turn.and_then(|_turn| self.texts.render(&input).map(|_message| ())))
             }
         }
+    }
+
+    /// When it is due for a recipient, and by whose clock.
+    fn own_due(&self, recipient: &Recipient, due: &Due, appointment: Option<Shown<'_>>) -> (Due, Zone) {
+        let rule = &self.rule;
+        let own = of_appointments(rule).zip(appointment).and_then(|(relative, shown)| {
+            own_time::reminder(rule, relative, Some(recipient), shown.appointment.at)
+        });
+        own.unwrap_or_else(|| (*due, own_time::zone_on(rule, Some(recipient), due.civil.date())))
     }
 
     fn turn(

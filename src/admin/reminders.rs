@@ -14,8 +14,10 @@ use crate::domain::config::App;
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::occurrence::Due;
 use crate::domain::rule::Rule;
+use crate::domain::zone::Zone;
 use crate::flow::reminders;
 pub(super) use crate::flow::reminders::of_appointments;
+use crate::plan::own_time;
 use crate::plan::recurrence::{self, Window};
 use crate::store::{AppointmentKey, KeptAppointment};
 
@@ -52,7 +54,10 @@ impl Subject {
 /// An appointment, and when a rule reminds of it.
 #[derive(Clone, Debug)]
 pub(super) struct Reminder {
+    /// For the first of those it belongs to.
     pub(super) due: Due,
+    /// By whose clock that is.
+    pub(super) zone: Zone,
     pub(super) subject: Subject,
 }
 
@@ -74,15 +79,25 @@ impl Desk {
             let of = (&app.appid, &relative.of);
             let page = self.store().appointments(of, (reach.after, reach.until), after.as_ref(), PAGE)?;
             for (at, id) in &page {
-                let due = recurrence::reminder(&rule.when, relative, rule.zone, *at);
-                let Some(due) = due.filter(|due| window.after < due.at && due.at <= until) else { continue };
+                let is_within = |due: &Due| window.after < due.at && due.at <= until;
+                let days = own_time::counts_days(rule, relative);
+                if !days
+                    && !own_time::reminder(rule, relative, None, *at).is_some_and(|(due, _)| is_within(&due))
+                {
+                    continue;
+                }
                 let key =
                     AppointmentKey { app: app.appid.clone(), kind: relative.of.clone(), id: id.clone() };
                 // It may have changed since the page was read.
                 let Some(kept) = self.store().appointment(&key)?.filter(|kept| kept.stands_at(*at)) else {
                     continue;
                 };
-                let reminder = Reminder { due, subject: Subject { key, at: *at } };
+                // It opens for the first of those it belongs to, each by his own clock.
+                let dues = reminders::dues_of(self.store(), &app.appid, rule, relative, &kept)?;
+                let Some((due, zone)) = dues.first().copied().filter(|(due, _)| is_within(due)) else {
+                    continue;
+                };
+                let reminder = Reminder { due, zone, subject: Subject { key, at: *at } };
                 if wanted(&reminder, &kept)? {
                     found.push(reminder);
                 }

@@ -22,7 +22,7 @@ use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::message::Message;
 use crate::domain::occurrence::{OccurrenceState, SkipReason, Whose};
-use crate::domain::recipient::Profile;
+use crate::domain::recipient::Recipient;
 use crate::domain::rule::Rule;
 use crate::domain::template::TemplateKind;
 use crate::plan::audience::{self, Selector};
@@ -357,10 +357,10 @@ impl Walker {
             for delivery in open {
                 let (app, openid) = (occurrence.app.clone(), delivery.openid.clone());
                 let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
-                let profile = recipient.map(|r| r.profile).unwrap_or_default();
+                let recipient = recipient.unwrap_or_else(|| Recipient::new(occurrence.due_at));
                 let now = self.clock.reckoned();
-                let turn = ready.turn(occurrence, &delivery.openid, &profile, now);
-                match (turn, ready.render(occurrence, &delivery.openid, &profile)) {
+                let turn = ready.turn(occurrence, &delivery.openid, &recipient, now);
+                match (turn, ready.render(occurrence, &delivery.openid, &recipient)) {
                     (Ok(turn), Ok(message)) => items.push(Prepared {
                         id: delivery.id,
                         message,
@@ -487,7 +487,7 @@ impl Gathering {
                 if !self.has_room(&openid) {
                     return false;
                 }
-                self.admit(openid.clone(), &recipient.profile, hint, occurrence, ready, now);
+                self.admit(openid.clone(), &recipient, hint, occurrence, ready, now);
             }
             self.passed += 1;
             *position = Some(openid);
@@ -498,26 +498,26 @@ impl Gathering {
     fn admit(
         &mut self,
         openid: OpenId,
-        profile: &Profile,
+        recipient: &Recipient,
         hint: Hint,
         occurrence: &Occurrence,
         ready: &Ready,
         now: DateTime<Utc>,
     ) {
-        let want = match ready.turn(occurrence, &openid, profile, now) {
+        let want = match ready.turn(occurrence, &openid, recipient, now) {
             Ok(turn) if now > turn.deadline => {
                 self.expired += 1;
                 return;
             }
             // Whether he has a consent and what the message says is asked when it may leave.
             Ok(turn) if turn.at > now => Want::Hold(turn.at),
-            Ok(_) | Err(_) if profile.muted => Want::Skip(SkipReason::Muted),
+            Ok(_) | Err(_) if recipient.profile.muted => Want::Skip(SkipReason::Muted),
             Ok(turn) => match hint {
                 Hint::Nothing(reason) => {
                     *self.without_consent.entry(reason).or_default() += 1;
                     return;
                 }
-                Hint::Consent => match ready.render(occurrence, &openid, profile) {
+                Hint::Consent => match ready.render(occurrence, &openid, recipient) {
                     Ok(message) => {
                         self.messages.insert(openid.clone(), (message, turn));
                         Want::Reserve

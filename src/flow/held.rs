@@ -15,6 +15,7 @@ use super::scheduler::MAX_SLEEP;
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{OccurrenceState, SkipReason};
+use crate::domain::recipient::Recipient;
 use crate::store::{
     CHUNK_DELIVERIES, Closing, Delivery, Fate, Occurrence, Release, Store, Unavailable, Wake,
 };
@@ -266,18 +267,18 @@ impl Walker {
     ) -> Result<Looks, Unavailable> {
         let (app, openid) = (occurrence.app.clone(), slot.openid.clone());
         let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
-        let profile = recipient.map(|recipient| recipient.profile).unwrap_or_default();
+        let recipient = recipient.unwrap_or_else(|| Recipient::new(occurrence.due_at));
         let held_until = slot.next_at.unwrap_or(occurrence.due_at);
-        let turn = match ready.turn_of_held(occurrence, &slot.openid, &profile, held_until, now) {
+        let turn = match ready.turn_of_held(occurrence, &slot.openid, &recipient, held_until, now) {
             Ok(turn) if turn.at > now => return Ok(Looks::NotBefore(turn.at)),
             Ok(turn) if now > turn.deadline => return Ok(Looks::Ends(Fate::Expire)),
             Ok(turn) => turn,
             Err(reason) => return Ok(Looks::Ends(Fate::Skip(reason))),
         };
-        if profile.muted {
+        if recipient.profile.muted {
             return Ok(Looks::Ends(Fate::Skip(SkipReason::Muted)));
         }
-        Ok(match ready.render(occurrence, &slot.openid, &profile) {
+        Ok(match ready.render(occurrence, &slot.openid, &recipient) {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
                 Looks::Goes(Prepared { id, message, turn, attempts, past, at: None })

@@ -9,7 +9,9 @@ use crate::domain::id::{AppId, OpenId};
 use crate::domain::occurrence::Due;
 use crate::domain::rule::Rule;
 use crate::domain::when::{Form, IfLate, Relative};
-use crate::plan::recurrence::{self, Window};
+use crate::domain::zone::Zone;
+use crate::plan::own_time;
+use crate::plan::recurrence::Window;
 use crate::store::{AppointmentKey, Joined, KeptAppointment, Store, Unavailable};
 
 /// Names of appointments read at a time.
@@ -49,6 +51,7 @@ pub fn of_person<'a>(
     rules: impl Iterator<Item = &'a Arc<Rule>>,
     window: Window,
 ) -> Result<Vec<Reminder>, Unavailable> {
+    let recipient = store.recipient(app, openid)?;
     let rules: Vec<_> = rules.filter_map(|rule| Some((rule, of_appointments(rule)?))).collect();
     let (mut found, mut after, mut looked) = (Vec::new(), None, 0);
     while !rules.is_empty() && looked < MAX_OWNED {
@@ -64,7 +67,7 @@ pub fn of_person<'a>(
             let is_his = |kept: &KeptAppointment| kept.joined.contains_key(openid);
             let Some(kept) = store.appointment(&key)?.filter(is_his) else { continue };
             for (rule, relative) in reminding() {
-                let due = recurrence::reminder(&rule.when, relative, rule.zone, kept.at);
+                let due = own_time::reminder(rule, relative, recipient.as_ref(), kept.at).map(|(due, _)| due);
                 if let Some(due) = due.filter(|due| window.after < due.at && due.at <= window.until) {
                     found.push(Reminder {
                         rule: Arc::clone(rule),
@@ -82,6 +85,33 @@ pub fn of_person<'a>(
     }
     found.sort_by(|a, b| (a.due.at, &a.rule.id, &a.key).cmp(&(b.due.at, &b.rule.id, &b.key)));
     Ok(found)
+}
+
+/// When the reminder of an appointment is due, by the clocks of those it belongs to: ascending, and once where one clock
+/// holds for all.
+///
+/// # Errors
+/// [`Unavailable`].
+pub fn dues_of(
+    store: &dyn Store,
+    app: &AppId,
+    rule: &Rule,
+    relative: &Relative,
+    kept: &KeptAppointment,
+) -> Result<Vec<(Due, Zone)>, Unavailable> {
+    if kept.appointment().is_none() {
+        return Ok(Vec::new());
+    }
+    if !own_time::counts_days(rule, relative) {
+        return Ok(own_time::reminder(rule, relative, None, kept.at).into_iter().collect());
+    }
+    let mut dues = Vec::new();
+    for openid in kept.joined.keys() {
+        let recipient = store.recipient(app, openid)?;
+        dues.extend(own_time::reminder(rule, relative, recipient.as_ref(), kept.at));
+    }
+    dues.sort_unstable_by_key(|(due, _)| due.at);
+    Ok(dues)
 }
 
 impl Reminder {

@@ -177,7 +177,10 @@ impl Scheduler {
             }
         }
         for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {
-            planned.next = next_due(planned);
+            planned.next = match reminders::of_appointments(&planned.rule).cloned() {
+                Some(relative) => reminders::next(&self.store, planned, &relative).await?,
+                None => next_due(planned),
+            };
         }
         let planned = self.rules.values_mut();
         let due: Vec<&mut Planned> =

@@ -11,6 +11,7 @@ use super::recurrence::{self, Window};
 use crate::domain::occurrence::Due;
 use crate::domain::recipient::Recipient;
 use crate::domain::rule::Rule;
+use crate::domain::when::Relative;
 use crate::domain::zone::Zone;
 
 /// Due times of a zone that are looked at, and not his, before none is found: he moved, and each civil day has one zone.
@@ -51,6 +52,37 @@ pub fn last(rule: &Rule, recipient: Option<&Recipient>, until: DateTime<Utc>) ->
         None
     };
     zones(rule, recipient).into_iter().filter_map(of_zone).max_by_key(|(due, _)| due.at)
+}
+
+/// When a rule reminds the recipient of an appointment at `at`, and by whose clock.
+///
+/// Days of the calendar are counted by his own, where the rule is of the recipients' own time.
+#[must_use]
+pub fn reminder(
+    rule: &Rule,
+    relative: &Relative,
+    recipient: Option<&Recipient>,
+    at: DateTime<Utc>,
+) -> Option<(Due, Zone)> {
+    let by_clock = |zone: Zone| Some((recurrence::reminder(&rule.when, relative, zone, at)?, zone));
+    if !counts_days(rule, relative) {
+        return by_clock(rule.zone);
+    }
+    let is_his = |(due, zone): &(Due, Zone)| zone_on(rule, recipient, due.civil.date()) == *zone;
+    let his = zones(rule, recipient).into_iter().filter_map(by_clock).filter(is_his);
+    // Who moves over a date line may have neither day by the clock that it belongs to.
+    his.min_by_key(|(due, _)| due.at).or_else(|| by_clock(now_his(rule, recipient)))
+}
+
+/// Whether the reminders of one appointment may be due at several times, by the clocks of those it belongs to.
+#[must_use]
+pub fn counts_days(rule: &Rule, relative: &Relative) -> bool {
+    rule.own_time && !relative.is_elapsed()
+}
+
+/// The zone that the recipient has, else the rule's.
+fn now_his(rule: &Rule, recipient: Option<&Recipient>) -> Zone {
+    recipient.and_then(|recipient| recipient.profile.time_zone).unwrap_or(rule.zone)
 }
 
 /// The rule as it is read by that clock.

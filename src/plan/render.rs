@@ -24,7 +24,7 @@ use crate::domain::recipient::{FieldValue, Profile};
 use crate::domain::rule::{Overflow, Rule};
 use crate::domain::template::{FieldKey, FieldType};
 use crate::domain::when::Form;
-use crate::domain::zone::Clocks;
+use crate::domain::zone::{Clocks, Zone};
 
 /// The most bytes one text may put out.
 const MAX_OUTPUT_BYTES: usize = 4096;
@@ -63,6 +63,8 @@ pub struct Input<'a> {
     pub due: &'a Due,
     /// The appointment that it reminds of.
     pub appointment: Option<Shown<'a>>,
+    /// By whose clock times are shown.
+    pub zone: Zone,
 }
 
 /// An appointment, as texts show it.
@@ -221,7 +223,8 @@ impl Compiled {
         let most = self.texts.iter().map(n_samples).max().unwrap_or(0);
         let dues = recurrence::next_dues(&self.rule, DateTime::UNIX_EPOCH, most);
         let nobody = Arc::new(person(&Profile::default()));
-        let contexts: Vec<Value> = dues.iter().map(|due| self.context(&nobody, due, None)).collect();
+        let contexts: Vec<Value> =
+            dues.iter().map(|due| self.context(&nobody, due, None, self.rule.zone)).collect();
         // The first due time of each time of day.
         let mut times = BTreeSet::new();
         let new = dues.iter().map(|due| times.insert(due.at.with_timezone(&self.rule.zone.tz()).time()));
@@ -269,7 +272,8 @@ impl Compiled {
     /// # Errors
     /// The first text, in key order, that cannot be made.
     pub fn try_render(&self, input: &Input<'_>) -> Result<Message, Unfit> {
-        let context = self.context(&Arc::new(person(input.profile)), input.due, input.appointment);
+        let context =
+            self.context(&Arc::new(person(input.profile)), input.due, input.appointment, input.zone);
         let data = self.texts.iter().map(|text| {
             let value = self.value(text, &context);
             let value =
@@ -338,8 +342,9 @@ impl Compiled {
         person: &Arc<BTreeMap<&'static str, Value>>,
         due: &Due,
         appointment: Option<Shown<'_>>,
+        zone: Zone,
     ) -> Value {
-        let instant = |at| Value::from_object(Instant { at, zone: self.rule.zone.tz() });
+        let instant = |at| Value::from_object(Instant { at, zone: zone.tz() });
         let appointment = appointment.map(|shown| {
             let fields = shown.appointment.fields.iter();
             let own = [("at", instant(shown.appointment.at)), ("id", Value::from(shown.id.as_str()))];

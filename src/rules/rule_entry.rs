@@ -101,18 +101,6 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
             None => {}
         }
     }
-    if let Some(Form::Relative(relative)) = when.as_ref().map(|when| &when.form)
-        && own_time
-        && !relative.is_elapsed()
-    {
-        let spot = map.get("when").map_or(key.spot, |node| node.spot);
-        let instead = Phrase::new(
-            "where appointments are counted by days, name one zone for this rule, such as `timezone: Asia/Shanghai`; or \
-             count hours: `before: 24h`",
-            "按天算的预约规则，请写一个固定的时区，例如 `timezone: Asia/Shanghai`；或按小时算：`before: 24h`",
-        );
-        walk.not_yet(spot, "timezone: recipient", instead);
-    }
     if map.get("when").is_none() {
         walk.missing(key.spot, "when", of, "when: { cron: \"0 10 * * MON-FRI\" }");
     }

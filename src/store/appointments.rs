@@ -241,8 +241,10 @@ pub struct NewReminder {
     pub at: DateTime<Utc>,
     /// The appointment's number, as it was read: it is opened only while this is its number.
     pub number: u64,
-    /// When the reminder is due.
+    /// When the reminder is due, for the first of those it belongs to.
     pub due: Due,
+    /// When it is due for the last of them: the same where one clock holds for all.
+    pub last_due_at: DateTime<Utc>,
     /// The zone its civil time is in.
     pub zone: Zone,
     /// Last instant at which a request may start.

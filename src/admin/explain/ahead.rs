@@ -22,6 +22,7 @@ use crate::domain::count::n_of;
 use crate::domain::id::{Kind, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
+use crate::domain::recipient::Recipient;
 use crate::domain::rule::{Audience, Rule};
 use crate::domain::when::Offset;
 use crate::flow::reminders::{self, Reminder};
@@ -157,7 +158,8 @@ impl Desk {
         })?;
         let about = next.about.as_ref();
         let appointment = about.map(|(subject, appointment)| Shown { id: &subject.key.id, appointment });
-        let input = Input { openid: &case.person.openid, profile: &profile, due: &next.due, appointment };
+        let (openid, due, zone) = (&case.person.openid, &next.due, rule.zone);
+        let input = Input { openid, profile: &profile, due, appointment, zone };
         if let Err(unfit) = compiled.try_render(&input) {
             let (why, cure) = telling::unfit(&unfit);
             steps.push(why.clone());
@@ -193,7 +195,7 @@ impl Desk {
         let openid = &case.person.openid;
         let (rows, _cut) = self.due_ahead(alike, window, Some(openid)).await?;
         let prepared = forecast::prepare(rows.iter())?;
-        let profile = case.profile();
+        let recipient = case.recipient.clone().unwrap_or_else(|| Recipient::new(case.now));
         let mut spending: Vec<(&RuleId, DateTime<Utc>)> = Vec::new();
         let this = (next.due.at, &rule.id, next.about.as_ref().map(|(subject, _)| subject));
         for row in &rows {
@@ -213,7 +215,7 @@ impl Desk {
                 },
             };
             let shown = appointment.as_ref().map(|(id, appointment)| Shown { id, appointment });
-            if ready.reach(openid, &profile, &row.due, shown) == Some(Ok(())) {
+            if ready.reach(openid, &recipient, &row.due, shown) == Some(Ok(())) {
                 spending.push((&row.rule.id, row.due.at));
             }
         }

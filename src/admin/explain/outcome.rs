@@ -282,7 +282,8 @@ fn unfit_then(
     let now = rule.and_then(|rule| {
         let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
         let profile = case.profile();
-        let input = Input { openid: &case.person.openid, profile: &profile, due: &due, appointment };
+        let (openid, zone) = (&case.person.openid, rule.zone);
+        let input = Input { openid, profile: &profile, due: &due, appointment, zone };
         Compiled::new(rule).ok()?.try_render(&input).err()
     });
     if let Some(unfit) = now.filter(|unfit| unfit.reason == reason) {

@@ -7,11 +7,13 @@ use crate::domain::delivery::Past;
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
-use crate::domain::recipient::{Profile, Recipient};
+use crate::domain::recipient::Recipient;
 use crate::domain::rule::Rule;
+use crate::domain::when::Form;
 use crate::domain::zone::Zone;
 use crate::flow::dispatch::Item;
 use crate::plan::audience::Selector;
+use crate::plan::own_time;
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn::{self, Person, Turn};
 use crate::store::{KeptAppointment, Occurrence};
@@ -42,11 +44,31 @@ impl Ready {
         &self,
         occurrence: &Occurrence,
         openid: &OpenId,
-        profile: &Profile,
+        recipient: &Recipient,
         now: DateTime<Utc>,
     ) -> Result<Turn, SkipReason> {
-        let person = Person::new(&self.rule, openid, profile);
-        turn::turn(&self.rule, person, occurrence.due_at, occurrence.deadline, now)
+        let person = Person::new(&self.rule, openid, &recipient.profile);
+        let mut end = occurrence.deadline;
+        let mut due_at = occurrence.due_at;
+        if let Some((due, _)) = self.own_due(occurrence, recipient) {
+            due_at = due.at;
+            let joined = self.appointment.as_ref().and_then(|(_, kept, _)| kept.joined.get(openid));
+            if joined.is_none_or(|joined| joined.at <= due_at) {
+                // That of the occurrence is for the last of several clocks.
+                end = end.min(turn::end(&self.rule, due_at));
+            }
+        }
+        turn::turn(&self.rule, person, due_at, end, now)
+    }
+
+    /// When a reminder of an appointment is due by a recipient's own clock, and which that is.
+    fn own_due(&self, occurrence: &Occurrence, recipient: &Recipient) -> Option<(Due, Zone)> {
+        match (&self.rule.when.form, &occurrence.about) {
+            (Form::Relative(relative), Some(about)) if own_time::counts_days(&self.rule, relative) => {
+                own_time::reminder(&self.rule, relative, Some(recipient), about.at)
+            }
+            (Form::Relative(_) | Form::Cron(_) | Form::At(_) | Form::Every(_), _) => None,
+        }
     }
 
     /// The turn of what was held until `at`.
@@ -54,23 +76,26 @@ impl Ready {
         &self,
         occurrence: &Occurrence,
         openid: &OpenId,
-        profile: &Profile,
+        recipient: &Recipient,
         at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Turn, SkipReason> {
-        turn::held(&self.rule, Person::new(&self.rule, openid, profile), at, occurrence.deadline, now)
+        let person = Person::new(&self.rule, openid, &recipient.profile);
+        turn::held(&self.rule, person, at, occurrence.deadline, now)
     }
 
     pub(in crate::flow) fn render(
         &self,
         occurrence: &Occurrence,
         openid: &OpenId,
-        profile: &Profile,
+        recipient: &Recipient,
     ) -> Result<Message, SkipReason> {
-        let due = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
+        let of_all = Due { at: occurrence.due_at, civil: occurrence.civil, fold: occurrence.fold };
+        let (due, zone) = self.own_due(occurrence, recipient).unwrap_or((of_all, self.rule.zone));
+        let profile = &recipient.profile;
         let about = self.appointment.as_ref();
         let appointment = about.map(|(about, _, appointment)| Shown { id: &about.id, appointment });
-        self.compiled.render(&Input { openid, profile, due: &due, appointment })
+        self.compiled.render(&Input { openid, profile, due: &due, appointment, zone })
     }
 }
 

@@ -12,10 +12,14 @@ use tracing::warn;
 
 use super::Planned;
 use crate::domain::id::{AppId, AppointmentId};
+use crate::domain::occurrence::Due;
 use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::when::{IfLate, Offset, Relative};
+use crate::domain::zone::Zone;
+use crate::flow::reminders::dues_of;
 pub(super) use crate::flow::reminders::of_appointments;
 use crate::plan::missed::SKIP_AFTER;
+use crate::plan::own_time;
 use crate::plan::recurrence::{self, Window};
 use crate::plan::turn;
 use crate::rules::snapshot;
@@ -38,17 +42,16 @@ pub(super) async fn hear(
         return Ok(());
     }
     let Some(relative) = of_appointments(&planned.rule).cloned() else { return Ok(()) };
-    let (app, rule, after) = (planned.app.clone(), Arc::clone(&planned.rule), planned.heard);
+    let (app, after) = (planned.app.clone(), planned.heard);
+    let clocks = Clocks::of(planned, &relative);
     let read = move |store: &dyn Store| {
         let (mut after, mut next) = (after, None::<DateTime<Utc>>);
         loop {
             let page = store.changes(&app, &relative.of, after, PAGE)?;
             for (number, id) in &page {
                 after = *number;
-                let due = kept(store, &app, &relative, id)?
-                    .filter(|kept| kept.appointment().is_some())
-                    .and_then(|kept| recurrence::reminder(&rule.when, &relative, rule.zone, kept.at));
-                next = [next, due.map(|due| due.at)].into_iter().flatten().min();
+                let stands = kept(store, &app, &relative, id)?.filter(|kept| kept.appointment().is_some());
+                next = next.into_iter().chain(stands.iter().flat_map(|kept| clocks.dues(kept.at))).min();
             }
             if page.len() < PAGE {
                 return Ok(next);
@@ -89,8 +92,16 @@ pub(super) async fn open(
             && let Some(id) = ids.pop_front()
         {
             let (app, of, named) = (planned.app.clone(), relative.clone(), id.clone());
-            let kept = super::super::read(store, move |store| kept(store, &app, &of, &named)).await?;
-            reminders.extend(kept.and_then(|kept| made(&planned.rule, &relative, from, id, &kept, now)));
+            let rule = Arc::clone(&planned.rule);
+            let read = move |store: &dyn Store| {
+                let Some(kept) = kept(store, &app, &of, &named)? else { return Ok(None) };
+                let dues = dues_of(store, &app, &rule, &of, &kept)?;
+                Ok(Some((kept, dues)))
+            };
+            let found = super::super::read(store, read).await?;
+            reminders.extend(
+                found.and_then(|(kept, dues)| made(&planned.rule, &relative, from, id, &kept, &dues, now)),
+            );
         }
         if reminders.is_empty() {
             continue;
@@ -179,7 +190,8 @@ async fn due_ids(
     relative: &Relative,
     now: DateTime<Utc>,
 ) -> Result<Vec<AppointmentId>, Unavailable> {
-    let (app, rule, relative) = (planned.app.clone(), Arc::clone(&planned.rule), relative.clone());
+    let clocks = Clocks::of(planned, relative);
+    let (app, relative) = (planned.app.clone(), relative.clone());
     let (cursor, change) = (planned.cursor, planned.change);
     let read = move |store: &dyn Store| {
         let window = recurrence::reach(&relative, Window { after: cursor, until: now });
@@ -188,8 +200,7 @@ async fn due_ids(
             let of = (&app, &relative.of);
             let page = store.appointments(of, (window.after, window.until), after.as_ref(), PAGE)?;
             for (at, id) in &page {
-                let due = recurrence::reminder(&rule.when, &relative, rule.zone, *at);
-                if due.is_some_and(|due| cursor < due.at && due.at <= now) {
+                if clocks.dues(*at).any(|due| cursor < due && due <= now) {
                     ids.push(id.clone());
                 }
             }
@@ -204,8 +215,7 @@ async fn due_ids(
             for (number, id) in &page {
                 after = *number;
                 let at = kept(store, &app, &relative, id)?.and_then(|kept| Some(kept.appointment()?.at));
-                let due = at.and_then(|at| recurrence::reminder(&rule.when, &relative, rule.zone, at));
-                if due.is_some_and(|due| due.at <= cursor) {
+                if at.into_iter().flat_map(|at| clocks.dues(at)).any(|due| due <= cursor) {
                     ids.push(id.clone());
                 }
             }
@@ -224,13 +234,16 @@ fn made(
     from: Cursor,
     id: AppointmentId,
     kept: &KeptAppointment,
+    dues: &[(Due, Zone)],
     now: DateTime<Utc>,
 ) -> Option<NewReminder> {
-    let due = recurrence::reminder(&rule.when, relative, rule.zone, kept.appointment()?.at)?;
+    // It opens for the first of them, and holds the others until their own time.
+    let (due, zone) = *dues.first()?;
+    let (last, _) = *dues.last()?;
     if due.at > now {
         return None;
     }
-    let is_late = |joined: &Joined| joined.at > due.at;
+    let is_late = |joined: &Joined| joined.at > last.at;
     let sends_late = relative.late == IfLate::Send && kept.joined.values().any(is_late);
     if due.at <= from.at {
         // The walk by time has passed it: only who belongs to it since then can be new.
@@ -245,7 +258,7 @@ fn made(
         MissedPolicy::Latest | MissedPolicy::All { .. } => grace,
         MissedPolicy::Skip => grace.min(SKIP_AFTER),
     };
-    let in_time = now - due.at <= allowed;
+    let in_time = now - last.at <= allowed;
     let until = match relative.offset {
         Offset::Before(_) => kept.at,
         Offset::After(_) | Offset::SameDay => due.at + TimeDelta::days(APPOINTMENT_DAYS),
@@ -259,7 +272,7 @@ fn made(
         Offset::Before(_) => kept.at,
         Offset::After(_) | Offset::SameDay => DateTime::<Utc>::MAX_UTC,
     };
-    let begins = if sends_late { now.max(due.at) } else { due.at };
+    let begins = if sends_late { now.max(last.at) } else { last.at };
     let deadline = turn::end(rule, begins).min(relevant);
     let found = if (in_time || sends_late) && now <= deadline { Found::InTime } else { Found::TooLate };
     let late = match relative.late {
@@ -267,7 +280,32 @@ fn made(
         IfLate::Send => Late::Send,
     };
     let number = kept.number;
-    Some(NewReminder { id, at: kept.at, number, due, zone: rule.zone, deadline, late, found })
+    Some(NewReminder { id, at: kept.at, number, due, last_due_at: last.at, zone, deadline, late, found })
+}
+
+/// By which clocks reminders of any appointment may be due.
+struct Clocks {
+    rule: Arc<Rule>,
+    relative: Relative,
+    zones: Vec<Zone>,
+}
+
+impl Clocks {
+    fn of(planned: &Planned, relative: &Relative) -> Self {
+        let rule = Arc::clone(&planned.rule);
+        let zones = if own_time::counts_days(&rule, relative) {
+            planned.runs.iter().map(|run| run.zone).collect()
+        } else {
+            vec![rule.zone]
+        };
+        Self { rule, relative: relative.clone(), zones }
+    }
+
+    /// When that of an appointment at `at` may be due; by whose it is, those it belongs to say.
+    fn dues(&self, at: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        let due = move |zone: &Zone| recurrence::reminder(&self.rule.when, &self.relative, *zone, at);
+        self.zones.iter().filter_map(due).map(|due| due.at)
+    }
 }
 
 /// When the next reminder is due, of appointments as they are now.
@@ -276,8 +314,8 @@ pub(super) async fn next(
     planned: &Planned,
     relative: &Relative,
 ) -> Result<Option<DateTime<Utc>>, Unavailable> {
-    let (app, rule, relative, cursor) =
-        (planned.app.clone(), Arc::clone(&planned.rule), relative.clone(), planned.cursor);
+    let clocks = Clocks::of(planned, relative);
+    let (app, relative, cursor) = (planned.app.clone(), relative.clone(), planned.cursor);
     let read = move |store: &dyn Store| {
         let from = recurrence::reach(&relative, Window { after: cursor, until: cursor }).after;
         let (mut next, mut after) = (None::<DateTime<Utc>>, None);
@@ -294,9 +332,7 @@ pub(super) async fn next(
                 if found.is_some_and(|found| recurrence::reach(&relative, found).until < *at) {
                     return Ok(next);
                 }
-                let due = recurrence::reminder(&rule.when, &relative, rule.zone, *at);
-                let due = due.map(|due| due.at).filter(|due| *due > cursor);
-                next = [next, due].into_iter().flatten().min();
+                next = next.into_iter().chain(clocks.dues(*at).filter(|due| *due > cursor)).min();
             }
             after = page.last().cloned();
             if page.len() < PAGE {

@@ -46,7 +46,13 @@ fn render(rule: &Rule) -> Result<Message, SkipReason> {
     let due = Due { at, civil: at.naive_utc(), fold: 0 };
     let openid = OpenId::parse("o123456789").expect("an openid");
     let compiled = Compiled::new(rule).unwrap_or_else(|errors| panic!("{errors:?}"));
-    compiled.render(&Input { openid: &openid, profile: &profile, due: &due, appointment: None })
+    compiled.render(&Input {
+        openid: &openid,
+        profile: &profile,
+        due: &due,
+        appointment: None,
+        zone: rule.zone,
+    })
 }
 
 fn value(name: &str, source: &str) -> Result<String, SkipReason> {

@@ -33,6 +33,7 @@ pub(super) fn reminder(id: AppointmentId, time: DateTime<Utc>, number: u64) -> N
         at: time,
         number,
         due: Due { at: due, civil: due.naive_utc(), fold: 0 },
+        last_due_at: due,
         zone: Zone::UTC,
         deadline: time,
         late: Late::Send,

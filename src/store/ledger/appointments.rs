@@ -308,7 +308,7 @@ fn one(state: &mut State, app: Name, asked: &Reminders, new: &NewReminder) -> Re
     let after = earlier.map_or(0, |about| about.number);
     let in_time = |joined: &Joined| match new.late {
         Late::Send => true,
-        Late::Skip => joined.at <= new.due.at,
+        Late::Skip => joined.at <= new.last_due_at,
     };
     let mut audience: BTreeSet<OpenId> = appointment
         .joined

@@ -182,7 +182,7 @@ impl Books {
             .joined
             .iter()
             .filter(|(_, joined)| joined.number > about.after)
-            .filter(|(_, joined)| new.late == Late::Send || joined.at <= new.due.at)
+            .filter(|(_, joined)| new.late == Late::Send || joined.at <= new.last_due_at)
             .map(|(openid, _)| openid.clone())
             .collect();
         for openid in who.clone() {

@@ -4,6 +4,7 @@ use tixing::admin::request::Request;
 use tixing::domain::zone::Zone;
 
 use super::agreement::text;
+use super::own_time::{PATIENT, until};
 use super::{EIGHT, HABIT, World, instant};
 
 const PEOPLE: [(&str, Option<&str>); 5] = [
@@ -26,7 +27,8 @@ const RULES: [(&str, &[&str]); 4] = [
 async fn next_explain_and_upcoming_agree_with_what_happens() {
     let mut world = World::new().await;
     for (id, lines) in RULES {
-        world.rule(id, lines).await;
+        let lines: Vec<&str> = lines.iter().copied().chain([PATIENT]).collect();
+        world.rule(id, &lines).await;
     }
     world.start().await;
     for (name, zone) in PEOPLE {
@@ -88,11 +90,7 @@ async fn next_explain_and_upcoming_agree_with_what_happens() {
         expected.sort();
         assert_eq!(soon, expected, "{name}");
     }
-    while world.clock.now() < horizon {
-        world.pass(2).await;
-        world.clock.advance(std::time::Duration::from_secs(1798));
-    }
-    world.pass(2).await;
+    until(&world, "03 06:00").await;
     for (name, _) in PEOPLE {
         let expected = foretold.iter().filter(|(_, who, gets, due)| {
             *who == name && *gets && due.parse::<chrono::DateTime<chrono::Utc>>().unwrap() <= horizon

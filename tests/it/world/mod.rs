@@ -310,7 +310,9 @@ impl World {
         if !has("data:") {
             text += "    data: { thing1: \"{{ rule.id }}\" }\n";
         }
-        text += "    page: \"p/i?rule={{ rule.id }}&due={{ due | local('%Y%m%dT%H%M%S') }}\"\n";
+        if !has("page:") {
+            text += "    page: \"p/i?rule={{ rule.id }}&due={{ due | local('%Y%m%dT%H%M%S') }}\"\n";
+        }
         text
     }
 

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use tixing::domain::delivery::State;
 use tixing::domain::zone::Zone;
+use tixing::store::Store as _;
 
-use super::{EIGHT, HABIT, World, instant};
+use super::{EIGHT, HABIT, World, instant, openid};
 
 const OWN: &str = "timezone: recipient";
+/// So long that nothing is lost where a loaded machine finds it after the clock was moved on.
+pub(super) const PATIENT: &str = "grace: 12h";
 
 /// A world at seven in Beijing on the Monday, with these people and their zones; all have consents.
 async fn world_of(people: &[(&str, Option<&str>)]) -> World {
     let mut world = World::new().await;
-    world.rule("water", &[EIGHT, OWN]).await;
+    world.rule("water", &[EIGHT, OWN, PATIENT]).await;
     world.start().await;
     for (name, zone) in people {
         lives(&mut world, name, *zone).await;
@@ -24,14 +28,20 @@ async fn lives(world: &mut World, name: &str, zone: Option<&str>) {
     world.person(name, |profile| profile.time_zone = zone.and_then(|zone| Zone::parse(zone).ok())).await;
 }
 
-/// When `name` got his messages, by the clock in Beijing.
+/// When what `name` got was due, by the clock in Beijing.
 fn got(world: &World, name: &str) -> Vec<String> {
-    let sends = world.sends_to(name);
-    sends.iter().map(|send| super::beijing(send.at).format("%d %H:%M").to_string()).collect()
+    let mut dues = Vec::new();
+    for occurrence in world.occurrences() {
+        let deliveries = world.power().deliveries(Some(occurrence.number), None, 1000).unwrap();
+        let his = deliveries.iter().filter(|one| one.openid == openid(name) && one.state == State::Sent);
+        dues.extend(his.map(|_| super::beijing(occurrence.due_at).format("%d %H:%M").to_string()));
+    }
+    assert_eq!(dues.len(), world.cards(name), "{name}: {}", world.told());
+    dues
 }
 
 /// Moves the clock on, an hour at a time, so that nothing is found late.
-async fn until(world: &World, text: &str) {
+pub(super) async fn until(world: &World, text: &str) {
     let end = instant(text);
     while world.clock.now() < end {
         world.calm().await;
@@ -40,6 +50,11 @@ async fn until(world: &World, text: &str) {
         world.clock.advance(step.to_std().unwrap());
         world.pass(2).await;
     }
+    let all_over = |world: &World| {
+        let all = world.occurrences();
+        all.iter().all(|one| one.counts.open() == one.counts.in_state(State::Held) && one.walked)
+    };
+    world.until("what is due is over", all_over).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,18 +136,18 @@ async fn a_zone_that_is_new_begins_where_it_is_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_goes_over_to_everybodys_own_time_does_not_say_a_day_twice() {
     let mut world = World::new().await;
-    world.rule("water", &[EIGHT]).await;
+    world.rule("water", &[EIGHT, PATIENT]).await;
     world.start().await;
     for (name, zone) in [("ann", None), ("bob", Some("Asia/Bangkok"))] {
         lives(&mut world, name, zone).await;
         world.grant(name, HABIT, 5).await;
     }
     until(&world, "08:10").await;
-    world.rule("water", &[EIGHT, OWN]).await;
+    world.rule("water", &[EIGHT, OWN, PATIENT]).await;
     until(&world, "03 12:00").await;
     assert_eq!(got(&world, "ann"), ["02 08:00", "03 08:00"]);
     assert_eq!(got(&world, "bob"), ["02 08:00", "03 09:00"]);
-    world.rule("water", &[EIGHT, "timezone: Asia/Bangkok"]).await;
+    world.rule("water", &[EIGHT, "timezone: Asia/Bangkok", PATIENT]).await;
     until(&world, "04 12:00").await;
     assert_eq!(got(&world, "ann"), ["02 08:00", "03 08:00", "04 09:00"]);
     world.ends().await;
@@ -142,7 +157,7 @@ async fn a_rule_that_goes_over_to_everybodys_own_time_does_not_say_a_day_twice()
 async fn zones_that_share_an_instant_all_open() {
     // More zones at one instant than one batch opens.
     let mut world = World::new().await;
-    world.rule("water", &[EIGHT, OWN]).await;
+    world.rule("water", &[EIGHT, OWN, PATIENT]).await;
     world.start().await;
     let nine = "2026-03-02T01:00:00Z".parse().unwrap();
     let civil = |zone: &Zone| chrono::DateTime::<chrono::Utc>::with_timezone(&nine, &zone.tz()).naive_local();
@@ -166,4 +181,71 @@ async fn zones_that_share_an_instant_all_open() {
         assert_eq!(got(&world, &format!("n{n:02}")), [time], "{zone}");
     }
     world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_appointment_of_several_people_reminds_each_by_his_own_clock() {
+    let evening = [
+        r#"when: { before: 1 day, of: visit, time: "20:00" }"#,
+        OWN,
+        PATIENT,
+        // The audit asks for the occurrence's own civil time: hers who is first.
+        r#"page: "p/i?rule=visit&due=20260302T200000""#,
+        r#"data: { thing1: "{{ appointment.at | local('%d %H:%M') }} {{ due | local('%H:%M') }}" }"#,
+    ];
+    for (restarts, goes) in [(false, false), (true, false), (false, true)] {
+        let mut world = World::new().await;
+        world.rule("visit", &evening).await;
+        world.start().await;
+        let people = [
+            ("ann", None),
+            ("bob", Some("Asia/Tokyo")),
+            ("eve", Some("America/New_York")),
+            ("fay", Some("Asia/Tokyo")),
+        ];
+        for (name, zone) in people {
+            lives(&mut world, name, zone).await;
+            world.grant(name, HABIT, 2).await;
+        }
+        world.visit("a", &["ann", "bob", "eve"], "04 10:00").await;
+        until(&world, "03 08:59").await;
+        assert_eq!(world.story("visit"), "");
+        until(&world, "03 09:05").await;
+        // It opened for her who is first, and holds the others.
+        world.expect("visit", "open: 3 = 2 held, 1 sent").await;
+        if restarts {
+            world.restart().await;
+        }
+        if goes {
+            world.no_visit("a").await;
+        } else {
+            // Whoever comes before his own time is not late.
+            world.visit("a", &["ann", "bob", "eve", "fay"], "04 10:00").await;
+        }
+        until(&world, "03 18:55").await;
+        assert_eq!((world.cards("ann"), world.cards("bob"), world.cards("fay")), (0, 0, 0));
+        if !goes {
+            world.at("03 19:00").await;
+            world.until("both", |world| world.cards("bob") == 1 && world.cards("fay") == 1).await;
+            assert_eq!(world.cards("ann"), 0, "{}", world.told());
+            world.at("03 20:00").await;
+            world.until("the last", |world| world.cards("ann") == 1).await;
+        }
+        until(&world, "03 21:00").await;
+        let told = |name: &str| -> Vec<String> {
+            let sends = world.sends_to(name);
+            sends.iter().map(|send| send.data["thing1"].clone()).collect()
+        };
+        assert_eq!(told("eve"), ["03 21:00 20:00"]);
+        if goes {
+            assert_eq!((world.cards("ann"), world.cards("bob")), (0, 0), "{}", world.told());
+        } else {
+            assert_eq!(
+                (told("ann"), told("bob")),
+                (vec!["04 10:00 20:00".to_owned()], vec!["04 11:00 20:00".to_owned()])
+            );
+            assert_eq!(told("fay"), ["04 11:00 20:00"]);
+        }
+        world.ends().await;
+    }
 }

@@ -229,6 +229,10 @@ impl Scheduler {
                 bytes: snapshot::encode(rule),
                 overtaken: Vec::new(),
             };
+            if self.rules.get(id).is_none_or(|old| old.bytes != planned.bytes) {
+                // An opening keeps it where this is not done by then.
+                let _queued = self.store.keep_snapshot(snapshot::hash(&planned.bytes), planned.bytes.clone());
+            }
             // A rule that changed while the daemon runs takes effect at the next due time, never for one that has passed.
             // So does one that comes back after it was removed or disabled; at a start the cursor says what was missed.
             let changed = match self.rules.get(id) {

@@ -210,6 +210,10 @@ fn a_cursor_moves_once_and_an_identity_opens_once(store: &dyn Store) {
     };
     assert_eq!(done(store, store.open(stale)), Opened::Stale(Some(at(10))));
     assert_eq!(store.unfinished().unwrap().len(), 1);
+    for bytes in ["another rule", "the same hash keeps its bytes"] {
+        done(store, store.keep_snapshot([8; 32], bytes.into()));
+    }
+    assert_eq!(store.snapshot(&[8; 32]).unwrap().as_deref(), Some(b"another rule".as_slice()));
     assert_eq!(store.snapshot(&[7; 32]).unwrap().as_deref(), Some(b"a rule".as_slice()));
     assert_eq!(store.newest_occurrence().unwrap(), Some(first));
 }

@@ -147,6 +147,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Starts the cursor of a rule at `now` when it has none; answers the cursor.
     fn start_rule(&self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> Pending<DateTime<Utc>>;
 
+    /// Keeps a rule as it is now, once per hash.
+    ///
+    /// Openings store it where it is missing; who calls this before takes its bytes out of the second in which much is
+    /// due.
+    fn keep_snapshot(&self, hash: [u8; 32], bytes: Vec<u8>) -> Pending<()>;
+
     /// Opens occurrences and moves their rule's cursor, in one batch.
     ///
     /// Nothing happens when the cursor is not `from` any more. An occurrence whose identity is known is not opened again.

@@ -1,4 +1,4 @@
-//! A reference model of the store: keeps every call that was made and folds all of them for each answer.
+//! A reference model of the store: folds each call into books that say where every grant is, and answers from them.
 //!
 //! It shares no decision with the engines: grants are units that never vanish and are counted where they
 //! are, and what becomes of deliveries is written out again. Slow on purpose, and one long file: every call of
@@ -55,6 +55,7 @@ enum Fact {
     Presume(DateTime<Utc>, DateTime<Utc>),
     Retire(DateTime<Utc>),
     Keep(&'static str, Vec<u8>),
+    Snapshot([u8; 32], Vec<u8>),
     Change(AppointmentChange),
     Remind(Reminders),
     RetireAppointments(DateTime<Utc>, DateTime<Utc>),
@@ -120,9 +121,9 @@ type Pair = (AppId, TemplateId, OpenId);
 /// The model as a store; everything is durable at once.
 #[derive(Debug)]
 pub(super) struct Model {
-    facts: Mutex<Vec<Fact>>,
-    /// What all facts fold to, until there is one more.
-    folded: Mutex<Option<Arc<Books>>>,
+    n_facts: Mutex<u64>,
+    /// What all calls so far fold to.
+    folded: Mutex<Arc<Books>>,
     progress: watch::Sender<Progress>,
     health: watch::Sender<Health>,
 }
@@ -131,60 +132,25 @@ impl Model {
     pub(super) fn new() -> Self {
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
         Self {
-            facts: Mutex::new(Vec::new()),
-            folded: Mutex::new(None),
+            n_facts: Mutex::new(0),
+            folded: Mutex::new(Arc::default()),
             progress,
             health: watch::Sender::new(Health::Works),
         }
     }
 
     fn books(&self) -> Arc<Books> {
-        let mut folded = self.folded.lock().unwrap();
-        Arc::clone(folded.get_or_insert_with(|| Arc::new(self.fold())))
-    }
-
-    fn fold(&self) -> Books {
-        let mut books = Books::default();
-        for fact in self.facts.lock().unwrap().iter() {
-            match fact.clone() {
-                Fact::Report(report) => drop(books.report(report)),
-                Fact::Put(app, openid, profile, now) => drop(books.put(app, openid, profile, now)),
-                Fact::Grant(grant) => drop(books.grant(&grant)),
-                Fact::Import(piece) => drop(books.import(piece)),
-                Fact::Start(app, rule, now) => drop(books.start(app, rule, now)),
-                Fact::Open(opening) => drop(books.open(opening)),
-                Fact::Piece(piece) => drop(books.piece(piece)),
-                Fact::Stop(number, state, reason) => books.stop(number, state, reason),
-                Fact::Refuse(refusal) => drop(books.refuse(refusal)),
-                Fact::Erase(app, openid, now) => books.erase(app, openid, now),
-                Fact::Release(releases, now) => {
-                    releases.into_iter().for_each(|release| drop(books.release(release, now)));
-                }
-                Fact::Mark(ids, now) => ids.into_iter().for_each(|id| drop(books.mark(id, now))),
-                Fact::Settle(id, started, end, now) => drop(books.settle(id, started, end, now)),
-                Fact::Close(ids, closing, now) => {
-                    ids.into_iter().for_each(|id| drop(books.close(id, closing, now)));
-                }
-                Fact::Recover(now) => drop(books.recover(now)),
-                Fact::Doubt(id, word, now) => drop(books.doubt(id, word, now)),
-                Fact::Receipt(receipt) => drop(books.receipt(receipt)),
-                Fact::Presume(before, now) => drop(books.presume(before, now)),
-                Fact::Retire(now) => drop(books.retire(now)),
-                Fact::Keep(name, value) => drop(books.kept.insert(name, value)),
-                Fact::Change(change) => drop(books.change(change)),
-                Fact::Remind(reminders) => drop(books.remind(reminders)),
-                Fact::RetireAppointments(before, now) => drop(books.retire_appointments(before, now)),
-            }
-        }
-        books
+        Arc::clone(&self.folded.lock().unwrap())
     }
 
     fn decide<T>(&self, fact: Fact, decide: impl FnOnce(&mut Books) -> T) -> Pending<T> {
-        let value = decide(&mut self.fold());
-        *self.folded.lock().unwrap() = None;
-        let mut facts = self.facts.lock().unwrap();
-        facts.push(fact);
-        let number = Number(facts.len() as u64);
+        let mut books = Books::clone(&self.books());
+        let value = decide(&mut books.clone());
+        books.fold(fact);
+        *self.folded.lock().unwrap() = Arc::new(books);
+        let mut n_facts = self.n_facts.lock().unwrap();
+        *n_facts += 1;
+        let number = Number(*n_facts);
         self.progress.send_replace(Progress::Durable(number));
         Pending::ready(Some(Decided { value, number }))
     }
@@ -223,6 +189,40 @@ impl Ledger {
 }
 
 impl Books {
+    /// What one more call makes of the books.
+    fn fold(&mut self, fact: Fact) {
+        match fact {
+            Fact::Report(report) => drop(self.report(report)),
+            Fact::Put(app, openid, profile, now) => drop(self.put(app, openid, profile, now)),
+            Fact::Grant(grant) => drop(self.grant(&grant)),
+            Fact::Import(piece) => drop(self.import(piece)),
+            Fact::Start(app, rule, now) => drop(self.start(app, rule, now)),
+            Fact::Open(opening) => drop(self.open(opening)),
+            Fact::Piece(piece) => drop(self.piece(piece)),
+            Fact::Stop(number, state, reason) => self.stop(number, state, reason),
+            Fact::Refuse(refusal) => drop(self.refuse(refusal)),
+            Fact::Erase(app, openid, now) => self.erase(app, openid, now),
+            Fact::Release(releases, now) => {
+                releases.into_iter().for_each(|release| drop(self.release(release, now)));
+            }
+            Fact::Mark(ids, now) => ids.into_iter().for_each(|id| drop(self.mark(id, now))),
+            Fact::Settle(id, started, end, now) => drop(self.settle(id, started, end, now)),
+            Fact::Close(ids, closing, now) => {
+                ids.into_iter().for_each(|id| drop(self.close(id, closing, now)));
+            }
+            Fact::Recover(now) => drop(self.recover(now)),
+            Fact::Doubt(id, word, now) => drop(self.doubt(id, word, now)),
+            Fact::Receipt(receipt) => drop(self.receipt(receipt)),
+            Fact::Presume(before, now) => drop(self.presume(before, now)),
+            Fact::Retire(now) => drop(self.retire(now)),
+            Fact::Keep(name, value) => drop(self.kept.insert(name, value)),
+            Fact::Snapshot(hash, bytes) => drop(self.snapshots.entry(hash).or_insert(bytes)),
+            Fact::Change(change) => drop(self.change(change)),
+            Fact::Remind(reminders) => drop(self.remind(reminders)),
+            Fact::RetireAppointments(before, now) => drop(self.retire_appointments(before, now)),
+        }
+    }
+
     fn meet(&mut self, app: &AppId, openid: &OpenId, now: DateTime<Utc>) -> &mut Recipient {
         let key = (app.clone(), openid.clone());
         self.recipients.entry(key).or_insert(Recipient::new(now))
@@ -1061,7 +1061,7 @@ impl Store for Model {
     }
 
     fn decided(&self) -> Number {
-        Number(self.facts.lock().unwrap().len() as u64)
+        Number(*self.n_facts.lock().unwrap())
     }
 
     fn progress(&self) -> watch::Receiver<Progress> {
@@ -1172,6 +1172,10 @@ impl Store for Model {
 
     fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool> {
         self.decide(Fact::Doubt(id, word, now), |books| books.doubt(id, word, now))
+    }
+
+    fn keep_snapshot(&self, hash: [u8; 32], bytes: Vec<u8>) -> Pending<()> {
+        self.decide(Fact::Snapshot(hash, bytes), |_| ())
     }
 
     fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {

@@ -110,6 +110,12 @@ impl Store for Ledger {
         })
     }
 
+    fn keep_snapshot(&self, hash: [u8; 32], bytes: Vec<u8>) -> Pending<()> {
+        self.write(occurrences::MAX_SNAPSHOT_PIECES, Takes::Room, Ends::Whenever, move |desk| {
+            occurrences::keep_snapshot(desk.state, &hash, &bytes)
+        })
+    }
+
     fn open(&self, opening: Opening) -> Pending<Opened> {
         let keys = 4 * opening.occurrences.len() + occurrences::MAX_SNAPSHOT_PIECES + 2;
         self.write(keys, Takes::Room, Ends::Whenever, move |desk| occurrences::open(desk, opening))

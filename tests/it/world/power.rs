@@ -288,6 +288,7 @@ impl Store for Power {
         ;
         upkeep start_rule(app: AppId, rule: RuleId, now: DateTime<Utc>) -> DateTime<Utc>;
         upkeep recover(now: DateTime<Utc>) -> u64;
+        upkeep keep_snapshot(hash: [u8; 32], bytes: Vec<u8>) -> ();
         upkeep keep(name: &'static str, value: Vec<u8>) -> ();
         upkeep retire(now: DateTime<Utc>) -> u64;
         upkeep retire_appointments(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;

@@ -1,4 +1,6 @@
 //! One suite for every engine: cases that each promise of the trait names; random histories are beside them.
+//!
+//! One file a little over its length: its helpers and short cases are read together; what has a subject is beside it.
 
 use std::collections::BTreeMap;
 

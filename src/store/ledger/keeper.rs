@@ -181,7 +181,11 @@ impl Keeper {
         // Not the daemon's clock: a disk is waited for by the machine's, also where time is set by hand.
         let since = Clock::system();
         loop {
-            match self.calls.recv_timeout(wait.saturating_sub(since.elapsed())) {
+            // Also where one call follows the other without a pause.
+            let Some(left) = wait.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) else {
+                return true;
+            };
+            match self.calls.recv_timeout(left) {
                 Ok(Call::Settle(settlements, _answer)) => owed.settlements.extend(settlements),
                 // Dropping a call answers it.
                 Ok(Call::Write { .. } | Call::Broken(_) | Call::Wake) => {}

@@ -318,6 +318,8 @@ impl Writer {
     pub(super) fn serve(&mut self, calls: &Receiver<Call>) -> Result<(), Failed> {
         let Self { state, out } = self;
         let mut company = false;
+        let machine = Clock::system();
+        let mut looked_at = Duration::ZERO;
         loop {
             let first = if out.unsynced_keys > 0 {
                 match calls.recv_timeout(IDLE_SYNC) {
@@ -329,12 +331,15 @@ impl Writer {
                     Err(RecvTimeoutError::Disconnected) => Call::Stop,
                 }
             } else if out.shared.short.load(Ordering::Acquire) {
+                // By the time since the last look: calls that write nothing must not put the next one off for ever.
+                if machine.elapsed().saturating_sub(looked_at) >= LOOK_FOR_ROOM {
+                    out.look_for_room(state)?;
+                    looked_at = machine.elapsed();
+                    continue;
+                }
                 match calls.recv_timeout(LOOK_FOR_ROOM) {
                     Ok(call) => call,
-                    Err(RecvTimeoutError::Timeout) => {
-                        out.look_for_room(state)?;
-                        continue;
-                    }
+                    Err(RecvTimeoutError::Timeout) => continue,
                     Err(RecvTimeoutError::Disconnected) => Call::Stop,
                 }
             } else {

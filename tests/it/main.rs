@@ -15,3 +15,9 @@ mod edits;
 mod recurrence;
 mod tidy;
 mod world;
+
+/// A number that is said from outside, for those who play something again, longer, or with less patience.
+#[expect(clippy::disallowed_methods, reason = "what is played is said from outside")]
+fn said(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}

@@ -15,6 +15,7 @@ use tixing::domain::zone::Zone;
 use tixing::plan::recurrence::{Window, dues, last, next};
 
 use super::brute::{self, Days, Due, MonthDay, Rule, Times, WeekDay};
+use crate::said;
 
 /// Windows of a plain run.
 const WINDOWS: u64 = 500;
@@ -297,11 +298,6 @@ fn look(seed: u64, zones: &[&str]) -> Result<usize, String> {
         }
     }
     Ok(found.len())
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test runner says how much to look at")]
-fn said(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 #[test]

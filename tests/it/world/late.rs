@@ -1,5 +1,6 @@
 //! Late and changed: deadlines in the middle of a walk, downtimes, and rules that are edited meanwhile.
 
+use std::fs;
 use std::time::Duration;
 
 use tixing::sandbox::{Acceptance, Api, Fault, What};
@@ -153,6 +154,32 @@ async fn a_changed_time_counts_from_the_change() {
     world.rule("water", &[r#"when: { cron: "0 9 * * *" }"#, "grace: 1h"]).await;
     world.at("03 10:00").await;
     assert_eq!(world.story("water"), "done: 1 = 1 sent");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_calendar_counts_for_rules_that_are_as_they_were() {
+    let mut world = World::new().await;
+    let calendars = world.folder.path().join("schedules/calendars");
+    fs::create_dir_all(&calendars).unwrap();
+    let duty = |text: &str| fs::write(calendars.join("duty.yaml"), text).unwrap();
+    let on_duty = [r#"when: { cron: "0 8 * * *", only: [duty] }"#];
+    duty("weekly: MON-FRI\n");
+    world.rule("water", &on_duty).await;
+    world.start().await;
+    world.grant("ann", HABIT, 9).await;
+    let mut sent = Vec::new();
+    for (day, on) in [(2, 1), (3, 0), (4, 1), (5, 1), (6, 1), (7, 1), (8, 0), (9, 1)] {
+        if day == 3 {
+            // This Tuesday is free, and made up for on Saturday.
+            world.at("02 20:00").await;
+            duty("weekly: MON-FRI\nremove: [2026-03-03]\nadd: [2026-03-07]\n");
+            world.rule("water", &on_duty).await;
+        }
+        world.at(&format!("{day:02} 08:00")).await;
+        sent.extend(vec!["done: 1 = 1 sent"; on]);
+        world.expect("water", &sent.join("; ")).await;
+    }
     world.ends().await;
 }
 

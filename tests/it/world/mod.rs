@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
@@ -58,6 +58,7 @@ mod zones;
 use power::Power;
 
 use crate::disk::Disk;
+use crate::said;
 
 const APPID: &str = "wxworld0123456789";
 const SECRET: &str = "the-secret-of-the-world";
@@ -68,8 +69,10 @@ pub(super) const HABIT: &str = "TPLhabit";
 pub(super) const BILL: &str = "TPLbill";
 /// Due at eight every day.
 pub(super) const EIGHT: &str = r#"when: { cron: "0 8 * * *" }"#;
-/// How long an effect is waited for, by the machine's clock.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an effect is waited for, by the machine's clock; `TIXING_PATIENCE` says it in seconds where one is planted
+/// that keeps it from coming.
+static PATIENCE: LazyLock<Duration> =
+    LazyLock::new(|| Duration::from_secs(said("TIXING_PATIENCE").unwrap_or(30)));
 /// How long one look waits for something to happen.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -261,7 +264,7 @@ impl World {
     pub(super) async fn stop(&mut self) {
         let mut running = self.running.take().unwrap();
         running.stop.send(()).unwrap();
-        let ended = tokio::time::timeout(PATIENCE, running.task.join_next()).await.unwrap();
+        let ended = tokio::time::timeout(*PATIENCE, running.task.join_next()).await.unwrap();
         ended.unwrap().unwrap().unwrap();
         running.power.cut();
     }

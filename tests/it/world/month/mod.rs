@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use self::play::Month;
 use self::tally::Tally;
+use crate::said;
 
 mod audit;
 mod luck;
@@ -31,11 +32,6 @@ const FEW: usize = 3;
 
 /// What was played of a month, for a failure.
 pub(super) type Journal = Arc<Mutex<Vec<String>>>;
-
-#[expect(clippy::disallowed_methods, reason = "which seeds are played is said from outside")]
-fn said(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
 
 /// Plays the month of `seed`; what went wrong in it, with what was played by then.
 fn play(seed: u64) -> Result<Tally, String> {

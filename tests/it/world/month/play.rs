@@ -361,7 +361,10 @@ impl Month {
     }
 
     async fn works_again(&mut self) {
-        self.until("the store to work", |month| !month.is_running() || month.is_well()).await;
+        // Another fault may strike meanwhile.
+        let is_broken = |month: &Self| month.world.disk.as_ref().is_some_and(Disk::is_broken);
+        self.until("the store to work", |month| !month.is_running() || month.is_well() || is_broken(month))
+            .await;
         self.quiet().await;
     }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use tixing::clock::Clock;
 use tixing::domain::when::{Cron, When};
 use tixing::domain::zone::Zone;
-use tixing::plan::recurrence::{Window, dues};
+use tixing::plan::recurrence::{Window, dues, never};
 
 use super::Size;
 use super::figures::median;
@@ -24,6 +24,8 @@ const RULES: [(&str, &str, i64, &str); 5] = [
     ("each month", "0 9 1 * *", 40, "200"),
     ("29 February", "0 9 29 2 *", 80, "2000"),
 ];
+/// What is never due, which a load finds out.
+const NEVER: [&str; 3] = ["0 9 30 2 *", "0 9 31 4,6 *", "0 9 30 2 +MON"];
 /// croner's zones are chrono-tz's.
 const ZONES: [chrono_tz::Tz; 2] = [chrono_tz::Asia::Shanghai, chrono_tz::America::New_York];
 
@@ -59,6 +61,13 @@ pub(crate) fn measure(size: Size, _runtime: &tokio::runtime::Runtime) {
             let name = format!("{what}, {}", zone.name());
             println!("{name:<44} {mine:>7.1} {aim:>4} {other:>8.0} {:>6.3}", mine / other);
         }
+    }
+    for text in NEVER {
+        let when = When::from(Cron::parse(text).unwrap());
+        assert!(never(&when, Zone::SHANGHAI).is_some(), "{text} is never due");
+        let found = || (u64::from(never(black_box(&when), Zone::SHANGHAI).is_some()), None);
+        let found = median((0..rounds).map(|_| ns_each(at_least, found)));
+        println!("{:<44} {found:>7.0} aim 1000000", format!("found never to be due: {text}"));
     }
 }
 

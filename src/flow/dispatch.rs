@@ -99,6 +99,8 @@ pub struct Dispatch {
     /// Waiting ones, the next first.
     waiting: BinaryHeap<Reverse<(DateTime<Utc>, DeliveryId)>>,
     waiting_items: HashMap<DeliveryId, Item>,
+    /// No deadline of those above is earlier: they may be thousands, and are looked through when it has passed.
+    first_deadline: Option<DateTime<Utc>>,
     /// Openids with a delivery between mark and settlement.
     lanes: HashSet<OpenId>,
     /// Marked and durable, to be started.
@@ -112,6 +114,14 @@ pub struct Dispatch {
     starts: VecDeque<Duration>,
     gate: Gate,
     jitter: u64,
+}
+
+/// Where a delivery goes in the queue of its occurrence.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Before those that were never tried.
+    First,
+    Last,
 }
 
 /// What the tasks of a sender come back with.
@@ -157,6 +167,7 @@ impl Dispatch {
             turn: 0,
             waiting: BinaryHeap::new(),
             waiting_items: HashMap::new(),
+            first_deadline: None,
             lanes: HashSet::new(),
             marked: VecDeque::new(),
             n_marking: 0,
@@ -296,19 +307,19 @@ impl Dispatch {
     }
 
     fn next_item(&mut self) -> Option<Item> {
-        let after: Vec<u64> = self.queues.range(self.turn + 1..).map(|(o, _)| *o).collect();
-        let before: Vec<u64> = self.queues.range(..=self.turn).map(|(o, _)| *o).collect();
-        for occurrence in after.into_iter().chain(before) {
-            let Some(queue) = self.queues.get_mut(&occurrence) else { continue };
-            let free = queue.iter().take(MAX_LOOK).position(|item| !self.lanes.contains(&item.message.to));
-            let Some(item) = free.and_then(|index| queue.remove(index)) else { continue };
-            if queue.is_empty() {
-                self.queues.remove(&occurrence);
-            }
-            self.turn = occurrence;
-            return Some(item);
+        let turns = self.queues.range(self.turn + 1..).chain(self.queues.range(..=self.turn));
+        let is_free = |item: &Item| !self.lanes.contains(&item.message.to);
+        let mut free = turns.filter_map(|(occurrence, queue)| {
+            Some((*occurrence, queue.iter().take(MAX_LOOK).position(is_free)?))
+        });
+        let (occurrence, index) = free.next()?;
+        let queue = self.queues.get_mut(&occurrence)?;
+        let item = queue.remove(index);
+        if queue.is_empty() {
+            self.queues.remove(&occurrence);
         }
-        None
+        self.turn = occurrence;
+        item
     }
 
     /// Starts requests of marked deliveries while there are slots and the rate allows.
@@ -511,7 +522,7 @@ impl Dispatch {
         }
         match at {
             Some(at) => self.await_time(item, at),
-            None => self.queues.entry(item.id.occurrence).or_default().push_front(item),
+            None => self.queue(item, Place::First),
         }
     }
 
@@ -523,13 +534,14 @@ impl Dispatch {
             }
             match item.at {
                 Some(at) => self.await_time(item, at),
-                None => self.queues.entry(item.id.occurrence).or_default().push_back(item),
+                None => self.queue(item, Place::Last),
             }
         }
     }
 
     fn await_time(&mut self, mut item: Item, at: DateTime<Utc>) {
         item.at = Some(at);
+        self.first_deadline = self.first_deadline.into_iter().chain([item.deadline]).min();
         self.waiting.push(Reverse((at, item.id)));
         self.waiting_items.insert(item.id, item);
     }
@@ -543,7 +555,7 @@ impl Dispatch {
             // One that was put off further stands there twice.
             let comes = self.waiting_items.get(&id).is_some_and(|item| item.at <= Some(now));
             if comes && let Some(item) = self.waiting_items.remove(&id) {
-                self.queues.entry(id.occurrence).or_default().push_front(item);
+                self.queue(item, Place::First);
             }
         }
     }
@@ -563,18 +575,30 @@ impl Dispatch {
     }
 
     fn expire(&mut self, now: DateTime<Utc>) {
-        let queued = self.queues.values().any(|queue| queue.front().is_some_and(|item| now > item.deadline));
-        if queued || self.waiting_items.values().any(|item| now > item.deadline) {
-            let (stay, late): (Vec<Item>, Vec<Item>) = self
-                .withdraw(|item| now > item.deadline)
-                .into_iter()
-                .partition(|item| item.after_night.is_some());
-            for mut item in stay {
-                if let Some(at) = item.after_night(now) {
-                    self.await_time(item, at);
-                }
+        if self.first_deadline.is_none_or(|first| now <= first) {
+            return;
+        }
+        let (stay, late): (Vec<Item>, Vec<Item>) = self
+            .withdraw(|item| now > item.deadline)
+            .into_iter()
+            .partition(|item| item.after_night.is_some());
+        for mut item in stay {
+            if let Some(at) = item.after_night(now) {
+                self.await_time(item, at);
             }
-            self.close(&late.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Expired);
+        }
+        let items = self.queues.values().flatten().chain(self.waiting_items.values());
+        self.first_deadline = items.map(|item| item.deadline).min();
+        self.close(&late.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Expired);
+    }
+
+    /// Queues a delivery that may be marked from now on.
+    fn queue(&mut self, item: Item, place: Place) {
+        self.first_deadline = self.first_deadline.into_iter().chain([item.deadline]).min();
+        let queue = self.queues.entry(item.id.occurrence).or_default();
+        match place {
+            Place::First => queue.push_front(item),
+            Place::Last => queue.push_back(item),
         }
     }
 

@@ -35,8 +35,7 @@ use self::runs::{Run, Zones};
 /// a stepped clock is noticed.
 pub const MAX_SLEEP: Duration = Duration::from_secs(1);
 
-/// Rules whose occurrences are opened side by side, so that the writer makes one group of many; and a walk need
-/// not wait for the last of thousands.
+/// Rules whose occurrences are opened side by side, so that the writer makes one group of many.
 const MAX_TOGETHER: usize = 256;
 
 /// How far other zone data can move a due time: both offsets are less than a day.
@@ -59,6 +58,12 @@ pub struct Scheduler {
     put_off: u64,
     rules: BTreeMap<RuleId, Planned>,
     zones: Zones,
+    /// When the first of all rules is due: most looks find nothing, and thousands of rules are not asked for it.
+    next: Option<DateTime<Utc>>,
+    /// Whether there are rules of appointments, which others may change at any time.
+    of_appointments: bool,
+    /// Whether there are rules of the recipients' own time, whose zones come and go.
+    own_time: bool,
     /// Whether files were ever read: before, a rule that appears is none that comes back.
     informed: bool,
 }
@@ -102,6 +107,9 @@ impl Scheduler {
             put_off: 0,
             rules: BTreeMap::new(),
             zones: Zones::default(),
+            next: None,
+            of_appointments: false,
+            own_time: false,
             informed: false,
         }
     }
@@ -164,7 +172,7 @@ impl Scheduler {
     }
 
     async fn open_due(&mut self, now: DateTime<Utc>) -> Result<(), Unavailable> {
-        if self.rules.values().any(|planned| reminders::of_appointments(&planned.rule).is_some()) {
+        if self.of_appointments {
             let newest = super::read(&self.store, Store::newest_change).await?;
             let mut changed = false;
             for planned in self.rules.values_mut() {
@@ -174,39 +182,54 @@ impl Scheduler {
             if changed {
                 // What a change made void is closed in the books; who has it in memory looks.
                 self.opened.notify_waiters();
+                self.ask_all();
             }
         }
-        for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {
-            planned.next = match reminders::of_appointments(&planned.rule).cloned() {
-                Some(relative) => reminders::next(&self.store, planned, &relative).await?,
-                None => next_due(planned),
-            };
+        if self.own_time {
+            for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {
+                planned.next = match reminders::of_appointments(&planned.rule).cloned() {
+                    Some(relative) => reminders::next(&self.store, planned, &relative).await?,
+                    None => next_due(planned),
+                };
+            }
+            self.ask_all();
+        }
+        if self.next.is_none_or(|next| next > now) {
+            return Ok(());
         }
         let planned = self.rules.values_mut();
         let due: Vec<&mut Planned> =
             planned.filter(|planned| planned.next.is_some_and(|next| next <= now)).collect();
-        let mut bell = Bell { opened: &self.opened, n: 0, rung: 0 };
+        let mut anything = false;
         let mut openings = FuturesUnordered::new();
         for planned in due {
             if openings.len() >= MAX_TOGETHER
                 && let Some(opened) = openings.next().await
             {
-                bell.opened(opened?);
+                anything |= opened?;
             }
             openings.push(open(&self.store, planned, now));
         }
         while let Some(opened) = openings.next().await {
-            bell.opened(opened?);
+            anything |= opened?;
         }
-        bell.end();
+        drop(openings);
+        self.ask_all();
+        if anything {
+            // Once: a ring makes those who walk read all that is open, and their pieces would come between the openings.
+            self.opened.notify_waiters();
+        }
         Ok(())
+    }
+
+    fn ask_all(&mut self) {
+        self.next = self.rules.values().filter_map(|planned| planned.next).min();
     }
 
     fn wait(&self) -> Duration {
         // By a clock that is not believed much may be long due, and none of it is opened.
         let Some(now) = self.clock.believed() else { return MAX_SLEEP };
-        let next = self.rules.values().filter_map(|planned| planned.next).min();
-        let until = next.map_or(MAX_SLEEP, |next| (next - now).to_std().unwrap_or_default());
+        let until = self.next.map_or(MAX_SLEEP, |next| (next - now).to_std().unwrap_or_default());
         // Rounded up to the timer's millisecond: never early.
         until.min(MAX_SLEEP)
     }
@@ -266,6 +289,10 @@ impl Scheduler {
             rules.insert(id.clone(), planned);
         }
         self.rules = rules;
+        self.of_appointments =
+            self.rules.values().any(|planned| reminders::of_appointments(&planned.rule).is_some());
+        self.own_time = self.rules.values().any(|planned| planned.rule.own_time);
+        self.ask_all();
         self.generation = live.generation;
         match live.rules.basis {
             Basis::Files => {
@@ -304,34 +331,6 @@ impl Scheduler {
         occurrences: Vec<NewOccurrence>,
     ) -> Result<Vec<u64>, Unavailable> {
         advance(&*self.store, planned, to, occurrences).await
-    }
-}
-
-/// Rings of what was opened. A ring makes those who walk read all that is open, so the next one is for as many again.
-struct Bell<'a> {
-    opened: &'a Notify,
-    /// Rules of this look of which something was opened, and how many they were at the last ring.
-    n: usize,
-    rung: usize,
-}
-
-impl Bell<'_> {
-    fn opened(&mut self, anything: bool) {
-        self.n += usize::from(anything);
-        if self.n >= MAX_TOGETHER.max(2 * self.rung) {
-            self.ring();
-        }
-    }
-
-    fn end(mut self) {
-        if self.n > self.rung {
-            self.ring();
-        }
-    }
-
-    fn ring(&mut self) {
-        self.rung = self.n;
-        self.opened.notify_waiters();
     }
 }
 

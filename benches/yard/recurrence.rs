@@ -71,7 +71,9 @@ pub(crate) fn measure(size: Size, _runtime: &tokio::runtime::Runtime) {
         found(text, &|| Cron::parse(black_box(text)).is_err());
     }
     // No day of the years that it has: they are all looked through.
-    let year = |year, month, day| chrono::NaiveDate::from_ymd_opt(year, month, day).unwrap().and_time(NaiveTime::MIN);
+    let year = |year, month, day| {
+        chrono::NaiveDate::from_ymd_opt(year, month, day).unwrap().and_time(NaiveTime::MIN)
+    };
     let bounded = When {
         from: Some(year(2097, 1, 1)),
         until: Some(year(2103, 12, 31)),

@@ -14,6 +14,8 @@ use crate::domain::id::{AppName, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
+use crate::flow::brake::Brake;
+use crate::flow::pause::HeldOccurrence;
 use crate::rules::{Diagnostic, Severity};
 
 /// A running daemon, as far as operators steer it.
@@ -22,6 +24,15 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     ///
     /// When it returns with `ok`, the new set is live.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>>;
+
+    /// What operators have paused.
+    fn brake(&self) -> &Brake;
+
+    /// Occurrences that are held until a person releases them or their deadline has passed.
+    fn held(&self) -> Vec<HeldOccurrence>;
+
+    /// Makes those who walk look: something was released.
+    fn look(&self);
 
     /// How the daemon is now. Cheap; called by `status`, `/readyz` and `/metrics`.
     fn status(&self) -> StatusParts;

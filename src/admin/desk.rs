@@ -18,6 +18,7 @@ use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusPa
 use super::explain::Question;
 use super::instant::{local, utc};
 use super::mask::Masks;
+use super::pauses::Named;
 use super::request::{DoubtVerdict, Request};
 use super::who;
 use crate::clock::Clock;
@@ -99,12 +100,23 @@ impl Desk {
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,
             Request::AcceptClock => self.accept_clock(lines).await,
+            Request::Pause { app, rule, reason } => {
+                self.pause(Named { app: app.as_deref(), rule: rule.as_deref() }, reason, lines).await
+            }
+            Request::Release { rule } => self.release(rule.as_deref(), lines).await,
+            Request::Resume { app, rule } => {
+                self.resume(Named { app: app.as_deref(), rule: rule.as_deref() }, lines).await
+            }
             Request::Reload { lang } => self.reload(lang.into(), lines).await,
         }
     }
 
     pub(super) fn store(&self) -> &dyn Store {
         &*self.0.store
+    }
+
+    pub(super) fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.0.store)
     }
 
     pub(super) fn live(&self) -> Arc<Live> {

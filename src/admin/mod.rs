@@ -15,6 +15,7 @@ pub mod instant;
 mod lists;
 pub mod mask;
 mod metrics;
+mod pauses;
 mod reminders;
 pub mod request;
 pub mod server;

@@ -146,6 +146,27 @@ pub enum Request {
     Status,
     /// The wall clock is right, whatever it showed before.
     AcceptClock,
+    /// Nothing is sent any more: of an app, of a rule, or at all where neither is named.
+    Pause {
+        /// An app's name.
+        app: Option<String>,
+        /// A rule's id.
+        rule: Option<String>,
+        /// Why, for those who find it paused.
+        reason: Option<String>,
+    },
+    /// Held occurrences go on; one rule's, or all.
+    Release {
+        /// One rule's only.
+        rule: Option<String>,
+    },
+    /// What was paused is sent again.
+    Resume {
+        /// An app's name.
+        app: Option<String>,
+        /// A rule's id.
+        rule: Option<String>,
+    },
     /// Takes over the files as they are now.
     Reload {
         /// In which language mistakes are told; English where nothing is said.
@@ -229,6 +250,9 @@ impl Request {
             Self::Fsck => "fsck",
             Self::Status => "status",
             Self::AcceptClock => "accept-clock",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Release { .. } => "release",
             Self::Reload { .. } => "reload",
         }
     }
@@ -241,6 +265,9 @@ impl Request {
             | Self::AppointmentsDelete { .. }
             | Self::DoubtSettle { .. }
             | Self::Reload { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Release { .. }
             | Self::AcceptClock => true,
             Self::Import { first, .. } => *first == 0,
             Self::ConsentsShow { .. }

@@ -20,7 +20,9 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
+use crate::flow::brake::Brake;
 use crate::flow::live::{Current, Live};
+use crate::flow::pause::HeldOccurrence;
 use crate::rules;
 use crate::store::ledger::Ledger;
 use crate::store::sled::{self, Options};
@@ -428,6 +430,7 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
 #[derive(Debug)]
 struct FakeDaemon {
     ok: bool,
+    brake: Brake,
 }
 
 impl FakeDaemon {
@@ -459,6 +462,16 @@ impl Control for FakeDaemon {
         Box::pin(async { self.reloaded() })
     }
 
+    fn brake(&self) -> &Brake {
+        &self.brake
+    }
+
+    fn held(&self) -> Vec<HeldOccurrence> {
+        Vec::new()
+    }
+
+    fn look(&self) {}
+
     fn status(&self) -> StatusParts {
         let app = AppName::parse("clinic").expect("a name");
         let state = if self.ok { AppState::Sending } else { AppState::Paused("40125".to_owned()) };
@@ -478,13 +491,47 @@ impl Control for FakeDaemon {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pauses_are_of_everything_an_app_or_a_rule() {
+    let world = world();
+    let pause = |app: Option<&str>, rule: Option<&str>, reason: Option<&str>| {
+        let [app, rule, reason] = [app, rule, reason].map(|text| text.map(str::to_owned));
+        world.ask(Request::Pause { app, rule, reason })
+    };
+    let since = "2026-03-01T00:00:00Z";
+    let got = pause(None, Some("daily"), Some(" flood ")).await;
+    let row = json!({"scope": "rule", "rule": "daily", "paused": true, "since": since, "reason": "flood"});
+    assert_eq!((got.exit, got.rows), (Exit::Done, vec![row.clone()]));
+    // Said again it is as it was.
+    assert_eq!(pause(None, Some("daily"), None).await.rows, [row]);
+    let got = pause(Some("clinic"), None, None).await;
+    let row = json!({"scope": "app", "app": "clinic", "paused": true, "since": since, "reason": null});
+    assert_eq!((got.exit, got.rows), (Exit::Done, vec![row]));
+    assert_eq!(pause(None, None, None).await.rows[0]["scope"], "everything");
+    for (app, rule, reason, exit) in [
+        (Some("nobody"), None, None, Exit::BadData),
+        (None, Some("No Id"), None, Exit::BadData),
+        (Some("clinic"), Some("daily"), None, Exit::Usage),
+        (None, None, Some("two\nlines"), Exit::BadData),
+    ] {
+        assert_eq!(pause(app, rule, reason).await.exit, exit, "{app:?} {rule:?} {reason:?}");
+    }
+    let got = world.ask(Request::Resume { app: None, rule: None }).await;
+    let row = json!({"scope": "everything", "paused": false, "since": null, "reason": null});
+    // And what still does not send.
+    assert_eq!((got.exit, &got.rows[0], got.rows.len()), (Exit::Done, &row, 3));
+    let again = world.ask(Request::Resume { app: None, rule: None }).await;
+    assert_eq!((again.exit, again.rows), (Exit::Done, got.rows));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn status_and_reload_speak_for_the_daemon() {
     let world = world();
     assert_eq!(world.ask(Request::Status).await.exit, Exit::NoDaemon);
     assert_eq!(world.ask(Request::Reload { lang: Lang::En }).await.exit, Exit::NoDaemon);
     for (ok, exit) in [(true, Exit::Done), (false, Exit::NotInOrder)] {
         let store: Arc<dyn Store> = Arc::<Ledger>::clone(&world.store);
-        let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok });
+        let brake = Brake::of_store(Arc::clone(&store), world.clock.now()).expect("nothing is paused");
+        let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok, brake });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
             "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",

@@ -53,6 +53,12 @@ pub(super) enum Command {
     Reload(Output),
     /// Show how the daemon is; exit 1 when something needs a person
     Status(Output),
+    /// Send nothing any more: of an app, of a rule, or at all; what is due expires at its deadline and keeps its consent
+    Pause(Pause),
+    /// Send again what was paused
+    Resume(Resume),
+    /// Let reminders go on that were held
+    Release(Release),
     /// Accounts of consents
     #[command(subcommand)]
     Consents(Consents),
@@ -246,6 +252,45 @@ pub(super) enum DstWord {
     Wall,
     /// Later by the gap for a skipped time, once for a repeated one
     Shift,
+}
+
+/// What is paused or goes on; everything where neither is named.
+#[derive(Debug, Args)]
+pub(super) struct What {
+    /// Only this app
+    #[arg(long, value_name = "APP", conflicts_with = "rule")]
+    pub(super) app: Option<String>,
+    /// Only this rule
+    #[arg(long, value_name = "RULE")]
+    pub(super) rule: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    #[command(flatten)]
+    pub(super) what: What,
+    /// Why, for those who find it paused
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    #[command(flatten)]
+    pub(super) what: What,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Release {
+    /// Only of this rule
+    #[arg(long, value_name = "RULE")]
+    pub(super) rule: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

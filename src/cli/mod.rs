@@ -26,7 +26,7 @@ use clap::error::ErrorKind;
 
 use self::args::{
     Appointments, Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Next, Occurrences, Output,
-    People, SchemaOf, Templates, Verdict,
+    People, SchemaOf, Templates, Verdict, What,
 };
 use self::print::{Colour, Look, Printer, Taste};
 use self::reach::{Reach, Without};
@@ -131,6 +131,15 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             templates::pull(&path, &args, &run::World::new(environment), language)
         }
         Command::AcceptClock(output) => ask(Request::AcceptClock, output, looks::CLOCK, Without::Nothing),
+        Command::Pause(args::Pause { what: What { app, rule }, reason, output }) => {
+            ask(Request::Pause { app, rule, reason }, output, looks::PAUSED, Without::Store)
+        }
+        Command::Resume(args::Resume { what: What { app, rule }, output }) => {
+            ask(Request::Resume { app, rule }, output, looks::PAUSED, Without::Store)
+        }
+        Command::Release(args::Release { rule, output }) => {
+            ask(Request::Release { rule }, output, looks::RELEASED, Without::Store)
+        }
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
             let request = Request::ConsentsShow { app, who, reveal: reveal.reveal };
@@ -189,6 +198,9 @@ fn read_clocks(command: &Command, environment: &Environment, language: Language)
         | Command::Status(_)
         | Command::Templates(_)
         | Command::AcceptClock(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Release(_)
         | Command::Fsck(_)
         | Command::Consents(_)
         | Command::People(_)

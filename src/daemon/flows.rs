@@ -15,7 +15,8 @@ use tracing::{error, info, warn};
 use super::Failure;
 use crate::clock::Clock;
 use crate::domain::id::AppName;
-use crate::flow::dispatch::{Dispatch, FEED_QUEUE};
+use crate::flow::brake::Brake;
+use crate::flow::dispatch::{Dispatch, FEED_QUEUE, Signals};
 use crate::flow::fanout::Fanout;
 use crate::flow::live::Current;
 use crate::flow::pause::Pauses;
@@ -36,8 +37,12 @@ pub struct Parts {
     pub current: Current,
     /// The time.
     pub clock: Clock,
+    /// What operators have paused.
+    pub brake: Brake,
     /// Rung when a reload put another generation in force.
     pub reloaded: Arc<Notify>,
+    /// Rung when something was opened, stopped or released.
+    pub opened: Arc<Notify>,
     /// The scheduler's looks.
     pub pulse: Pulse,
     /// Why apps do not send, by the senders themselves.
@@ -66,27 +71,29 @@ impl Flows {
     }
 
     async fn begin(&mut self) -> Result<(), Unavailable> {
-        let Parts { store, current, clock, reloaded, pulse, pauses } = &self.parts;
+        let Parts { store, current, clock, brake, reloaded, opened, pulse, pauses } = &self.parts;
         recovery::recover(&**store, clock.reckoned()).await?;
-        let opened = Arc::new(Notify::new());
         let mut scheduler = Scheduler::new(
             Arc::clone(store),
             current.clone(),
             clock.clone(),
             Arc::clone(reloaded),
-            Arc::clone(&opened),
+            Arc::clone(opened),
         )
         .felt_by(pulse.clone());
         // Before anything is sent: what a rule left open that is gone since is cancelled.
         scheduler.look().await?;
         self.stop = watch::Sender::new(false);
         for app in current.get().config.apps.values() {
+            let told = pauses.get(&app.name).cloned().unwrap_or_default();
             let (feed, fed) = mpsc::channel(FEED_QUEUE);
             let fanout = Fanout {
                 app: app.appid.clone(),
                 store: Arc::clone(store),
                 clock: clock.clone(),
-                opened: Arc::clone(&opened),
+                brake: brake.clone(),
+                told: told.clone(),
+                opened: Arc::clone(opened),
                 feed,
             };
             self.tasks.spawn(async move { ("a fan-out", fanout.run().await) });
@@ -96,7 +103,7 @@ impl Flows {
                 Arc::clone(store),
                 current.clone(),
                 clock.clone(),
-                pauses.get(&app.name).cloned().unwrap_or_default(),
+                Signals { brake: brake.clone(), told, opened: Arc::clone(opened) },
             );
             let stop = self.stop.subscribe();
             self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });

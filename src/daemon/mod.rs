@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -20,12 +20,14 @@ use tracing::{error, info, warn};
 use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts};
 use crate::clock::Clock;
 use crate::domain::config::{App, Config, SecretSource};
-use crate::domain::id::AppName;
+use crate::domain::id::{AppName, RuleId};
+use crate::domain::pause::{Pause, Scope};
 use crate::domain::zone::Release;
+use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
 use crate::flow::live::{Current, Live};
-use crate::flow::pause::Pauses;
+use crate::flow::pause::{HeldOccurrence, Pauses};
 use crate::flow::pulse::Pulse;
 use crate::hook;
 use crate::rules::Diagnostics;
@@ -128,6 +130,8 @@ pub struct Shared {
     current: Current,
     keys: hook::Keys,
     reloaded: Arc<Notify>,
+    /// Rung when something was opened, stopped or released.
+    opened: Arc<Notify>,
     last_reload: watch::Sender<Reloaded>,
     /// The files as they were when they were last read.
     seen: Mutex<reload::Seen>,
@@ -135,6 +139,8 @@ pub struct Shared {
     untold: Mutex<Option<reload::Untold>>,
     /// Why apps do not send, by the senders themselves.
     pauses: BTreeMap<AppName, Pauses>,
+    /// What operators have paused.
+    brake: Brake,
     /// The scheduler's looks.
     pulse: Pulse,
     /// One reload at a time.
@@ -166,16 +172,19 @@ impl Daemon {
         let hook_at = listener
             .local_addr()
             .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
+        let brake = Brake::of_store(Arc::clone(&setup.store), now)?;
         let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
         let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients });
         let shared = Arc::new(Shared {
             current: current.clone(),
             keys: keys.clone(),
             reloaded: Arc::new(Notify::new()),
+            opened: Arc::new(Notify::new()),
             last_reload: watch::Sender::new(first),
             seen: Mutex::new(seen),
             untold: Mutex::new(None),
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
+            brake,
             pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -304,7 +313,9 @@ impl Shared {
             store: Arc::clone(&self.setup.store),
             current: self.current.clone(),
             clock: self.setup.clock.clone(),
+            brake: self.brake.clone(),
             reloaded: Arc::clone(&self.reloaded),
+            opened: Arc::clone(&self.opened),
             pulse: self.pulse.clone(),
             pauses: self.pauses.clone(),
         }
@@ -374,19 +385,54 @@ impl Control for Shared {
         Box::pin(self.reload(Asker::Operator))
     }
 
+    fn brake(&self) -> &Brake {
+        &self.brake
+    }
+
+    fn held(&self) -> Vec<HeldOccurrence> {
+        self.pauses.values().flat_map(Pauses::held).collect()
+    }
+
+    fn look(&self) {
+        self.opened.notify_waiters();
+    }
+
     fn status(&self) -> StatusParts {
         let live = self.current.get();
         let reload = self.last_reload();
+        let pauses = self.brake.pauses();
+        let paused = |scope: &Scope| pauses.iter().find(|pause| pause.scope == *scope).map(Pause::to_string);
         let apps: BTreeMap<AppName, AppState> = live
             .config
             .apps
-            .keys()
-            .map(|name| {
-                let reason = self.pauses.get(name).and_then(Pauses::reason);
-                (name.clone(), reason.map_or(AppState::Sending, AppState::Paused))
+            .values()
+            .map(|app| {
+                let reason = paused(&Scope::App(app.appid.clone()));
+                let reason = reason.or_else(|| self.pauses.get(&app.name).and_then(Pauses::reason));
+                (app.name.clone(), reason.map_or(AppState::Sending, AppState::Paused))
             })
             .collect();
-        let mut needs_attention = Vec::new();
+        let mut held_rules: Vec<(RuleId, String)> = pauses
+            .iter()
+            .filter_map(|pause| match &pause.scope {
+                Scope::Rule(rule) => Some((rule.clone(), pause.to_string())),
+                Scope::Everything | Scope::App(_) => None,
+            })
+            .collect();
+        let hold = paused(&Scope::Everything);
+        let held_occurrences = self.held();
+        let mut needs_attention: Vec<String> =
+            hold.iter().map(|hold| format!("nothing is sent: {hold}; `tixing resume` ends it")).collect();
+        needs_attention.extend(held_rules.iter().map(|(rule, reason)| {
+            format!("rule {rule} does not send: {reason}; `tixing resume --rule {rule}` ends it")
+        }));
+        for HeldOccurrence { rule, due_at, reason, .. } in held_occurrences {
+            let due_at = due_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let told = format!("its reminder of {due_at} is held: {reason}");
+            needs_attention
+                .push(format!("rule {rule}: {told}; `tixing release --rule {rule}` lets it go on"));
+            held_rules.push((rule, told));
+        }
         for (name, state) in &apps {
             if let AppState::Paused(reason) = state {
                 needs_attention.push(format!("app {name} does not send: {reason}"));
@@ -401,10 +447,10 @@ impl Control for Shared {
         needs_attention.extend(clock);
         StatusParts {
             ready,
-            hold: None,
+            hold,
             needs_attention,
             apps,
-            held_rules: Vec::new(),
+            held_rules,
             clock: clock_state,
             zone_data: Release::in_force().to_string(),
             reload,

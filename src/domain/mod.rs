@@ -13,6 +13,7 @@ pub mod id;
 pub mod language;
 pub mod message;
 pub mod occurrence;
+pub mod pause;
 pub mod recipient;
 pub mod rule;
 pub mod template;

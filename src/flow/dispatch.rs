@@ -8,15 +8,16 @@
 //! One file over its length: every step from a slot to a settlement reads and changes the same queues.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::brake::Brake;
 use super::live::Current;
 use super::pause::{Gate, Pauses};
 use super::scheduler::MAX_SLEEP;
@@ -26,14 +27,18 @@ use crate::domain::count::n_of;
 use crate::domain::delivery::Past;
 use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::message::{Message, Reply};
+use crate::domain::occurrence::OccurrenceState;
 use crate::domain::template::TemplateKind;
+use crate::plan::breaker::Breaker;
 use crate::plan::retry::{self, Decision, Tried};
 use crate::plan::turn::Span;
-use crate::store::{AppointmentKey, Closing, End, Mark, Settlement, Store, Unavailable};
+use crate::store::{AppointmentKey, Closing, End, Mark, Pending, Settlement, Store, Unavailable};
 use crate::wechat::{Client, Ready, Sent};
 
 /// Batches on their way from the walks to the sender.
 pub const FEED_QUEUE: usize = 16;
+/// Occurrences whose replies are remembered; those of the oldest are forgotten first.
+const MAX_BREAKERS: usize = 1024;
 /// Places of one queue that are looked at for an openid whose lane is free.
 const MAX_LOOK: usize = 64;
 
@@ -44,6 +49,19 @@ pub enum Feed {
     Items(Vec<Item>),
     /// An occurrence that was stopped: what is not attempting ends.
     Cancel(u64),
+    /// An occurrence that was held and is walked again.
+    GoesOn(u64),
+}
+
+/// Whom a sender asks, and whom it tells.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// What operators have paused.
+    pub brake: Brake,
+    /// Why the app does not send.
+    pub told: Pauses,
+    /// Rung when an occurrence is held.
+    pub opened: Arc<Notify>,
 }
 
 /// A delivery in memory.
@@ -92,6 +110,10 @@ pub struct Dispatch {
     store: Arc<dyn Store>,
     current: Current,
     clock: Clock,
+    /// What operators have paused.
+    brake: Brake,
+    /// Rung when an occurrence is held.
+    opened: Arc<Notify>,
     /// Deliveries that may be marked, by occurrence.
     queues: BTreeMap<u64, VecDeque<Item>>,
     /// The occurrence whose turn was last.
@@ -110,6 +132,12 @@ pub struct Dispatch {
     n_in_flight: usize,
     /// Occurrences that were stopped.
     cancelled: HashSet<u64>,
+    /// The newest replies, by occurrence.
+    breakers: BTreeMap<u64, Breaker>,
+    /// Occurrences that too many refused: the store has what is left of them.
+    held: BTreeSet<u64>,
+    /// Those of them of which the walks are told when it is decided.
+    holds: Vec<Pending<()>>,
     /// Starts within the last second, by the monotonic clock.
     starts: VecDeque<Duration>,
     gate: Gate,
@@ -135,6 +163,8 @@ enum Done {
     /// Stopped, or too late, before its request.
     NotStarted(Box<(Item, Mark)>),
     Answered(Box<Answered>),
+    /// An occurrence is held in the books.
+    Held,
 }
 
 /// A request that ended.
@@ -154,8 +184,9 @@ impl Dispatch {
         store: Arc<dyn Store>,
         current: Current,
         clock: Clock,
-        told: Pauses,
+        signals: Signals,
     ) -> Self {
+        let Signals { brake, told, opened } = signals;
         Self {
             gate: Gate::new(name.clone(), told),
             name,
@@ -163,6 +194,8 @@ impl Dispatch {
             store,
             current,
             clock,
+            brake,
+            opened,
             queues: BTreeMap::new(),
             turn: 0,
             waiting: BinaryHeap::new(),
@@ -173,6 +206,9 @@ impl Dispatch {
             n_marking: 0,
             n_in_flight: 0,
             cancelled: HashSet::new(),
+            breakers: BTreeMap::new(),
+            held: BTreeSet::new(),
+            holds: Vec::new(),
             starts: VecDeque::new(),
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
@@ -214,6 +250,10 @@ impl Dispatch {
                 fed = feed.recv(), if !stopping => match fed {
                     Some(Feed::Items(items)) => self.admit(items),
                     Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
+                    Some(Feed::GoesOn(occurrence)) => {
+                        self.held.remove(&occurrence);
+                        self.breakers.remove(&occurrence);
+                    }
                     None => walks_ended = true,
                 },
                 Some(done) = tasks.join_next() => {
@@ -236,6 +276,15 @@ impl Dispatch {
         tasks: &mut JoinSet<Done>,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
+        for hold in self.holds.drain(..) {
+            let opened = Arc::clone(&self.opened);
+            tasks.spawn(async move {
+                // Where the store failed, this ends with everything else.
+                let _decided = hold.await;
+                opened.notify_waiters();
+                Done::Held
+            });
+        }
         let Some(now) = self.clock.believed() else {
             // A mark is for what may start at once: in a crash it would be in doubt.
             self.give_back();
@@ -248,9 +297,12 @@ impl Dispatch {
         else {
             return Ok(());
         };
-        if self.gate.is_shut(now) {
+        if self.gate.is_shut(now) || self.brake.stops_app(&self.app) {
             // A mark is for what may start at once: in a crash it would be in doubt.
             self.give_back();
+        }
+        if self.brake.stops_app(&self.app) {
+            return Ok(());
         }
         let slots = self.gate.slots(app.in_flight, now);
         self.start(slots, app.per_second, client, tasks, stop)?;
@@ -309,7 +361,10 @@ impl Dispatch {
     fn next_item(&mut self) -> Option<Item> {
         let turns = self.queues.range(self.turn + 1..).chain(self.queues.range(..=self.turn));
         let is_free = |item: &Item| !self.lanes.contains(&item.message.to);
-        let mut free = turns.filter_map(|(occurrence, queue)| {
+        let may_be_sent = |queue: &VecDeque<Item>| {
+            queue.front().is_some_and(|item| !self.brake.stops(&self.app, &item.rule))
+        };
+        let mut free = turns.filter(|(_, queue)| may_be_sent(queue)).filter_map(|(occurrence, queue)| {
             Some((*occurrence, queue.iter().take(MAX_LOOK).position(is_free)?))
         });
         let (occurrence, index) = free.next()?;
@@ -353,11 +408,13 @@ impl Dispatch {
             // It may yet wait for an access token.
             let too_late = too_late(self.clock.clone(), item.deadline, now);
             let stopped = stopped(stop.clone());
+            let (brake, app) = (self.brake.clone(), self.app.clone());
             tasks.spawn(async move {
                 let unless = async {
                     tokio::select! {
                         () = stopped => {}
                         () = too_late => {}
+                        () = brake.stopped(&app, &item.rule) => {}
                     }
                 };
                 match client.send_unless(unless, ready, &item.message).await {
@@ -373,6 +430,9 @@ impl Dispatch {
     fn obstacle(&self, item: &Item, mark: &Mark, now: DateTime<Utc>) -> Result<Option<End>, Unavailable> {
         if self.cancelled.contains(&item.id.occurrence) {
             return Ok(Some(End::Cancelled));
+        }
+        if self.held.contains(&item.id.occurrence) || self.brake.stops(&self.app, &item.rule) {
+            return Ok(Some(End::NotStarted));
         }
         if now > item.deadline {
             return Ok(Some(if item.after_night.is_some() { End::NotStarted } else { End::Expired }));
@@ -442,6 +502,7 @@ impl Dispatch {
                 }
                 Ok(())
             }
+            Ok(Done::Held) => Ok(()),
             Ok(Done::Answered(answered)) => {
                 let Answered { item, mark, started_at, sent } = *answered;
                 self.n_in_flight = self.n_in_flight.saturating_sub(1);
@@ -479,7 +540,33 @@ impl Dispatch {
         let started = (!matches!(sent.reply, Reply::NoToken | Reply::NotConnected)).then_some(started_at);
         info!(delivery.id = %item.id, rule.id = %item.rule, wechat.errcode = sent.errcode, wechat.rid = sent.rid,
             "Delivery {} of rule {} answered: {}", item.id, item.rule, told(&end));
+        let (occurrence, rule) = (item.id.occurrence, item.rule.clone());
         self.settle(item, mark, started, end, now);
+        if let Some(refused) = heard(&sent.reply)
+            && let Some((n, of)) = self.breakers.entry(occurrence).or_default().hear(refused)
+            && self.held.insert(occurrence)
+        {
+            self.hold(occurrence, &rule, format!("{n} of the last {of} messages were refused (43101)"));
+        }
+        while self.breakers.len() > MAX_BREAKERS {
+            self.breakers.pop_first();
+        }
+    }
+
+    /// Holds an occurrence until an operator releases it or its deadline has passed. What is in flight ends by itself.
+    fn hold(&mut self, occurrence: u64, rule: &RuleId, reason: String) {
+        warn!(rule.id = %rule, "Occurrence {occurrence} of rule {rule} is held: {reason}; `tixing release --rule {rule}` lets it go on");
+        // The walk takes up what is left when it goes on.
+        let _left = self.withdraw(|item| item.id.occurrence == occurrence);
+        let now = self.clock.reckoned();
+        for (item, mark, ready) in std::mem::take(&mut self.marked) {
+            if item.id.occurrence == occurrence {
+                self.settle(item, mark, None, End::NotStarted, now);
+            } else {
+                self.marked.push_back((item, mark, ready));
+            }
+        }
+        self.holds.push(self.store.stop_occurrence(occurrence, OccurrenceState::Held, Some(reason)));
     }
 
     /// Queues a settlement; the slot and the lane are free from here on.
@@ -520,6 +607,9 @@ impl Dispatch {
             self.close(&[item.id], Closing::Cancelled);
             return;
         }
+        if self.held.contains(&item.id.occurrence) {
+            return;
+        }
         match at {
             Some(at) => self.await_time(item, at),
             None => self.queue(item, Place::First),
@@ -530,6 +620,9 @@ impl Dispatch {
         for item in items {
             if self.cancelled.contains(&item.id.occurrence) {
                 self.close(&[item.id], Closing::Cancelled);
+                continue;
+            }
+            if self.held.contains(&item.id.occurrence) {
                 continue;
             }
             match item.at {
@@ -652,6 +745,27 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 /// Resolves when `deadline` has passed.
 async fn too_late(clock: Clock, deadline: DateTime<Utc>, now: DateTime<Utc>) {
     clock.sleep((deadline - now).to_std().unwrap_or_default() + Duration::from_millis(1)).await;
+}
+
+/// Whether a reply is a refusal; `None` where the platform said nothing of the message.
+fn heard(reply: &Reply) -> Option<bool> {
+    match reply {
+        Reply::NoConsent => Some(true),
+        Reply::Accepted { .. }
+        | Reply::Busy
+        | Reply::Concurrent
+        | Reply::RecipientBad { .. }
+        | Reply::MessageBad { .. }
+        | Reply::TemplateBad { .. }
+        | Reply::UnknownCode { .. } => Some(false),
+        Reply::RateLimited { .. }
+        | Reply::QuotaUsedUp
+        | Reply::TokenRefused { .. }
+        | Reply::AppBad { .. }
+        | Reply::NoToken
+        | Reply::NotConnected
+        | Reply::Unanswered => None,
+    }
 }
 
 /// How an attempt ended, for the log.

@@ -12,8 +12,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::brake::Brake;
 use super::dispatch::{Feed, Item};
 use super::held::{Agenda, Looked, Plan};
+use super::pause::Pauses;
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
 use crate::domain::appointment::{About, Appointment};
@@ -42,6 +44,8 @@ pub(super) use self::ready::{Prepared, Ready};
 pub const SEATS: usize = 256;
 /// Occurrences of one app that are walked at the same time; the rest wait their turn.
 pub const MAX_WALKS: usize = 64;
+/// Why an occurrence is held that nobody can go on with.
+const UNREADABLE: &str = "the snapshot of its rule cannot be read";
 /// Recipients read at a time while few of them are selected; a piece begins with as many as it may hold, since
 /// those who do not fit are read again for the next one.
 const PAGE: usize = 256;
@@ -57,6 +61,10 @@ pub struct Fanout {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Clock,
+    /// What operators have paused.
+    pub brake: Brake,
+    /// Told which occurrences are held.
+    pub told: Pauses,
     /// Rung when something was opened or stopped.
     pub opened: Arc<Notify>,
     /// Where reserved deliveries go.
@@ -72,6 +80,7 @@ impl Fanout {
         let mut walks: JoinSet<Result<Done, Unavailable>> = JoinSet::new();
         let mut known: BTreeSet<u64> = BTreeSet::new();
         let mut cancelled: BTreeSet<u64> = BTreeSet::new();
+        let mut held: BTreeMap<u64, Occurrence> = BTreeMap::new();
         let mut agenda = Agenda::default();
         let mut plan = Plan::default();
         // All there is is read when something changed, not whenever a walk ends: there may be thousands of them.
@@ -92,6 +101,7 @@ impl Fanout {
                     None => Plan::put_off(self.clock.reckoned()),
                 };
                 waiting.clear();
+                let held_before = std::mem::take(&mut held);
                 for occurrence in mine {
                     let number = occurrence.number;
                     let stopped = occurrence.state == OccurrenceState::Cancelled;
@@ -106,7 +116,14 @@ impl Fanout {
                         }
                     }
                     if occurrence.state == OccurrenceState::Held {
+                        known.remove(&number);
+                        held.insert(number, occurrence);
                         continue;
+                    }
+                    if held_before.contains_key(&number)
+                        && self.feed.send(Feed::GoesOn(number)).await.is_err()
+                    {
+                        return Ok(());
                     }
                     // Whoever waits for his time is not kept waiting by those whose walk has not begun.
                     if walks.len() < 2 * MAX_WALKS
@@ -124,15 +141,28 @@ impl Fanout {
                     }
                 }
             }
+            let now = self.clock.reckoned();
+            self.told.hold(held.values());
+            for (number, reason) in over(&held, now) {
+                // Its audience and what it has reserved expire.
+                self.store.stop_occurrence(number, OccurrenceState::Open, reason).await?;
+                changed = true;
+            }
+            if changed {
+                continue;
+            }
             while walks.len() < MAX_WALKS
-                && let Some((number, occurrence)) = waiting.pop_first()
+                && let Some(number) = waiting.iter().find(|(_, o)| !self.rests(o, now)).map(|(n, _)| *n)
+                && let Some(occurrence) = waiting.remove(&number)
             {
                 known.insert(number);
                 let walker = self.walker(&mut agenda, number);
                 walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
             }
             // What a walk holds may be due before it ends.
-            let sleep = plan.sleep(self.clock.reckoned()).or((!walks.is_empty()).then_some(MAX_SLEEP));
+            let sleep = plan
+                .sleep(now)
+                .or(Some(MAX_SLEEP).filter(|_| !walks.is_empty() || !waiting.is_empty() || !held.is_empty()));
             tokio::select! {
                 // In this order, so that a history can be replayed.
                 biased;
@@ -155,6 +185,14 @@ impl Fanout {
         }
     }
 
+    /// Whether an occurrence takes no grants now, since nothing of its rule is sent; when its deadline is over, its audience
+    /// is walked and counted as expired.
+    fn rests(&self, occurrence: &Occurrence, now: DateTime<Utc>) -> bool {
+        occurrence.state == OccurrenceState::Open
+            && now <= occurrence.deadline
+            && self.brake.stops(&occurrence.app, &occurrence.rule)
+    }
+
     fn walker(&self, agenda: &mut Agenda, occurrence: u64) -> Walker {
         Walker {
             store: Arc::clone(&self.store),
@@ -163,6 +201,12 @@ impl Fanout {
             seats: agenda.seats(occurrence),
         }
     }
+}
+
+/// Held occurrences whose deadline has passed, with why they were held.
+fn over(held: &BTreeMap<u64, Occurrence>, now: DateTime<Utc>) -> Vec<(u64, Option<String>)> {
+    let over = held.values().filter(|o| now > o.deadline && o.reason.as_deref() != Some(UNREADABLE));
+    over.map(|occurrence| (occurrence.number, occurrence.reason.clone())).collect()
 }
 
 /// What a task of a fan-out has done.
@@ -256,7 +300,7 @@ impl Walker {
         let ready = self.ready(occurrence).await?;
         if ready.is_none() {
             warn!(rule.id = %occurrence.rule, "Snapshot of rule {} cannot be read; its occurrence is held", occurrence.rule);
-            let reason = Some("the snapshot of its rule cannot be read".to_owned());
+            let reason = Some(UNREADABLE.to_owned());
             self.store.stop_occurrence(occurrence.number, OccurrenceState::Held, reason).await?;
         }
         Ok(ready)

@@ -3,31 +3,71 @@
 //! When a pause is over, one request alone tries; its answer ends the pause or begins the next. What
 //! becomes of a single delivery is not decided here.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tracing::{info, warn};
 
-use crate::domain::id::AppName;
+use crate::domain::id::{AppName, RuleId};
 use crate::domain::message::Reply;
+use crate::store::Occurrence;
 
 /// The longest pause of an app whose platform cannot be reached or refuses the app.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// Why an app does not send, for those who ask; empty while it does.
 #[derive(Clone, Debug, Default)]
-pub struct Pauses(Arc<Mutex<Option<String>>>);
+pub struct Pauses(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    reason: Option<String>,
+    held: Vec<HeldOccurrence>,
+}
+
+/// An occurrence that is held until a person releases it or its deadline has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldOccurrence {
+    /// Its number in the books.
+    pub number: u64,
+    /// Its rule.
+    pub rule: RuleId,
+    /// When it was due.
+    pub due_at: DateTime<Utc>,
+    /// Why it is held.
+    pub reason: String,
+}
 
 impl Pauses {
     /// Why it does not send.
     #[must_use]
     pub fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.told().reason.clone()
+    }
+
+    /// Occurrences of it that are held, in the order in which they were opened.
+    #[must_use]
+    pub fn held(&self) -> Vec<HeldOccurrence> {
+        self.told().held.clone()
     }
 
     fn set(&self, reason: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.told().reason = reason;
+    }
+
+    pub(super) fn hold<'a>(&self, occurrences: impl Iterator<Item = &'a Occurrence>) {
+        let held = occurrences.map(|occurrence| HeldOccurrence {
+            number: occurrence.number,
+            rule: occurrence.rule.clone(),
+            due_at: occurrence.due_at,
+            reason: occurrence.reason.clone().unwrap_or_default(),
+        });
+        self.told().held = held.collect();
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,7 @@
 //! values, so every late, early or repeated minute fits in a table test.
 
 pub mod audience;
+pub mod breaker;
 mod condition;
 mod constant;
 pub mod crowding;

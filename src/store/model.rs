@@ -595,6 +595,7 @@ impl Books {
                 (occurrence.walked, occurrence.position) = (true, None);
             }
             (occurrence.state, occurrence.reason) = (state, reason);
+            self.finish(number);
         }
     }
 

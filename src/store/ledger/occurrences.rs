@@ -283,6 +283,8 @@ pub(super) fn stop(
                     occurrence.walked = true;
                     occurrence.position = None;
                 }
+                // Released when nothing of it was left to do.
+                finish(occurrence);
                 desk.state.changed_occurrence(number);
             }
             OccurrenceState::Done | OccurrenceState::Missed | OccurrenceState::Cancelled => {}

@@ -12,6 +12,7 @@ use tixing::clock::Clock;
 use tixing::daemon::{Flows, Parts};
 use tixing::domain::config::{Config, RuleSet};
 use tixing::domain::id::ReportId;
+use tixing::flow::brake::Brake;
 use tixing::flow::intake::{Intake, ReportIn, Said, Speaker};
 use tixing::flow::live::{Current, Live};
 use tixing::flow::pulse::Pulse;
@@ -137,11 +138,17 @@ fn keys(written: &[Write]) -> String {
 impl Daemon {
     /// Starts the flows as the daemon does.
     async fn begin(&mut self) {
+        let store = Arc::<Ledger>::clone(&self.store);
+        let Ok(brake) = Brake::of_store(store, self.clock.now()) else {
+            return self.odometer.violated("the pauses cannot be read".to_owned());
+        };
         let parts = Parts {
             store: Arc::<Ledger>::clone(&self.store),
+            brake,
             current: self.intake.current().clone(),
             clock: self.clock.clone(),
             reloaded: Arc::default(),
+            opened: Arc::default(),
             pulse: Pulse::default(),
             pauses: BTreeMap::new(),
         };

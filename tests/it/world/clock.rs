@@ -1,17 +1,12 @@
 //! A wall clock that is stepped, that slept, or that was never set.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tixing::admin::answer::{Exit, Frame};
 use tixing::admin::control::{ClockState, Control as _};
-use tixing::admin::desk::Desk;
 use tixing::admin::request::Request;
 use tixing::clock::Clock;
-use tixing::daemon::Shared;
 
-use super::power::Power;
 use super::{EIGHT, HABIT, World, instant};
 
 const ONCE: &str = "done: 1 = 1 sent";
@@ -36,19 +31,6 @@ impl World {
         }
         self.clock = clock;
         self.platform_back().await;
-    }
-
-    /// An operator says that the wall clock is right.
-    async fn accept_clock(&self) {
-        let running = self.running.as_ref().unwrap();
-        let (store, shared) = (Arc::<Power>::clone(&running.power), Arc::<Shared>::clone(&running.shared));
-        let desk = Desk::new(store, shared.current().clone(), self.clock.clone(), Some(shared));
-        let mut answer = desk.run(Request::AcceptClock);
-        let mut last = None;
-        while let Some(frame) = answer.next().await {
-            last = Some(frame);
-        }
-        assert!(matches!(&last, Some(Frame::End(end)) if end.exit == Exit::Done), "{last:?}");
     }
 
     /// Sets the wall clock, or lets the machine sleep; it is noticed a second later.
@@ -106,7 +88,7 @@ async fn an_operator_s_word_ends_the_wait_and_repeats_nothing() {
     world.step(TimeDelta::hours(-2)).await;
     world.rule("seven", &[r#"when: { cron: "0 7 * * *" }"#]).await;
     assert_eq!(world.clock_state(), BEHIND);
-    world.accept_clock().await;
+    world.asks(Request::AcceptClock).await;
     world.pass(1).await;
     assert_eq!(world.clock_state(), WELL);
     world.restart().await;
@@ -242,7 +224,7 @@ async fn a_clock_that_was_never_set_sends_nothing_until_it_is() {
         let sent = world.cards("ann");
         assert_eq!((world.clock_state(), sent), (BEHIND, usize::from(ran_before)));
         if accepted {
-            world.accept_clock().await;
+            world.asks(Request::AcceptClock).await;
         } else {
             world.clock.step(instant("07:30:30") - world.clock.now());
         }

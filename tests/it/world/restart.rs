@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tixing::domain::delivery::State;
-use tixing::flow::dispatch::{Dispatch, FEED_QUEUE};
+use tixing::flow::brake::Brake;
+use tixing::flow::dispatch::{Dispatch, FEED_QUEUE, Signals};
 use tixing::flow::fanout::Fanout;
 use tixing::flow::pause::Pauses;
 use tixing::flow::scheduler::Scheduler;
@@ -201,10 +202,20 @@ async fn a_sender_that_hears_of_the_end_by_its_walks_stops_as_gracefully() {
     for n in (2..20).step_by(2) {
         let (feed, fed) = mpsc::channel(FEED_QUEUE);
         let (clock, opened, store) = (world.clock.clone(), Arc::clone(&opened), Arc::clone(&store));
-        let fanout =
-            Fanout { app: super::appid(), store: Arc::clone(&store), clock: clock.clone(), opened, feed };
+        let brake = Brake::of_store(Arc::clone(&store), clock.now()).unwrap();
+        let (told, rung) = (Pauses::default(), Arc::clone(&opened));
+        let signals = Signals { brake: brake.clone(), told: told.clone(), opened: rung };
+        let fanout = Fanout {
+            app: super::appid(),
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            brake,
+            told,
+            opened,
+            feed,
+        };
         let name = current.get().config.apps.keys().next().unwrap().clone();
-        let dispatch = Dispatch::new(name, super::appid(), store, current.clone(), clock, Pauses::default());
+        let dispatch = Dispatch::new(name, super::appid(), store, current.clone(), clock, signals);
         let (stop, stopped) = watch::channel(false);
         let (mut walks, mut sender) = (JoinSet::new(), JoinSet::new());
         walks.spawn(fanout.run());

@@ -1,0 +1,146 @@
+//! Pausing and resuming: everything, one app, or one rule; and releasing what was held.
+//!
+//! A word that is given twice is no mistake: what is asked for is so, and the answer says since when.
+
+use serde::Serialize;
+
+use super::answer::{Exit, Failure, Lines};
+use super::desk::{Desk, rule_id};
+use super::instant::utc;
+use super::who::{self, app_name};
+use crate::domain::occurrence::OccurrenceState;
+use crate::domain::pause::{MAX_REASON, Pause, Scope};
+use crate::flow::brake::{Brake, NotPaused};
+
+/// What an operator names; neither is everything.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub(super) app: Option<&'a str>,
+    pub(super) rule: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    scope: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    paused: bool,
+    since: Option<String>,
+    reason: Option<String>,
+}
+
+impl Desk {
+    pub(super) async fn pause(
+        &self,
+        named: Named<'_>,
+        reason: Option<String>,
+        lines: &Lines,
+    ) -> Result<Exit, Failure> {
+        let scope = self.scope(named)?;
+        if let Scope::Rule(rule) = &scope
+            && self.control().is_some()
+            && !self.live().rules.rules.contains_key(rule)
+        {
+            return Err(Failure::data(format!("no rule `{rule}` is loaded; `tixing next` lists them")));
+        }
+        let reason = reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        if let Some(text) = &reason
+            && (text.chars().count() > MAX_REASON || text.chars().any(char::is_control))
+        {
+            return Err(Failure::data(format!("--reason: at most {MAX_REASON} characters in one line")));
+        }
+        let paused = self.brake()?.pause(scope, reason, self.now()).await.map_err(|not| match not {
+            NotPaused::Store(unavailable) => Failure::from(unavailable),
+            NotPaused::TooMany => Failure::data(not.to_string()),
+        })?;
+        tracing::warn!("{} {paused}", self.what(&paused.scope));
+        lines.row(&self.row(&paused.scope, Some(&paused))).await?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn resume(&self, named: Named<'_>, lines: &Lines) -> Result<Exit, Failure> {
+        let scope = self.scope(named)?;
+        let brake = self.brake()?;
+        if let Some(ended) = brake.resume(&scope).await? {
+            tracing::info!("{} goes on, it was {ended}", self.what(&scope));
+        }
+        lines.row(&self.row(&scope, None)).await?;
+        for pause in brake.pauses() {
+            // What still does not send.
+            lines.row(&self.row(&pause.scope, Some(&pause))).await?;
+        }
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn release(&self, rule: Option<&str>, lines: &Lines) -> Result<Exit, Failure> {
+        let rule = rule.map(rule_id).transpose()?;
+        let held: Vec<_> = self.store().unfinished()?;
+        let held = held.into_iter().filter(|o| o.state == OccurrenceState::Held);
+        let held: Vec<_> = held.filter(|o| rule.as_ref().is_none_or(|rule| o.rule == *rule)).collect();
+        for occurrence in &held {
+            let released =
+                self.store().stop_occurrence(occurrence.number, OccurrenceState::Open, None).await?;
+            self.store().wait(released.number).await?;
+            let (rule, due_at) = (&occurrence.rule, utc(occurrence.due_at));
+            tracing::info!(rule.id = %rule, "Occurrence {} of rule {rule} was released by an operator", occurrence.number);
+            lines
+                .row(&serde_json::json!({ "rule": rule.as_str(), "due_at": due_at, "state": "open" }))
+                .await?;
+        }
+        if let Some(control) = self.control() {
+            control.look();
+        }
+        if held.is_empty() {
+            lines.note("nothing is held; what is paused goes on with `tixing resume`").await?;
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The daemon's brake, or the one of the store that this command opened.
+    fn brake(&self) -> Result<Brake, Failure> {
+        match self.control() {
+            Some(control) => Ok(control.brake().clone()),
+            None => Ok(Brake::of_store(self.shared_store(), self.now())?),
+        }
+    }
+
+    fn scope(&self, named: Named<'_>) -> Result<Scope, Failure> {
+        match named {
+            Named { app: None, rule: None } => Ok(Scope::Everything),
+            Named { app: Some(app), rule: None } => {
+                Ok(Scope::App(who::app(&self.live().config, Some(app))?.appid.clone()))
+            }
+            Named { app: None, rule: Some(rule) } => Ok(Scope::Rule(rule_id(rule)?)),
+            Named { app: Some(_), rule: Some(_) } => Err(Failure::new(
+                Exit::Usage,
+                "name an app or a rule; the id of a rule is its own in all apps",
+            )),
+        }
+    }
+
+    fn what(&self, scope: &Scope) -> String {
+        match scope {
+            Scope::Everything => "Sending".to_owned(),
+            Scope::App(app) => format!("App {}", app_name(&self.live().config, app)),
+            Scope::Rule(rule) => format!("Rule {rule}"),
+        }
+    }
+
+    fn row(&self, scope: &Scope, pause: Option<&Pause>) -> Row {
+        let (word, app, rule) = match scope {
+            Scope::Everything => ("everything", None, None),
+            Scope::App(app) => ("app", Some(app_name(&self.live().config, app)), None),
+            Scope::Rule(rule) => ("rule", None, Some(rule.to_string())),
+        };
+        Row {
+            scope: word,
+            app,
+            rule,
+            paused: pause.is_some(),
+            since: pause.map(|pause| utc(pause.since)),
+            reason: pause.and_then(|pause| pause.reason.clone()),
+        }
+    }
+}

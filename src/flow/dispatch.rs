@@ -558,15 +558,20 @@ impl Dispatch {
         warn!(rule.id = %rule, "Occurrence {occurrence} of rule {rule} is held: {reason}; `tixing release --rule {rule}` lets it go on");
         // The walk takes up what is left when it goes on.
         let _left = self.withdraw(|item| item.id.occurrence == occurrence);
+        self.settle_marked(occurrence, || End::NotStarted);
+        self.holds.push(self.store.stop_occurrence(occurrence, OccurrenceState::Held, Some(reason)));
+    }
+
+    /// Ends what is marked of an occurrence and has not started.
+    fn settle_marked(&mut self, occurrence: u64, end: impl Fn() -> End) {
         let now = self.clock.reckoned();
         for (item, mark, ready) in std::mem::take(&mut self.marked) {
             if item.id.occurrence == occurrence {
-                self.settle(item, mark, None, End::NotStarted, now);
+                self.settle(item, mark, None, end(), now);
             } else {
                 self.marked.push_back((item, mark, ready));
             }
         }
-        self.holds.push(self.store.stop_occurrence(occurrence, OccurrenceState::Held, Some(reason)));
     }
 
     /// Queues a settlement; the slot and the lane are free from here on.
@@ -657,14 +662,7 @@ impl Dispatch {
         self.cancelled.insert(occurrence);
         let withdrawn = self.withdraw(|item| item.id.occurrence == occurrence);
         self.close(&withdrawn.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Cancelled);
-        let now = self.clock.reckoned();
-        for (item, mark, ready) in std::mem::take(&mut self.marked) {
-            if item.id.occurrence == occurrence {
-                self.settle(item, mark, None, End::Cancelled, now);
-            } else {
-                self.marked.push_back((item, mark, ready));
-            }
-        }
+        self.settle_marked(occurrence, || End::Cancelled);
     }
 
     fn expire(&mut self, now: DateTime<Utc>) {

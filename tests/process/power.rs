@@ -231,7 +231,10 @@ impl Recording {
         let of = |is: &dyn Fn(usize) -> bool| (1..records.len()).filter(|at| is(*at)).collect::<Vec<_>>();
         let starts: BTreeSet<usize> =
             self.notes.starts.iter().flat_map(|start| (1..60).map(|n| self.journal.at(*start) + n)).collect();
+        let first = self.notes.starts.first().map_or(0, |start| self.journal.at(*start));
         let kinds = [
+            // While the store is made.
+            of(&|at| (first + 1..first + 60).contains(&at)),
             of(&|at| starts.contains(&at)),
             of(&|at| records[at - 1].path.ends_with(".generating") && records[at - 1].kind != Kind::Rename),
             of(&|at| records[at - 1].kind == Kind::SyncEnds),

@@ -56,17 +56,45 @@ pub(super) fn clean(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Makes sled's folder where there is none: under another name, which it loses when all of it is on the disk. A cut
+/// while sled makes its files would leave some that it never opens again; what lies there under the other name was
+/// never anybody's.
+pub(super) fn make(
+    path: &Path,
+    create: impl FnOnce(&Path) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    let making = path.join("sled.making");
+    match fs::remove_dir_all(&making) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(OpenError::Folder { path: making, source }),
+    }
+    let folder = path.join("sled");
+    if folder.try_exists().map_err(failed(&folder))? {
+        return Ok(());
+    }
+    create(&making)?;
+    drop(sync_files(&making)?);
+    fs::rename(&making, &folder).map_err(failed(&folder))?;
+    File::open(path).and_then(|open| open.sync_all()).map_err(failed(path))
+}
+
 /// Makes the names and small files of an opened store durable; answers the own handle of sled's file.
 ///
 /// The handle is kept open: an error of a sync is reported once to each handle that is open then.
 pub(super) fn sync_names(path: &Path) -> Result<File, OpenError> {
-    let folder = path.join("sled");
+    let db = sync_files(&path.join("sled"))?;
+    File::open(path).and_then(|open| open.sync_all()).map_err(failed(path))?;
+    Ok(db)
+}
+
+fn sync_files(folder: &Path) -> Result<File, OpenError> {
     let name = folder.join("db");
     let db = File::options().read(true).write(true).open(&name).map_err(failed(&name))?;
     db.sync_all().map_err(failed(&name))?;
     let conf = folder.join("conf");
     File::open(&conf).and_then(|file| file.sync_all()).map_err(failed(&conf))?;
-    for folder in [folder.join("blobs"), folder, path.to_owned()] {
+    for folder in [folder.join("blobs"), folder.to_owned()] {
         match File::open(&folder) {
             Ok(open) => open.sync_all().map_err(failed(&folder))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -135,4 +163,32 @@ pub(super) fn rewrite(path: &Path) -> Result<(), OpenError> {
         file.sync_all()
     };
     over().map_err(failed(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_its_name_only_when_it_is_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        let (making, made) = (path.join("sled.making"), path.join("sled"));
+        let half = |making: &Path| {
+            fs::create_dir(making)
+                .and_then(|()| fs::write(making.join("conf"), "torn"))
+                .map_err(failed(making))
+        };
+        // Without its file it is none, as after a cut.
+        assert!(make(path, half).is_err() && making.exists() && !made.exists());
+        let whole = |making: &Path| {
+            half(making).and_then(|()| fs::write(making.join("db"), "").map_err(failed(making)))
+        };
+        make(path, whole).expect("what was left is out of the way");
+        assert!(!making.exists() && made.join("db").exists());
+        // One that is there stays as it is; what lies beside it was nobody's.
+        half(&making).expect("made");
+        make(path, |_| panic!("it is there")).expect("nothing to make");
+        assert!(!making.exists() && made.join("db").exists());
+    }
 }

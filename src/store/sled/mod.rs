@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::rouser::Rouser;
@@ -115,12 +115,29 @@ struct Folder {
     lock: Option<File>,
 }
 
+impl Folder {
+    fn config(&self, folder: &Path) -> sled::Config {
+        sled::Config::new()
+            .path(folder)
+            .mode(sled::Mode::LowSpace)
+            .cache_capacity(self.options.cache_bytes)
+            .flush_every_ms(None)
+    }
+}
+
 impl Place for Folder {
     fn open(&mut self, opening: OpeningOf) -> Result<Box<dyn Tree>, Failed> {
         let path = &self.options.path;
         let told = |error: OpenError| Failed::Engine(Box::new(error));
         match opening {
-            OpeningOf::First => {}
+            OpeningOf::First => folder::make(path, |making| {
+                let made = open_db(&self.config(making)).map_err(|error| OpenError::Engine {
+                    path: making.to_owned(),
+                    source: StartError::Tree(error.into()),
+                });
+                made.map(drop)
+            })
+            .map_err(told)?,
             OpeningOf::Again => {
                 folder::is_there(path).map_err(told)?;
                 self.lock = Some(folder::lock(path, Duration::ZERO).map_err(told)?);
@@ -131,11 +148,7 @@ impl Place for Folder {
             folder::mark(path);
             folder::rewrite(path).map_err(told)?;
         }
-        let config = sled::Config::new()
-            .path(path.join("sled"))
-            .mode(sled::Mode::LowSpace)
-            .cache_capacity(self.options.cache_bytes)
-            .flush_every_ms(None);
+        let config = self.config(&path.join("sled"));
         let db = open_db(&config)?;
         let file = folder::sync_names(path).map_err(told)?;
         let no_thread = |source| Failed::Disk { what: "cannot start a thread beside the store", source };

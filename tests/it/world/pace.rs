@@ -23,7 +23,8 @@ async fn no_second_has_more_starts_than_the_limit() {
         world.clock.advance(Duration::from_millis(150));
     }
     world.expect_within(10, "water", "done: 23 = 23 sent").await;
-    let mut at: Vec<_> = world.platform.sends().iter().map(|send| send.at).collect();
+    // By the books: on a loaded machine a request may arrive a step of the clock after its start.
+    let mut at: Vec<_> = world.deliveries().iter().map(|(_, is)| is.first_started_at.unwrap()).collect();
     at.sort_unstable();
     assert!(at.windows(6).all(|six| six[5] - six[0] >= TimeDelta::seconds(1)), "{at:?}");
     assert!(at[22] - at[0] <= TimeDelta::seconds(9), "it is used: {at:?}");

@@ -5,10 +5,10 @@
 //! openid (43108), under the app's rate, and occurrences take turns. It never chooses recipients and
 //! never renders.
 //!
-//! One file over its length: every step from a slot to a settlement reads and changes the same queues.
+//! One file over its length: every step from a slot to a settlement reads and changes the same marks, lanes and slots. What
+//! waits for its turn or its time is in `queues`.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,12 +35,16 @@ use crate::plan::turn::Span;
 use crate::store::{AppointmentKey, Closing, End, Mark, Pending, Settlement, Store, Unavailable};
 use crate::wechat::{Client, Ready, Sent};
 
+mod queues;
+
+use self::queues::{Place, Queues};
+
 /// Batches on their way from the walks to the sender.
 pub const FEED_QUEUE: usize = 16;
 /// Occurrences whose replies are remembered; those of the oldest are forgotten first.
 const MAX_BREAKERS: usize = 1024;
-/// Places of one queue that are looked at for an openid whose lane is free.
-const MAX_LOOK: usize = 64;
+/// Tasks whose ends are taken in before anything else is begun.
+const MAX_TAKEN: usize = 64;
 
 /// What a walk hands over.
 #[derive(Debug)]
@@ -114,15 +118,8 @@ pub struct Dispatch {
     brake: Brake,
     /// Rung when an occurrence is held.
     opened: Arc<Notify>,
-    /// Deliveries that may be marked, by occurrence.
-    queues: BTreeMap<u64, VecDeque<Item>>,
-    /// The occurrence whose turn was last.
-    turn: u64,
-    /// Waiting ones, the next first.
-    waiting: BinaryHeap<Reverse<(DateTime<Utc>, DeliveryId)>>,
-    waiting_items: HashMap<DeliveryId, Item>,
-    /// No deadline of those above is earlier: they may be thousands, and are looked through when it has passed.
-    first_deadline: Option<DateTime<Utc>>,
+    /// What waits for its turn or its time.
+    queues: Queues,
     /// Openids with a delivery between mark and settlement.
     lanes: HashSet<OpenId>,
     /// Marked and durable, to be started.
@@ -142,14 +139,6 @@ pub struct Dispatch {
     starts: VecDeque<Duration>,
     gate: Gate,
     jitter: u64,
-}
-
-/// Where a delivery goes in the queue of its occurrence.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// Before those that were never tried.
-    First,
-    Last,
 }
 
 /// What the tasks of a sender come back with.
@@ -196,11 +185,7 @@ impl Dispatch {
             clock,
             brake,
             opened,
-            queues: BTreeMap::new(),
-            turn: 0,
-            waiting: BinaryHeap::new(),
-            waiting_items: HashMap::new(),
-            first_deadline: None,
+            queues: Queues::default(),
             lanes: HashSet::new(),
             marked: VecDeque::new(),
             n_marking: 0,
@@ -259,7 +244,7 @@ impl Dispatch {
                 Some(done) = tasks.join_next() => {
                     result = result.and(self.take(done));
                     let mut settlements = 1;
-                    while settlements < MAX_LOOK && let Some(done) = tasks.try_join_next() {
+                    while settlements < MAX_TAKEN && let Some(done) = tasks.try_join_next() {
                         result = result.and(self.take(done));
                         settlements += 1;
                     }
@@ -290,7 +275,7 @@ impl Dispatch {
             self.give_back();
             return Ok(());
         };
-        self.wake(now);
+        self.queues.wake(now);
         self.expire(now);
         let live = self.current.get();
         let (Some(app), Some(client)) = (live.config.apps.get(&self.name), live.clients.get(&self.name))
@@ -328,7 +313,9 @@ impl Dispatch {
     ) {
         let mut batch: Vec<Item> = Vec::new();
         while batch.len() < room {
-            let Some(item) = self.next_item() else { break };
+            let may_go = |item: &Item| !self.brake.stops(&self.app, &item.rule);
+            let is_free = |item: &Item| !self.lanes.contains(&item.message.to);
+            let Some(item) = self.queues.next(may_go, is_free) else { break };
             self.lanes.insert(item.message.to.clone());
             batch.push(item);
         }
@@ -356,25 +343,6 @@ impl Dispatch {
                 Err(Unavailable) => Done::Unmarked(decided.value),
             }
         });
-    }
-
-    fn next_item(&mut self) -> Option<Item> {
-        let turns = self.queues.range(self.turn + 1..).chain(self.queues.range(..=self.turn));
-        let is_free = |item: &Item| !self.lanes.contains(&item.message.to);
-        let may_be_sent = |queue: &VecDeque<Item>| {
-            queue.front().is_some_and(|item| !self.brake.stops(&self.app, &item.rule))
-        };
-        let mut free = turns.filter(|(_, queue)| may_be_sent(queue)).filter_map(|(occurrence, queue)| {
-            Some((*occurrence, queue.iter().take(MAX_LOOK).position(is_free)?))
-        });
-        let (occurrence, index) = free.next()?;
-        let queue = self.queues.get_mut(&occurrence)?;
-        let item = queue.remove(index);
-        if queue.is_empty() {
-            self.queues.remove(&occurrence);
-        }
-        self.turn = occurrence;
-        item
     }
 
     /// Starts requests of marked deliveries while there are slots and the rate allows.
@@ -557,7 +525,7 @@ impl Dispatch {
     fn hold(&mut self, occurrence: u64, rule: &RuleId, reason: String) {
         warn!(rule.id = %rule, "Occurrence {occurrence} of rule {rule} is held: {reason}; `tixing release --rule {rule}` lets it go on");
         // The walk takes up what is left when it goes on.
-        let _left = self.withdraw(|item| item.id.occurrence == occurrence);
+        let _left = self.queues.withdraw(|item| item.id.occurrence == occurrence);
         self.settle_marked(occurrence, || End::NotStarted);
         self.holds.push(self.store.stop_occurrence(occurrence, OccurrenceState::Held, Some(reason)));
     }
@@ -605,105 +573,41 @@ impl Dispatch {
         }
     }
 
-    /// Takes a delivery in again that goes on, at `at` where it has to wait; that of a stopped occurrence ends.
+    /// Takes a delivery in again that goes on, at `at` where it has to wait.
     fn put_back(&mut self, mut item: Item, at: Option<DateTime<Utc>>) {
         let at = at.max(item.after_night(self.clock.reckoned()));
-        if self.cancelled.contains(&item.id.occurrence) {
-            self.close(&[item.id], Closing::Cancelled);
-            return;
-        }
-        if self.held.contains(&item.id.occurrence) {
-            return;
-        }
-        match at {
-            Some(at) => self.await_time(item, at),
-            None => self.queue(item, Place::First),
-        }
+        self.take_in(item, at, Place::First);
     }
 
     fn admit(&mut self, items: Vec<Item>) {
         for item in items {
-            if self.cancelled.contains(&item.id.occurrence) {
-                self.close(&[item.id], Closing::Cancelled);
-                continue;
-            }
-            if self.held.contains(&item.id.occurrence) {
-                continue;
-            }
-            match item.at {
-                Some(at) => self.await_time(item, at),
-                None => self.queue(item, Place::Last),
-            }
+            let at = item.at;
+            self.take_in(item, at, Place::Last);
         }
     }
 
-    fn await_time(&mut self, mut item: Item, at: DateTime<Utc>) {
-        item.at = Some(at);
-        self.first_deadline = self.first_deadline.into_iter().chain([item.deadline]).min();
-        self.waiting.push(Reverse((at, item.id)));
-        self.waiting_items.insert(item.id, item);
-    }
-
-    fn wake(&mut self, now: DateTime<Utc>) {
-        while let Some(Reverse((at, id))) = self.waiting.peek().copied() {
-            if at > now {
-                break;
-            }
-            self.waiting.pop();
-            // One that was put off further stands there twice.
-            let comes = self.waiting_items.get(&id).is_some_and(|item| item.at <= Some(now));
-            if comes && let Some(item) = self.waiting_items.remove(&id) {
-                self.queue(item, Place::First);
+    /// That of a stopped occurrence ends, that of a held one is left to the store.
+    fn take_in(&mut self, item: Item, at: Option<DateTime<Utc>>, place: Place) {
+        if self.cancelled.contains(&item.id.occurrence) {
+            self.close(&[item.id], Closing::Cancelled);
+        } else if !self.held.contains(&item.id.occurrence) {
+            match at {
+                Some(at) => self.queues.await_time(item, at),
+                None => self.queues.push(item, place),
             }
         }
     }
 
     fn cancel(&mut self, occurrence: u64) {
         self.cancelled.insert(occurrence);
-        let withdrawn = self.withdraw(|item| item.id.occurrence == occurrence);
+        let withdrawn = self.queues.withdraw(|item| item.id.occurrence == occurrence);
         self.close(&withdrawn.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Cancelled);
         self.settle_marked(occurrence, || End::Cancelled);
     }
 
     fn expire(&mut self, now: DateTime<Utc>) {
-        if self.first_deadline.is_none_or(|first| now <= first) {
-            return;
-        }
-        let (stay, late): (Vec<Item>, Vec<Item>) = self
-            .withdraw(|item| now > item.deadline)
-            .into_iter()
-            .partition(|item| item.after_night.is_some());
-        for mut item in stay {
-            if let Some(at) = item.after_night(now) {
-                self.await_time(item, at);
-            }
-        }
-        let items = self.queues.values().flatten().chain(self.waiting_items.values());
-        self.first_deadline = items.map(|item| item.deadline).min();
+        let late = self.queues.late(now);
         self.close(&late.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Expired);
-    }
-
-    /// Queues a delivery that may be marked from now on.
-    fn queue(&mut self, item: Item, place: Place) {
-        self.first_deadline = self.first_deadline.into_iter().chain([item.deadline]).min();
-        let queue = self.queues.entry(item.id.occurrence).or_default();
-        match place {
-            Place::First => queue.push_front(item),
-            Place::Last => queue.push_back(item),
-        }
-    }
-
-    fn withdraw(&mut self, leaves: impl Fn(&Item) -> bool) -> Vec<Item> {
-        let mut withdrawn = Vec::new();
-        for queue in self.queues.values_mut() {
-            let (leaving, staying) =
-                std::mem::take(queue).into_iter().partition::<VecDeque<Item>, _>(&leaves);
-            *queue = staying;
-            withdrawn.extend(leaving);
-        }
-        self.queues.retain(|_, queue| !queue.is_empty());
-        withdrawn.extend(self.waiting_items.extract_if(|_, item| leaves(item)).map(|(_, item)| item));
-        withdrawn
     }
 
     fn close(&self, ids: &[DeliveryId], closing: Closing) {
@@ -722,8 +626,7 @@ impl Dispatch {
 
     fn wait(&self) -> Duration {
         let now = self.clock.reckoned();
-        let waiting = self.waiting.peek().map(|Reverse((at, _))| *at);
-        let until = waiting.into_iter().chain(self.gate.until()).filter(|at| *at > now).min();
+        let until = self.queues.next_at().into_iter().chain(self.gate.until()).filter(|at| *at > now).min();
         let until = until.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default());
         let rate = match self.starts.front() {
             Some(start) if !self.marked.is_empty() => (*start + Duration::from_secs(1))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use super::answer::{Answer, Exit, Failure, Lines};
 use super::appointments::Choice;
@@ -39,6 +39,8 @@ struct Parts {
     clock: Clock,
     control: Option<Arc<dyn Control>>,
     masks: OnceCell<Masks>,
+    /// One release of everything at a time.
+    releasing: Mutex<()>,
 }
 
 impl Desk {
@@ -50,7 +52,14 @@ impl Desk {
         clock: Clock,
         control: Option<Arc<dyn Control>>,
     ) -> Self {
-        Self(Arc::new(Parts { store, current, clock, control, masks: OnceCell::new() }))
+        Self(Arc::new(Parts {
+            store,
+            current,
+            clock,
+            control,
+            masks: OnceCell::new(),
+            releasing: Mutex::new(()),
+        }))
     }
 
     /// Answers `request`; nothing happens before the answer is read.
@@ -103,7 +112,10 @@ impl Desk {
             Request::Pause { app, rule, reason } => {
                 self.pause(Named { app: app.as_deref(), rule: rule.as_deref() }, reason, lines).await
             }
-            Request::Release { rule } => self.release(rule.as_deref(), lines).await,
+            Request::Release { rule, lost_since: None } => self.release(rule.as_deref(), lines).await,
+            Request::Release { rule, lost_since: Some(since) } => {
+                self.release_all(rule.as_deref(), &since, lines).await
+            }
             Request::Resume { app, rule } => {
                 self.resume(Named { app: app.as_deref(), rule: rule.as_deref() }, lines).await
             }
@@ -133,6 +145,10 @@ impl Desk {
 
     pub(super) fn control(&self) -> Option<&dyn Control> {
         self.0.control.as_deref()
+    }
+
+    pub(super) async fn releasing(&self) -> MutexGuard<'_, ()> {
+        self.0.releasing.lock().await
     }
 
     pub(super) async fn masks(&self) -> Result<Masks, Failure> {

@@ -6,11 +6,15 @@ use serde::Serialize;
 
 use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
-use super::instant::utc;
+use super::instant::{self, utc};
 use super::who::{self, app_name};
+use crate::domain::config::Basis;
+use crate::domain::hold::WAY_OUT;
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::pause::{MAX_REASON, Pause, Scope};
 use crate::flow::brake::{Brake, NotPaused};
+use crate::flow::housekeeping::clock_trouble;
+use crate::flow::lost::{self, Lost};
 
 /// What an operator names; neither is everything.
 #[derive(Clone, Copy)]
@@ -76,6 +80,9 @@ impl Desk {
 
     pub(super) async fn release(&self, rule: Option<&str>, lines: &Lines) -> Result<Exit, Failure> {
         let rule = rule.map(rule_id).transpose()?;
+        if let Some(hold) = self.store().hold()? {
+            return Err(Failure::new(Exit::Usage, format!("everything is {hold}; {WAY_OUT}")));
+        }
         let held: Vec<_> = self.store().unfinished()?;
         let held = held.into_iter().filter(|o| o.state == OccurrenceState::Held);
         let held: Vec<_> = held.filter(|o| rule.as_ref().is_none_or(|rule| o.rule == *rule)).collect();
@@ -95,6 +102,61 @@ impl Desk {
         if held.is_empty() {
             lines.note("nothing is held; what is paused goes on with `tixing resume`").await?;
         }
+        Ok(Exit::Done)
+    }
+
+    /// Ends the hold on everything; `since` tells people what may have happened twice.
+    pub(super) async fn release_all(
+        &self,
+        rule: Option<&str>,
+        since: &str,
+        lines: &Lines,
+    ) -> Result<Exit, Failure> {
+        if rule.is_some() {
+            return Err(Failure::new(Exit::Usage, "--lost-since is about everything; leave --rule out"));
+        }
+        let since = instant::parse(since).map_err(|why| Failure::data(format!("--lost-since: {why}")))?;
+        let trouble = clock_trouble(self.clock().trust().borrow().standing);
+        let Some(now) = self.clock().believed() else {
+            return Err(Failure::new(Exit::NotInOrder, trouble.unwrap_or_default()));
+        };
+        if since > now {
+            return Err(Failure::data(format!("--lost-since: {} has not been yet", utc(since))));
+        }
+        if self.live().rules.basis == Basis::Nothing {
+            let why = "no rules can be read, and what came due since cannot be told; see `tixing check`, then reload";
+            return Err(Failure::new(Exit::NotInOrder, why));
+        }
+        let _one = self.releasing().await;
+        let Some(lost) = lost::release(&self.shared_store(), &self.live(), self.clock(), now).await? else {
+            return Err(Failure::data("nothing is on hold"));
+        };
+        tracing::warn!(
+            "Everything was released by an operator, who says that what was done since {since} is lost"
+        );
+        for Lost { rule, due_at, n } in &lost {
+            let due_at = utc(*due_at);
+            let row =
+                serde_json::json!({ "rule": rule.as_str(), "due_at": due_at, "state": "in_doubt", "n": n });
+            lines.row(&row).await?;
+        }
+        if let Some(control) = self.control() {
+            control.look();
+        }
+        let n: u64 = lost.iter().map(|lost| lost.n).sum();
+        let late: u64 = lost.iter().filter(|lost| lost.due_at >= since).map(|lost| lost.n).sum();
+        lines
+            .note(&format!(
+                "{n} deliveries are in doubt, {late} of them due since {}: they may have been sent, and are not sent again; `tixing doubt list` shows them",
+                utc(since)
+            ))
+            .await?;
+        lines
+            .note(&format!(
+                "consents, appointments and erasures since {} are not in these books: let the backend send them again",
+                utc(since)
+            ))
+            .await?;
         Ok(Exit::Done)
     }
 

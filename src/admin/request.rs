@@ -155,10 +155,13 @@ pub enum Request {
         /// Why, for those who find it paused.
         reason: Option<String>,
     },
-    /// Held occurrences go on; one rule's, or all.
+    /// Held occurrences go on; one rule's, or all. With `lost_since`, the hold on everything ends.
     Release {
         /// One rule's only.
         rule: Option<String>,
+        /// From when on what was done is not in these books.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost_since: Option<String>,
     },
     /// What was paused is sent again.
     Resume {

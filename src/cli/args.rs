@@ -287,8 +287,11 @@ pub(super) struct Resume {
 #[derive(Debug, Args)]
 pub(super) struct Release {
     /// Only of this rule
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", conflicts_with = "lost_since")]
     pub(super) rule: Option<String>,
+    /// End the hold on everything, after a restore: what was done since then is not in these books (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(super) lost_since: Option<String>,
     #[command(flatten)]
     pub(super) output: Output,
 }

@@ -137,8 +137,10 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         Command::Resume(args::Resume { what: What { app, rule }, output }) => {
             ask(Request::Resume { app, rule }, output, looks::PAUSED, Without::Store)
         }
-        Command::Release(args::Release { rule, output }) => {
-            ask(Request::Release { rule }, output, looks::RELEASED, Without::Store)
+        Command::Release(args::Release { rule, lost_since, output }) => {
+            // What came due meanwhile is asked of the rules.
+            let without = if lost_since.is_some() { Without::StoreAndRules } else { Without::Store };
+            ask(Request::Release { rule, lost_since }, output, looks::RELEASED, without)
         }
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
@@ -189,6 +191,7 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
 fn read_clocks(command: &Command, environment: &Environment, language: Language) {
     let folders = environment.zone_folders();
     let release = match command {
+        Command::Release(args::Release { lost_since: Some(_), .. }) => zoneinfo::read(&folders),
         // A daemon does it itself, and these ask one or nobody.
         Command::Run
         | Command::Demo(_)

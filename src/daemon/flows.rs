@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use super::Failure;
 use crate::clock::Clock;
+use crate::domain::hold::WAY_OUT;
 use crate::domain::id::AppName;
 use crate::flow::brake::Brake;
 use crate::flow::dispatch::{Dispatch, FEED_QUEUE, Signals};
@@ -56,6 +57,8 @@ pub struct Flows {
     tasks: JoinSet<(&'static str, Result<(), Unavailable>)>,
     senders: JoinSet<(&'static str, Result<(), Unavailable>)>,
     stop: watch::Sender<bool>,
+    /// Everything is on hold: none of them runs until somebody has released it.
+    on_hold: bool,
 }
 
 impl Flows {
@@ -65,7 +68,7 @@ impl Flows {
     /// [`Unavailable`]: none of them runs.
     pub async fn start(parts: Parts) -> Result<Self, Unavailable> {
         let (tasks, senders) = (JoinSet::new(), JoinSet::new());
-        let mut flows = Self { parts, tasks, senders, stop: watch::Sender::new(false) };
+        let mut flows = Self { parts, tasks, senders, stop: watch::Sender::new(false), on_hold: false };
         flows.begin().await?;
         Ok(flows)
     }
@@ -73,6 +76,14 @@ impl Flows {
     async fn begin(&mut self) -> Result<(), Unavailable> {
         let Parts { store, current, clock, brake, reloaded, opened, pulse, pauses } = &self.parts;
         recovery::recover(&**store, clock.reckoned()).await?;
+        if let Some(hold) = store.hold()? {
+            if !self.on_hold {
+                error!("Nothing is sent: {hold}; {WAY_OUT}");
+            }
+            self.on_hold = true;
+            return Ok(());
+        }
+        self.on_hold = false;
         let mut scheduler = Scheduler::new(
             Arc::clone(store),
             current.clone(),
@@ -117,12 +128,18 @@ impl Flows {
         let mut health = self.parts.store.health();
         loop {
             let ended = tokio::select! {
-                _gone = health.wait_for(|health| *health != Health::Works) => None,
-                Some(part) = self.tasks.join_next() => Some(part),
-                Some(part) = self.senders.join_next() => Some(part),
+                _gone = health.wait_for(|health| *health != Health::Works) => Turn::Store,
+                () = released(&self.parts), if self.on_hold => Turn::Released,
+                Some(part) = self.tasks.join_next() => Turn::Ended(part.err()),
+                Some(part) = self.senders.join_next() => Turn::Ended(part.err()),
             };
+            if let Turn::Released = ended {
+                info!("Everything was released: reminders are sent again");
+                self.begin_again(&mut health).await;
+                continue;
+            }
             // When one part ends, others end that have nothing to do without it; only a panic is no such end.
-            if let Some(Err(panicked)) = ended {
+            if let Turn::Ended(Some(panicked)) = ended {
                 error!("A part of the daemon panicked: {panicked}");
                 return Failure::Ended("a part of the daemon");
             }
@@ -166,5 +183,26 @@ impl Flows {
         self.stop.send_replace(true);
         self.tasks.shutdown().await;
         while self.senders.join_next().await.is_some() {}
+    }
+}
+
+/// What the flows are looked at for.
+enum Turn {
+    /// The store does not work.
+    Store,
+    /// Nothing is on hold any more.
+    Released,
+    /// One of them ended, or panicked.
+    Ended(Option<JoinError>),
+}
+
+/// Resolves when nothing is on hold any more.
+async fn released(parts: &Parts) {
+    while !matches!(parts.store.hold(), Ok(None)) {
+        tokio::select! {
+            // Who releases rings; who rings between two looks is seen by the next.
+            () = parts.opened.notified() => {}
+            () = parts.clock.sleep(BEGIN_AGAIN) => {}
+        }
     }
 }

@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::admin::control::{AppState, ClockState, Control, Reloaded, StatusParts};
 use crate::clock::Clock;
 use crate::domain::config::{App, Config, SecretSource};
+use crate::domain::hold::WAY_OUT;
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::pause::{Pause, Scope};
 use crate::domain::zone::Release;
@@ -419,10 +420,15 @@ impl Control for Shared {
                 Scope::Everything | Scope::App(_) => None,
             })
             .collect();
-        let hold = paused(&Scope::Everything);
+        let paused = paused(&Scope::Everything);
         let held_occurrences = self.held();
+        // A store that does not work says so itself.
+        let hold = self.setup.store.hold().ok().flatten().map(|hold| hold.to_string());
         let mut needs_attention: Vec<String> =
-            hold.iter().map(|hold| format!("nothing is sent: {hold}; `tixing resume` ends it")).collect();
+            hold.iter().map(|hold| format!("nothing is sent: {hold}; {WAY_OUT}")).collect();
+        let of_pause = |pause| format!("nothing is sent: {pause}; `tixing resume` ends it");
+        needs_attention.extend(paused.as_ref().map(of_pause));
+        let hold = hold.or(paused);
         needs_attention.extend(held_rules.iter().map(|(rule, reason)| {
             format!("rule {rule} does not send: {reason}; `tixing resume --rule {rule}` ends it")
         }));

@@ -279,6 +279,11 @@ impl Shared {
         let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients };
         self.current.replace(new);
         self.reloaded.notify_one();
+        if matches!(self.setup.store.hold(), Ok(Some(_))) {
+            // Nothing is planned before somebody has released it; then it is by the rules that are live.
+            first_dues(&self.current.get().rules, Planned { generation, since: now }, &mut done);
+            return Ok(done);
+        }
         let planned = tokio::select! {
             planned = self.current.planned(generation) => planned,
             trouble = health.wait_for(|health| *health != Health::Works) => {

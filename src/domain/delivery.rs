@@ -9,6 +9,7 @@
 //! waiting    → attempting | expired | cancelled
 //! waiting after −1 → attempting | in doubt instead of any other end | sent | undelivered by a receipt
 //! in doubt   → sent | undelivered | presumed sent | failed (an operator's word)
+//! held past its time, reserved, attempting, waiting → in doubt       (only when a restored older state is released)
 //! sent, presumed sent → undelivered | sent                           the grant stays consumed
 //! ```
 
@@ -123,11 +124,13 @@ pub enum Event {
     Age,
     /// An operator says nothing left.
     NeverLeft,
+    /// These books are older than what was done: it may have been sent since.
+    Lost,
 }
 
 impl Event {
     /// All events.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Reserve,
         Self::Skip,
         Self::Mark,
@@ -144,6 +147,7 @@ impl Event {
         Self::NotArrived,
         Self::Age,
         Self::NeverLeft,
+        Self::Lost,
     ];
 }
 
@@ -224,6 +228,9 @@ pub fn step(state: State, past: Past, event: Event) -> Result<(State, Effect), I
         (State::InDoubt, Event::Age) => (State::PresumedSent, Consume),
         (State::InDoubt, Event::NeverLeft) => (State::Failed, Release),
 
+        (State::Held, Event::Lost) => (State::InDoubt, Take),
+        (State::Reserved | State::Attempting | State::Waiting, Event::Lost) => (State::InDoubt, Keep),
+
         (
             State::Held
             | State::Reserved
@@ -287,6 +294,10 @@ mod tests {
         in_doubt    NotArrived *  undelivered    Consume
         in_doubt    Age        *  presumed_sent  Consume
         in_doubt    NeverLeft  *  failed         Release
+        held        Lost       *  in_doubt       Take
+        reserved    Lost       *  in_doubt       Keep
+        attempting  Lost       *  in_doubt       Keep
+        waiting     Lost       *  in_doubt       Keep
         sent        NotArrived *  undelivered    Consume
         presumed_sent Arrived  *  sent           Consume
         presumed_sent NotArrived * undelivered   Consume

@@ -36,8 +36,11 @@ use crate::store::{
     PieceOutcome, Store, Unavailable, Walk, Walked, Want, slot_bytes,
 };
 
+mod lost;
 mod ready;
 
+pub use self::lost::walk_lost;
+use self::ready::Booking;
 pub(super) use self::ready::{Prepared, Ready};
 
 /// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
@@ -242,6 +245,11 @@ impl Walker {
         if occurrence.walked || occurrence.state == OccurrenceState::Cancelled {
             return Ok(());
         }
+        self.walk(&occurrence, &ready).await
+    }
+
+    /// Walks the rest of an audience.
+    async fn walk(&self, occurrence: &Occurrence, ready: &Ready) -> Result<(), Unavailable> {
         let mut position = occurrence.position.clone();
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
@@ -263,14 +271,14 @@ impl Walker {
                 let page = match &ready.appointment {
                     None => super::read(&self.store, read).await?,
                     Some((about, kept, _)) => {
-                        self.of_appointment(&occurrence, about, kept, after.as_ref(), limit).await?
+                        self.of_appointment(occurrence, about, kept, after.as_ref(), limit).await?
                     }
                 };
                 let last_page = page.len() < limit;
                 limit = PAGE;
                 // What is too late is counted, so the time must be known.
                 let now = self.clock.until_believed().await;
-                let all = gathering.take(page, &occurrence, &ready, now, &mut after);
+                let all = gathering.take(page, occurrence, ready, now, &mut after);
                 if last_page && all {
                     walk = Walk::Ends;
                     break;
@@ -281,7 +289,7 @@ impl Walker {
             }
             position.clone_from(&after);
             let ended = walk == Walk::Ends;
-            match self.book(&occurrence, &ready.rule, gathering, (from, after), walk).await? {
+            match self.book(occurrence, &ready.rule, gathering, (from, after), walk).await? {
                 None => return Ok(()),
                 Some(items) => {
                     if self.hand_over(items, seats).await.is_none() {
@@ -323,7 +331,8 @@ impl Walker {
             None => None,
             Some(about) => self.appointment(occurrence, about).await?,
         };
-        Ok(Some(Ready { rule, default, compiled, selector, appointment }))
+        let booking = Booking::Sent;
+        Ok(Some(Ready { rule, default, compiled, selector, appointment, booking }))
     }
 
     /// The appointment that an occurrence is about, while it stands at the same time.
@@ -550,8 +559,13 @@ impl Gathering {
         ready: &Ready,
         now: DateTime<Utc>,
     ) {
-        let want = match ready.turn(occurrence, &openid, recipient, now) {
-            Ok(turn) if now > turn.deadline => {
+        let walked_at = match ready.booking {
+            Booking::Sent => now,
+            // It was walked then, if it was.
+            Booking::Lost => occurrence.due_at,
+        };
+        let want = match ready.turn(occurrence, &openid, recipient, walked_at) {
+            Ok(turn) if walked_at > turn.deadline => {
                 self.expired += 1;
                 return;
             }
@@ -564,10 +578,13 @@ impl Gathering {
                     return;
                 }
                 Hint::Consent => match ready.render(occurrence, &openid, recipient) {
-                    Ok(message) => {
-                        self.messages.insert(openid.clone(), (message, turn));
-                        Want::Reserve
-                    }
+                    Ok(message) => match ready.booking {
+                        Booking::Lost => Want::Doubt,
+                        Booking::Sent => {
+                            self.messages.insert(openid.clone(), (message, turn));
+                            Want::Reserve
+                        }
+                    },
                     Err(reason) => Want::Skip(reason),
                 },
             },

@@ -146,6 +146,10 @@ impl Housekeeping {
 
     async fn each_night(&self) {
         let Some(now) = self.clock.believed() else { return };
+        if !matches!(self.store.hold(), Ok(None)) {
+            // What is due after the cursors is booked first, and asks for what is old by now.
+            return;
+        }
         let live = self.current.get();
         let after = live.rules.rules.values().filter_map(|rule| match &rule.when.form {
             Form::Relative(relative) => Some(recurrence::longest_after(relative)),

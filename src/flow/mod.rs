@@ -7,6 +7,7 @@ mod held;
 pub mod housekeeping;
 pub mod intake;
 pub mod live;
+pub mod lost;
 pub mod outlook;
 pub mod pause;
 pub mod pulse;

@@ -26,9 +26,11 @@ use crate::plan::turn;
 use crate::rules::snapshot;
 use crate::store::{MAX_OPENED, NewOccurrence, Opened, Opening, Store, Unavailable};
 
+mod lost;
 mod reminders;
 mod runs;
 
+pub use self::lost::open_lost;
 use self::runs::{Run, Zones};
 
 /// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or
@@ -341,7 +343,7 @@ async fn open(
     now: DateTime<Utc>,
 ) -> Result<bool, Unavailable> {
     if reminders::of_appointments(&planned.rule).is_some() {
-        let opened = reminders::open(store, planned, now).await?;
+        let opened = reminders::open(store, planned, reminders::Look::Usual, now).await?;
         told(&planned.rule, &opened);
         return Ok(!opened.is_empty());
     }
@@ -355,6 +357,19 @@ async fn open(
     let mut occurrences: Vec<NewOccurrence> = of_runs.collect();
     // The order of the sort is that of the runs where zones share an instant.
     occurrences.sort_by_key(|new| new.due.at);
+    let opened = open_all(store, planned, occurrences, now).await?;
+    planned.next = next_due(planned);
+    told(&rule, &opened);
+    Ok(!opened.is_empty())
+}
+
+/// Opens `occurrences`, in the order of their due times, and moves the cursor to `now`.
+async fn open_all(
+    store: &Arc<dyn Store>,
+    planned: &mut Planned,
+    mut occurrences: Vec<NewOccurrence>,
+    now: DateTime<Utc>,
+) -> Result<Vec<u64>, Unavailable> {
     let mut opened = Vec::new();
     // Piece by piece, the cursor behind each: a crash in between finds the rest again.
     loop {
@@ -374,9 +389,7 @@ async fn open(
         }
         occurrences = rest;
     }
-    planned.next = next_due(planned);
-    told(&rule, &opened);
-    Ok(!opened.is_empty())
+    Ok(opened)
 }
 
 /// Says in the log what was opened.

@@ -21,6 +21,7 @@ use crate::domain::zone::Zone;
 mod appointments;
 mod erasure;
 mod histories;
+mod hold;
 mod zones;
 
 const KINDS: [(&str, TemplateKind); 2] =

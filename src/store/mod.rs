@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::domain::consent::Account;
+use crate::domain::hold::Hold;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
@@ -23,6 +24,7 @@ mod appointments;
 #[cfg(test)]
 mod conformance;
 mod events;
+mod hold;
 pub mod ledger;
 #[cfg(test)]
 mod model;
@@ -32,6 +34,7 @@ pub mod sled;
 
 pub use appointments::*;
 pub use events::*;
+pub use hold::*;
 pub use promise::*;
 pub use shapes::*;
 
@@ -236,6 +239,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Their grants stay with them, consumed. The oldest doubts go first.
     fn presume(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64>;
 
+    /// Ends the hold on everything: what is reserved, waiting or attempting, and what was held until now, becomes in doubt
+    /// with its grant, and each rule's cursor is at `now` and at the newest change. In as many batches as it takes; the
+    /// hold goes with the last of them.
+    ///
+    /// A held delivery for which there is no grant is skipped. The audience of every unfinished occurrence must be
+    /// walked to its end, with [`Want::Doubt`].
+    fn end_hold(&self, now: DateTime<Utc>) -> Pending<HoldEnd>;
+
     // --- upkeep ---------------------------------------------------------------------------------
 
     /// Keeps a small named value (at most 3 KiB).
@@ -264,6 +275,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`] when the engine failed, here and in every read below.
     fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable>;
+
+    /// The hold on everything. While there is one nothing is marked, and no delivery ends by its deadline or by a change of
+    /// its appointment: what is open may have been sent since these books were written.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn hold(&self) -> Result<Option<Hold>, Unavailable>;
 
     /// One recipient.
     ///

@@ -26,6 +26,7 @@ use super::*;
 use crate::domain::appointment::About;
 use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
+use crate::domain::hold::Hold;
 use crate::domain::occurrence::{Counts, SkipReason, Whose};
 use crate::domain::recipient::MOVE_COUNTS;
 use crate::domain::template::TemplateKind;
@@ -489,6 +490,16 @@ impl Books {
                     *skipped.entry(SkipReason::NoConsent).or_default() += 1;
                     continue;
                 }
+                Want::Doubt => match self.take(&occurrence, &member.openid, id) {
+                    Ok(grant) => {
+                        (slot.state, slot.grant) = (State::InDoubt, grant);
+                        (slot.marked_at, slot.settled_at) = (Some(occurrence.due_at), Some(piece.now));
+                    }
+                    Err(why) => {
+                        *skipped.entry(why).or_default() += 1;
+                        continue;
+                    }
+                },
                 Want::Hold(at) => (slot.state, slot.next_at) = (State::Held, Some(at)),
                 Want::Skip(reason) => {
                     *skipped.entry(reason).or_default() += 1;
@@ -1177,6 +1188,15 @@ impl Store for Model {
 
     fn keep_snapshot(&self, hash: [u8; 32], bytes: Vec<u8>) -> Pending<()> {
         self.decide(Fact::Snapshot(hash, bytes), |_| ())
+    }
+
+    fn end_hold(&self, _now: DateTime<Utc>) -> Pending<HoldEnd> {
+        // A model is never restored.
+        Pending::ready(None)
+    }
+
+    fn hold(&self) -> Result<Option<Hold>, Unavailable> {
+        Ok(None)
     }
 
     fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {

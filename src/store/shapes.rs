@@ -241,6 +241,8 @@ pub enum Want {
     Hold(DateTime<Utc>),
     /// Skip for a reason of his own.
     Skip(SkipReason),
+    /// Book as in doubt with one grant, or counted as without consent: it may have been sent, and these books lost it.
+    Doubt,
 }
 
 /// What became of a fan-out piece.

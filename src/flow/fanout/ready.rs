@@ -27,6 +27,8 @@ pub(in crate::flow) struct Ready {
     pub(super) selector: Selector,
     /// What the occurrence reminds of, as it was when it was read.
     pub(super) appointment: Option<(About, KeptAppointment, Appointment)>,
+    /// What is booked of who gets a message.
+    pub(super) booking: Booking,
 }
 
 impl Ready {
@@ -97,6 +99,15 @@ impl Ready {
         let appointment = about.map(|(about, _, appointment)| Shown { id: &about.id, appointment });
         self.compiled.render(&Input { openid, profile, due: &due, appointment, zone })
     }
+}
+
+/// What a walk books of those who get a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Booking {
+    /// A grant each: it is sent.
+    Sent,
+    /// A grant each, in doubt: it may have been sent since the books were written.
+    Lost,
 }
 
 /// A delivery that has its grant and its message.

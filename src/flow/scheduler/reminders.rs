@@ -31,6 +31,15 @@ use crate::store::{
 /// Appointments read at a time.
 const PAGE: usize = 256;
 
+/// What a look is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// What is due is sent.
+    Usual,
+    /// What came due since the books were written may have been sent in time.
+    Lost,
+}
+
 /// Takes changes since the last look into account for when the next reminder is due; whether one is due now is for
 /// `planned.next` to say.
 pub(super) async fn hear(
@@ -77,6 +86,7 @@ fn kept(
 pub(super) async fn open(
     store: &Arc<dyn Store>,
     planned: &mut Planned,
+    look: Look,
     now: DateTime<Utc>,
 ) -> Result<Vec<u64>, Unavailable> {
     let Some(relative) = of_appointments(&planned.rule).cloned() else { return Ok(Vec::new()) };
@@ -99,9 +109,9 @@ pub(super) async fn open(
                 Ok(Some((kept, dues)))
             };
             let found = super::super::read(store, read).await?;
-            reminders.extend(
-                found.and_then(|(kept, dues)| made(&planned.rule, &relative, from, id, &kept, &dues, now)),
-            );
+            reminders.extend(found.and_then(|(kept, dues)| {
+                made(&planned.rule, &relative, (look, from), id, &kept, &dues, now)
+            }));
         }
         if reminders.is_empty() {
             continue;
@@ -231,7 +241,7 @@ async fn due_ids(
 fn made(
     rule: &Rule,
     relative: &Relative,
-    from: Cursor,
+    (look, from): (Look, Cursor),
     id: AppointmentId,
     kept: &KeptAppointment,
     dues: &[(Due, Zone)],
@@ -264,7 +274,7 @@ fn made(
         Offset::After(_) | Offset::SameDay => due.at + TimeDelta::days(APPOINTMENT_DAYS),
     };
     let late_now = sends_late && !in_time;
-    if late_now && now > until {
+    if late_now && now > until && look == Look::Usual {
         // Nobody wants to hear of it any more.
         return None;
     }
@@ -274,7 +284,8 @@ fn made(
     };
     let begins = if sends_late { now.max(last.at) } else { last.at };
     let deadline = turn::end(rule, begins).min(relevant);
-    let found = if (in_time || sends_late) && now <= deadline { Found::InTime } else { Found::TooLate };
+    let is_in_time = look == Look::Lost || (in_time || sends_late) && now <= deadline;
+    let found = if is_in_time { Found::InTime } else { Found::TooLate };
     let late = match relative.late {
         IfLate::Skip => Late::Skip,
         IfLate::Send => Late::Send,

@@ -79,7 +79,7 @@ impl Zones {
 }
 
 /// The runs of a rule: those that were there `before` go on, others begin at `since`.
-fn runs(rule: &Rule, zones: &[Zone], before: &[Run], since: Option<DateTime<Utc>>) -> Vec<Run> {
+pub(super) fn runs(rule: &Rule, zones: &[Zone], before: &[Run], since: Option<DateTime<Utc>>) -> Vec<Run> {
     if !rule.own_time {
         return vec![Run { zone: rule.zone, whose: Whose::Everybody, since: None }];
     }

@@ -10,20 +10,21 @@ use tokio::sync::watch;
 use super::state::OpenTree;
 use super::writer::{Call, Writer};
 use super::{
-    Doing, Ends, Ledger, Takes, appointments, consents, deliveries, erasure, fsck, keys, occurrences,
+    Doing, Ends, Ledger, Takes, appointments, consents, deliveries, erasure, fsck, holds, keys, occurrences,
     receipts, releases, upkeep,
 };
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
+use crate::domain::hold::Hold;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
-    Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Reads,
-    Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome,
+    DoubtWord, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment, KeptReceipt,
+    Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put,
+    Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome,
     Settlement, Store, Unavailable, Wait, Wake, Walked, wait_durable,
 };
 
@@ -177,6 +178,10 @@ impl Store for Ledger {
         self.write(0, Takes::Nothing, Ends::Whenever, move |desk| deliveries::presume(desk, before, now))
     }
 
+    fn end_hold(&self, now: DateTime<Utc>) -> Pending<HoldEnd> {
+        self.write(0, Takes::Nothing, Ends::Urgent, move |desk| holds::end(desk, now))
+    }
+
     fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {
         self.write(1, Takes::Nothing, Ends::Urgent, move |desk| {
             desk.state.put(keys::kept(name), value);
@@ -205,6 +210,11 @@ impl Store for Ledger {
 
     fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.read(|books| books.read_kept(name))
+    }
+
+    fn hold(&self) -> Result<Option<Hold>, Unavailable> {
+        let kept = self.read(|books| books.read_kept(holds::HOLD))?;
+        Ok(kept.map(|bytes| holds::decode(&bytes)))
     }
 
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::appointments;
+use super::holds;
 use super::keys;
 use super::receipts;
 use super::records;
@@ -139,6 +140,10 @@ pub(super) fn mark(
     ids: &[DeliveryId],
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<Mark>>, Failed> {
+    if holds::holds(desk.state)? {
+        // Each may have been sent since these books were written.
+        return Ok(ids.iter().map(|_| None).collect());
+    }
     let mut marks = Vec::with_capacity(ids.len());
     for id in ids {
         let note = |slot: &mut Delivery| {
@@ -256,6 +261,9 @@ pub(super) fn close(
         Closing::Expired => Event::Expire,
         Closing::Cancelled => Event::Cancel,
     };
+    if holds::holds(desk.state)? {
+        return Ok(vec![false; ids.len()]);
+    }
     let mut closed = Vec::with_capacity(ids.len());
     for id in ids {
         let attempting = slot_of(desk, *id)?.is_some_and(|slot| slot.state == DeliveryState::Attempting);

@@ -14,6 +14,7 @@ use super::Failed;
 use super::appointments;
 use super::consents::{self, is_consumed};
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
+use super::holds;
 use super::keys::{self, Name};
 use super::receipts;
 use super::records::{self, Booked, Chunk, ErasingV1};
@@ -157,8 +158,7 @@ fn close_delivery(
     // A released grant goes back to the account, which is voided as a whole; after −1 it is in doubt.
     let attempting = slot_of(desk, delivery)?.is_some_and(|slot| slot.state == DeliveryState::Attempting);
     if !attempting {
-        change(desk, delivery, Event::Cancel, now, |_| {})?;
-        change(desk, delivery, Event::Age, now, |_| {})?;
+        end_delivery(desk, delivery, now)?;
     }
     desk.room(CHANGE_KEYS)?;
     overwrite(desk, delivery)?;
@@ -178,6 +178,17 @@ fn close_delivery(
         desk.state.changed_account(erased(id));
     }
     desk.state.changed_account(id.clone());
+    Ok(())
+}
+
+/// Cancels a delivery that is not attempting; one that may have been sent counts as sent.
+fn end_delivery(desk: &mut Desk<'_>, id: DeliveryId, now: DateTime<Utc>) -> Result<(), Failed> {
+    let is_given = |state| matches!(state, DeliveryState::Reserved | DeliveryState::Waiting);
+    if holds::holds(desk.state)? && slot_of(desk, id)?.is_some_and(|slot| is_given(slot.state)) {
+        change(desk, id, Event::Lost, now, |_| {})?;
+    }
+    change(desk, id, Event::Cancel, now, |_| {})?;
+    change(desk, id, Event::Age, now, |_| {})?;
     Ok(())
 }
 
@@ -291,8 +302,7 @@ fn sweep_chunk(
         desk.room(CHANGE_KEYS)?;
         overwrite(desk, slot.id)?;
         if slot.state != DeliveryState::Attempting {
-            change(desk, slot.id, Event::Cancel, now, |_| {})?;
-            change(desk, slot.id, Event::Age, now, |_| {})?;
+            end_delivery(desk, slot.id, now)?;
         }
     }
     Ok(())

@@ -166,6 +166,12 @@ pub(super) fn rule(app: Name, rule: &RuleId) -> Vec<u8> {
     key(RULE, &[&app.to_be_bytes(), rule.as_str().as_bytes()])
 }
 
+/// App and id of a rule's key.
+pub(super) fn read_rule(key: &[u8]) -> Option<(Name, RuleId)> {
+    let (app, rule) = key.get(1..)?.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*app), RuleId::parse(std::str::from_utf8(rule).ok()?).ok()?))
+}
+
 pub(super) fn snapshot(hash: &[u8; 32], piece: u8) -> Vec<u8> {
     key(SNAPSHOT, &[hash, &[piece]])
 }

@@ -25,6 +25,7 @@ mod consents;
 mod deliveries;
 mod erasure;
 mod fsck;
+mod holds;
 mod keeper;
 mod keys;
 #[cfg(test)]

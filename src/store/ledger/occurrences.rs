@@ -131,7 +131,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         return Ok(PieceOutcome::Stale);
     }
     let number = held.n_chunks;
-    let kind = occurrence.kind;
+    let (kind, due_at) = (occurrence.kind, occurrence.due_at);
     let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
     let bound = occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
     let mut members = piece.members;
@@ -146,6 +146,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     }
     let (app, template) = (state.name(app.as_str())?, state.name(template.as_str())?);
 
+    let payer_of = |delivery: &Delivery| AccountId { app, template, openid: delivery.openid.as_str().into() };
     let mut counts = Counts {
         audience: n_of(members.len()) + piece.without_consent.values().sum::<u64>() + piece.expired,
         skipped: piece.without_consent,
@@ -177,8 +178,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         };
         match member.want {
             Want::Reserve => {
-                let payer = AccountId { app, template, openid: delivery.openid.as_str().into() };
-                match take(state, payer, kind, id, bound)? {
+                match take(state, payer_of(&delivery), kind, id, bound)? {
                     Ok(grant) => delivery.grant = grant,
                     Err(reason) => {
                         *counts.skipped.entry(reason).or_default() += 1;
@@ -191,6 +191,18 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
             Want::Hold(_) | Want::Skip(_) if state.recipient(app, &delivery.openid)?.is_none() => {
                 *counts.skipped.entry(SkipReason::NoConsent).or_default() += 1;
                 continue;
+            }
+            Want::Doubt => {
+                match take(state, payer_of(&delivery), kind, id, bound)? {
+                    Ok(grant) => delivery.grant = grant,
+                    Err(reason) => {
+                        *counts.skipped.entry(reason).or_default() += 1;
+                        continue;
+                    }
+                }
+                delivery.state = DeliveryState::InDoubt;
+                delivery.marked_at = Some(due_at);
+                delivery.settled_at = Some(piece.now);
             }
             Want::Hold(at) => {
                 delivery.state = DeliveryState::Held;

@@ -60,7 +60,7 @@ fn one(desk: &mut Desk<'_>, release: Release, now: DateTime<Utc>) -> Result<Opti
     }
 }
 
-fn skip(
+pub(super) fn skip(
     desk: &mut Desk<'_>,
     id: DeliveryId,
     reason: SkipReason,

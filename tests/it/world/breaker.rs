@@ -55,7 +55,8 @@ async fn a_wave_of_refusals_holds_the_occurrence_until_it_is_released() {
         }
         world.faults(Vec::new());
         world.until("it to be told", |world| !world.running.as_ref().unwrap().shared.held().is_empty()).await;
-        let released = world.asks(Request::Release { rule: Some("water".to_owned()) }).await;
+        let released =
+            world.asks(Request::Release { rule: Some("water".to_owned()), lost_since: None }).await;
         assert_eq!(released[0]["due_at"], "2026-03-02T00:00:00Z");
         world.expect_within(20, "water", &format!("done: 60 = {} sent, {n} refused", 60 - n)).await;
         assert!(world.running.as_ref().unwrap().shared.status().in_order());

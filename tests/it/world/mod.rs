@@ -46,6 +46,7 @@ mod doubt;
 mod due;
 mod foretold;
 mod held;
+mod hold;
 mod late;
 mod month;
 mod own_time;

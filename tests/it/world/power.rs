@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use tixing::domain::consent::Account;
 use tixing::domain::delivery::State;
+use tixing::domain::hold::Hold;
 use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Erased, Figures, Fsck, Granted, Health, ImportPiece, KeptAppointment, KeptReceipt, Mark,
-    Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Receipt,
-    ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome, Settlement, Store,
-    Unavailable, Wait, Wake, Walked,
+    DoubtWord, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment, KeptReceipt,
+    Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put,
+    Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome,
+    Settlement, Store, Unavailable, Wait, Wake, Walked,
 };
 use tokio::sync::watch;
 
@@ -284,6 +285,7 @@ impl Store for Power {
         write close(ids: Vec<DeliveryId>, closing: Closing, now: DateTime<Utc>) -> Vec<bool>;
         write settle_doubt(id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> bool;
         write receipt(receipt: Receipt) -> ReceiptOutcome;
+        write end_hold(now: DateTime<Utc>) -> HoldEnd;
         write presume(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
         ;
         upkeep start_rule(app: AppId, rule: RuleId, now: DateTime<Utc>) -> DateTime<Utc>;
@@ -295,6 +297,7 @@ impl Store for Power {
         upkeep sweep(now: DateTime<Utc>) -> u64;
         upkeep fsck() -> Fsck;
         ;
+        read hold() -> Option<Hold>;
         read kept(name: &str) -> Option<Vec<u8>>;
         read recipient(app: &AppId, openid: &OpenId) -> Option<Recipient>;
         read erased_at(app: &AppId, openid: &OpenId) -> Option<DateTime<Utc>>;

@@ -1,0 +1,42 @@
+//! Walks the audience of an occurrence that may have been sent since the books were written: nobody is sent anything.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{SEATS, Walker};
+use crate::clock::Clock;
+use crate::domain::occurrence::OccurrenceState;
+use crate::store::{Occurrence, Store, Unavailable};
+
+/// Who would have got a message has one in doubt; whose send time is yet to come is held for it.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub async fn walk_lost(
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    occurrence: Occurrence,
+) -> Result<(), Unavailable> {
+    let number = occurrence.number;
+    if occurrence.state == OccurrenceState::Held {
+        store.stop_occurrence(number, OccurrenceState::Open, None).await?;
+    }
+    // Nobody listens: what is handed over would be sent.
+    let (feed, _nobody) = mpsc::channel(1);
+    let (store, clock) = (Arc::clone(store), clock.clone());
+    let walker = Walker { store: Arc::clone(&store), clock, feed, seats: Arc::new(Semaphore::new(SEATS)) };
+    let cancelled =
+        |reason: &str| store.stop_occurrence(number, OccurrenceState::Cancelled, Some(reason.to_owned()));
+    let Some(mut ready) = walker.ready(&occurrence).await? else {
+        // Whom it was for nobody can say; it is not sent.
+        cancelled("the snapshot of its rule cannot be read").await?;
+        return Ok(());
+    };
+    if occurrence.about.is_some() && ready.appointment.is_none() {
+        cancelled("its appointment was moved or cancelled").await?;
+        return Ok(());
+    }
+    ready.booking = super::Booking::Lost;
+    walker.walk(&Occurrence { state: OccurrenceState::Open, ..occurrence }, &ready).await
+}

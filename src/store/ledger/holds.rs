@@ -1,0 +1,180 @@
+//! Decisions about a hold on everything: what it keeps from happening, and what ends it.
+//!
+//! It is a record among the others: who restores writes it in the same step as everything else, and it goes in the batch
+//! that books the last of what may have been sent since the books were written. Who was to be walked is the flow's.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::Failed;
+use super::appointments;
+use super::deliveries::{CHANGE_KEYS, change};
+use super::keys::{self, Name};
+use super::occurrences::take;
+use super::records;
+use super::releases;
+use super::state::{OpenTree, State};
+use super::writer::Desk;
+use crate::domain::appointment::bound_hash;
+use crate::domain::delivery::{Event, State as DeliveryState};
+use crate::domain::hold::{Cause, Hold};
+use crate::domain::id::RuleId;
+use crate::domain::occurrence::OccurrenceState;
+use crate::store::{Delivery, HoldEnd};
+
+/// Under this name the hold is kept.
+pub(super) const HOLD: &str = "hold";
+
+#[derive(Serialize, Deserialize)]
+struct HoldV1 {
+    since_ms: i64,
+    cause: CauseV1,
+}
+
+#[derive(Serialize, Deserialize)]
+enum CauseV1 {
+    Restored { made_ms: i64 },
+    OlderCopy,
+    OtherStore,
+}
+
+/// Encodes the record of a hold.
+#[cfg(test)]
+pub(super) fn encode(hold: &Hold) -> Result<Vec<u8>, Failed> {
+    let cause = match hold.cause {
+        Cause::Restored { made_at } => CauseV1::Restored { made_ms: records::ms(made_at) },
+        Cause::OlderCopy | Cause::Unreadable => CauseV1::OlderCopy,
+        Cause::OtherStore => CauseV1::OtherStore,
+    };
+    records::encode(&HoldV1 { since_ms: records::ms(hold.since), cause })
+}
+
+/// What a record of a hold says; one that cannot be read holds all the same.
+pub(super) fn decode(bytes: &[u8]) -> Hold {
+    let read = || -> Result<Hold, Failed> {
+        let HoldV1 { since_ms, cause } = records::decode(bytes)?;
+        let cause = match cause {
+            CauseV1::Restored { made_ms } => Cause::Restored { made_at: records::at(made_ms)? },
+            CauseV1::OlderCopy => Cause::OlderCopy,
+            CauseV1::OtherStore => Cause::OtherStore,
+        };
+        Ok(Hold { cause, since: records::at(since_ms)? })
+    };
+    read().unwrap_or(Hold { cause: Cause::Unreadable, since: DateTime::UNIX_EPOCH })
+}
+
+/// Whether everything is on hold.
+pub(super) fn holds(state: &State) -> Result<bool, Failed> {
+    Ok(state.get(&keys::kept(HOLD))?.is_some())
+}
+
+/// Ends the hold: books what is open as in doubt, moves each rule's cursor to `now`, and takes the record away in the
+/// last batch of these.
+pub(super) fn end(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<HoldEnd, Failed> {
+    desk.barrier()?;
+    if !holds(desk.state)? {
+        return Ok(HoldEnd::NoHold);
+    }
+    let opened = Arc::clone(&desk.state.opened);
+    let unfinished = opened.read_unfinished()?;
+    let is_walked = |state, walked| match state {
+        OccurrenceState::Open | OccurrenceState::Held => walked,
+        OccurrenceState::Done | OccurrenceState::Missed | OccurrenceState::Cancelled => true,
+    };
+    if unfinished.iter().any(|occurrence| !is_walked(occurrence.state, occurrence.walked)) {
+        return Ok(HoldEnd::NotWalked);
+    }
+    for occurrence in unfinished {
+        let n_chunks = desk.state.occurrence(occurrence.number)?.map_or(0, |held| held.n_chunks);
+        for chunk in 0..n_chunks {
+            let Some(held) = desk.state.chunk(occurrence.number, chunk)? else { continue };
+            let open: Vec<Delivery> =
+                held.chunk.slots.iter().filter(|slot| slot.state.is_open()).cloned().collect();
+            let bound = occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
+            for slot in open {
+                lose(desk, &slot, bound, occurrence.due_at, now)?;
+            }
+        }
+    }
+    let (newest, now_ms) = (appointments::newest(desk.state)?, records::ms(now));
+    for (app, rule, cursor_ms) in rules(&opened)? {
+        desk.room(3)?;
+        if cursor_ms < now_ms {
+            desk.state.put(keys::rule(app, &rule), records::encode(&now_ms)?);
+        }
+        desk.state.put(keys::changes_read(app, &rule), newest.to_be_bytes().to_vec());
+    }
+    desk.room(1)?;
+    desk.state.remove(keys::kept(HOLD));
+    Ok(HoldEnd::Ended)
+}
+
+/// Books an open delivery as in doubt. One whose send time is yet to come was not sent by anybody.
+fn lose(
+    desk: &mut Desk<'_>,
+    slot: &Delivery,
+    bound: Option<u64>,
+    due_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    let id = slot.id;
+    let began = slot.next_at.unwrap_or(due_at);
+    // Where a receipt asks which of several it is for.
+    let note = move |slot: &mut Delivery| {
+        if slot.first_started_at.is_none() {
+            slot.marked_at.get_or_insert(began);
+        }
+    };
+    if slot.state != DeliveryState::Held {
+        change(desk, id, Event::Lost, now, note)?;
+        return Ok(());
+    }
+    if slot.next_at.is_some_and(|at| at > now) {
+        return Ok(());
+    }
+    desk.room(2 * CHANGE_KEYS)?;
+    let Some((payer, kind)) = desk.state.payer(id, &slot.openid)? else { return Ok(()) };
+    match take(desk.state, payer, kind, id, bound)? {
+        Ok(grant) => {
+            change(desk, id, Event::Lost, now, |slot| {
+                slot.grant = grant;
+                note(slot);
+            })?;
+        }
+        // Without a consent there was nothing to send it with.
+        Err(reason) => {
+            releases::skip(desk, id, reason, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// All rules with their cursors, in milliseconds.
+pub(super) fn rules(opened: &OpenTree) -> Result<Vec<(Name, RuleId, i64)>, Failed> {
+    let mut rules = Vec::new();
+    for entry in opened.tree.prefix(keys::RULE) {
+        let (key, value) = entry?;
+        let (app, rule) = keys::read_rule(&key).ok_or(Failed::Record("a rule's key cannot be read"))?;
+        rules.push((app, rule, records::decode(&value)?));
+    }
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_reads_back_and_one_that_cannot_be_read_holds() {
+        let at = |ms| DateTime::from_timestamp_millis(ms).expect("in range");
+        for cause in [Cause::Restored { made_at: at(5) }, Cause::OlderCopy, Cause::OtherStore] {
+            let hold = Hold { cause, since: at(9) };
+            assert_eq!(decode(&encode(&hold).expect("encodes")), hold);
+        }
+        for broken in [&[][..], &[1], &[9, 9, 9], b"{}"] {
+            assert_eq!(decode(broken).cause, Cause::Unreadable);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Everything is on hold: the books may be older than what was done. Nothing moves but the hook, over restarts; and what
+//! may have been sent is in doubt when it is released.
+
+use std::sync::Arc;
+
+use tixing::admin::answer::{Exit, Frame};
+use tixing::admin::control::Control;
+use tixing::admin::desk::Desk;
+use tixing::admin::request::Request;
+use tixing::daemon::Shared;
+use tixing::store::Store;
+
+use super::power::Power;
+use super::{EIGHT, HABIT, World};
+
+/// A record of a hold as an older copy of the folder makes it.
+const HOLD: [u8; 3] = [1, 0, 1];
+
+impl World {
+    /// Pulls the plug and puts everything on hold.
+    pub(super) async fn put_on_hold(&mut self) {
+        let kept = self.power().keep("hold", HOLD.to_vec()).await.unwrap();
+        self.power().wait(kept.number).await.unwrap();
+        self.restart().await;
+    }
+
+    /// What an operator's request comes to; its notes are for people.
+    async fn tries(&self, request: Request) -> Result<Vec<serde_json::Value>, String> {
+        let running = self.running.as_ref().unwrap();
+        let store: Arc<dyn Store> = Arc::<Power>::clone(&running.power);
+        let control: Arc<dyn Control> = Arc::<Shared>::clone(&running.shared);
+        let desk = Desk::new(store, running.shared.current().clone(), self.clock.clone(), Some(control));
+        let mut answer = desk.run(request);
+        let mut rows = Vec::new();
+        while let Some(frame) = answer.next().await {
+            match frame {
+                Frame::Line(line) => rows.push(serde_json::from_str(&line).unwrap()),
+                Frame::Note(_) => {}
+                Frame::End(end) if end.exit == Exit::Done => {}
+                Frame::End(end) => return Err(end.message.unwrap_or_default()),
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn lost_since(&self, since: &str) -> Vec<String> {
+        let request = Request::Release { rule: None, lost_since: Some(since.to_owned()) };
+        let rows = self.tries(request).await.unwrap();
+        let told = |row: &serde_json::Value| {
+            format!("{} {} {}", row["rule"].as_str().unwrap(), row["due_at"].as_str().unwrap(), row["n"])
+        };
+        rows.iter().map(told).collect()
+    }
+
+    /// How many deliveries of a rule are open.
+    fn open(&self, rule: &str) -> u64 {
+        let of = self.occurrences().into_iter().filter(|o| o.rule.as_str() == rule);
+        of.map(|o| o.counts.open()).sum()
+    }
+
+    fn hold(&self) -> Option<String> {
+        self.running.as_ref().unwrap().shared.status().hold
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_hold_nothing_moves_and_a_release_books_what_may_have_been_sent() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT, "grace: 10m"]).await;
+    world.rule("night", &[EIGHT, r#"quiet: { from: "07:30", to: "10:00", then: hold }"#]).await;
+    world.rule("noon", &[EIGHT, r#"quiet: { from: "07:30", to: "12:00", then: hold }"#]).await;
+    world.rule("later", &[r#"when: { cron: "*/20 9 * * *" }"#, "grace: 10m"]).await;
+    world.rule("gone", &[EIGHT, "grace: 10m"]).await;
+    world.start().await;
+    for name in ["ann", "bob"] {
+        world.grant(name, HABIT, 7).await;
+    }
+    world.person("cleo", |_| {}).await;
+    world.platform_gone().await;
+    world.at("08:00").await;
+    world.until("what is tried again", |world| world.open("water") == 2 && world.open("gone") == 2).await;
+    world.expect("night", "open: 3 = 3 held").await;
+    world.expect("noon", "open: 3 = 3 held").await;
+
+    world.put_on_hold().await;
+    world.platform_back().await;
+    let status = world.running.as_ref().unwrap().shared.status();
+    assert!(status.ready && !status.in_order(), "{status:?}");
+    assert!(world.hold().unwrap().starts_with("on hold: the store is an older copy"), "{:?}", world.hold());
+    assert!(status.needs_attention[0].ends_with("`tixing release --lost-since TIME` ends it"), "{status:?}");
+    // Files may change, which ends nothing; the hook works.
+    world.no_rule("gone").await;
+    world.grant("cleo", HABIT, 1).await;
+    world.at("09:50").await;
+    world.restart().await;
+    world.at("10:30").await;
+    world.pass(3).await;
+    assert_eq!(world.platform.totals().begun, 0, "{}", world.told());
+    for (rule, n_open) in [("water", 2), ("gone", 2), ("night", 3), ("noon", 3), ("later", 0)] {
+        assert_eq!(world.open(rule), n_open, "{rule}");
+    }
+    assert_eq!(world.story("later"), "");
+
+    assert_eq!(
+        world.lost_since("2026-03-02T00:30:00Z").await,
+        [
+            "gone 2026-03-02T00:00:00Z 2",
+            "night 2026-03-02T00:00:00Z 2",
+            "water 2026-03-02T00:00:00Z 2",
+            "later 2026-03-02T01:00:00Z 3",
+            "later 2026-03-02T01:20:00Z 2",
+            "later 2026-03-02T01:40:00Z 2",
+        ]
+    );
+    assert_eq!(world.hold(), None);
+    world.expect("water", "done: 3 = 2 in_doubt, 1 no_consent").await;
+    world.expect("gone", "done: 3 = 2 in_doubt, 1 no_consent").await;
+    world.expect("night", "done: 3 = 2 in_doubt, 1 no_consent").await;
+    world.expect("noon", "open: 3 = 3 held").await;
+    assert_eq!(world.balance("ann", HABIT), "7 granted = 1 available, 6 in doubt");
+    // Whose time has not come was sent by nobody.
+    world.at("12:00").await;
+    world.expect_within(40, "noon", "done: 3 = 2 sent, 1 no_consent").await;
+    assert_eq!((world.cards("ann"), world.cards("bob"), world.cards("cleo")), (1, 1, 0));
+    world.at("03 08:00").await;
+    world.expect_within(20, "water", "done: 3 = 2 in_doubt, 1 no_consent; done: 3 = 3 no_consent").await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_is_cut_off_goes_on() {
+    // Each write of it may be the last.
+    for left in 0.. {
+        let mut world = World::new().await;
+        world.rule("water", &[EIGHT, "grace: 10m"]).await;
+        world.rule("tea", &[r#"when: { cron: "0 9,10 * * *" }"#]).await;
+        world.start().await;
+        for name in ["ann", "bob"] {
+            world.grant(name, HABIT, 3).await;
+        }
+        world.platform_gone().await;
+        world.at("08:00").await;
+        world.until("what is tried again", |world| world.open("water") == 2).await;
+        world.put_on_hold().await;
+        world.at("10:30").await;
+        world.platform_back().await;
+        world.power().cut_after(left);
+        let since = Some("2026-03-02T00:30:00Z".to_owned());
+        let cut = world.tries(Request::Release { rule: None, lost_since: since.clone() }).await.is_err();
+        world.restart().await;
+        world.pass(3).await;
+        if cut && world.hold().is_some() {
+            world.tries(Request::Release { rule: None, lost_since: since }).await.unwrap();
+        }
+        world.expect("water", "done: 2 = 2 in_doubt").await;
+        world.expect("tea", "done: 2 = 2 in_doubt; done: 2 = 2 in_doubt").await;
+        assert_eq!(world.platform.totals().begun, 0, "{}", world.told());
+        world.ends().await;
+        if !cut {
+            assert!(left > 4, "it takes some writes");
+            break;
+        }
+    }
+}

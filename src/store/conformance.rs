@@ -22,6 +22,7 @@ mod appointments;
 mod erasure;
 mod histories;
 mod hold;
+mod layouts;
 mod zones;
 
 const KINDS: [(&str, TemplateKind); 2] =
@@ -46,7 +47,7 @@ fn template(n: usize) -> (TemplateId, TemplateKind) {
 }
 
 fn rule(n: usize) -> RuleId {
-    RuleId::parse(["first", "second"][n % 2]).unwrap()
+    RuleId::parse(&format!("rule-{n}")).unwrap()
 }
 
 fn grant(s: i64) -> Grant {

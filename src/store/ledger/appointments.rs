@@ -269,7 +269,7 @@ fn calls_for(state: &mut State, app: &AppId, about: &About, openid: &OpenId) -> 
 
 /// How far a rule has looked.
 pub(super) fn cursor(state: &State, app: Name, rule: &RuleId) -> Result<Option<Cursor>, Failed> {
-    let Some(ms) = occurrences::cursor(state, app, rule)? else { return Ok(None) };
+    let Some(ms) = state.cursors.get(app, rule) else { return Ok(None) };
     let bytes = state.get(&keys::changes_read(app, rule))?;
     let change = bytes.and_then(|bytes| keys::read_number(&bytes)).unwrap_or(0);
     Ok(Some(Cursor { at: records::at(ms)?, change }))
@@ -292,7 +292,7 @@ pub(super) fn remind(desk: &mut Desk<'_>, asked: &Reminders) -> Result<Reminded,
         keep_snapshot(state, &asked.snapshot, &asked.snapshot_bytes)?;
     }
     if asked.to != asked.from {
-        state.put(keys::rule(app, &asked.rule), records::encode(&records::ms(asked.to.at))?);
+        state.cursors.put(app, &asked.rule, records::ms(asked.to.at));
         state.put(keys::changes_read(app, &asked.rule), asked.to.change.to_be_bytes().to_vec());
     }
     Ok(Reminded::Moved(answers))

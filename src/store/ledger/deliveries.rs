@@ -14,6 +14,7 @@ use super::keys;
 use super::receipts;
 use super::records;
 use super::state::{BATCH_KEYS, finish};
+use super::unfinished;
 use super::writer::Desk;
 use crate::domain::delivery::{Effect, Event, Past, State as DeliveryState, step};
 use crate::domain::id::DeliveryId;
@@ -278,9 +279,7 @@ pub(super) fn recover(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fa
     desk.barrier()?;
     let mut n = 0;
     let opened = Arc::clone(&desk.state.opened);
-    for entry in opened.tree.prefix(keys::UNFINISHED) {
-        let (key, _) = entry?;
-        let Some(number) = keys::read_number(&key) else { continue };
+    for number in unfinished::numbers(&*opened.tree)? {
         let Some(held) = desk.state.occurrence(number)? else { continue };
         if held.occurrence.counts.in_state(DeliveryState::Attempting) == 0 {
             continue;

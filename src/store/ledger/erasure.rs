@@ -20,6 +20,7 @@ use super::receipts;
 use super::records::{self, Booked, Chunk, ErasingV1};
 use super::state::{AccountId, BATCH_KEYS, State};
 use super::tree::Tree;
+use super::unfinished;
 use super::writer::Desk;
 use crate::domain::consent::MAX_HELD;
 use crate::domain::count::n_of;
@@ -333,9 +334,7 @@ fn sweep_reports(desk: &mut Desk<'_>, app: Name, openid: &str, erasing: ErasingV
 /// Whether a walk stands at this person: what follows him is looked for by his openid.
 fn is_a_position(desk: &mut Desk<'_>, app: Name, openid: &str) -> Result<bool, Failed> {
     let opened = Arc::clone(&desk.state.opened);
-    for entry in opened.tree.prefix(keys::UNFINISHED) {
-        let (key, _) = entry?;
-        let Some(number) = keys::read_number(&key) else { continue };
+    for number in unfinished::numbers(&*opened.tree)? {
         let Some(held) = desk.state.occurrence(number)? else { continue };
         let is_here = held.occurrence.position.as_ref().is_some_and(|position| position.as_str() == openid);
         let of = held.occurrence.app.clone();

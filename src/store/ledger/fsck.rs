@@ -10,6 +10,7 @@ use super::keys::{self, Name};
 use super::records::{self, Booked, Chunk, ErasingV1, Held};
 use super::state::{Names, OpenTree, is_unfinished};
 use super::tree::Tree;
+use super::unfinished;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, OpenId};
@@ -90,11 +91,7 @@ impl Pass<'_> {
                 Err(failed) => self.tell("unreadable", format!("occurrence {number}: {failed}")),
             }
         }
-        let mut listed = HashSet::new();
-        for entry in self.tree.prefix(keys::UNFINISHED) {
-            let (key, _) = entry?;
-            listed.insert(keys::read_number(&key).unwrap_or(0));
-        }
+        let listed: HashSet<u64> = unfinished::numbers(self.tree)?.into_iter().collect();
         let wrong: Vec<u64> = self
             .occurrences
             .iter()

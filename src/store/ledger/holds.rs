@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::Failed;
 use super::appointments;
+use super::cursors;
 use super::deliveries::{CHANGE_KEYS, change};
-use super::keys::{self, Name};
+use super::keys;
 use super::occurrences::take;
 use super::records;
 use super::releases;
-use super::state::{OpenTree, State};
+use super::state::State;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
 use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::hold::{Cause, Hold};
-use crate::domain::id::RuleId;
 use crate::domain::occurrence::OccurrenceState;
 use crate::store::{Delivery, HoldEnd};
 
@@ -99,10 +99,10 @@ pub(super) fn end(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<HoldEnd, Fa
         }
     }
     let (newest, now_ms) = (appointments::newest(desk.state)?, records::ms(now));
-    for (app, rule, cursor_ms) in rules(&opened)? {
+    for (app, rule, cursor_ms) in cursors::all(&opened)? {
         desk.room(3)?;
         if cursor_ms < now_ms {
-            desk.state.put(keys::rule(app, &rule), records::encode(&now_ms)?);
+            desk.state.cursors.put(app, &rule, now_ms);
         }
         desk.state.put(keys::changes_read(app, &rule), newest.to_be_bytes().to_vec());
     }
@@ -149,17 +149,6 @@ fn lose(
         }
     }
     Ok(())
-}
-
-/// All rules with their cursors, in milliseconds.
-pub(super) fn rules(opened: &OpenTree) -> Result<Vec<(Name, RuleId, i64)>, Failed> {
-    let mut rules = Vec::new();
-    for entry in opened.tree.prefix(keys::RULE) {
-        let (key, value) = entry?;
-        let (app, rule) = keys::read_rule(&key).ok_or(Failed::Record("a rule's key cannot be read"))?;
-        rules.push((app, rule, records::decode(&value)?));
-    }
-    Ok(rules)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId};
 use crate::domain::occurrence::Whose;
 use crate::domain::zone::Zone;
-use chrono::{NaiveDateTime, Timelike};
+use chrono::{DateTime, NaiveDateTime, Timelike};
 use sha2::{Digest, Sha256};
 
 /// Small named values.
@@ -27,16 +27,19 @@ pub(super) const ACCOUNT: u8 = b'c';
 pub(super) const RECEIPTS: u8 = b'e';
 /// Reports by app, openid and a hash of their id.
 pub(super) const REPORT: u8 = b'r';
-/// Rules' cursors by app and id.
-pub(super) const RULE: u8 = b'u';
+/// Numbers of rules by app and id.
+pub(super) const RULE: u8 = b'R';
+/// Rules' cursors by number, those of neighbours in one record.
+pub(super) const CURSORS: u8 = b'U';
 /// Pieces of rule snapshots by hash.
 pub(super) const SNAPSHOT: u8 = b's';
 /// Occurrences by number: the order in which they were opened.
 pub(super) const OCCURRENCE: u8 = b'o';
-/// Occurrences that have work left, by number.
-pub(super) const UNFINISHED: u8 = b'q';
-/// What names an occurrence: app, rule, civil time, fold, and whose clocks show it. The history of a rule, by civil time.
-pub(super) const IDENTITY: u8 = b'i';
+/// Occurrences that have work left, by number, neighbours in one record.
+pub(super) const UNFINISHED: u8 = b'Q';
+/// Which rules opened at a civil time, by civil time, fold, rules' numbers, neighbours in one record, and whose clocks
+/// show it.
+pub(super) const IDENTITY: u8 = b'I';
 /// Chunks by occurrence and number: the order in which they were made.
 pub(super) const CHUNK: u8 = b'k';
 /// Chunks with held or waiting deliveries by their next instant: a scan meets the next one first.
@@ -65,6 +68,13 @@ pub(super) const REMINDER: u8 = b'y';
 pub(super) const CHANGES_READ: u8 = b'v';
 /// Requests that were carried out, by app and a hash of their id.
 pub(super) const REQUEST: u8 = b'h';
+
+/// Before layout 5: rules' cursors by app and id.
+pub(super) const OLD_CURSOR: u8 = b'u';
+/// Before layout 5: occurrences that have work left, by number.
+pub(super) const OLD_UNFINISHED: u8 = b'q';
+/// Before layout 5: what names an occurrence: app, rule, civil time, fold, and whose clocks show it.
+pub(super) const OLD_IDENTITY: u8 = b'i';
 
 /// A number of the name table.
 pub(super) type Name = u16;
@@ -166,7 +176,12 @@ pub(super) fn rule(app: Name, rule: &RuleId) -> Vec<u8> {
     key(RULE, &[&app.to_be_bytes(), rule.as_str().as_bytes()])
 }
 
-/// App and id of a rule's key.
+/// The record of cursors with this number.
+pub(super) fn cursors(record: u32) -> Vec<u8> {
+    key(CURSORS, &[&record.to_be_bytes()])
+}
+
+/// App and id of a rule's key, and of a cursor's of a layout before 5.
 pub(super) fn read_rule(key: &[u8]) -> Option<(Name, RuleId)> {
     let (app, rule) = key.get(1..)?.split_first_chunk::<2>()?;
     Some((u16::from_be_bytes(*app), RuleId::parse(std::str::from_utf8(rule).ok()?).ok()?))
@@ -185,28 +200,23 @@ pub(super) fn occurrence(number: u64) -> Vec<u8> {
     key(OCCURRENCE, &[&number.to_be_bytes()])
 }
 
-pub(super) fn unfinished(number: u64) -> Vec<u8> {
-    key(UNFINISHED, &[&number.to_be_bytes()])
+/// The record of the unfinished with this number.
+pub(super) fn unfinished(record: u64) -> Vec<u8> {
+    key(UNFINISHED, &[&record.to_be_bytes()])
 }
 
-/// The number at the end of an occurrence's or unfinished key.
+/// The number at the end of a key.
 pub(super) fn read_number(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
-pub(super) fn identities(app: Name, rule: &RuleId) -> Vec<u8> {
-    key(IDENTITY, &[&app.to_be_bytes(), &length(rule.as_str()), rule.as_str().as_bytes()])
-}
-
-pub(super) fn identity(app: Name, rule: &RuleId, civil: NaiveDateTime, fold: u8) -> Vec<u8> {
-    let mut key = identities(app, rule);
+/// The record of a civil time's identities with this number.
+pub(super) fn identity(civil: NaiveDateTime, fold: u8, record: u32) -> Vec<u8> {
     let civil = civil.with_nanosecond(0).unwrap_or(civil);
-    key.extend_from_slice(&instant(civil.and_utc().timestamp()));
-    key.push(fold);
-    key
+    key(IDENTITY, &[&instant(civil.and_utc().timestamp()), &[fold], &record.to_be_bytes()])
 }
 
-/// The identity of the occurrence of one zone, in a rule of the recipients' own time.
+/// Beside such a record: that of the rules that opened for one zone, in the recipients' own time.
 pub(super) fn identity_of(identity: &[u8], whose: Whose, zone: Zone) -> Vec<u8> {
     let mut key = identity.to_vec();
     match whose {
@@ -220,11 +230,26 @@ pub(super) fn identity_of(identity: &[u8], whose: Whose, zone: Zone) -> Vec<u8> 
     key
 }
 
-/// Beside the identities of such a rule: there is one of some zone.
-pub(super) fn identity_of_some(identity: &[u8]) -> Vec<u8> {
-    let mut key = identity.to_vec();
-    key.push(0);
-    key
+/// App, rule, civil time and fold, and whose it is, of an identity's key of a layout before 5; whose is `None` in the
+/// key that says that there is one of some zone. The zone counts only where it is of one.
+#[expect(clippy::type_complexity, reason = "the parts of a key that is only taken over")]
+pub(super) fn read_old_identity(
+    key: &[u8],
+) -> Option<(Name, RuleId, (NaiveDateTime, u8), Option<(Whose, Zone)>)> {
+    let (app, rest) = key.get(1..)?.split_first_chunk::<2>()?;
+    let (length, rest) = rest.split_first()?;
+    let (rule, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (seconds, rest) = rest.split_first_chunk::<8>()?;
+    let (fold, whose) = rest.split_first()?;
+    let civil = (u64::from_be_bytes(*seconds) ^ (1 << 63)).cast_signed();
+    let whose = match whose.split_first() {
+        None => Some((Whose::Everybody, Zone::UTC)),
+        Some((0, _)) => None,
+        Some((1, _)) => Some((Whose::Default, Zone::UTC)),
+        Some((_, zone)) => Some((Whose::OfZone, Zone::parse(std::str::from_utf8(zone).ok()?).ok()?)),
+    };
+    let rule = RuleId::parse(std::str::from_utf8(rule).ok()?).ok()?;
+    Some((u16::from_be_bytes(*app), rule, (DateTime::from_timestamp(civil, 0)?.naive_utc(), *fold), whose))
 }
 
 pub(super) fn chunks(occurrence: u64) -> Vec<u8> {

@@ -22,10 +22,12 @@ use crate::clock::Clock;
 mod appointments;
 mod calls;
 mod consents;
+mod cursors;
 mod deliveries;
 mod erasure;
 mod fsck;
 mod holds;
+mod identities;
 mod keeper;
 mod keys;
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod records;
 mod releases;
 mod state;
 mod tree;
+mod unfinished;
 mod upkeep;
 mod writer;
 
@@ -46,7 +49,7 @@ pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 /// Calls that may wait for the writer; more are refused.
 const QUEUE: usize = 16_384;
 /// The layout of the records.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 
 /// Why a ledger cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +184,9 @@ impl Ledger {
         if found.is_some_and(|found| found < 4) {
             writer.list_owned_appointments()?;
             writer.index_all_zones()?;
+        }
+        if found.is_some_and(|found| found < 5) {
+            writer.put_neighbours_together()?;
         }
         if found.is_none_or(|found| found < SCHEMA) {
             // An older program must not begin on what this one writes.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::appointments;
+use super::identities::{self, Identity};
 use super::keys;
 use super::records::{self, Chunk};
 use super::state::{AccountId, State, finish};
@@ -13,7 +14,7 @@ use crate::domain::consent::NoGrant;
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State as DeliveryState};
 use crate::domain::id::{AppId, DeliveryId, RuleId};
-use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
+use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
 use crate::domain::template::TemplateKind;
 use crate::store::{
     CHUNK_DELIVERIES, Delivery, Occurrence, Opened, Opening, Piece, PieceOutcome, Reserved, Walk, Want,
@@ -23,12 +24,10 @@ use crate::store::{
 pub(super) const SNAPSHOT_PIECE: usize = 3072;
 /// Why a missed occurrence is only recorded.
 pub(super) const MISSED: &str = "found later than its grace or policy allows";
+/// Snapshots that are known to be kept; none is ever removed.
+const MAX_SNAPSHOTS: usize = 16_384;
 /// Most pieces of one snapshot.
 pub(super) const MAX_SNAPSHOT_PIECES: usize = 8;
-
-pub(super) fn cursor(state: &State, app: keys::Name, rule: &RuleId) -> Result<Option<i64>, Failed> {
-    state.get(&keys::rule(app, rule))?.map(|bytes| records::decode(&bytes)).transpose()
-}
 
 /// Starts a rule's cursor.
 pub(super) fn start_rule(
@@ -39,11 +38,11 @@ pub(super) fn start_rule(
 ) -> Result<DateTime<Utc>, Failed> {
     let state = &mut *desk.state;
     let app = state.name(app.as_str())?;
-    if let Some(ms) = cursor(state, app, rule)? {
+    if let Some(ms) = state.cursors.get(app, rule) {
         return records::at(ms);
     }
     let ms = records::ms(now);
-    state.put(keys::rule(app, rule), records::encode(&ms)?);
+    state.cursors.put(app, rule, ms);
     // What was put before the rule was there is not late for it.
     let read = appointments::newest(state)?;
     state.put(keys::changes_read(app, rule), read.to_be_bytes().to_vec());
@@ -54,7 +53,7 @@ pub(super) fn start_rule(
 pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Failed> {
     let state = &mut *desk.state;
     let app = state.name(opening.app.as_str())?;
-    let at = cursor(state, app, &opening.rule)?;
+    let at = state.cursors.get(app, &opening.rule);
     if at != Some(records::ms(opening.from)) {
         return Ok(Opened::Stale(at.map(records::at).transpose()?));
     }
@@ -63,20 +62,13 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
     }
     let mut numbers = Vec::new();
     for new in opening.occurrences {
-        let base = keys::identity(app, &opening.rule, new.due.civil, new.due.fold);
-        let identity = keys::identity_of(&base, new.whose, new.zone);
-        // Whoever had it by the rule's clock does not get it by his own as well, nor the other way round.
-        let some = keys::identity_of_some(&base);
-        let other = if new.whose == Whose::Everybody { &some } else { &base };
-        if state.get(&identity)?.is_some() || state.get(other)?.is_some() {
+        let identity =
+            Identity { civil: new.due.civil, fold: new.due.fold, whose: new.whose, zone: new.zone };
+        if !identities::take(state, app, &opening.rule, &identity)? {
             continue;
         }
         let number = state.next_occurrence;
         state.next_occurrence += 1;
-        state.put(identity, number.to_be_bytes().to_vec());
-        if new.whose != Whose::Everybody {
-            state.put(some, number.to_be_bytes().to_vec());
-        }
         let missed = new.missed.is_some();
         state.new_occurrence(Occurrence {
             number,
@@ -101,12 +93,19 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
         });
         numbers.push(number);
     }
-    state.put(keys::rule(app, &opening.rule), records::encode(&records::ms(opening.to))?);
+    state.cursors.put(app, &opening.rule, records::ms(opening.to));
     Ok(Opened::Moved(numbers))
 }
 
 /// Keeps a rule as it is now, once per hash.
 pub(super) fn keep_snapshot(state: &mut State, hash: &[u8; 32], bytes: &[u8]) -> Result<(), Failed> {
+    if state.snapshots.contains(hash) {
+        return Ok(());
+    }
+    if state.snapshots.len() >= MAX_SNAPSHOTS {
+        state.snapshots.clear();
+    }
+    state.snapshots.insert(*hash);
     if state.get(&keys::snapshot(hash, 0))?.is_some() {
         return Ok(());
     }

@@ -11,11 +11,13 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::appointments;
+use super::cursors;
 use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held};
 use super::state::OpenTree;
 use super::tree::{Bytes, Entry};
+use super::unfinished;
 use super::writer::Shared;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
@@ -238,8 +240,7 @@ impl OpenTree {
 
     pub(super) fn read_cursor(&self, app: &AppId, rule: &RuleId) -> Result<Option<DateTime<Utc>>, Failed> {
         let Some(app) = self.name(app.as_str()) else { return Ok(None) };
-        let bytes = self.tree.get(&keys::rule(app, rule))?;
-        bytes.map(|bytes| records::at(records::decode(&bytes)?)).transpose()
+        cursors::read(self, app, rule)?.map(records::at).transpose()
     }
 
     pub(super) fn read_change_cursor(&self, app: &AppId, rule: &RuleId) -> Result<u64, Failed> {
@@ -414,9 +415,7 @@ impl OpenTree {
 
     pub(super) fn read_unfinished(&self) -> Result<Vec<Occurrence>, Failed> {
         let mut occurrences = Vec::new();
-        for entry in self.tree.prefix(keys::UNFINISHED) {
-            let (key, _) = entry?;
-            let number = keys::read_number(&key).ok_or(Failed::Record("an unfinished key cannot be read"))?;
+        for number in unfinished::numbers(&*self.tree)? {
             occurrences.extend(self.read_occurrence(number)?.map(|(occurrence, _)| occurrence));
         }
         Ok(occurrences)

@@ -31,6 +31,8 @@ const V1: u8 = 1;
 const V2: u8 = 2;
 /// The version of records that changed twice.
 const V3: u8 = 3;
+/// Room that most records need, so that they are written without growing.
+const USUAL_BYTES: usize = 256;
 /// What is said of a record that a newer program wrote.
 const UNKNOWN_VERSION: &str = "a record has a version this program does not know";
 
@@ -40,7 +42,9 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Failed> {
 }
 
 fn encode_as<T: Serialize>(version: u8, record: &T) -> Result<Vec<u8>, Failed> {
-    postcard::to_extend(record, vec![version]).map_err(Failed::codec)
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(version);
+    postcard::to_extend(record, bytes).map_err(Failed::codec)
 }
 
 /// Decodes a record that has one version; refuses others and trailing bytes.

@@ -3,16 +3,18 @@
 //! Decisions change decoded records; a batch encodes each changed record once, however often it was
 //! changed. Nothing outside sees a change before its batch is applied.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::cursors::Cursors;
 use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held};
 use super::tree::{Bytes, Tree, Write};
+use super::unfinished::{self, Listed};
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::Recipient;
@@ -110,6 +112,9 @@ pub(super) struct State {
     dirty_chunks: BTreeSet<(u64, u32)>,
     dirty_occurrences: BTreeSet<u64>,
     pub(super) next_occurrence: u64,
+    pub(super) cursors: Cursors,
+    /// Hashes of snapshots that are kept.
+    pub(super) snapshots: HashSet<[u8; 32]>,
     /// Where the search for old reports goes on.
     pub(super) retired_to: Option<Vec<u8>>,
     /// With this, hashes of the erased are made; `None` before the first start is through.
@@ -132,6 +137,7 @@ impl State {
         let newest = last.and_then(|(key, _)| keys::read_number(&key));
         let gone = opened.tree.get(&keys::kept(LAST_OCCURRENCE))?.and_then(|bytes| keys::read_number(&bytes));
         let next_occurrence = newest.max(gone).map_or(1, |last| last + 1);
+        let cursors = Cursors::read(&*opened.tree)?;
         let erasure_key = erasure::stored_key(&*opened.tree)?;
         Ok(Self {
             opened,
@@ -143,6 +149,8 @@ impl State {
             dirty_chunks: BTreeSet::new(),
             dirty_occurrences: BTreeSet::new(),
             next_occurrence,
+            cursors,
+            snapshots: HashSet::new(),
             retired_to: None,
             erasure_key,
             receipts_to: None,
@@ -162,6 +170,7 @@ impl State {
             + self.dirty_accounts.len()
             + 5 * self.dirty_chunks.len()
             + 2 * self.dirty_occurrences.len()
+            + self.cursors.n_changes()
     }
 
     /// Encodes what changed since the last call.
@@ -195,10 +204,11 @@ impl State {
             self.raw.insert(keys::occurrence(number), Some(value));
             let listed = is_unfinished(&held.occurrence);
             if listed != held.listed {
-                self.raw.insert(keys::unfinished(number), listed.then(Vec::new));
                 held.listed = listed;
+                unfinished::list(self, number, if listed { Listed::Yes } else { Listed::No })?;
             }
         }
+        self.raw.extend(self.cursors.changes()?);
         if self.accounts.len() > MAX_ACCOUNTS {
             self.accounts.clear();
         }
@@ -360,11 +370,11 @@ impl State {
         self.dirty_occurrences.insert(number);
     }
 
-    pub(super) fn drop_occurrence(&mut self, number: u64) {
+    pub(super) fn drop_occurrence(&mut self, number: u64) -> Result<(), Failed> {
         self.occurrences.remove(&number);
         self.dirty_occurrences.remove(&number);
         self.remove(keys::occurrence(number));
-        self.remove(keys::unfinished(number));
+        unfinished::list(self, number, Listed::No)
     }
 
     /// The account that pays for a delivery.

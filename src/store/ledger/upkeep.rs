@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Failed;
 use super::consents::is_consumed;
+use super::identities::{self, Identity};
 use super::keys;
 use super::receipts;
 use super::records::{self, Booked};
@@ -13,7 +14,6 @@ use super::state::{AccountId, BATCH_KEYS, LAST_OCCURRENCE, is_unfinished};
 use super::writer::Desk;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::domain::occurrence::Whose;
 use crate::store::{ERASED_DAYS, Occurrence, RECEIPT_DAYS, REPORT_DAYS};
 
 /// How long an occurrence and its deliveries are kept after its due time, in days.
@@ -117,12 +117,13 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
         let app = desk.state.name(occurrence.app.as_str())?;
         match &occurrence.about {
             None => {
-                let base = keys::identity(app, &occurrence.rule, occurrence.civil, occurrence.fold);
-                desk.state.remove(keys::identity_of(&base, occurrence.whose, occurrence.zone));
-                if occurrence.whose != Whose::Everybody {
-                    // The zones of one civil time are over within a day or two of one another.
-                    desk.state.remove(keys::identity_of_some(&base));
-                }
+                let Occurrence { civil, fold, whose, zone, .. } = occurrence;
+                identities::forget(
+                    desk.state,
+                    app,
+                    &occurrence.rule,
+                    &Identity { civil, fold, whose, zone },
+                )?;
             }
             Some(about) => {
                 let ms = records::ms(about.at);
@@ -138,7 +139,7 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
                 }
             }
         }
-        desk.state.drop_occurrence(number);
+        desk.state.drop_occurrence(number)?;
         return Ok(1);
     }
     Ok(0)

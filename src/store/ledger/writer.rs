@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
-use super::{Failed, appointments, consents, deliveries, erasure, receipts};
+use super::{Failed, appointments, consents, cursors, deliveries, erasure, identities, receipts, unfinished};
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
@@ -279,6 +279,17 @@ impl Writer {
         let Self { state, out } = self;
         let mut desk = Desk { state, out };
         consents::index_all_zones(&mut desk)?;
+        desk.barrier()
+    }
+
+    /// Puts cursors, identities and the unfinished of neighbours into one record, which layouts before 5 kept one by one; durable on
+    /// return.
+    pub(super) fn put_neighbours_together(&mut self) -> Result<(), Failed> {
+        let Self { state, out } = self;
+        let mut desk = Desk { state, out };
+        cursors::number_all(&mut desk)?;
+        identities::take_over(&mut desk)?;
+        unfinished::take_over(&mut desk)?;
         desk.barrier()
     }
 

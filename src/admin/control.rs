@@ -31,6 +31,9 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     /// Occurrences that are held until a person releases them or their deadline has passed.
     fn held(&self) -> Vec<HeldOccurrence>;
 
+    /// Lets an app try at once that pauses by itself; all apps when none is named.
+    fn try_again(&self, app: Option<&AppName>);
+
     /// Makes those who walk look: something was released.
     fn look(&self);
 

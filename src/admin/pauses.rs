@@ -70,6 +70,18 @@ impl Desk {
         if let Some(ended) = brake.resume(&scope).await? {
             tracing::info!("{} goes on, it was {ended}", self.what(&scope));
         }
+        if let Some(control) = self.control() {
+            match &scope {
+                Scope::Everything => control.try_again(None),
+                Scope::App(app) => {
+                    let live = self.live();
+                    for app in live.config.apps.values().filter(|known| known.appid == *app) {
+                        control.try_again(Some(&app.name));
+                    }
+                }
+                Scope::Rule(_) => {}
+            }
+        }
         lines.row(&self.row(&scope, None)).await?;
         for pause in brake.pauses() {
             // What still does not send.
@@ -82,6 +94,13 @@ impl Desk {
         let rule = rule.map(rule_id).transpose()?;
         if let Some(hold) = self.store().hold()? {
             return Err(Failure::new(Exit::Usage, format!("everything is {hold}; {WAY_OUT}")));
+        }
+        let refused = self.brake()?.release(rule.as_ref()).await?;
+        for rejection in refused.iter().filter(|rejection| !rejection.passed) {
+            let rule = &rejection.rule;
+            tracing::info!(rule.id = %rule, "Rule {rule} was released by an operator, it was {rejection}");
+            let row = serde_json::json!({ "rule": rule.as_str(), "state": "open", "reason": rejection.to_string() });
+            lines.row(&row).await?;
         }
         let held: Vec<_> = self.store().unfinished()?;
         let held = held.into_iter().filter(|o| o.state == OccurrenceState::Held);
@@ -99,7 +118,7 @@ impl Desk {
         if let Some(control) = self.control() {
             control.look();
         }
-        if held.is_empty() {
+        if held.is_empty() && refused.is_empty() {
             lines.note("nothing is held; what is paused goes on with `tixing resume`").await?;
         }
         Ok(Exit::Done)

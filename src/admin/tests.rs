@@ -470,6 +470,8 @@ impl Control for FakeDaemon {
         Vec::new()
     }
 
+    fn try_again(&self, _app: Option<&AppName>) {}
+
     fn look(&self) {}
 
     fn status(&self) -> StatusParts {

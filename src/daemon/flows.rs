@@ -38,7 +38,7 @@ pub struct Parts {
     pub current: Current,
     /// The time.
     pub clock: Clock,
-    /// What operators have paused.
+    /// What does not send.
     pub brake: Brake,
     /// Rung when a reload put another generation in force.
     pub reloaded: Arc<Notify>,
@@ -76,6 +76,7 @@ impl Flows {
     async fn begin(&mut self) -> Result<(), Unavailable> {
         let Parts { store, current, clock, brake, reloaded, opened, pulse, pauses } = &self.parts;
         recovery::recover(&**store, clock.reckoned()).await?;
+        brake.keep_again().await?;
         if let Some(hold) = store.hold()? {
             if !self.on_hold {
                 error!("Nothing is sent: {hold}; {WAY_OUT}");

@@ -140,7 +140,7 @@ pub struct Shared {
     untold: Mutex<Option<reload::Untold>>,
     /// Why apps do not send, by the senders themselves.
     pauses: BTreeMap<AppName, Pauses>,
-    /// What operators have paused.
+    /// What does not send.
     brake: Brake,
     /// The scheduler's looks.
     pulse: Pulse,
@@ -174,6 +174,7 @@ impl Daemon {
             .local_addr()
             .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
         let brake = Brake::of_store(Arc::clone(&setup.store), now)?;
+        brake.reconsider(&set, now);
         let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
         let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients });
         let shared = Arc::new(Shared {
@@ -394,6 +395,12 @@ impl Control for Shared {
         self.pauses.values().flat_map(Pauses::held).collect()
     }
 
+    fn try_again(&self, app: Option<&AppName>) {
+        for (_, pauses) in self.pauses.iter().filter(|(name, _)| app.is_none_or(|app| app == *name)) {
+            pauses.try_again();
+        }
+    }
+
     fn look(&self) {
         self.opened.notify_waiters();
     }
@@ -432,6 +439,11 @@ impl Control for Shared {
         needs_attention.extend(held_rules.iter().map(|(rule, reason)| {
             format!("rule {rule} does not send: {reason}; `tixing resume --rule {rule}` ends it")
         }));
+        for rejection in self.brake.rejections() {
+            let (rule, cure) = (&rejection.rule, rejection.cure());
+            needs_attention.push(format!("rule {rule} does not send: {rejection}; {cure}"));
+            held_rules.push((rule.clone(), rejection.to_string()));
+        }
         for HeldOccurrence { rule, due_at, reason, .. } in held_occurrences {
             let due_at = due_at.to_rfc3339_opts(SecondsFormat::Secs, true);
             let told = format!("its reminder of {due_at} is held: {reason}");

@@ -278,6 +278,7 @@ impl Shared {
         let generation = old.generation + 1;
         let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients };
         self.current.replace(new);
+        self.brake.reconsider(&self.current.get().rules, now);
         self.reloaded.notify_one();
         if matches!(self.setup.store.hold(), Ok(Some(_))) {
             // Nothing is planned before somebody has released it; then it is by the rules that are live.

@@ -16,6 +16,7 @@ pub mod message;
 pub mod occurrence;
 pub mod pause;
 pub mod recipient;
+pub mod rejection;
 pub mod rule;
 pub mod template;
 pub mod when;

@@ -1,35 +1,67 @@
-//! What operators have paused, kept over restarts, and looked at before each request.
+//! What does not send, kept over restarts, and looked at before each request: what operators have paused, and rules that
+//! the platform refuses.
 //!
-//! A pause is durable before it is in force, and in force before its operator is answered. It ends nothing: what is due is
-//! opened all the same, and what is not sent by its deadline expires and gives its grant back.
+//! A pause is durable before it is in force, and in force before its operator is answered. A rejected rule is held at once, and
+//! durable before the end of the delivery that was refused. Neither ends anything: what is due is opened all the same, and
+//! what is not sent by its deadline expires and gives its grant back.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
-use tracing::error;
+use tracing::{error, info};
 
+use crate::domain::config::{Basis, RuleSet};
 use crate::domain::id::{AppId, RuleId};
 use crate::domain::pause::{Pause, Scope};
-use crate::store::{Store, Unavailable};
+use crate::domain::rejection::{Rejection, Wording};
+use crate::rules::snapshot;
+use crate::store::{Pending, Store, Unavailable};
+
+mod rejections;
 
 /// Under this name the store keeps them.
 const PAUSES: &str = "pauses";
 /// The largest value that the store keeps under a name, in bytes.
 const MAX_BYTES: usize = 3 * 1024;
+/// After this nothing is left of an occurrence that was open when its rule was held: grace and spread are at most 31 days.
+const OLD_WORDING: TimeDelta = TimeDelta::days(62);
 
-/// The pauses in force. Clones share everything.
+/// The pauses and rejections in force. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Brake(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
     store: Arc<dyn Store>,
-    /// In the order of their scopes.
-    pauses: watch::Sender<Vec<Pause>>,
-    /// One change at a time.
+    force: watch::Sender<Force>,
+    /// One change of the pauses at a time.
     changing: Mutex<()>,
+    /// One change of the rejections at a time, until the store has been told.
+    holding: std::sync::Mutex<()>,
+}
+
+/// What is in force.
+#[derive(Debug, Default)]
+struct Force {
+    /// In the order of their scopes.
+    pauses: Vec<Pause>,
+    /// In the order of rules and wordings.
+    rejections: Vec<Rejection>,
+}
+
+impl Force {
+    fn stops(&self, app: &AppId, rule: &RuleId, wording: Wording) -> bool {
+        self.pauses.iter().any(|pause| pause.covers(app, rule)) || self.place(rule, wording).is_ok()
+    }
+
+    /// Where the rejection of this wording is, or would be.
+    fn place(&self, rule: &RuleId, wording: Wording) -> Result<usize, usize> {
+        self.rejections
+            .binary_search_by(|rejection| (&rejection.rule, rejection.wording).cmp(&(rule, wording)))
+    }
 }
 
 /// Why a pause was not taken.
@@ -69,32 +101,145 @@ impl Brake {
                 vec![Pause { scope: Scope::Everything, since: now, reason }]
             }),
         };
-        Ok(Self(Arc::new(Parts { store, pauses: watch::Sender::new(pauses), changing: Mutex::new(()) })))
+        let rejections = rejections::of_store(&*store)?;
+        let force = watch::Sender::new(Force { pauses, rejections });
+        let holding = std::sync::Mutex::new(());
+        Ok(Self(Arc::new(Parts { store, force, changing: Mutex::new(()), holding })))
     }
 
-    /// All of them, in the order of their scopes.
+    /// All pauses, in the order of their scopes.
     #[must_use]
     pub fn pauses(&self) -> Vec<Pause> {
-        self.0.pauses.borrow().clone()
+        self.0.force.borrow().pauses.clone()
+    }
+
+    /// Rules that the platform refuses as they are written now.
+    #[must_use]
+    pub fn rejections(&self) -> Vec<Rejection> {
+        self.0.force.borrow().rejections.iter().filter(|rejection| !rejection.passed).cloned().collect()
     }
 
     /// Whether nothing of an app is sent.
     #[must_use]
     pub fn stops_app(&self, app: &AppId) -> bool {
-        self.0.pauses.borrow().iter().any(|pause| pause.covers_app(app))
+        self.0.force.borrow().pauses.iter().any(|pause| pause.covers_app(app))
     }
 
-    /// Whether nothing of a rule is sent.
+    /// Whether nothing of a rule is sent, as it was when this wording of it was taken down.
     #[must_use]
-    pub fn stops(&self, app: &AppId, rule: &RuleId) -> bool {
-        self.0.pauses.borrow().iter().any(|pause| pause.covers(app, rule))
+    pub fn stops(&self, app: &AppId, rule: &RuleId, wording: Wording) -> bool {
+        self.0.force.borrow().stops(app, rule, wording)
     }
 
     /// Resolves when nothing of a rule is sent any more.
-    pub async fn stopped(&self, app: &AppId, rule: &RuleId) {
-        let mut pauses = self.0.pauses.subscribe();
+    pub async fn stopped(&self, app: &AppId, rule: &RuleId, wording: Wording) {
+        let mut force = self.0.force.subscribe();
         // The sender is in `self`, so waiting cannot fail.
-        let _stopped = pauses.wait_for(|pauses| pauses.iter().any(|pause| pause.covers(app, rule))).await;
+        let _stopped = force.wait_for(|force| force.stops(app, rule, wording)).await;
+    }
+
+    /// Resolves when it is sent again.
+    pub async fn goes_on(&self, app: &AppId, rule: &RuleId, wording: Wording) {
+        let mut force = self.0.force.subscribe();
+        let _goes = force.wait_for(|force| !force.stops(app, rule, wording)).await;
+    }
+
+    /// Holds a rule: in force on return, and durable before anything that the caller gives to the store after this.
+    /// `false` when it was held already.
+    pub fn hold(&self, rejection: Rejection) -> bool {
+        let _one = self.0.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = rejections::place_of(&rejection.rule);
+        let new =
+            self.0.force.send_if_modified(|force| match force.place(&rejection.rule, rejection.wording) {
+                Ok(_known) => false,
+                Err(place) => {
+                    force.rejections.insert(place, rejection);
+                    true
+                }
+            });
+        if new {
+            let _queued = self.keep(at);
+        }
+        new
+    }
+
+    /// Ends what holds `rule`, or all rules, and says what did; durable on return.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the store failed. They have ended, but may be in force again after the next start.
+    pub async fn release(&self, rule: Option<&RuleId>) -> Result<Vec<Rejection>, Unavailable> {
+        let mut ended = Vec::new();
+        let kept = {
+            let _one = self.0.holding.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.force.send_modify(|force| {
+                ended.extend(
+                    force
+                        .rejections
+                        .extract_if(.., |rejection| rule.is_none_or(|rule| rejection.rule == *rule)),
+                );
+            });
+            self.keep_those(&ended)
+        };
+        for kept in kept {
+            let decided = kept.await?;
+            self.0.store.wait(decided.number).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Looks at the rules in force: one that is written anew or gone is not held any more, and one that is written again as
+    /// it was before gets another try.
+    pub fn reconsider(&self, rules: &RuleSet, now: DateTime<Utc>) {
+        match rules.basis {
+            Basis::Files => {}
+            // Nobody knows how they are written.
+            Basis::Nothing => return,
+        }
+        let _one = self.0.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut touched = Vec::new();
+        self.0.force.send_if_modified(|force| {
+            force.rejections.retain_mut(|rejection| {
+                let same = wording(rules, &rejection.rule) == Some(rejection.wording);
+                if same == rejection.passed {
+                    let rule = &rejection.rule;
+                    info!(rule.id = %rule, "Rule {rule} was edited and is not held any more: it was {rejection}");
+                    touched.push(rejection.clone());
+                }
+                let stays = !rejection.passed || (!same && now - rejection.since < OLD_WORDING);
+                rejection.passed = !same;
+                stays
+            });
+            !touched.is_empty()
+        });
+        let _queued = self.keep_those(&touched);
+    }
+
+    /// Gives what is in force to a store that was away, which may have lost it.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: it is away again.
+    pub async fn keep_again(&self) -> Result<(), Unavailable> {
+        let kept = {
+            let _one = self.0.holding.lock().unwrap_or_else(PoisonError::into_inner);
+            let rejections = self.0.force.borrow().rejections.clone();
+            self.keep_those(&rejections)
+        };
+        for kept in kept {
+            kept.await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the store what is kept together with these.
+    fn keep_those(&self, rejections: &[Rejection]) -> Vec<Pending<()>> {
+        let places = rejections.iter().map(|rejection| rejections::place_of(&rejection.rule));
+        let places: BTreeSet<&'static str> = places.collect();
+        places.into_iter().map(|at| self.keep(at)).collect()
+    }
+
+    fn keep(&self, at: &'static str) -> Pending<()> {
+        let bytes = rejections::encode(&self.0.force.borrow().rejections, at);
+        self.0.store.keep(at, bytes)
     }
 
     /// Pauses; durable and in force on return. One that is there keeps its time, and takes another reason where one is
@@ -142,9 +287,16 @@ impl Brake {
         }
         let decided = self.0.store.keep(PAUSES, bytes).await?;
         self.0.store.wait(decided.number).await?;
-        self.0.pauses.send_replace(pauses);
+        self.0.force.send_modify(|force| force.pauses = pauses);
         Ok(())
     }
+}
+
+/// The wording of a rule as it is in force.
+#[must_use]
+pub fn wording(rules: &RuleSet, rule: &RuleId) -> Option<Wording> {
+    let rule = rules.rules.get(rule)?;
+    Some(Wording::of_snapshot(&snapshot::hash(&snapshot::encode(rule))))
 }
 
 fn encode(pauses: &[Pause]) -> Vec<u8> {
@@ -193,6 +345,8 @@ mod tests {
         Scope::Rule(RuleId::parse(id).expect("an id"))
     }
 
+    const ANY: Wording = Wording([0; 8]);
+
     fn app() -> AppId {
         AppId::parse("wx0123456789abcdef").expect("an app")
     }
@@ -206,10 +360,10 @@ mod tests {
         let (store, _folder) = store();
         let brake = Brake::of_store(Arc::clone(&store), at(0)).expect("read");
         let water = RuleId::parse("water").expect("an id");
-        assert!(!brake.stops(&app(), &water) && told(&brake).is_empty());
+        assert!(!brake.stops(&app(), &water, ANY) && told(&brake).is_empty());
         brake.pause(rule("water"), Some("too wet".to_owned()), at(1)).await.expect("paused");
         brake.pause(rule("water"), None, at(2)).await.expect("paused");
-        assert!(brake.stops(&app(), &water) && !brake.stops_app(&app()));
+        assert!(brake.stops(&app(), &water, ANY) && !brake.stops_app(&app()));
         brake.pause(Scope::App(app()), None, at(3)).await.expect("paused");
         brake.pause(Scope::Everything, None, at(4)).await.expect("paused");
         assert!(brake.stops_app(&app()));
@@ -227,8 +381,8 @@ mod tests {
         assert_eq!(again.resume(&Scope::Everything).await.expect("resumed").expect("it was").since, at(4));
         assert_eq!(again.resume(&Scope::Everything).await, Ok(None));
         assert!(again.resume(&Scope::App(app())).await.expect("resumed").is_some());
-        assert!(!again.stops_app(&app()) && again.stops(&app(), &water));
-        again.stopped(&app(), &water).await;
+        assert!(!again.stops_app(&app()) && again.stops(&app(), &water, ANY));
+        again.stopped(&app(), &water, ANY).await;
     }
 
     #[tokio::test]

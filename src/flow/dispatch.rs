@@ -8,18 +8,18 @@
 //! One file over its length: every step from a slot to a settlement reads and changes the same marks, lanes and slots. What
 //! waits for its turn or its time is in `queues`.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::brake::Brake;
 use super::live::Current;
-use super::pause::{Gate, Pauses};
+use super::pause::{Gate, Pauses, Words};
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
 use crate::domain::appointment::About;
@@ -28,21 +28,23 @@ use crate::domain::delivery::Past;
 use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::message::{Message, Reply};
 use crate::domain::occurrence::OccurrenceState;
+use crate::domain::rejection::Wording;
 use crate::domain::template::TemplateKind;
-use crate::plan::breaker::Breaker;
 use crate::plan::retry::{self, Decision, Tried};
 use crate::plan::turn::Span;
 use crate::store::{AppointmentKey, Closing, End, Mark, Pending, Settlement, Store, Unavailable};
-use crate::wechat::{Client, Ready, Sent};
+use crate::wechat::{Client, Ready, Sent, TokenState};
 
+mod consequences;
 mod queues;
 
+use self::consequences::{Asked, Memory};
 use self::queues::{Place, Queues};
 
 /// Batches on their way from the walks to the sender.
 pub const FEED_QUEUE: usize = 16;
-/// Occurrences whose replies are remembered; those of the oldest are forgotten first.
-const MAX_BREAKERS: usize = 1024;
+/// No wait that the platform asks for is longer: a used-up quota ends with the day.
+const LONGEST_WAIT: TimeDelta = TimeDelta::days(2);
 /// Tasks whose ends are taken in before anything else is begun.
 const MAX_TAKEN: usize = 64;
 
@@ -60,7 +62,7 @@ pub enum Feed {
 /// Whom a sender asks, and whom it tells.
 #[derive(Clone, Debug)]
 pub struct Signals {
-    /// What operators have paused.
+    /// What does not send.
     pub brake: Brake,
     /// Why the app does not send.
     pub told: Pauses,
@@ -73,8 +75,12 @@ pub struct Signals {
 pub struct Item {
     /// Its name.
     pub id: DeliveryId,
-    /// For logs.
+    /// Its rule.
     pub rule: RuleId,
+    /// As the rule was when its occurrence opened.
+    pub wording: Wording,
+    /// Keys of the rule's values that are the same for everybody.
+    pub constants: Arc<BTreeSet<String>>,
     /// What is sent, rendered and checked.
     pub message: Message,
     /// Whether a grant or a standing acceptance carries it.
@@ -91,6 +97,8 @@ pub struct Item {
     pub past: Past,
     /// Not before this, for a waiting one.
     pub at: Option<DateTime<Utc>>,
+    /// Whether it waits for the sake of its app, and not for a time of its own.
+    pub for_app: bool,
     /// What it reminds of: asked right before its request whether that still calls for it.
     pub about: Option<About>,
     /// Its place in memory; given back when it leaves.
@@ -102,6 +110,7 @@ impl Item {
     fn after_night(&mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Span { at, deadline } = self.after_night.take_if(|_| now > self.deadline)?;
         self.deadline = deadline;
+        self.for_app = false;
         Some(at)
     }
 }
@@ -114,7 +123,7 @@ pub struct Dispatch {
     store: Arc<dyn Store>,
     current: Current,
     clock: Clock,
-    /// What operators have paused.
+    /// What does not send.
     brake: Brake,
     /// Rung when an occurrence is held.
     opened: Arc<Notify>,
@@ -129,14 +138,16 @@ pub struct Dispatch {
     n_in_flight: usize,
     /// Occurrences that were stopped.
     cancelled: HashSet<u64>,
-    /// The newest replies, by occurrence.
-    breakers: BTreeMap<u64, Breaker>,
+    /// What is remembered of answers.
+    memory: Memory,
     /// Occurrences that too many refused: the store has what is left of them.
     held: BTreeSet<u64>,
     /// Those of them of which the walks are told when it is decided.
     holds: Vec<Pending<()>>,
     /// Starts within the last second, by the monotonic clock.
     starts: VecDeque<Duration>,
+    /// Whether an access token is being asked for although there is nothing to send.
+    probing: bool,
     gate: Gate,
     jitter: u64,
 }
@@ -148,7 +159,9 @@ enum Done {
     /// The store failed; these were made, and nobody knows whether they are durable.
     Unmarked(Vec<Option<Mark>>),
     /// No token, so nothing was marked; nor after a stop, when nobody asks why.
-    NoToken(Vec<Item>, Option<Reply>),
+    NoToken(Vec<Item>, Option<(Reply, TokenState)>),
+    /// Whether there is an access token again; `None` after a stop.
+    Probed(Option<Result<(), (Reply, TokenState)>>),
     /// Stopped, or too late, before its request.
     NotStarted(Box<(Item, Mark)>),
     Answered(Box<Answered>),
@@ -191,10 +204,11 @@ impl Dispatch {
             n_marking: 0,
             n_in_flight: 0,
             cancelled: HashSet::new(),
-            breakers: BTreeMap::new(),
+            memory: Memory::default(),
             held: BTreeSet::new(),
             holds: Vec::new(),
             starts: VecDeque::new(),
+            probing: false,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -237,7 +251,7 @@ impl Dispatch {
                     Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
                     Some(Feed::GoesOn(occurrence)) => {
                         self.held.remove(&occurrence);
-                        self.breakers.remove(&occurrence);
+                        self.memory.forget(occurrence);
                     }
                     None => walks_ended = true,
                 },
@@ -275,6 +289,10 @@ impl Dispatch {
             self.give_back();
             return Ok(());
         };
+        let hurried = self.gate.is_hurried(now);
+        if hurried {
+            self.queues.hurry(now);
+        }
         self.queues.wake(now);
         self.expire(now);
         let live = self.current.get();
@@ -282,6 +300,9 @@ impl Dispatch {
         else {
             return Ok(());
         };
+        if hurried {
+            client.ask_again();
+        }
         if self.gate.is_shut(now) || self.brake.stops_app(&self.app) {
             // A mark is for what may start at once: in a crash it would be in doubt.
             self.give_back();
@@ -297,7 +318,24 @@ impl Dispatch {
         if room > 0 && self.n_marking == 0 {
             self.mark(room, client, now, tasks, stop);
         }
+        if self.gate.lacks_token() && !self.gate.is_shut(now) && self.n_marking == 0 && !self.probing {
+            self.probe(client, tasks, stop);
+        }
         Ok(())
+    }
+
+    /// Asks for an access token while there is nothing to send: so it shows that the app may send again.
+    fn probe(&mut self, client: &Client, tasks: &mut JoinSet<Done>, stop: &watch::Receiver<bool>) {
+        self.probing = true;
+        let (client, stopped) = (client.clone(), stopped(stop.clone()));
+        tasks.spawn(async move {
+            tokio::select! {
+                ready = client.ready() => {
+                    Done::Probed(Some(ready.map(drop).map_err(|reply| (reply, client.token_state()))))
+                }
+                () = stopped => Done::Probed(None),
+            }
+        });
     }
 
     /// Marks at most `room` deliveries whose openid has no other one under way, the occurrences taking turns.
@@ -313,7 +351,7 @@ impl Dispatch {
     ) {
         let mut batch: Vec<Item> = Vec::new();
         while batch.len() < room {
-            let may_go = |item: &Item| !self.brake.stops(&self.app, &item.rule);
+            let may_go = |item: &Item| !self.brake.stops(&self.app, &item.rule, item.wording);
             let is_free = |item: &Item| !self.lanes.contains(&item.message.to);
             let Some(item) = self.queues.next(may_go, is_free) else { break };
             self.lanes.insert(item.message.to.clone());
@@ -328,7 +366,7 @@ impl Dispatch {
         let stopped = stopped(stop.clone());
         tasks.spawn(async move {
             let ready = tokio::select! {
-                ready = client.ready() => ready.map_err(Some),
+                ready = client.ready() => ready.map_err(|reply| Some((reply, client.token_state()))),
                 () = stopped => Err(None),
             };
             let ready = match ready {
@@ -382,7 +420,7 @@ impl Dispatch {
                     tokio::select! {
                         () = stopped => {}
                         () = too_late => {}
-                        () = brake.stopped(&app, &item.rule) => {}
+                        () = brake.stopped(&app, &item.rule, item.wording) => {}
                     }
                 };
                 match client.send_unless(unless, ready, &item.message).await {
@@ -399,7 +437,7 @@ impl Dispatch {
         if self.cancelled.contains(&item.id.occurrence) {
             return Ok(Some(End::Cancelled));
         }
-        if self.held.contains(&item.id.occurrence) || self.brake.stops(&self.app, &item.rule) {
+        if self.held.contains(&item.id.occurrence) || self.brake.stops(&self.app, &item.rule, item.wording) {
             return Ok(Some(End::NotStarted));
         }
         if now > item.deadline {
@@ -438,8 +476,19 @@ impl Dispatch {
                     self.lanes.remove(&item.message.to);
                     self.put_back(item, None);
                 }
-                if let Some(reply) = reply {
-                    self.gate.hear(&reply, None, self.clock.reckoned());
+                if let Some((reply, state)) = reply {
+                    self.gate.hear(&reply, &Words::of_token(&state), None, self.clock.reckoned());
+                }
+                Ok(())
+            }
+            Ok(Done::Probed(probed)) => {
+                self.probing = false;
+                match probed {
+                    Some(Ok(())) => self.gate.has_token(),
+                    Some(Err((reply, state))) => {
+                        self.gate.hear(&reply, &Words::of_token(&state), None, self.clock.reckoned());
+                    }
+                    None => {}
                 }
                 Ok(())
             }
@@ -491,11 +540,16 @@ impl Dispatch {
             self.jitter.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let deadline = item.after_night.map_or(item.deadline, |after| after.deadline);
         let decision = retry::decide(&sent.reply, tried, now, deadline, self.jitter >> 16);
-        let stated = match decision {
+        // The app waits as long as it is asked to, also where this one cannot.
+        let asked = retry::decide(&sent.reply, tried, now, now + LONGEST_WAIT, self.jitter >> 16);
+        let stated = match asked {
             Decision::Wait { at, .. } => Some(at),
             Decision::Accept { .. } | Decision::Refuse | Decision::Fail { .. } | Decision::Doubt => None,
         };
-        self.gate.hear(&sent.reply, stated, now);
+        let live = self.current.get();
+        let state = live.clients.get(&self.name).map_or(TokenState::None, Client::token_state);
+        self.gate.hear(&sent.reply, &Words::of(sent, &state), stated, now);
+        item.for_app = of_app(&sent.reply);
         item.n_busy += u32::from(sent.reply == Reply::Busy);
         let end = match decision {
             Decision::Accept { msgid } => End::Accepted { msgid },
@@ -508,17 +562,11 @@ impl Dispatch {
         let started = (!matches!(sent.reply, Reply::NoToken | Reply::NotConnected)).then_some(started_at);
         info!(delivery.id = %item.id, rule.id = %item.rule, wechat.errcode = sent.errcode, wechat.rid = sent.rid,
             "Delivery {} of rule {} answered: {}", item.id, item.rule, told(&end));
-        let (occurrence, rule) = (item.id.occurrence, item.rule.clone());
+        let asked = Asked::of(&item);
+        self.blame(&asked, sent, now);
+        self.wonder(&asked, sent);
         self.settle(item, mark, started, end, now);
-        if let Some(refused) = heard(&sent.reply)
-            && let Some((n, of)) = self.breakers.entry(occurrence).or_default().hear(refused)
-            && self.held.insert(occurrence)
-        {
-            self.hold(occurrence, &rule, format!("{n} of the last {of} messages were refused (43101)"));
-        }
-        while self.breakers.len() > MAX_BREAKERS {
-            self.breakers.pop_first();
-        }
+        self.count(&asked, &sent.reply);
     }
 
     /// Holds an occurrence until an operator releases it or its deadline has passed. What is in flight ends by itself.
@@ -648,24 +696,24 @@ async fn too_late(clock: Clock, deadline: DateTime<Utc>, now: DateTime<Utc>) {
     clock.sleep((deadline - now).to_std().unwrap_or_default() + Duration::from_millis(1)).await;
 }
 
-/// Whether a reply is a refusal; `None` where the platform said nothing of the message.
-fn heard(reply: &Reply) -> Option<bool> {
+/// Whether an answer is about the whole app.
+fn of_app(reply: &Reply) -> bool {
     match reply {
-        Reply::NoConsent => Some(true),
-        Reply::Accepted { .. }
-        | Reply::Busy
-        | Reply::Concurrent
-        | Reply::RecipientBad { .. }
-        | Reply::MessageBad { .. }
-        | Reply::TemplateBad { .. }
-        | Reply::UnknownCode { .. } => Some(false),
         Reply::RateLimited { .. }
         | Reply::QuotaUsedUp
         | Reply::TokenRefused { .. }
         | Reply::AppBad { .. }
         | Reply::NoToken
-        | Reply::NotConnected
-        | Reply::Unanswered => None,
+        | Reply::NotConnected => true,
+        Reply::Accepted { .. }
+        | Reply::NoConsent
+        | Reply::Busy
+        | Reply::Concurrent
+        | Reply::RecipientBad { .. }
+        | Reply::MessageBad { .. }
+        | Reply::TemplateBad { .. }
+        | Reply::UnknownCode { .. }
+        | Reply::Unanswered => false,
     }
 }
 

@@ -4,7 +4,7 @@
 //! of its sends by a stated number of seats, so memory has a bound and no walk waits for another's
 //! sends. Whose send time is later is held without a grant, and let go when it comes. It never sends.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -22,23 +22,23 @@ use crate::domain::appointment::{About, Appointment};
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
-use crate::domain::message::Message;
 use crate::domain::occurrence::{OccurrenceState, SkipReason, Whose};
 use crate::domain::recipient::Recipient;
-use crate::domain::rule::Rule;
+use crate::domain::rejection::Wording;
 use crate::domain::template::TemplateKind;
-use crate::plan::audience::{self, Selector};
+use crate::plan::audience::Selector;
 use crate::plan::render::Compiled;
-use crate::plan::turn::Turn;
 use crate::rules::snapshot;
 use crate::store::{
-    AppointmentKey, CHUNK_BYTES, CHUNK_DELIVERIES, Closing, Hint, KeptAppointment, Member, Occurrence, Piece,
-    PieceOutcome, Store, Unavailable, Walk, Walked, Want, slot_bytes,
+    AppointmentKey, CHUNK_DELIVERIES, Closing, Hint, KeptAppointment, Occurrence, Piece, PieceOutcome, Store,
+    Unavailable, Walk, Walked,
 };
 
+mod gathering;
 mod lost;
 mod ready;
 
+use self::gathering::Gathering;
 pub use self::lost::walk_lost;
 use self::ready::Booking;
 pub(super) use self::ready::{Prepared, Ready};
@@ -64,7 +64,7 @@ pub struct Fanout {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Clock,
-    /// What operators have paused.
+    /// What does not send.
     pub brake: Brake,
     /// Told which occurrences are held.
     pub told: Pauses,
@@ -89,6 +89,8 @@ impl Fanout {
         // All there is is read when something changed, not whenever a walk ends: there may be thousands of them.
         let mut waiting: BTreeMap<u64, Occurrence> = BTreeMap::new();
         let mut changed = true;
+        // Whether some whose time has come rest, since nothing of their rule is sent.
+        let mut rest = false;
         let mut rung = std::pin::pin!(self.opened.notified());
         loop {
             if std::mem::take(&mut changed) {
@@ -104,6 +106,7 @@ impl Fanout {
                     None => Plan::put_off(self.clock.reckoned()),
                 };
                 waiting.clear();
+                rest = false;
                 let held_before = std::mem::take(&mut held);
                 for occurrence in mine {
                     let number = occurrence.number;
@@ -129,7 +132,9 @@ impl Fanout {
                         return Ok(());
                     }
                     // Whoever waits for his time is not kept waiting by those whose walk has not begun.
-                    if walks.len() < 2 * MAX_WALKS
+                    if self.rests(&occurrence, self.clock.reckoned()) {
+                        rest |= plan.due.remove(&number).is_some();
+                    } else if walks.len() < 2 * MAX_WALKS
                         && let Some(chunks) = plan.due.remove(&number)
                         && agenda.begin(number)
                     {
@@ -165,9 +170,8 @@ impl Fanout {
                 walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
             }
             // What a walk holds may be due before it ends.
-            let sleep = plan
-                .sleep(now)
-                .or(Some(MAX_SLEEP).filter(|_| !walks.is_empty() || !waiting.is_empty() || !held.is_empty()));
+            let sleep = plan.sleep(now).or(Some(MAX_SLEEP)
+                .filter(|_| rest || !walks.is_empty() || !waiting.is_empty() || !held.is_empty()));
             tokio::select! {
                 // In this order, so that a history can be replayed.
                 biased;
@@ -195,13 +199,14 @@ impl Fanout {
     fn rests(&self, occurrence: &Occurrence, now: DateTime<Utc>) -> bool {
         occurrence.state == OccurrenceState::Open
             && now <= occurrence.deadline
-            && self.brake.stops(&occurrence.app, &occurrence.rule)
+            && self.brake.stops(&occurrence.app, &occurrence.rule, Wording::of_snapshot(&occurrence.snapshot))
     }
 
     fn walker(&self, agenda: &mut Agenda, occurrence: u64) -> Walker {
         Walker {
             store: Arc::clone(&self.store),
             clock: self.clock.clone(),
+            brake: Some(self.brake.clone()),
             feed: self.feed.clone(),
             seats: agenda.seats(occurrence),
         }
@@ -227,6 +232,8 @@ enum Done {
 pub(super) struct Walker {
     pub(super) store: Arc<dyn Store>,
     pub(super) clock: Clock,
+    /// What does not send; `None` where nothing is sent anyway.
+    brake: Option<Brake>,
     feed: mpsc::Sender<Feed>,
     seats: Arc<Semaphore>,
 }
@@ -253,6 +260,7 @@ impl Walker {
         let mut position = occurrence.position.clone();
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
+            self.until_it_goes_on(occurrence).await;
             let from = position.clone();
             let mut gathering = Gathering::default();
             let mut after = from.clone();
@@ -289,7 +297,7 @@ impl Walker {
             }
             position.clone_from(&after);
             let ended = walk == Walk::Ends;
-            match self.book(occurrence, &ready.rule, gathering, (from, after), walk).await? {
+            match self.book(occurrence, ready, gathering, (from, after), walk).await? {
                 None => return Ok(()),
                 Some(items) => {
                     if self.hand_over(items, seats).await.is_none() {
@@ -301,6 +309,19 @@ impl Walker {
                 info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at,
                     "Audience of rule {} at {} walked", occurrence.rule, occurrence.due_at);
                 return Ok(());
+            }
+        }
+    }
+
+    /// Waits while nothing of the rule is sent, at most until the deadline.
+    async fn until_it_goes_on(&self, occurrence: &Occurrence) {
+        let Occurrence { app, rule, deadline, .. } = occurrence;
+        let wording = Wording::of_snapshot(&occurrence.snapshot);
+        let Some(brake) = &self.brake else { return };
+        while self.clock.reckoned() <= *deadline && brake.stops(app, rule, wording) {
+            tokio::select! {
+                () = brake.goes_on(app, rule, wording) => {}
+                () = self.clock.sleep(MAX_SLEEP) => {}
             }
         }
     }
@@ -332,7 +353,8 @@ impl Walker {
             Some(about) => self.appointment(occurrence, about).await?,
         };
         let booking = Booking::Sent;
-        Ok(Some(Ready { rule, default, compiled, selector, appointment, booking }))
+        let constants = Arc::new(compiled.constants());
+        Ok(Some(Ready { rule, default, compiled, constants, selector, appointment, booking }))
     }
 
     /// The appointment that an occurrence is about, while it stands at the same time.
@@ -419,6 +441,7 @@ impl Walker {
                     (Ok(turn), Ok(message)) => items.push(Prepared {
                         id: delivery.id,
                         message,
+                        constants: Arc::clone(&ready.constants),
                         turn,
                         attempts: delivery.attempts,
                         past: delivery.past,
@@ -453,7 +476,7 @@ impl Walker {
     async fn book(
         &self,
         occurrence: &Occurrence,
-        rule: &Rule,
+        ready: &Ready,
         gathering: Gathering,
         (after, position): (Option<OpenId>, Option<OpenId>),
         walk: Walk,
@@ -471,14 +494,16 @@ impl Walker {
         };
         match self.store.chunk(piece).await?.value {
             PieceOutcome::Stale => {
-                info!(rule.id = %rule.id, "Walk of rule {} stopped: its occurrence is not open any more", rule.id);
+                let rule = &occurrence.rule;
+                info!(rule.id = %rule, "Walk of rule {rule} stopped: its occurrence is not open any more");
                 Ok(None)
             }
             PieceOutcome::Booked(reserved) => {
                 let prepared = reserved.into_iter().filter_map(|reserved| {
                     let (message, turn) = messages.remove(&reserved.openid)?;
                     let (id, past) = (reserved.id, Past::Untried);
-                    let prepared = Prepared { id, message, turn, attempts: 0, past, at: None };
+                    let constants = Arc::clone(&ready.constants);
+                    let prepared = Prepared { id, message, constants, turn, attempts: 0, past, at: None };
                     Some(prepared.into_item(occurrence))
                 });
                 Ok(Some(prepared.collect()))
@@ -499,98 +524,5 @@ impl Walker {
             return Some(());
         }
         self.feed.send(Feed::Items(items)).await.ok()
-    }
-}
-
-/// What a walk has gathered for its next piece.
-#[derive(Default)]
-struct Gathering {
-    members: Vec<Member>,
-    /// With the turn of each.
-    messages: HashMap<OpenId, (Message, Turn)>,
-    without_consent: BTreeMap<SkipReason, u64>,
-    expired: u64,
-    bytes: usize,
-    passed: u64,
-}
-
-impl Gathering {
-    fn is_full(&self) -> bool {
-        self.members.len() >= CHUNK_DELIVERIES || self.passed >= MAX_PASSED
-    }
-
-    fn has_room(&self, openid: &OpenId) -> bool {
-        self.members.len() < CHUNK_DELIVERIES && self.bytes + slot_bytes(openid) <= CHUNK_BYTES
-    }
-
-    /// Takes recipients in until the piece is full; says whether all were taken. `position` follows.
-    fn take(
-        &mut self,
-        page: Vec<Walked>,
-        occurrence: &Occurrence,
-        ready: &Ready,
-        now: DateTime<Utc>,
-        position: &mut Option<OpenId>,
-    ) -> bool {
-        for walked in page {
-            let Walked { openid, recipient, hint } = walked;
-            let selected = match ready.selector.selects(&openid, &recipient.profile) {
-                audience::Verdict::Yes => ready.is_his_time(occurrence, &recipient),
-                audience::Verdict::No | audience::Verdict::Undefined => false,
-            };
-            if selected {
-                if !self.has_room(&openid) {
-                    return false;
-                }
-                self.admit(openid.clone(), &recipient, hint, occurrence, ready, now);
-            }
-            self.passed += 1;
-            *position = Some(openid);
-        }
-        true
-    }
-
-    fn admit(
-        &mut self,
-        openid: OpenId,
-        recipient: &Recipient,
-        hint: Hint,
-        occurrence: &Occurrence,
-        ready: &Ready,
-        now: DateTime<Utc>,
-    ) {
-        let walked_at = match ready.booking {
-            Booking::Sent => now,
-            // It was walked then, if it was.
-            Booking::Lost => occurrence.due_at,
-        };
-        let want = match ready.turn(occurrence, &openid, recipient, walked_at) {
-            Ok(turn) if walked_at > turn.deadline => {
-                self.expired += 1;
-                return;
-            }
-            // Whether he has a consent and what the message says is asked when it may leave.
-            Ok(turn) if turn.at > now => Want::Hold(turn.at),
-            Ok(_) | Err(_) if recipient.profile.muted => Want::Skip(SkipReason::Muted),
-            Ok(turn) => match hint {
-                Hint::Nothing(reason) => {
-                    *self.without_consent.entry(reason).or_default() += 1;
-                    return;
-                }
-                Hint::Consent => match ready.render(occurrence, &openid, recipient) {
-                    Ok(message) => match ready.booking {
-                        Booking::Lost => Want::Doubt,
-                        Booking::Sent => {
-                            self.messages.insert(openid.clone(), (message, turn));
-                            Want::Reserve
-                        }
-                    },
-                    Err(reason) => Want::Skip(reason),
-                },
-            },
-            Err(reason) => Want::Skip(reason),
-        };
-        self.bytes += slot_bytes(&openid);
-        self.members.push(Member { openid, want });
     }
 }

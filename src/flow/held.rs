@@ -281,7 +281,8 @@ impl Walker {
         Ok(match ready.render(occurrence, &slot.openid, &recipient) {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
-                Looks::Goes(Prepared { id, message, turn, attempts, past, at: None })
+                let constants = Arc::clone(&ready.constants);
+                Looks::Goes(Prepared { id, message, constants, turn, attempts, past, at: None })
             }
             Err(reason) => Looks::Ends(Fate::Skip(reason)),
         })

@@ -1,18 +1,22 @@
 //! Whether an app may send now: it pauses when its platform cannot be reached, refuses it, or asks to slow down.
 //!
-//! When a pause is over, one request alone tries; its answer ends the pause or begins the next. What
-//! becomes of a single delivery is not decided here.
+//! When a pause is over, one request alone tries; its answer ends the pause or begins the next. An operator's word ends the
+//! wait, not the trial. What becomes of a single delivery is not decided here.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use tracing::{info, warn};
 
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::message::Reply;
+use crate::plan::cure;
 use crate::store::Occurrence;
+use crate::wechat::{Sent, TokenError, TokenState};
 
+/// The first pause of an app whose platform cannot be reached or refuses the app; each further one is twice as long.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause of an app whose platform cannot be reached or refuses the app.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
@@ -23,6 +27,8 @@ pub struct Pauses(Arc<Mutex<Told>>);
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<String>,
+    /// An operator wants it to be tried at once.
+    again: bool,
     held: Vec<HeldOccurrence>,
 }
 
@@ -50,6 +56,11 @@ impl Pauses {
     #[must_use]
     pub fn held(&self) -> Vec<HeldOccurrence> {
         self.told().held.clone()
+    }
+
+    /// Lets an app that pauses try at once.
+    pub fn try_again(&self) {
+        self.told().again = true;
     }
 
     fn set(&self, reason: Option<String>) {
@@ -91,6 +102,8 @@ struct Pause {
 enum Cause {
     /// The platform is away or refuses the app: only a request that succeeds shows that this is over.
     Broken,
+    /// No access token can be had: one that can shows that this is over.
+    NoToken,
     /// The platform asked to wait until the end of the pause.
     Asked,
 }
@@ -99,6 +112,36 @@ impl Gate {
     /// A gate that is open; `told` hears why it is not.
     pub(super) fn new(app: AppName, told: Pauses) -> Self {
         Self { app, told, pause: None }
+    }
+
+    /// Whether an operator wants the app to try now; then the wait is over.
+    pub(super) fn is_hurried(&mut self, now: DateTime<Utc>) -> bool {
+        let again = std::mem::take(&mut self.told.told().again);
+        if let Some(pause) = &mut self.pause
+            && again
+        {
+            pause.until = pause.until.min(now);
+            pause.n = 0;
+        }
+        again
+    }
+
+    /// Whether an access token alone would show that the pause is over.
+    pub(super) fn lacks_token(&self) -> bool {
+        self.pause.is_some_and(|pause| pause.cause == Cause::NoToken)
+    }
+
+    /// There is an access token again.
+    pub(super) fn has_token(&mut self) {
+        if self.lacks_token() {
+            self.goes_on();
+        }
+    }
+
+    fn goes_on(&mut self) {
+        info!(app = %self.app, "Sending for app {} goes on", self.app);
+        self.pause = None;
+        self.told.set(None);
     }
 
     /// Whether nothing may start.
@@ -132,27 +175,24 @@ impl Gate {
     }
 
     /// Slows the app down when the answer concerns all of it; `stated` is when its delivery is tried again.
-    pub(super) fn hear(&mut self, reply: &Reply, stated: Option<DateTime<Utc>>, now: DateTime<Utc>) {
-        let n = self.pause.map_or(0, |pause| pause.n);
-        let not_before = self.pause.map_or(now, |pause| pause.until);
+    pub(super) fn hear(
+        &mut self,
+        reply: &Reply,
+        words: &Words,
+        stated: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) {
         match reply {
-            Reply::NotConnected | Reply::NoToken | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
-                let wait = (Duration::from_millis(500) * 2_u32.saturating_pow(n.min(7))).min(MAX_PAUSE);
-                self.told.set(Some(why(reply)));
-                if n == 0 {
-                    warn!(app = %self.app, "Sending for app {} pauses: {}", self.app, why(reply));
-                }
-                // Requests that were in flight together count as one failure.
-                if !self.is_shut(now) {
-                    let until = (now + wait).max(not_before);
-                    self.pause = Some(Pause { until, n: n + 1, cause: Cause::Broken });
-                }
+            Reply::NotConnected | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
+                self.fails(Cause::Broken, words, now);
             }
-            Reply::RateLimited { .. } | Reply::QuotaUsedUp => {
-                let until = stated.unwrap_or(now + MAX_PAUSE).max(not_before);
-                warn!(app = %self.app, until = %until, "The platform asks app {} to slow down", self.app);
-                self.told.set(Some(format!("the platform asks to slow down until {until}")));
-                self.pause = Some(Pause { until, n, cause: Cause::Asked });
+            Reply::NoToken => self.fails(Cause::NoToken, words, now),
+            Reply::RateLimited { .. } => {
+                self.waits("the platform asks to slow down", "it goes on by itself", words, (stated, now));
+            }
+            Reply::QuotaUsedUp => {
+                let cure = cure::of_app(45_009, None);
+                self.waits("the day's quota of messages is used up", &cure, words, (stated, now));
             }
             Reply::Accepted { .. }
             | Reply::NoConsent
@@ -163,33 +203,128 @@ impl Gate {
             | Reply::TemplateBad { .. }
             | Reply::UnknownCode { .. } => {
                 if self.is_paused() && !self.is_shut(now) {
-                    info!(app = %self.app, "Sending for app {} goes on", self.app);
-                    self.pause = None;
-                    self.told.set(None);
+                    self.goes_on();
                 }
             }
             Reply::Unanswered => {}
         }
     }
+
+    fn waits(
+        &mut self,
+        what: &str,
+        cure: &str,
+        words: &Words,
+        (stated, now): (Option<DateTime<Utc>>, DateTime<Utc>),
+    ) {
+        let (n, not_before) = self.pause.map_or((0, now), |pause| (pause.n, pause.until));
+        let until = stated.unwrap_or(now + MAX_PAUSE).max(not_before);
+        let at = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let why = format!("{what}: nothing is sent until {at} ({}); {cure}", words.said);
+        warn!(app = %self.app, until = %until, "Sending for app {} waits: {why}", self.app);
+        self.told.set(Some(why));
+        self.pause = Some(Pause { until, n, cause: Cause::Asked });
+    }
+
+    fn fails(&mut self, cause: Cause, words: &Words, now: DateTime<Utc>) {
+        let (n, not_before) = self.pause.map_or((0, now), |pause| (pause.n, pause.until));
+        // Asked earlier, the cache of access tokens would only say the same again.
+        let wait = words.asked_again_in.unwrap_or(MIN_PAUSE * 2_u32.saturating_pow(n.min(7)));
+        let wait = wait.clamp(MIN_PAUSE, MAX_PAUSE);
+        let app = &self.app;
+        let when = match words.asked_again_in {
+            // The platform wants the next question so late.
+            Some(wait) if wait > MAX_PAUSE => format!("in {} minutes", wait.as_secs().div_ceil(60)),
+            Some(_) | None => "at least once a minute".to_owned(),
+        };
+        let why =
+            format!("{}; it is tried again {when}, and at once by `tixing resume --app {app}`", words.told());
+        if n == 0 {
+            warn!(app = %app, wechat.rid = words.rid, "Sending for app {app} pauses: {why}");
+        }
+        self.told.set(Some(why));
+        // Requests that were in flight together count as one failure.
+        if !self.is_shut(now) {
+            let until = (now + wait).max(not_before);
+            self.pause = Some(Pause { until, n: n + 1, cause });
+        }
+    }
 }
 
-/// Why an app pauses, for people.
-fn why(reply: &Reply) -> String {
-    match reply {
-        Reply::NotConnected => "the platform cannot be reached".to_owned(),
-        Reply::NoToken => "no access token can be had; see the log".to_owned(),
-        Reply::TokenRefused { errcode } => format!("its access token is refused (errcode {errcode})"),
-        Reply::AppBad { errcode } => format!("the platform refuses the app (errcode {errcode})"),
-        Reply::Accepted { .. }
-        | Reply::NoConsent
-        | Reply::Busy
-        | Reply::Concurrent
-        | Reply::RateLimited { .. }
-        | Reply::QuotaUsedUp
-        | Reply::RecipientBad { .. }
-        | Reply::MessageBad { .. }
-        | Reply::TemplateBad { .. }
-        | Reply::UnknownCode { .. }
-        | Reply::Unanswered => "the platform asks to wait".to_owned(),
+/// What an answer says, for people.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    /// What happened.
+    what: &'static str,
+    /// Code, text and number of the request.
+    said: String,
+    rid: Option<String>,
+    /// What to do.
+    cure: Option<String>,
+    /// When the next access token is asked for.
+    asked_again_in: Option<Duration>,
+}
+
+impl Words {
+    /// What became of a send; `state` is that of its app's access token.
+    pub(super) fn of(sent: &Sent, state: &TokenState) -> Self {
+        match &sent.reply {
+            Reply::NoToken => Self::of_token(state),
+            Reply::NotConnected => {
+                Self::new("the platform cannot be reached", None, sent.errmsg.as_deref(), None)
+            }
+            Reply::TokenRefused { .. } => Self::answered("every access token is refused", sent),
+            Reply::Accepted { .. }
+            | Reply::NoConsent
+            | Reply::Busy
+            | Reply::Concurrent
+            | Reply::RateLimited { .. }
+            | Reply::QuotaUsedUp
+            | Reply::RecipientBad { .. }
+            | Reply::MessageBad { .. }
+            | Reply::TemplateBad { .. }
+            | Reply::AppBad { .. }
+            | Reply::UnknownCode { .. }
+            | Reply::Unanswered => Self::answered("the platform refuses the app", sent),
+        }
+    }
+
+    /// Why there is no access token.
+    pub(super) fn of_token(state: &TokenState) -> Self {
+        let TokenState::Failing { error, retry_in } = state else {
+            return Self::new("no access token can be had", None, None, None);
+        };
+        let words = match error {
+            TokenError::Denied { errcode, errmsg } => {
+                Self::new("the platform gives no access token", Some(*errcode), Some(errmsg), None)
+            }
+            TokenError::Unavailable { why } => Self::new("no access token can be had", None, Some(why), None),
+            TokenError::Refused { errcode } => {
+                Self::new("every access token is refused", Some(*errcode), None, None)
+            }
+        };
+        Self { asked_again_in: Some(*retry_in), ..words }
+    }
+
+    fn answered(what: &'static str, sent: &Sent) -> Self {
+        Self::new(what, sent.errcode, sent.errmsg.as_deref(), sent.rid.clone())
+    }
+
+    fn new(what: &'static str, errcode: Option<i64>, errmsg: Option<&str>, rid: Option<String>) -> Self {
+        let said = match (errcode, errmsg) {
+            (Some(errcode), Some(errmsg)) => format!("errcode {errcode}: {errmsg}"),
+            (Some(errcode), None) => format!("errcode {errcode}"),
+            (None, Some(errmsg)) => errmsg.to_owned(),
+            (None, None) => String::new(),
+        };
+        let said = rid.as_ref().map_or_else(|| said.clone(), |rid| format!("{said}, rid {rid}"));
+        let cure = errcode.map(|errcode| cure::of_app(errcode, errmsg));
+        Self { what, said, rid, cure, asked_again_in: None }
+    }
+
+    fn told(&self) -> String {
+        let said = if self.said.is_empty() { String::new() } else { format!(" ({})", self.said) };
+        let cure = self.cure.as_ref().map_or_else(String::new, |cure| format!("; {cure}"));
+        format!("{}{said}{cure}", self.what)
     }
 }

@@ -4,10 +4,12 @@
 //! values, so every late, early or repeated minute fits in a table test.
 
 pub mod audience;
+pub mod blame;
 pub mod breaker;
 mod condition;
 mod constant;
 pub mod crowding;
+pub mod cure;
 pub mod fields;
 pub mod missed;
 pub mod nearest;

@@ -170,6 +170,11 @@ impl Client {
         self.0.tokens.warm().await
     }
 
+    /// Ends the wait for the next access token, by an operator's word: the platform may have asked for an hour.
+    pub fn ask_again(&self) {
+        self.0.tokens.ask_again();
+    }
+
     /// How it stands with the access token, for status pages; never the token itself.
     pub fn token_state(&self) -> TokenState {
         self.0.tokens.state()

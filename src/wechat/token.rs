@@ -323,6 +323,16 @@ impl TokenCache {
         Err(Reply::NoToken)
     }
 
+    /// Ends the pauses: the next who needs a token asks for one.
+    pub(super) fn ask_again(&self) {
+        let mut books = self.inner.lock();
+        let now = self.inner.clock.elapsed();
+        books.paused_until = None;
+        if let Some(failure) = &mut books.failure {
+            failure.until = failure.until.min(now);
+        }
+    }
+
     /// As [`TokenCache::ready`], but waits for a due replacement, and tries nothing.
     pub(super) async fn warm(&self) -> Result<(), TokenError> {
         let mut ended = {

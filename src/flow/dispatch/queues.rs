@@ -79,6 +79,14 @@ impl Queues {
         }
     }
 
+    /// Lets those go now that wait for their app's sake.
+    pub(super) fn hurry(&mut self, now: DateTime<Utc>) {
+        for item in self.waiting.values_mut().filter(|item| item.for_app && item.at > Some(now)) {
+            item.at = Some(now);
+            self.times.push(Reverse((now, item.id)));
+        }
+    }
+
     /// Takes out the next one, the occurrences taking turns: of an occurrence that `may_go`, which its first item says for
     /// all of them, the first one that `is_free`.
     pub(super) fn next(

@@ -25,7 +25,13 @@ pub async fn walk_lost(
     // Nobody listens: what is handed over would be sent.
     let (feed, _nobody) = mpsc::channel(1);
     let (store, clock) = (Arc::clone(store), clock.clone());
-    let walker = Walker { store: Arc::clone(&store), clock, feed, seats: Arc::new(Semaphore::new(SEATS)) };
+    let walker = Walker {
+        store: Arc::clone(&store),
+        clock,
+        brake: None,
+        feed,
+        seats: Arc::new(Semaphore::new(SEATS)),
+    };
     let cancelled =
         |reason: &str| store.stop_occurrence(number, OccurrenceState::Cancelled, Some(reason.to_owned()));
     let Some(mut ready) = walker.ready(&occurrence).await? else {

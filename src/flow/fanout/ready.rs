@@ -1,5 +1,8 @@
 //! A rule made ready for the walk of one occurrence: whom it selects, when each has his turn, and what he is told.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use crate::domain::appointment::{About, Appointment};
@@ -8,6 +11,7 @@ use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::message::Message;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::recipient::Recipient;
+use crate::domain::rejection::Wording;
 use crate::domain::rule::Rule;
 use crate::domain::when::Form;
 use crate::domain::zone::Zone;
@@ -24,6 +28,8 @@ pub(in crate::flow) struct Ready {
     /// The zone of who has none, by a rule of the recipients' own time.
     pub(super) default: Zone,
     pub(super) compiled: Compiled,
+    /// Keys of values that are the same for everybody.
+    pub(in crate::flow) constants: Arc<BTreeSet<String>>,
     pub(super) selector: Selector,
     /// What the occurrence reminds of, as it was when it was read.
     pub(super) appointment: Option<(About, KeptAppointment, Appointment)>,
@@ -114,6 +120,7 @@ pub(super) enum Booking {
 pub(in crate::flow) struct Prepared {
     pub(in crate::flow) id: DeliveryId,
     pub(in crate::flow) message: Message,
+    pub(in crate::flow) constants: Arc<BTreeSet<String>>,
     pub(in crate::flow) turn: Turn,
     pub(in crate::flow) attempts: u32,
     pub(in crate::flow) past: Past,
@@ -125,6 +132,8 @@ impl Prepared {
         Item {
             id: self.id,
             rule: occurrence.rule.clone(),
+            wording: Wording::of_snapshot(&occurrence.snapshot),
+            constants: self.constants,
             message: self.message,
             kind: occurrence.kind,
             deadline: self.turn.deadline,
@@ -134,6 +143,7 @@ impl Prepared {
             n_busy: if self.past == Past::Busy { self.attempts } else { 0 },
             past: self.past,
             at: self.at,
+            for_app: false,
             about: occurrence.about.clone(),
             seat: None,
         }

@@ -40,6 +40,7 @@ mod books;
 mod breaker;
 mod changes;
 mod clock;
+mod codes;
 mod consents;
 mod disk;
 mod doubt;
@@ -54,6 +55,7 @@ mod pace;
 mod pause;
 mod power;
 mod quiet;
+mod refused;
 mod replies;
 mod restart;
 mod zones;
@@ -584,6 +586,15 @@ impl World {
     /// Waits until the account of `name` is so, as [`World::balance`] tells it.
     pub(super) async fn expect_balance(&self, name: &str, id: &str, balance: &str) {
         self.until(&format!("{name}: {balance}"), |world| world.balance(name, id) == balance).await;
+    }
+
+    /// The end of one of many scenarios: audits the books, and leaves what is on disk unread.
+    pub(super) async fn stop_here(mut self) {
+        self.books().await;
+        self.stop().await;
+        if let Some(sandbox) = self.sandbox.take() {
+            sandbox.stop().await;
+        }
     }
 
     /// The end of a scenario: audits the books, stops the daemon, and audits what is on disk.

@@ -304,7 +304,10 @@ async fn a_used_up_quota_waits_for_the_day_of_beijing_or_for_the_deadline() {
         (world.balance("ann", HABIT).as_str(), world.sends_to("ann").len()),
         ("1 granted = 1 available", 1)
     );
-    world.until("an app that sends", |world| world.paused().is_none()).await;
+    // The app itself waits for the next day, and tells so.
+    assert!(world.paused().is_some_and(|why| why.contains("until 2026-03-02T16:0")), "{:?}", world.paused());
+    world.at("03 00:01:01").await;
+    world.until("an app that is told no more to wait", |world| world.paused().is_none()).await;
     world.ends().await;
 
     let world = world_of_ann(&[EIGHT, "grace: 20h"], 1).await;

@@ -1,0 +1,145 @@
+//! What an answer means beyond its own message: for its rule, which the platform may refuse as it is written, and for its
+//! occurrence, which too many may refuse.
+//!
+//! What becomes of the message is decided in `plan::retry`, what becomes of the app in its gate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tracing::warn;
+
+use super::{Dispatch, Item};
+use crate::domain::id::{OpenId, RuleId};
+use crate::domain::message::Reply;
+use crate::domain::rejection::{Rejection, Wording};
+use crate::flow::brake;
+use crate::plan::blame::Row;
+use crate::plan::breaker::Breaker;
+use crate::wechat::Sent;
+
+/// Occurrences whose replies are remembered; those of the oldest are forgotten first.
+const MAX_BREAKERS: usize = 1024;
+/// Rules of which people in a row are remembered.
+const MAX_ROWS: usize = 1024;
+/// Unknown codes that are warned of once each.
+const MAX_UNKNOWN: usize = 256;
+
+/// What a sender remembers of answers.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The newest replies, by occurrence.
+    breakers: BTreeMap<u64, Breaker>,
+    /// People in a row who were refused for the same value, by rule and wording.
+    rows: BTreeMap<(RuleId, Wording), Row>,
+    /// Codes that no table knows, of which a person was told.
+    unknown: BTreeSet<i64>,
+}
+
+/// Of which message an answer is.
+#[derive(Debug)]
+pub(super) struct Asked {
+    occurrence: u64,
+    rule: RuleId,
+    wording: Wording,
+    constants: Arc<BTreeSet<String>>,
+    to: OpenId,
+}
+
+impl Asked {
+    pub(super) fn of(item: &Item) -> Self {
+        Self {
+            occurrence: item.id.occurrence,
+            rule: item.rule.clone(),
+            wording: item.wording,
+            constants: Arc::clone(&item.constants),
+            to: item.message.to.clone(),
+        }
+    }
+}
+
+impl Memory {
+    /// Forgets the replies of an occurrence.
+    pub(super) fn forget(&mut self, occurrence: u64) {
+        self.breakers.remove(&occurrence);
+    }
+}
+
+impl Dispatch {
+    /// Holds the rule where the answer says that it is the rule's fault: before the message's end is given to the store, so
+    /// that no end of such a message is durable without the hold.
+    pub(super) fn blame(&mut self, asked: &Asked, sent: &Sent, now: DateTime<Utc>) {
+        let (Reply::MessageBad { errcode, .. } | Reply::TemplateBad { errcode }) = sent.reply else {
+            if let Reply::Accepted { .. } = sent.reply {
+                self.memory.rows.remove(&(asked.rule.clone(), asked.wording));
+            }
+            return;
+        };
+        let name = (asked.rule.clone(), asked.wording);
+        let row = self.memory.rows.entry(name.clone()).or_default();
+        if let Some(fault) = row.hear(&sent.reply, &asked.to, &asked.constants) {
+            self.memory.rows.remove(&name);
+            let rules = &self.current.get().rules;
+            let passed = brake::wording(rules, &asked.rule) != Some(asked.wording);
+            let (rule, wording) = name;
+            let (errmsg, rid) = (sent.errmsg.clone(), sent.rid.clone());
+            let rejection = Rejection { rule, wording, since: now, fault, errcode, errmsg, rid, passed };
+            if self.brake.hold(rejection.clone()) {
+                let rule = &rejection.rule;
+                warn!(rule.id = %rule, wechat.errcode = errcode, wechat.rid = rejection.rid,
+                    "Rule {rule} does not send, it is {rejection}: {}", rejection.cure());
+            }
+        }
+        while self.memory.rows.len() > MAX_ROWS {
+            self.memory.rows.pop_first();
+        }
+    }
+
+    /// Tells of a code that no table knows, once.
+    pub(super) fn wonder(&mut self, asked: &Asked, sent: &Sent) {
+        if let Reply::UnknownCode { errcode } = sent.reply
+            && self.memory.unknown.len() < MAX_UNKNOWN
+            && self.memory.unknown.insert(errcode)
+        {
+            let (rule, said) = (&asked.rule, sent.errmsg.as_deref().unwrap_or("without a text"));
+            warn!(rule.id = %rule, wechat.errcode = errcode, wechat.rid = sent.rid,
+                "The platform answered rule {rule} with errcode {errcode}, which tixing does not know ({said}): such messages fail and keep their consents");
+        }
+    }
+
+    /// Holds the occurrence where too many of it are refused.
+    pub(super) fn count(&mut self, asked: &Asked, reply: &Reply) {
+        let occurrence = asked.occurrence;
+        if let Some(refused) = heard(reply)
+            && let Some((n, of)) = self.memory.breakers.entry(occurrence).or_default().hear(refused)
+            && self.held.insert(occurrence)
+        {
+            let reason = format!("{n} of the last {of} messages were refused (43101)");
+            self.hold(occurrence, &asked.rule, reason);
+        }
+        while self.memory.breakers.len() > MAX_BREAKERS {
+            self.memory.breakers.pop_first();
+        }
+    }
+}
+
+/// Whether a reply is a refusal; `None` where the platform said nothing of the message.
+fn heard(reply: &Reply) -> Option<bool> {
+    match reply {
+        Reply::NoConsent => Some(true),
+        Reply::Accepted { .. }
+        | Reply::Busy
+        | Reply::Concurrent
+        | Reply::RecipientBad { .. }
+        | Reply::MessageBad { .. }
+        | Reply::TemplateBad { .. }
+        | Reply::UnknownCode { .. } => Some(false),
+        Reply::RateLimited { .. }
+        | Reply::QuotaUsedUp
+        | Reply::TokenRefused { .. }
+        | Reply::AppBad { .. }
+        | Reply::NoToken
+        | Reply::NotConnected
+        | Reply::Unanswered => None,
+    }
+}

@@ -189,6 +189,14 @@ impl Lines {
         self.put(Frame::Line(line)).await
     }
 
+    /// Adds an object that is JSON text already, in one line.
+    ///
+    /// # Errors
+    /// The reader went away: end the work.
+    pub async fn text(&self, line: String) -> Result<(), Failure> {
+        self.put(Frame::Line(line)).await
+    }
+
     /// Adds a sentence beside the result.
     ///
     /// # Errors

@@ -106,6 +106,7 @@ impl Desk {
             }
             Request::Census => self.census(lines).await,
             Request::Templates { app } => self.templates(app.as_deref(), lines).await,
+            Request::Backup => self.backup(lines).await,
             Request::Fsck => self.fsck(lines).await,
             Request::Status => self.status(lines).await,
             Request::AcceptClock => self.accept_clock(lines).await,
@@ -202,6 +203,24 @@ impl Desk {
         let (accounts, grants, deliveries) = (found.accounts, found.grants, found.deliveries);
         lines.row(&Shape { ok, accounts, grants, deliveries, violations }).await?;
         Ok(if ok { Exit::Done } else { Exit::NotInOrder })
+    }
+
+    async fn backup(&self, lines: &Lines) -> Result<Exit, Failure> {
+        let Some(dump) = self.store().dump(self.now()).await?.value else {
+            return Err(Failure::new(Exit::Store, "another backup is being made; try again when it is done"));
+        };
+        loop {
+            let Some(slice) = self.store().dump_on(&dump).await?.value else {
+                let why = "too much changed meanwhile, or the store failed; try again, to a faster disk or when there is less to do";
+                return Err(Failure::new(Exit::Store, why));
+            };
+            if slice.is_empty() {
+                return Ok(Exit::Done);
+            }
+            for line in slice {
+                lines.text(line).await?;
+            }
+        }
     }
 
     async fn reload(&self, language: Language, lines: &Lines) -> Result<Exit, Failure> {

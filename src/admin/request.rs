@@ -140,6 +140,8 @@ pub enum Request {
         /// Which one.
         app: Option<String>,
     },
+    /// Everything in the books, as lines of a backup.
+    Backup,
     /// Proves the books.
     Fsck,
     /// How the daemon is.
@@ -250,6 +252,7 @@ impl Request {
             Self::Explain { .. } => "explain",
             Self::Census => "census",
             Self::Templates { .. } => "templates",
+            Self::Backup => "backup",
             Self::Fsck => "fsck",
             Self::Status => "status",
             Self::AcceptClock => "accept-clock",
@@ -271,6 +274,8 @@ impl Request {
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Release { .. }
+            // It changes nothing, and takes every secret of the books with it.
+            | Self::Backup
             | Self::AcceptClock => true,
             Self::Import { first, .. } => *first == 0,
             Self::ConsentsShow { .. }

@@ -79,6 +79,10 @@ pub(super) enum Command {
     Doubt(Doubt),
     /// Prove that the books balance; exit 1 when they do not
     Fsck(Output),
+    /// Write all books into a file, while the daemon runs or without one
+    Backup(Backup),
+    /// Make the books of a backup; everything is on hold then, until `release --lost-since`
+    Restore(Backup),
     /// Send by the clock as it is, although it went back or jumped
     AcceptClock(Output),
     /// The platform's templates
@@ -292,6 +296,15 @@ pub(super) struct Release {
     /// End the hold on everything, after a restore: what was done since then is not in these books (RFC 3339)
     #[arg(long, value_name = "TIME")]
     pub(super) lost_since: Option<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Backup {
+    /// The file; it holds every openid and the keys of sessions
+    #[arg(value_name = "PATH")]
+    pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) output: Output,
 }

@@ -51,6 +51,8 @@ pub(super) const NEXT: Look =
 pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
 pub(super) const CALENDAR: Look = Look::Table(&["date", "weekday", "in", "why"]);
 pub(super) const IMPORT: Look = Look::Text(import);
+pub(super) const BACKUP: Look = Look::Text(backup);
+pub(super) const RESTORE: Look = Look::Text(restore);
 pub(super) const CLOCK: Look = Look::Table(&["clock", "at"]);
 pub(super) const PAUSED: Look = Look::Table(&["scope", "app", "rule", "paused", "since", "reason"]);
 pub(super) const RELEASED: Look = Look::Table(&["rule", "due_at", "state", "n"]);
@@ -111,6 +113,20 @@ fn appointment(value: &Value) -> String {
         )
     }));
     lines.join("\n")
+}
+
+fn backup(value: &Value) -> String {
+    let (records, bytes) = (number(value, "records"), number(value, "bytes"));
+    format!("{records} records, {bytes} bytes, written to {} and read back", text(value, "path"))
+}
+
+fn restore(value: &Value) -> String {
+    let (records, made_at) = (number(value, "records"), text(value, "made_at"));
+    let balance = match number(value, "violations") {
+        0 => "the books balance".to_owned(),
+        n => format!("the books do not balance, {n} violations: `tixing fsck` tells them"),
+    };
+    format!("{records} records of {made_at} restored; {balance}\n{}", text(value, "hold"))
 }
 
 fn fsck(value: &Value) -> String {

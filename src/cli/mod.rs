@@ -4,6 +4,7 @@
 //! answers it or a desk that this command opens itself.
 
 mod args;
+mod backup;
 mod calendar;
 mod check;
 mod cron;
@@ -142,6 +143,16 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let without = if lost_since.is_some() { Without::StoreAndRules } else { Without::Store };
             ask(Request::Release { rule, lost_since }, output, looks::RELEASED, without)
         }
+        Command::Backup(args::Backup { file, output }) => {
+            let config = load(&path, language)?;
+            let mut printer = printer(output, looks::BACKUP, taste);
+            runtime()?.block_on(backup::backup(config, &file, &mut printer, colour))
+        }
+        Command::Restore(args::Backup { file, output }) => {
+            let config = load(&path, language)?;
+            let mut printer = printer(output, looks::RESTORE, taste);
+            runtime()?.block_on(backup::restore(&config, &file, &mut printer, colour))
+        }
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
             let request = Request::ConsentsShow { app, who, reveal: reveal.reveal };
@@ -205,6 +216,8 @@ fn read_clocks(command: &Command, environment: &Environment, language: Language)
         | Command::Resume(_)
         | Command::Release(_)
         | Command::Fsck(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Consents(_)
         | Command::People(_)
         | Command::Appointments(_)

@@ -243,7 +243,7 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 /// Refuses a store folder that belongs to somebody else. One that is missing is made by whoever comes first.
-fn own(folder: &Path) -> Result<(), Failure> {
+pub(super) fn own(folder: &Path) -> Result<(), Failure> {
     let refused = |why: String| Failure::new(Exit::NotPermitted, why);
     let owner = match folder.metadata() {
         Ok(metadata) => metadata.uid(),
@@ -276,17 +276,18 @@ pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, Failure> {
 fn open_within(folder: &Path, lock_wait: Duration) -> Result<Arc<dyn Store>, Failure> {
     match sled::open(&Options { lock_wait, ..Options::new(folder.to_owned()) }, Clock::system()) {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error) => {
-            let exit = match &error {
-                OpenError::Newer { .. } => Exit::Config,
-                OpenError::Folder { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                    Exit::NotPermitted
-                }
-                OpenError::HeldElsewhere { .. } | OpenError::Folder { .. } | OpenError::Engine { .. } => {
-                    Exit::Store
-                }
-            };
-            Err(Failure::new(exit, format!("{:#}", anyhow::Error::new(error))))
-        }
+        Err(error) => Err(not_opened(error)),
     }
+}
+
+/// Why a store cannot be opened, with the exit code that says what helps.
+pub(super) fn not_opened(error: OpenError) -> Failure {
+    let exit = match &error {
+        OpenError::Newer { .. } => Exit::Config,
+        OpenError::Folder { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            Exit::NotPermitted
+        }
+        OpenError::HeldElsewhere { .. } | OpenError::Folder { .. } | OpenError::Engine { .. } => Exit::Store,
+    };
+    Failure::new(exit, format!("{:#}", anyhow::Error::new(error)))
 }

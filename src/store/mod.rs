@@ -23,6 +23,7 @@ use crate::domain::zone::Zone;
 mod appointments;
 #[cfg(test)]
 mod conformance;
+mod dump;
 mod events;
 mod hold;
 pub mod ledger;
@@ -33,6 +34,7 @@ mod shapes;
 pub mod sled;
 
 pub use appointments::*;
+pub use dump::*;
 pub use events::*;
 pub use hold::*;
 pub use promise::*;
@@ -267,6 +269,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Proves the books by counting records, at a barrier between writes.
     fn fsck(&self) -> Pending<Fsck>;
+
+    /// Begins a dump of everything as it is now; `None` while another one is under way.
+    ///
+    /// It is read by [`Store::dump_on`], and over when it is dropped.
+    fn dump(&self, now: DateTime<Utc>) -> Pending<Option<Dump>>;
+
+    /// The next lines of a dump, of the moment at which it began: the first names it, the last has the digest of all
+    /// before it, and none are left after that.
+    ///
+    /// `None` when it was given up, since the store failed or too much changed meanwhile.
+    fn dump_on(&self, dump: &Dump) -> Pending<Option<Vec<String>>>;
 
     // --- reads ----------------------------------------------------------------------------------
 

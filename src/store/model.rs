@@ -1190,6 +1190,14 @@ impl Store for Model {
         self.decide(Fact::Snapshot(hash, bytes), |_| ())
     }
 
+    fn dump(&self, _now: DateTime<Utc>) -> Pending<Option<Dump>> {
+        Pending::ready(None)
+    }
+
+    fn dump_on(&self, _dump: &Dump) -> Pending<Option<Vec<String>>> {
+        Pending::ready(None)
+    }
+
     fn end_hold(&self, _now: DateTime<Utc>) -> Pending<HoldEnd> {
         // A model is never restored.
         Pending::ready(None)

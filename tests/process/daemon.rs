@@ -122,6 +122,11 @@ impl Daemon {
         self.write("tixing.yaml", &config.lines().map(line).collect::<String>());
     }
 
+    /// A file of its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub(crate) fn rules(&self, rules: &str) {
         fs::write(self.folder.path().join("schedules/rules.yaml"), rules).unwrap();
     }

@@ -14,6 +14,7 @@
     reason = "a test may fail, tells its seed, and builds texts plainly"
 )]
 
+mod backup;
 mod clock;
 mod daemon;
 mod demo;

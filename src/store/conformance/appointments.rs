@@ -70,7 +70,7 @@ fn deleted(n: usize, now: i64) -> AppointmentChange {
 }
 
 /// Opens the reminder of one appointment as it is, or as `read` says; the cursor goes to `now`.
-fn remind(store: &dyn Store, n: usize, now: i64, read: fn(&mut NewReminder)) -> OneReminder {
+pub(super) fn remind(store: &dyn Store, n: usize, now: i64, read: fn(&mut NewReminder)) -> OneReminder {
     done(store, store.start_rule(app(), rule(0), at(0)));
     let from = store.reminder_cursor(&app(), &rule(0)).unwrap().unwrap();
     let to = Cursor { at: at(now), change: store.newest_change().unwrap() };

@@ -4,13 +4,13 @@ use super::super::ledger::memory::Memory;
 use super::*;
 
 /// Who is erased, with nine grants, a delivery in each of nine states, and what was kept of him beside.
-struct Known {
-    deliveries: Vec<(State, DeliveryId)>,
+pub(super) struct Known {
+    pub(super) deliveries: Vec<(State, DeliveryId)>,
     /// Of the one that is attempting.
-    mark: Mark,
+    pub(super) mark: Mark,
 }
 
-fn known(store: &dyn Store) -> Known {
+pub(super) fn known(store: &dyn Store) -> Known {
     let profile = Profile { reference: Some(Ref::parse("A1").unwrap()), ..Profile::default() };
     done(store, store.put_recipient(app(), openid(0), profile, at(0)));
     for n in 0..9 {

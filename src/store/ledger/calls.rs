@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::state::OpenTree;
 use super::writer::{Call, Writer};
 use super::{
-    Doing, Ends, Ledger, Takes, appointments, consents, deliveries, erasure, fsck, holds, keys, occurrences,
-    receipts, releases, upkeep,
+    Doing, Ends, Ledger, Takes, appointments, consents, deliveries, dump, erasure, fsck, holds, keys,
+    occurrences, receipts, releases, upkeep,
 };
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
@@ -22,10 +22,10 @@ use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment, KeptReceipt,
-    Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put,
-    Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome,
-    Settlement, Store, Unavailable, Wait, Wake, Walked, wait_durable,
+    DoubtWord, Dump, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
+    KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
+    Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
+    ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked, wait_durable,
 };
 
 impl Store for Ledger {
@@ -206,6 +206,15 @@ impl Store for Ledger {
             desk.barrier()?;
             fsck::run(&desk.state.opened)
         })
+    }
+
+    fn dump(&self, now: DateTime<Utc>) -> Pending<Option<Dump>> {
+        self.write(0, Takes::Nothing, Ends::Urgent, move |desk| dump::begin(desk, now))
+    }
+
+    fn dump_on(&self, dump: &Dump) -> Pending<Option<Vec<String>>> {
+        let dump = dump.clone();
+        self.write(0, Takes::Nothing, Ends::Whenever, move |desk| dump::go_on(desk, &dump))
     }
 
     fn kept(&self, name: &str) -> Result<Option<Vec<u8>>, Unavailable> {

@@ -64,6 +64,20 @@ impl Cursors {
         self.numbers.get(&app)?.get(rule).copied()
     }
 
+    /// All rules with their cursors, in milliseconds, in the order in which they were first seen.
+    pub(super) fn in_order(&self) -> Vec<(Name, RuleId, i64)> {
+        let mut all = Vec::with_capacity(self.n_rules);
+        for (app, rules) in &self.numbers {
+            all.extend(rules.iter().map(|(rule, number)| (*number, *app, rule.clone())));
+        }
+        all.sort_unstable();
+        let with_cursor = |(_, app, rule): (usize, Name, RuleId)| {
+            let ms = self.get(app, &rule)?;
+            Some((app, rule, ms))
+        };
+        all.into_iter().filter_map(with_cursor).collect()
+    }
+
     /// Moves a rule's cursor, or starts it.
     pub(super) fn put(&mut self, app: Name, rule: &RuleId, ms: i64) {
         let numbers = self.numbers.entry(app).or_default();

@@ -41,7 +41,6 @@ enum CauseV1 {
 }
 
 /// Encodes the record of a hold.
-#[cfg(test)]
 pub(super) fn encode(hold: &Hold) -> Result<Vec<u8>, Failed> {
     let cause = match hold.cause {
         Cause::Restored { made_at } => CauseV1::Restored { made_ms: records::ms(made_at) },

@@ -172,6 +172,14 @@ pub(super) fn report(app: Name, openid: &OpenId, id: &ReportId) -> Vec<u8> {
     key(REPORT, &[&app.to_be_bytes(), &length(openid), openid.as_bytes(), &hash])
 }
 
+/// App, openid and hash of the id of a report's key.
+pub(super) fn read_report(key: &[u8]) -> Option<(Name, &str, &[u8])> {
+    let (app, rest) = key.get(1..)?.split_first_chunk::<2>()?;
+    let (length, rest) = rest.split_first()?;
+    let (openid, id) = rest.split_at_checked(usize::from(*length))?;
+    Some((u16::from_be_bytes(*app), std::str::from_utf8(openid).ok()?, id))
+}
+
 pub(super) fn rule(app: Name, rule: &RuleId) -> Vec<u8> {
     key(RULE, &[&app.to_be_bytes(), rule.as_str().as_bytes()])
 }
@@ -189,6 +197,12 @@ pub(super) fn read_rule(key: &[u8]) -> Option<(Name, RuleId)> {
 
 pub(super) fn snapshot(hash: &[u8; 32], piece: u8) -> Vec<u8> {
     key(SNAPSHOT, &[hash, &[piece]])
+}
+
+/// Hash and number of the key of a snapshot's piece.
+pub(super) fn read_snapshot(key: &[u8]) -> Option<([u8; 32], u8)> {
+    let (hash, piece) = key.get(1..)?.split_first_chunk::<32>()?;
+    Some((*hash, *piece.first()?))
 }
 
 /// The end of a snapshot's pieces.
@@ -398,6 +412,12 @@ pub(super) fn changes_read(app: Name, rule: &RuleId) -> Vec<u8> {
 
 pub(super) fn request(app: Name, id: &[u8; 16]) -> Vec<u8> {
     key(REQUEST, &[&app.to_be_bytes(), id])
+}
+
+/// App and hash of the id of a request's key.
+pub(super) fn read_request(key: &[u8]) -> Option<(Name, &[u8])> {
+    let (app, id) = key.get(1..)?.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*app), id))
 }
 
 /// The chunk that a delivery lives in.

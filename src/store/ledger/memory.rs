@@ -34,6 +34,11 @@ impl Memory {
         change(&mut self.0.lock().unwrap().entries);
     }
 
+    /// Everything in it.
+    pub(in crate::store) fn entries(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.0.lock().unwrap().entries.clone()
+    }
+
     /// Whether a text is anywhere in it.
     pub(in crate::store) fn holds(&self, text: &str) -> bool {
         let is_in = |bytes: &[u8]| bytes.windows(text.len()).any(|part| part == text.as_bytes());

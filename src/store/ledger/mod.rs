@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -20,10 +20,12 @@ use super::{Decided, Health, Number, Pending, Progress, Unavailable};
 use crate::clock::Clock;
 
 mod appointments;
+mod beside;
 mod calls;
 mod consents;
 mod cursors;
 mod deliveries;
+mod dump;
 mod erasure;
 mod fsck;
 mod holds;
@@ -37,13 +39,17 @@ mod reads;
 mod receipts;
 mod records;
 mod releases;
+mod restore;
 mod state;
 mod tree;
 mod unfinished;
 mod upkeep;
 mod writer;
 
+pub use beside::Commits;
+pub use dump::Summary;
 pub use keeper::MAX_REOPEN;
+pub use restore::{Check, MAX_BACKUP_LINE, NotRestored, Restored};
 pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 
 /// Calls that may wait for the writer; more are refused.
@@ -169,15 +175,7 @@ impl Ledger {
         if let Some(found) = found.filter(|found| *found > SCHEMA) {
             return Err(StartError::Newer { found });
         }
-        let shared = Arc::new(Shared {
-            progress: watch::Sender::new(Progress::Durable(Number::default())),
-            health: watch::Sender::new(Health::Works),
-            decided: AtomicU64::new(0),
-            wanted: AtomicU64::new(0),
-            short: AtomicBool::new(false),
-            n_groups: AtomicU64::new(0),
-            last_sync_us: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new());
         let id = stored_id(&*opened.tree)?;
         let mut writer =
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
@@ -204,6 +202,14 @@ impl Ledger {
         writer.go_on_erasing()?;
         writer.look_for_room()?;
         Ok((Arc::new(RwLock::new(Some(opened))), shared, First { place, writer, id }))
+    }
+
+    /// A tree and its writer, with nothing done to it yet.
+    fn bare(mut place: Box<dyn Place>, clock: &Clock) -> Result<Bare, Failed> {
+        let opened = keeper::open(&mut *place, tree::Opening::First)?;
+        let shared = Arc::new(Shared::new());
+        let writer = Writer::new(Arc::clone(&opened), Number::default(), shared, clock.clone())?;
+        Ok(Bare { opened, writer, place })
     }
 
     fn with(open: Open, shared: Arc<Shared>, doing: Doing) -> Self {
@@ -306,6 +312,13 @@ impl Ledger {
             Unavailable
         })
     }
+}
+
+/// A tree and its writer that nobody calls yet.
+struct Bare {
+    opened: Arc<OpenTree>,
+    writer: Writer,
+    place: Box<dyn Place>,
 }
 
 /// What a ledger begins with.

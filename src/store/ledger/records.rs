@@ -19,10 +19,13 @@ use crate::store::{Arrival, KeptReceipt, Occurrence};
 
 mod appointments;
 mod chunks;
+pub(super) mod hex;
+mod lines;
 mod recipients;
 
 pub(super) use appointments::{decode_appointment, encode_appointment};
 pub(super) use chunks::Chunk;
+pub(super) use lines::{Record, RecordKind};
 pub(super) use recipients::{decode_recipient, encode_recipient};
 
 /// The version of records that never changed.
@@ -251,6 +254,7 @@ pub(super) struct Booked {
 
 #[derive(Serialize, Deserialize)]
 struct ReportV1 {
+    #[serde(with = "hex")]
     content: [u8; 32],
     day: u32,
 }
@@ -258,6 +262,7 @@ struct ReportV1 {
 /// A report since version 2: an erasure asks which are from before it.
 #[derive(Serialize, Deserialize)]
 struct ReportV2 {
+    #[serde(with = "hex")]
     content: [u8; 32],
     at_ms: i64,
 }
@@ -323,6 +328,7 @@ struct OccurrenceV1 {
     audience: u64,
     by_state: Vec<(u8, u64)>,
     skipped: Vec<(u8, u64)>,
+    #[serde(with = "hex")]
     snapshot: [u8; 32],
 }
 

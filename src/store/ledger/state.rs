@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::cursors::Cursors;
+use super::dump::Dumping;
 use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held};
@@ -123,6 +124,8 @@ pub(super) struct State {
     pub(super) receipts_to: Option<Vec<u8>>,
     /// Where the search for old requests goes on.
     pub(super) requests_to: Option<Vec<u8>>,
+    /// A dump under way.
+    pub(super) dumping: Option<Dumping>,
 }
 
 /// A closed batch, ready to be applied.
@@ -155,6 +158,7 @@ impl State {
             erasure_key,
             receipts_to: None,
             requests_to: None,
+            dumping: None,
         })
     }
 

@@ -15,7 +15,9 @@ use tracing::{error, info};
 
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
-use super::{Failed, appointments, consents, cursors, deliveries, erasure, identities, receipts, unfinished};
+use super::{
+    Failed, appointments, consents, cursors, deliveries, dump, erasure, identities, receipts, unfinished,
+};
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
@@ -69,6 +71,21 @@ pub(super) struct Shared {
     pub(super) short: AtomicBool,
     pub(super) n_groups: AtomicU64,
     pub(super) last_sync_us: AtomicU64,
+}
+
+impl Shared {
+    /// Of a writer that has done nothing yet.
+    pub(super) fn new() -> Self {
+        Self {
+            progress: watch::Sender::new(Progress::Durable(Number::default())),
+            health: watch::Sender::new(Health::Works),
+            decided: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            short: AtomicBool::new(false),
+            n_groups: AtomicU64::new(0),
+            last_sync_us: AtomicU64::new(0),
+        }
+    }
 }
 
 /// The writer's tools while it decides.
@@ -132,6 +149,7 @@ impl Out {
             if self.unsynced_keys + keys > SYNC_KEYS || self.unsynced_bytes + batch.bytes > SYNC_BYTES {
                 self.sync_to(state, Number(self.shared.decided.load(Ordering::Acquire)))?;
             }
+            dump::before_applying(state, &batch.writes)?;
             state.tree().apply(batch.writes)?;
             self.unsynced_keys += keys;
             self.unsynced_bytes += batch.bytes;
@@ -238,6 +256,15 @@ impl Writer {
         };
         out.shared.decided.fetch_max(first.0, Ordering::AcqRel);
         Ok(Self { state, out })
+    }
+
+    /// Lets `act` decide, beside all calls.
+    pub(super) fn at_the_desk<T>(
+        &mut self,
+        act: impl FnOnce(&mut Desk<'_>) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        let Self { state, out } = self;
+        act(&mut Desk { state, out })
     }
 
     /// Keeps a named value; durable on return.

@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::OpenError;
@@ -37,8 +37,46 @@ pub(super) fn lock(path: &Path, wait: Duration) -> Result<File, OpenError> {
     }
 }
 
-/// Removes what a crash during an open left: a torn `snap.*.generating` would refuse every later open.
+/// Where a restored store is made: a folder of its own within the state folder.
+const RESTORING: &str = "restoring";
+/// The name of an empty store that a restored one takes the place of.
+const REPLACED: &str = "sled.replaced";
+
+/// An empty folder to make a restored store in.
+pub(super) fn making_restored(path: &Path) -> Result<PathBuf, OpenError> {
+    let making = path.join(RESTORING);
+    remove(&making)?;
+    Ok(making)
+}
+
+/// Puts a restored store in its place; it is durable there on return.
+pub(super) fn take_restored(path: &Path) -> Result<(), OpenError> {
+    let (folder, replaced) = (path.join("sled"), path.join(REPLACED));
+    match fs::rename(&folder, &replaced) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(OpenError::Folder { path: folder, source }),
+    }
+    drop(sync_files(&path.join(RESTORING).join("sled"))?);
+    fs::rename(path.join(RESTORING).join("sled"), &folder).map_err(failed(&folder))?;
+    File::open(path).and_then(|open| open.sync_all()).map_err(failed(path))?;
+    remove(&replaced)?;
+    remove(&path.join(RESTORING))
+}
+
+fn remove(folder: &Path) -> Result<(), OpenError> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(OpenError::Folder { path: folder.to_owned(), source }),
+    }
+}
+
+/// Removes what a crash during an open left: a torn `snap.*.generating` would refuse every later open; and what one
+/// during a restore left, which was nobody's.
 pub(super) fn clean(path: &Path) -> Result<(), OpenError> {
+    remove(&path.join(RESTORING))?;
+    remove(&path.join(REPLACED))?;
     let folder = path.join("sled");
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -64,11 +102,7 @@ pub(super) fn make(
     create: impl FnOnce(&Path) -> Result<(), OpenError>,
 ) -> Result<(), OpenError> {
     let making = path.join("sled.making");
-    match fs::remove_dir_all(&making) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(OpenError::Folder { path: making, source }),
-    }
+    remove(&making)?;
     let folder = path.join("sled");
     if folder.try_exists().map_err(failed(&folder))? {
         return Ok(());

@@ -9,11 +9,14 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::rouser::Rouser;
-use super::ledger::{Bytes, Entry, Failed, Ledger, OpeningOf, Place, Room, StartError, Tree, Write};
+use super::ledger::{
+    Bytes, Entry, Failed, Ledger, NotRestored, OpeningOf, Place, Restored, Room, StartError, Tree, Write,
+};
 use crate::clock::Clock;
 
 mod folder;
@@ -107,6 +110,47 @@ pub fn open(options: &Options, clock: Clock) -> Result<Ledger, OpenError> {
         StartError::Newer { .. } => OpenError::Newer { path: path.clone(), source },
         StartError::Tree(_) | StartError::Thread(_) => OpenError::Engine { path: path.clone(), source },
     })
+}
+
+/// Makes the store in a folder of the lines of a backup. A folder that has one with anything in it is refused.
+///
+/// It is made whole beside the place where a store is looked for, and gets there at once: whoever is killed in the middle
+/// leaves nothing that anybody opens. It begins on hold.
+///
+/// # Errors
+/// [`RestoreError`]; what was there before is still there.
+pub fn restore(
+    options: &Options,
+    clock: &Clock,
+    lines: impl Iterator<Item = io::Result<String>>,
+) -> Result<Restored, RestoreError> {
+    let path = &options.path;
+    let lock = folder::lock(path, options.lock_wait)?;
+    folder::clean(path)?;
+    if folder::is_there(path).is_ok() {
+        let there = Folder { options: options.clone(), lock: None };
+        if !Ledger::is_new(Box::new(there)).map_err(NotRestored::Store)? {
+            return Err(NotRestored::NotEmpty.into());
+        }
+    }
+    let making = folder::making_restored(path)?;
+    let own = folder::lock(&making, Duration::ZERO)?;
+    let beside = Folder { options: Options { path: making, ..options.clone() }, lock: Some(own) };
+    let restored = Ledger::restore(Box::new(beside), clock, 0, lines)?;
+    folder::take_restored(path)?;
+    drop(lock);
+    Ok(restored)
+}
+
+/// Why no store was made of a backup.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] OpenError),
+    /// The backup cannot be, or there are books.
+    #[error(transparent)]
+    Books(#[from] NotRestored),
 }
 
 /// The state folder; locked as long as a tree is open or being opened.

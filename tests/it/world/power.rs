@@ -16,10 +16,10 @@ use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment, KeptReceipt,
-    Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put,
-    Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report, ReportOutcome,
-    Settlement, Store, Unavailable, Wait, Wake, Walked,
+    DoubtWord, Dump, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
+    KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
+    Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
+    ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
 };
 use tokio::sync::watch;
 
@@ -296,6 +296,8 @@ impl Store for Power {
         upkeep retire_appointments(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
         upkeep sweep(now: DateTime<Utc>) -> u64;
         upkeep fsck() -> Fsck;
+        upkeep dump(now: DateTime<Utc>) -> Option<Dump>;
+        upkeep dump_on(dump: &Dump) -> Option<Vec<String>>;
         ;
         read hold() -> Option<Hold>;
         read kept(name: &str) -> Option<Vec<u8>>;

@@ -13,7 +13,7 @@ use crate::store::ledger::Failed;
 use crate::store::{Joined, KeptAppointment, Standing};
 
 #[derive(Serialize, Deserialize)]
-struct AppointmentV1 {
+pub(super) struct AppointmentV1 {
     number: u64,
     at_ms: i64,
     stands: bool,

@@ -27,13 +27,13 @@ const NEWEST: u8 = 2;
 
 /// A chunk; its times are relative to `base_ms`, which keeps them short.
 #[derive(Serialize, Deserialize)]
-struct ChunkOf<S> {
+pub(super) struct ChunkOf<S> {
     base_ms: i64,
     slots: Vec<S>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SlotV1 {
+pub(super) struct SlotV1 {
     openid: String,
     state: u8,
     next: Option<i64>,
@@ -49,7 +49,7 @@ struct SlotV1 {
 
 /// A slot since version 2.
 #[derive(Serialize, Deserialize)]
-struct SlotV2 {
+pub(super) struct SlotV2 {
     first: SlotV1,
     marked: Option<i64>,
 }

@@ -45,7 +45,7 @@ pub(super) fn fields(stored: FieldsV1) -> Result<Fields, Failed> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct RecipientV1 {
+pub(super) struct RecipientV1 {
     created_ms: i64,
     unionid: Option<String>,
     reference: Option<String>,
@@ -59,7 +59,7 @@ struct RecipientV1 {
 
 /// A recipient whose time zone was changed: what it was, until when.
 #[derive(Serialize, Deserialize)]
-struct RecipientV2 {
+pub(super) struct RecipientV2 {
     first: RecipientV1,
     moves: Vec<(Option<String>, i64)>,
 }

@@ -220,6 +220,10 @@ fn a_cursor_moves_once_and_an_identity_opens_once(store: &dyn Store) {
     }
     assert_eq!(store.snapshot(&[8; 32]).unwrap().as_deref(), Some(b"another rule".as_slice()));
     assert_eq!(store.snapshot(&[7; 32]).unwrap().as_deref(), Some(b"a rule".as_slice()));
+    // Ten thousand openids of a rule are that long.
+    let long: Vec<u8> = (0..900_000_u32).map(|n| n.to_be_bytes()[3] ^ n.to_be_bytes()[2]).collect();
+    done(store, store.keep_snapshot([9; 32], long.clone()));
+    assert_eq!(store.snapshot(&[9; 32]).unwrap(), Some(long));
     assert_eq!(store.newest_occurrence().unwrap(), Some(first));
 }
 

@@ -277,19 +277,19 @@ pub(super) fn cursor(state: &State, app: Name, rule: &RuleId) -> Result<Option<C
 
 /// Opens reminders and moves the cursor past them.
 pub(super) fn remind(desk: &mut Desk<'_>, asked: &Reminders) -> Result<Reminded, Failed> {
-    let state = &mut *desk.state;
-    let app = state.name(asked.app.as_str())?;
-    let found = cursor(state, app, &asked.rule)?;
+    let app = desk.state.name(asked.app.as_str())?;
+    let found = cursor(desk.state, app, &asked.rule)?;
     let from = Cursor { at: records::whole_ms(asked.from.at), ..asked.from };
     if found != Some(from) {
         return Ok(Reminded::Stale(found));
     }
+    if !asked.reminders.is_empty() {
+        keep_snapshot(desk, &asked.snapshot, &asked.snapshot_bytes)?;
+    }
+    let state = &mut *desk.state;
     let mut answers = Vec::with_capacity(asked.reminders.len());
     for new in &asked.reminders {
         answers.push(one(state, app, asked, new)?);
-    }
-    if answers.iter().any(|answer| matches!(answer, OneReminder::As(_))) {
-        keep_snapshot(state, &asked.snapshot, &asked.snapshot_bytes)?;
     }
     if asked.to != asked.from {
         state.cursors.put(app, &asked.rule, records::ms(asked.to.at));

@@ -112,18 +112,18 @@ impl Store for Ledger {
     }
 
     fn keep_snapshot(&self, hash: [u8; 32], bytes: Vec<u8>) -> Pending<()> {
-        self.write(occurrences::MAX_SNAPSHOT_PIECES, Takes::Room, Ends::Whenever, move |desk| {
-            occurrences::keep_snapshot(desk.state, &hash, &bytes)
+        self.write(occurrences::PIECES_TOGETHER, Takes::Room, Ends::Whenever, move |desk| {
+            occurrences::keep_snapshot(desk, &hash, &bytes)
         })
     }
 
     fn open(&self, opening: Opening) -> Pending<Opened> {
-        let keys = 4 * opening.occurrences.len() + occurrences::MAX_SNAPSHOT_PIECES + 2;
+        let keys = 4 * opening.occurrences.len() + occurrences::PIECES_TOGETHER + 2;
         self.write(keys, Takes::Room, Ends::Whenever, move |desk| occurrences::open(desk, opening))
     }
 
     fn remind(&self, reminders: Reminders) -> Pending<Reminded> {
-        let keys = 3 * reminders.reminders.len() + occurrences::MAX_SNAPSHOT_PIECES + 3;
+        let keys = 3 * reminders.reminders.len() + occurrences::PIECES_TOGETHER + 3;
         self.write(keys, Takes::Room, Ends::Whenever, move |desk| appointments::remind(desk, &reminders))
     }
 

@@ -195,8 +195,12 @@ pub(super) fn read_rule(key: &[u8]) -> Option<(Name, RuleId)> {
     Some((u16::from_be_bytes(*app), RuleId::parse(std::str::from_utf8(rule).ok()?).ok()?))
 }
 
-pub(super) fn snapshot(hash: &[u8; 32], piece: u8) -> Vec<u8> {
-    key(SNAPSHOT, &[hash, &[piece]])
+/// A piece of a snapshot: the first 255 by one byte, later ones by two more.
+pub(super) fn snapshot(hash: &[u8; 32], piece: u16) -> Vec<u8> {
+    match u8::try_from(piece) {
+        Ok(piece) if piece < u8::MAX => key(SNAPSHOT, &[hash, &[piece]]),
+        Ok(_) | Err(_) => key(SNAPSHOT, &[hash, &[u8::MAX], &piece.to_be_bytes()]),
+    }
 }
 
 /// Hash and number of the key of a snapshot's piece.
@@ -207,7 +211,7 @@ pub(super) fn read_snapshot(key: &[u8]) -> Option<([u8; 32], u8)> {
 
 /// The end of a snapshot's pieces.
 pub(super) fn snapshot_end(hash: &[u8; 32]) -> Vec<u8> {
-    key(SNAPSHOT, &[hash, &[u8::MAX, 0]])
+    key(SNAPSHOT, &[hash, &[u8::MAX; 4]])
 }
 
 pub(super) fn occurrence(number: u64) -> Vec<u8> {
@@ -435,6 +439,13 @@ mod tests {
         let keys: Vec<Vec<u8>> = instants.iter().map(|ms| time(*ms, 7, 9)).collect();
         assert!(keys.is_sorted());
         assert_eq!(read_chunk(&keys[2]), Some((7, 9)));
+    }
+
+    #[test]
+    fn pieces_of_a_snapshot_are_in_order_before_their_end() {
+        let mut keys: Vec<Vec<u8>> = (0..=u16::MAX).map(|piece| snapshot(&[7; 32], piece)).collect();
+        keys.push(snapshot_end(&[7; 32]));
+        assert!(keys.is_sorted_by(|a, b| a < b));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::appointments;
 use super::identities::{self, Identity};
 use super::keys;
 use super::records::{self, Chunk};
-use super::state::{AccountId, State, finish};
+use super::state::{AccountId, BATCH_KEYS, State, finish};
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
 use crate::domain::consent::NoGrant;
@@ -26,8 +26,8 @@ pub(super) const SNAPSHOT_PIECE: usize = 3072;
 pub(super) const MISSED: &str = "found later than its grace or policy allows";
 /// Snapshots that are known to be kept; none is ever removed.
 const MAX_SNAPSHOTS: usize = 16_384;
-/// Most pieces of one snapshot.
-pub(super) const MAX_SNAPSHOT_PIECES: usize = 8;
+/// Pieces of one snapshot in one batch.
+pub(super) const PIECES_TOGETHER: usize = 8;
 
 /// Starts a rule's cursor.
 pub(super) fn start_rule(
@@ -51,15 +51,15 @@ pub(super) fn start_rule(
 
 /// Opens occurrences and moves the cursor past them.
 pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Failed> {
-    let state = &mut *desk.state;
-    let app = state.name(opening.app.as_str())?;
-    let at = state.cursors.get(app, &opening.rule);
+    let app = desk.state.name(opening.app.as_str())?;
+    let at = desk.state.cursors.get(app, &opening.rule);
     if at != Some(records::ms(opening.from)) {
         return Ok(Opened::Stale(at.map(records::at).transpose()?));
     }
     if !opening.occurrences.is_empty() {
-        keep_snapshot(state, &opening.snapshot, &opening.snapshot_bytes)?;
+        keep_snapshot(desk, &opening.snapshot, &opening.snapshot_bytes)?;
     }
+    let state = &mut *desk.state;
     let mut numbers = Vec::new();
     for new in opening.occurrences {
         let identity =
@@ -97,25 +97,33 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
     Ok(Opened::Moved(numbers))
 }
 
-/// Keeps a rule as it is now, once per hash.
-pub(super) fn keep_snapshot(state: &mut State, hash: &[u8; 32], bytes: &[u8]) -> Result<(), Failed> {
-    if state.snapshots.contains(hash) {
+/// Keeps a rule as it is now, once per hash; a large one in batches before whatever the caller puts.
+///
+/// The first piece goes last: where it is, all are.
+pub(super) fn keep_snapshot(desk: &mut Desk<'_>, hash: &[u8; 32], bytes: &[u8]) -> Result<(), Failed> {
+    if desk.state.snapshots.contains(hash) {
         return Ok(());
     }
-    if state.snapshots.len() >= MAX_SNAPSHOTS {
-        state.snapshots.clear();
+    if desk.state.get(&keys::snapshot(hash, 0))?.is_none() {
+        let pieces: Vec<(u16, &[u8])> = (0..).zip(bytes.chunks(SNAPSHOT_PIECE)).collect();
+        let is_large = pieces.len() > PIECES_TOGETHER;
+        for together in pieces.rchunks(PIECES_TOGETHER) {
+            if is_large {
+                // A batch of their own: they are as many bytes as may lie between two syncs.
+                desk.room(BATCH_KEYS)?;
+            }
+            for (index, piece) in together {
+                desk.state.put(keys::snapshot(hash, *index), piece.to_vec());
+            }
+        }
+        if is_large {
+            desk.room(BATCH_KEYS)?;
+        }
     }
-    state.snapshots.insert(*hash);
-    if state.get(&keys::snapshot(hash, 0))?.is_some() {
-        return Ok(());
+    if desk.state.snapshots.len() >= MAX_SNAPSHOTS {
+        desk.state.snapshots.clear();
     }
-    let pieces: Vec<&[u8]> = bytes.chunks(SNAPSHOT_PIECE).collect();
-    if pieces.is_empty() || pieces.len() > MAX_SNAPSHOT_PIECES {
-        return Err(Failed::Record("a rule's snapshot is empty or too large"));
-    }
-    for (index, piece) in (0_u8..).zip(pieces) {
-        state.put(keys::snapshot(hash, index), piece.to_vec());
-    }
+    desk.state.snapshots.insert(*hash);
     Ok(())
 }
 

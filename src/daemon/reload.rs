@@ -98,7 +98,9 @@ impl First {
                     for warning in &warnings {
                         warn!("{}", line(warning));
                     }
-                    keep_last_good(&value);
+                    if let Err(error) = keep_last_good(&value) {
+                        warn!("{}", error.en);
+                    }
                     let reloaded = reloaded(now, true, warnings);
                     return Ok(Self { config: value.config, rules: value.rules.set, reloaded, seen });
                 }
@@ -143,11 +145,17 @@ fn kept_rules(whole: &Whole) -> RuleSet {
 }
 
 /// Keeps the source of a good set, so that a bad one never stops a later start (P8).
-fn keep_last_good(whole: &Whole) {
+fn keep_last_good(whole: &Whole) -> Result<(), Said> {
     let folder = kept_at(&whole.config);
-    if let Err(error) = last_good::save(&folder, &whole.config_sources, &whole.rules.sources) {
-        warn!("The good rules could not be kept in `{}`: {error}", folder.display());
-    }
+    last_good::save(&folder, &whole.config_sources, &whole.rules.sources).map_err(|error| {
+        let folder = folder.display();
+        Said::new(
+            format!(
+                "the good rules could not be kept in `{folder}`, where a later start looks for them: {error}"
+            ),
+            format!("正确的规则无法保存到 `{folder}`（以后启动时要用）：{error}"),
+        )
+    })
 }
 
 /// Why a folder that has lost all its files is not taken over by itself: it looks like a volume that is not
@@ -249,6 +257,7 @@ impl Shared {
         if let Some(trouble) = health.borrow().trouble() {
             return Err(vec![self.store_away(&trouble)]);
         }
+        let before = self.seen();
         let Loaded { value: mut whole, warnings } = self.read_settled().await?;
         let old = self.current.get();
         match asker {
@@ -268,12 +277,21 @@ impl Shared {
         let outside = &*self.setup.outside;
         let new_keys = keys::hook_keys(&whole.config, outside).map_err(refused)?;
         let clients = clients(&whole.config, outside, &self.setup.clock, Some(&old)).map_err(refused)?;
-        self.tell(asker, now, &old.rules, &whole.rules.set, &mut done);
-        let whole = blocking(move || {
-            keep_last_good(&whole);
-            whole
+        let (whole, kept) = blocking(move || {
+            let kept = keep_last_good(&whole);
+            (whole, kept)
         })
         .await;
+        if let Err(message) = kept {
+            // In force without it, they would be gone with the next start.
+            self.see(before);
+            let help = Said::new(
+                "make room or mend the disk; it is tried again each second",
+                "腾出空间或修好磁盘；每秒会再试一次",
+            );
+            return Err(vec![refusal("last_good_unkept", self.config_path(), message, help)]);
+        }
+        self.tell(asker, now, &old.rules, &whole.rules.set, &mut done);
         self.keys.replace(new_keys);
         let generation = old.generation + 1;
         let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients };
@@ -288,8 +306,11 @@ impl Shared {
         let planned = tokio::select! {
             planned = self.current.planned(generation) => planned,
             trouble = health.wait_for(|health| *health != Health::Works) => {
+                // They are in force, and kept; only what is due next is not known yet.
                 let trouble = trouble.ok().and_then(|health| health.trouble()).unwrap_or_default();
-                return Err(vec![self.store_away(&trouble)]);
+                let later = Said::new("nothing to do: what is due is planned when the store works", "无需处理：存储恢复后会安排到期时间");
+                done.diagnostics.push(Diagnostic { severity: Severity::Warning, help: later, ..self.store_away(&trouble) });
+                return Ok(done);
             }
         };
         first_dues(&self.current.get().rules, planned, &mut done);

@@ -57,6 +57,8 @@ pub enum Feed {
     Cancel(u64),
     /// An occurrence that was held and is walked again.
     GoesOn(u64),
+    /// An occurrence that was stopped and has nothing open any more.
+    Over(u64),
 }
 
 /// Whom a sender asks, and whom it tells.
@@ -125,6 +127,8 @@ pub struct Dispatch {
     clock: Clock,
     /// What does not send.
     brake: Brake,
+    /// Told when an occurrence is held.
+    told: Pauses,
     /// Rung when an occurrence is held.
     opened: Arc<Notify>,
     /// What waits for its turn or its time.
@@ -143,7 +147,7 @@ pub struct Dispatch {
     /// Occurrences that too many refused: the store has what is left of them.
     held: BTreeSet<u64>,
     /// Those of them of which the walks are told when it is decided.
-    holds: Vec<Pending<()>>,
+    holds: Vec<(u64, Pending<()>)>,
     /// Starts within the last second, by the monotonic clock.
     starts: VecDeque<Duration>,
     /// Whether an access token is being asked for although there is nothing to send.
@@ -190,7 +194,8 @@ impl Dispatch {
     ) -> Self {
         let Signals { brake, told, opened } = signals;
         Self {
-            gate: Gate::new(name.clone(), told),
+            gate: Gate::new(name.clone(), told.clone()),
+            told,
             name,
             app,
             store,
@@ -249,6 +254,9 @@ impl Dispatch {
                 fed = feed.recv(), if !stopping => match fed {
                     Some(Feed::Items(items)) => self.admit(items),
                     Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
+                    Some(Feed::Over(occurrence)) => {
+                        self.cancelled.remove(&occurrence);
+                    }
                     Some(Feed::GoesOn(occurrence)) => {
                         self.held.remove(&occurrence);
                         self.memory.forget(occurrence);
@@ -275,11 +283,12 @@ impl Dispatch {
         tasks: &mut JoinSet<Done>,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
-        for hold in self.holds.drain(..) {
-            let opened = Arc::clone(&self.opened);
+        for (occurrence, hold) in self.holds.drain(..) {
+            let (opened, told) = (Arc::clone(&self.opened), self.told.clone());
             tasks.spawn(async move {
                 // Where the store failed, this ends with everything else.
                 let _decided = hold.await;
+                told.held_by_sender(occurrence);
                 opened.notify_waiters();
                 Done::Held
             });
@@ -575,7 +584,8 @@ impl Dispatch {
         // The walk takes up what is left when it goes on.
         let _left = self.queues.withdraw(|item| item.id.occurrence == occurrence);
         self.settle_marked(occurrence, || End::NotStarted);
-        self.holds.push(self.store.stop_occurrence(occurrence, OccurrenceState::Held, Some(reason)));
+        let held = self.store.stop_occurrence(occurrence, OccurrenceState::Held, Some(reason));
+        self.holds.push((occurrence, held));
     }
 
     /// Ends what is marked of an occurrence and has not started.

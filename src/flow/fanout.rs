@@ -100,6 +100,13 @@ impl Fanout {
                 let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
                 let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
                 known.retain(|number| numbers.contains(number));
+                let over: Vec<u64> = cancelled.difference(&numbers).copied().collect();
+                for over in over {
+                    cancelled.remove(&over);
+                    if self.feed.send(Feed::Over(over)).await.is_err() {
+                        return Ok(());
+                    }
+                }
                 agenda.retain(&numbers);
                 plan = match self.clock.believed() {
                     Some(now) => agenda.plan(&self.store, &mine, now).await?,
@@ -121,15 +128,18 @@ impl Fanout {
                             walks.spawn(async move { walker.withdraw(number).await.map(|()| Done::Walked) });
                         }
                     }
+                    let by_sender = self.told.was_held_by_sender(number);
                     if occurrence.state == OccurrenceState::Held {
                         known.remove(&number);
                         held.insert(number, occurrence);
                         continue;
                     }
-                    if held_before.contains_key(&number)
-                        && self.feed.send(Feed::GoesOn(number)).await.is_err()
-                    {
-                        return Ok(());
+                    // Somebody may have released it before this look: then only the sender knows that it was held.
+                    if by_sender || held_before.contains_key(&number) {
+                        known.remove(&number);
+                        if self.feed.send(Feed::GoesOn(number)).await.is_err() {
+                            return Ok(());
+                        }
                     }
                     // Whoever waits for his time is not kept waiting by those whose walk has not begun.
                     if self.rests(&occurrence, self.clock.reckoned()) {
@@ -314,7 +324,7 @@ impl Walker {
     }
 
     /// Waits while nothing of the rule is sent, at most until the deadline.
-    async fn until_it_goes_on(&self, occurrence: &Occurrence) {
+    pub(super) async fn until_it_goes_on(&self, occurrence: &Occurrence) {
         let Occurrence { app, rule, deadline, .. } = occurrence;
         let wording = Wording::of_snapshot(&occurrence.snapshot);
         let Some(brake) = &self.brake else { return };

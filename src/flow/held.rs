@@ -181,6 +181,7 @@ impl Walker {
         let Some(ready) = self.ready_or_hold(&occurrence).await? else { return Ok(looked) };
         for chunk in chunks {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { break };
+            self.until_it_goes_on(&occurrence).await;
             let slots = self.chunk(&occurrence, chunk).await?;
             // What is too late expires, so the time must be known.
             let now = self.clock.until_believed().await;

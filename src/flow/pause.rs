@@ -3,6 +3,7 @@
 //! When a pause is over, one request alone tries; its answer ends the pause or begins the next. An operator's word ends the
 //! wait, not the trial. What becomes of a single delivery is not decided here.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ struct Told {
     /// An operator wants it to be tried at once.
     again: bool,
     held: Vec<HeldOccurrence>,
+    /// Occurrences that the sender has held; the fan-out tells it when they go on, also where it never saw them held.
+    by_sender: BTreeSet<u64>,
 }
 
 /// An occurrence that is held until a person releases it or its deadline has passed.
@@ -75,6 +78,16 @@ impl Pauses {
             reason: occurrence.reason.clone().unwrap_or_default(),
         });
         self.told().held = held.collect();
+    }
+
+    /// The sender's hold of an occurrence is in the books.
+    pub(super) fn held_by_sender(&self, occurrence: u64) {
+        self.told().by_sender.insert(occurrence);
+    }
+
+    /// Whether the sender has held an occurrence since this was last asked of it.
+    pub(super) fn was_held_by_sender(&self, occurrence: u64) -> bool {
+        self.told().by_sender.remove(&occurrence)
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {

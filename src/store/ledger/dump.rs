@@ -397,8 +397,7 @@ impl Dumping {
             }
             keys::SNAPSHOT => {
                 // Its first piece stands for all: a snapshot never changes.
-                let hash = keys::read_snapshot(key).filter(|(_, piece)| *piece == 0).map(|(hash, _)| hash);
-                let Some(hash) = hash.filter(|hash| self.snapshots.contains(hash)) else {
+                let Some(hash) = keys::read_snapshot(key).filter(|hash| self.snapshots.contains(hash)) else {
                     return Ok(None);
                 };
                 let bytes = state.opened.read_snapshot(&hash)?.unwrap_or_default();

@@ -203,10 +203,10 @@ pub(super) fn snapshot(hash: &[u8; 32], piece: u16) -> Vec<u8> {
     }
 }
 
-/// Hash and number of the key of a snapshot's piece.
-pub(super) fn read_snapshot(key: &[u8]) -> Option<([u8; 32], u8)> {
+/// The hash of the key of a snapshot's first piece; `None` for the others'.
+pub(super) fn read_snapshot(key: &[u8]) -> Option<[u8; 32]> {
     let (hash, piece) = key.get(1..)?.split_first_chunk::<32>()?;
-    Some((*hash, *piece.first()?))
+    (piece == [0]).then_some(*hash)
 }
 
 /// The end of a snapshot's pieces.

@@ -15,7 +15,7 @@ use super::dump::{FORMAT, Line, OWN, Summary};
 use super::identities::{self, Identity};
 use super::keeper::{self, StoreId};
 use super::keys::{self, Name};
-use super::occurrences::{MAX_SNAPSHOT_PIECES, SNAPSHOT_PIECE};
+use super::occurrences::keep_snapshot;
 use super::records::{self, Booked, Chunk, Held, Record, RecordKind, hex};
 use super::state::State;
 use super::writer::Desk;
@@ -29,7 +29,7 @@ use crate::store::{Fsck, MAX_ENTRY_BYTES, Occurrence, Standing};
 /// Keys that one line writes at most, but for appointments and snapshots.
 const LINE_KEYS: usize = 8 + MAX_MOVES;
 /// Longest line, in bytes: a snapshot's, and records are shorter.
-pub const MAX_BACKUP_LINE: usize = 64 * 1024;
+pub const MAX_BACKUP_LINE: usize = 8 << 20;
 
 /// Why books were not made of a backup.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +79,8 @@ enum Written {
     Nothing,
     /// Records with these keys.
     Records(Vec<(Vec<u8>, Vec<u8>)>),
+    /// A rule as an occurrence keeps it.
+    Snapshot([u8; 32], Vec<u8>),
     /// An app or a template.
     Name(String),
     /// How far a rule is.
@@ -236,13 +238,10 @@ impl Check {
             Line::Snapshot { hash, bytes } => {
                 let hash = hex::bytes(&hash).and_then(|hash| hash.try_into().ok()).ok_or("`hash` is none")?;
                 let bytes = STANDARD.decode(bytes).map_err(|_bad| "`bytes` is not base64")?;
-                let pieces = bytes.chunks(SNAPSHOT_PIECE);
-                if bytes.is_empty() || pieces.len() > MAX_SNAPSHOT_PIECES {
-                    return Err("a rule's snapshot is empty or too large".to_owned());
+                if bytes.is_empty() {
+                    return Err("a rule's snapshot is empty".to_owned());
                 }
-                let pieces =
-                    (0_u8..).zip(pieces).map(|(n, piece)| (keys::snapshot(&hash, n), piece.to_vec()));
-                Ok(Written::Records(pieces.collect()))
+                Ok(Written::Snapshot(hash, bytes))
             }
             Line::Import { digest, rows } => {
                 let digest = hex::bytes(&digest).and_then(|d| d.try_into().ok()).ok_or("`digest` is none")?;
@@ -373,6 +372,10 @@ fn write(desk: &mut Desk<'_>, written: Written) -> Result<(), Failed> {
                 desk.state.put(key, value);
             }
             Ok(())
+        }
+        Written::Snapshot(hash, bytes) => {
+            desk.room(LINE_KEYS)?;
+            keep_snapshot(desk, &hash, &bytes)
         }
         Written::Name(text) => {
             desk.room(1)?;

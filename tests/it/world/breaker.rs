@@ -1,9 +1,15 @@
 //! A wave of refusals: an occurrence that nearly everybody refuses is held before it costs everybody's consent.
 
+use std::sync::Arc;
+
 use tixing::admin::control::Control as _;
 use tixing::admin::request::Request;
+use tixing::domain::occurrence::OccurrenceState;
 use tixing::sandbox::{Api, Fault, What};
 
+use tixing::store::Store;
+
+use super::power::Power;
 use super::{EIGHT, HABIT, World};
 
 /// In flight, and as many marked.
@@ -87,5 +93,29 @@ async fn some_refusals_are_people() {
     world.faults(vec![refused().at_most(19)]);
     world.at("08:00").await;
     world.expect_within(20, "water", "done: 100 = 81 sent, 19 refused").await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_before_anybody_saw_the_hold_leaves_nothing_behind() {
+    let mut world = World::with_limits("in_flight: 4").await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.crowd(240).await;
+    world.faults(vec![refused()]);
+    let store: Arc<dyn Store> = Arc::<Power>::clone(&world.running.as_ref().unwrap().power);
+    let releasing = tokio::spawn(async move {
+        loop {
+            for occurrence in store.unfinished().unwrap() {
+                if occurrence.state == OccurrenceState::Held {
+                    store.stop_occurrence(occurrence.number, OccurrenceState::Open, None).await.unwrap();
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    world.at("08:00").await;
+    world.expect_within(60, "water", "done: 240 = 240 refused").await;
+    releasing.abort();
     world.ends().await;
 }

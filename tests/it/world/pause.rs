@@ -116,3 +116,30 @@ async fn a_pause_in_a_burst_is_in_force_before_the_next_request() {
         world.ends().await;
     }
 }
+
+/// What is held for its turn takes no consent during a pause either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_turn_comes_during_a_pause_takes_no_consent() {
+    for named in [Named::Everything, Named::App, Named::Rule] {
+        let mut world = World::new().await;
+        world.rule("water", &[EIGHT, "spread: 10m"]).await;
+        world.start().await;
+        world.crowd(40).await;
+        world.at("08:03").await;
+        world
+            .until("some to be sent and some held", |world| {
+                let story = world.story("water");
+                story.contains(" sent") && story.contains(" held") && !story.contains("reserved")
+            })
+            .await;
+        world.pause(named).await;
+        world.calm().await;
+        let before = world.story("water");
+        world.at("08:11").await;
+        world.pass(5).await;
+        assert_eq!(world.story("water"), before, "{named:?}");
+        world.resume(named).await;
+        world.expect_within(10, "water", "done: 40 = 40 sent").await;
+        world.ends().await;
+    }
+}

@@ -64,6 +64,31 @@ fn both_readmes_name_every_command_and_no_other() {
     }
 }
 
+/// What a document says is missing, is.
+#[test]
+fn neither_readme_calls_a_command_missing_that_is_there() {
+    let real = subcommands(&[]);
+    for (name, head) in [("README.md", "## Not there yet"), ("README.zh-CN.md", "## 还没有的")] {
+        let text = read(name);
+        let missing = text.split(head).nth(1).unwrap().split("\n## ").next().unwrap();
+        let named: BTreeSet<&str> = missing.split('`').skip(1).step_by(2).collect();
+        let there: Vec<&&str> = named.iter().filter(|word| real.contains(**word)).collect();
+        assert_eq!(there, Vec::<&&str>::new(), "{name}");
+        assert!(named.contains("simulate"), "{name}: {named:?}");
+    }
+}
+
+#[test]
+fn every_planted_bug_proves_a_promise() {
+    let promises = read("docs/promises.md");
+    let named: BTreeSet<&str> = promises.split('`').skip(1).step_by(2).collect();
+    let patches = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mutants")).unwrap();
+    let names = patches.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let unnamed: Vec<String> =
+        names.filter(|name| !named.contains(name.strip_suffix(".patch").unwrap())).collect();
+    assert_eq!(unnamed, Vec::<String>::new());
+}
+
 #[test]
 fn commands_are_found_where_documents_show_them() {
     for (text, expected) in [

@@ -254,7 +254,7 @@ impl Daemon {
     }
 }
 
-/// One request; status and body, `None` when the connection broke.
+/// One request; status and body, `None` when the connection broke. Whatever is 503 says when to try again.
 pub(crate) fn request(
     hook: &str,
     method: &str,
@@ -290,6 +290,8 @@ pub(crate) fn request(
                 if (status, target) != (200, "/v1/login") {
                     note("bodies", &format!("{method} {status} {body}"));
                 }
+                let says_when = head.to_ascii_lowercase().contains("\r\nretry-after: ");
+                assert!(status != 503 || says_when, "{head}");
                 return Some((status, body.to_owned()));
             }
         }

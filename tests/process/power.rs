@@ -368,7 +368,9 @@ fn nothing_acknowledged_is_lost_and_nothing_sent_twice_over_a_power_cut() {
     record(&mut dice);
     let recording = Recording::read();
     let recorded = clock.now() - began;
-    let cuts = recording.cuts(asked("TIXING_CUTS", 40) as usize, &mut dice);
+    let n_cuts = asked("TIXING_CUTS", 40) as usize;
+    let cuts = recording.cuts(n_cuts, &mut dice);
+    assert!(cuts.len() >= n_cuts, "{} images, not {n_cuts}", cuts.len());
     let images: Vec<(usize, u64)> = cuts.into_iter().map(|cut| (cut, dice.roll(1 << 31))).collect();
     let (next, bad) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|threads| {

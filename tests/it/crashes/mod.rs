@@ -240,6 +240,8 @@ fn every_history_keeps_every_promise() {
         seen.add(&explorer.seen);
     }
     println!("{} histories, by crashes: {total:?}; 0 violations", total.iter().sum::<u64>());
+    let least = if max_crashes > 1 { 100_000 } else { 1_000 };
+    assert!(total.iter().sum::<u64>() >= least, "fewer than {least} histories");
     let Seen { effects, choices, outcomes, crashes, torn, away } = &seen;
     println!("crashes: {crashes} met first, {torn} of them lose batches, {away} are long; after {effects:?}");
     println!("choices: {choices:?}; outcomes of requests: {outcomes:?}");

@@ -104,7 +104,8 @@ async fn a_release_before_anybody_saw_the_hold_leaves_nothing_behind() {
     world.crowd(240).await;
     world.faults(vec![refused()]);
     let store: Arc<dyn Store> = Arc::<Power>::clone(&world.running.as_ref().unwrap().power);
-    let releasing = tokio::spawn(async move {
+    let mut releasing = tokio::task::JoinSet::new();
+    releasing.spawn(async move {
         loop {
             for occurrence in store.unfinished().unwrap() {
                 if occurrence.state == OccurrenceState::Held {
@@ -116,6 +117,6 @@ async fn a_release_before_anybody_saw_the_hold_leaves_nothing_behind() {
     });
     world.at("08:00").await;
     world.expect_within(60, "water", "done: 240 = 240 refused").await;
-    releasing.abort();
+    drop(releasing);
     world.ends().await;
 }

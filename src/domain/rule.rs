@@ -51,6 +51,8 @@ pub struct Rule {
     pub missed: MissedPolicy,
     /// What becomes of values that are too long for their field; without an entry the default of the field's type.
     pub overflow: BTreeMap<FieldKey, Overflow>,
+    /// Whether one message goes before all others.
+    pub canary: Canary,
 }
 
 impl Rule {
@@ -108,6 +110,18 @@ pub enum AtNight {
     Hold,
     /// It does not leave.
     Skip,
+}
+
+/// Whether one message of an occurrence goes before all others, to show that the platform takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Canary {
+    /// Where the audience is large.
+    #[default]
+    Automatic,
+    /// It does.
+    Always,
+    /// It does not.
+    Never,
 }
 
 /// What becomes of a value that is too long for its field.

@@ -30,14 +30,17 @@ use crate::domain::message::{Message, Reply};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::rejection::Wording;
 use crate::domain::template::TemplateKind;
+use crate::plan::canary::{self, Trial};
 use crate::plan::retry::{self, Decision, Tried};
 use crate::plan::turn::Span;
 use crate::store::{AppointmentKey, Closing, End, Mark, Pending, Settlement, Store, Unavailable};
 use crate::wechat::{Client, Ready, Sent, TokenState};
 
+mod canaries;
 mod consequences;
 mod queues;
 
+use self::canaries::Canaries;
 use self::consequences::{Asked, Memory};
 use self::queues::{Place, Queues};
 
@@ -51,8 +54,8 @@ const MAX_TAKEN: usize = 64;
 /// What a walk hands over.
 #[derive(Debug)]
 pub enum Feed {
-    /// Deliveries that have a grant.
-    Items(Vec<Item>),
+    /// Deliveries of an occurrence that have a grant, and whether one of them goes first.
+    Items(u64, Vec<Item>, Trial),
     /// An occurrence that was stopped: what is not attempting ends.
     Cancel(u64),
     /// An occurrence that was held and is walked again.
@@ -144,6 +147,8 @@ pub struct Dispatch {
     cancelled: HashSet<u64>,
     /// What is remembered of answers.
     memory: Memory,
+    /// Occurrences that begin with one message.
+    canaries: Canaries,
     /// Occurrences that too many refused: the store has what is left of them.
     held: BTreeSet<u64>,
     /// Those of them of which the walks are told when it is decided.
@@ -210,6 +215,7 @@ impl Dispatch {
             n_in_flight: 0,
             cancelled: HashSet::new(),
             memory: Memory::default(),
+            canaries: Canaries::default(),
             held: BTreeSet::new(),
             holds: Vec::new(),
             starts: VecDeque::new(),
@@ -252,7 +258,10 @@ impl Dispatch {
                 // In this order, so that a history can be replayed. Nobody starves: seats bound what comes in.
                 biased;
                 fed = feed.recv(), if !stopping => match fed {
-                    Some(Feed::Items(items)) => self.admit(items),
+                    Some(Feed::Items(occurrence, items, trial)) => {
+                        self.canaries.hear(occurrence, trial);
+                        self.admit(items);
+                    }
                     Some(Feed::Cancel(occurrence)) => self.cancel(occurrence),
                     Some(Feed::Over(occurrence)) => {
                         self.cancelled.remove(&occurrence);
@@ -260,6 +269,7 @@ impl Dispatch {
                     Some(Feed::GoesOn(occurrence)) => {
                         self.held.remove(&occurrence);
                         self.memory.forget(occurrence);
+                        self.canaries.settle(occurrence);
                     }
                     None => walks_ended = true,
                 },
@@ -361,8 +371,9 @@ impl Dispatch {
         let mut batch: Vec<Item> = Vec::new();
         while batch.len() < room {
             let may_go = |item: &Item| !self.brake.stops(&self.app, &item.rule, item.wording);
-            let is_free = |item: &Item| !self.lanes.contains(&item.message.to);
+            let is_free = |item: &Item| !self.lanes.contains(&item.message.to) && self.canaries.lets(item);
             let Some(item) = self.queues.next(may_go, is_free) else { break };
+            self.canaries.goes(item.id);
             self.lanes.insert(item.message.to.clone());
             batch.push(item);
         }
@@ -523,6 +534,7 @@ impl Dispatch {
                     } else {
                         // Somebody else ended it meanwhile.
                         debug!(delivery.id = %item.id, "Delivery {} is not open any more", item.id);
+                        self.canaries.ends(item.id, canary::End::Untried);
                         self.lanes.remove(&item.message.to);
                     }
                 }
@@ -576,6 +588,7 @@ impl Dispatch {
         self.wonder(&asked, sent);
         self.settle(item, mark, started, end, now);
         self.count(&asked, &sent.reply);
+        self.learn(&asked, decision);
     }
 
     /// Holds an occurrence until an operator releases it or its deadline has passed. What is in flight ends by itself.
@@ -621,19 +634,21 @@ impl Dispatch {
                 self.put_back(item, Some(at));
             }
             End::NotStarted => self.put_back(item, None),
-            End::Accepted { .. }
-            | End::Refused
-            | End::Failed { .. }
-            | End::Doubt
-            | End::GrantDied
-            | End::Expired
-            | End::Cancelled => {}
+            End::GrantDied | End::Expired | End::Cancelled => {
+                self.canaries.ends(item.id, canary::End::Untried);
+            }
+            End::Accepted { .. } | End::Refused | End::Failed { .. } | End::Doubt => {}
         }
     }
 
     /// Takes a delivery in again that goes on, at `at` where it has to wait.
     fn put_back(&mut self, mut item: Item, at: Option<DateTime<Utc>>) {
-        let at = at.max(item.after_night(self.clock.reckoned()));
+        let night = item.after_night(self.clock.reckoned());
+        if at.is_none() || night.is_some() {
+            // Nothing was said of it: another one may go first.
+            self.canaries.ends(item.id, canary::End::Untried);
+        }
+        let at = at.max(night);
         self.take_in(item, at, Place::First);
     }
 
@@ -658,6 +673,7 @@ impl Dispatch {
 
     fn cancel(&mut self, occurrence: u64) {
         self.cancelled.insert(occurrence);
+        self.canaries.forget(occurrence);
         let withdrawn = self.queues.withdraw(|item| item.id.occurrence == occurrence);
         self.close(&withdrawn.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Cancelled);
         self.settle_marked(occurrence, || End::Cancelled);
@@ -665,6 +681,9 @@ impl Dispatch {
 
     fn expire(&mut self, now: DateTime<Utc>) {
         let late = self.queues.late(now);
+        for item in &late {
+            self.canaries.ends(item.id, canary::End::Untried);
+        }
         self.close(&late.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Expired);
     }
 

@@ -27,6 +27,7 @@ use crate::domain::recipient::Recipient;
 use crate::domain::rejection::Wording;
 use crate::domain::template::TemplateKind;
 use crate::plan::audience::Selector;
+use crate::plan::canary::Trial;
 use crate::plan::render::Compiled;
 use crate::rules::snapshot;
 use crate::store::{
@@ -268,6 +269,7 @@ impl Walker {
     /// Walks the rest of an audience.
     async fn walk(&self, occurrence: &Occurrence, ready: &Ready) -> Result<(), Unavailable> {
         let mut position = occurrence.position.clone();
+        let mut audience = occurrence.counts.audience;
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
             self.until_it_goes_on(occurrence).await;
@@ -307,10 +309,12 @@ impl Walker {
             }
             position.clone_from(&after);
             let ended = walk == Walk::Ends;
+            audience += gathering.n();
+            let trial = ready.trial(occurrence, ended.then_some(audience));
             match self.book(occurrence, ready, gathering, (from, after), walk).await? {
                 None => return Ok(()),
                 Some(items) => {
-                    if self.hand_over(items, seats).await.is_none() {
+                    if self.hand_over(occurrence.number, items, trial, seats).await.is_none() {
                         return Ok(());
                     }
                 }
@@ -471,7 +475,8 @@ impl Walker {
                 self.store.close(late, Closing::Expired, self.clock.reckoned()).await?;
             }
             let items = items.into_iter().map(|p| p.into_item(occurrence)).collect();
-            if self.hand_over(items, seats).await.is_none() {
+            let trial = ready.trial(occurrence, occurrence.walked.then_some(occurrence.counts.audience));
+            if self.hand_over(occurrence.number, items, trial, seats).await.is_none() {
                 return Ok(());
             }
         }
@@ -524,15 +529,18 @@ impl Walker {
     /// Hands deliveries over to those who send, each with its seat; `None` when nobody sends any more.
     pub(super) async fn hand_over(
         &self,
+        occurrence: u64,
         mut items: Vec<Item>,
+        trial: Trial,
         mut seats: OwnedSemaphorePermit,
     ) -> Option<()> {
         for item in &mut items {
             item.seat = seats.split(1);
         }
-        if items.is_empty() {
+        // That all may go is told also where there is nobody more.
+        if items.is_empty() && trial != Trial::None {
             return Some(());
         }
-        self.feed.send(Feed::Items(items)).await.ok()
+        self.feed.send(Feed::Items(occurrence, items, trial)).await.ok()
     }
 }

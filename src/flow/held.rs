@@ -214,7 +214,8 @@ impl Walker {
                     let prepared = messages.remove(id).filter(|_| state == Some(State::Reserved));
                     items.extend(prepared.map(|prepared| prepared.into_item(&occurrence)));
                 }
-                if self.hand_over(items, seats).await.is_none() {
+                let trial = ready.trial(&occurrence, occurrence.walked.then_some(occurrence.counts.audience));
+                if self.hand_over(occurrence.number, items, trial, seats).await.is_none() {
                     break;
                 }
             }

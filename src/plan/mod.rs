@@ -6,6 +6,7 @@
 pub mod audience;
 pub mod blame;
 pub mod breaker;
+pub mod canary;
 mod condition;
 mod constant;
 pub mod crowding;

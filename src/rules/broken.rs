@@ -341,9 +341,12 @@ fn mistakes_in_a_schedule() {
         // Later versions.
         (
             "    when:",
-            "    priority: 0\n    on_doubt: hold\n    canary: 1\n    was: a\n    when:",
-            &[("not_yet", 4, 5), ("not_yet", 5, 5), ("not_yet", 6, 5), ("not_yet", 7, 5)],
+            "    priority: 0\n    on_doubt: hold\n    was: a\n    when:",
+            &[("not_yet", 4, 5), ("not_yet", 5, 5), ("not_yet", 6, 5)],
         ),
+        ("    when:", "    canary: true\n    when:", &[]),
+        ("    when:", "    canary: false\n    when:", &[]),
+        ("    when:", "    canary: 1\n    when:", &[("bad_value", 4, 13)]),
         // Quiet hours.
         ("    when:", "    quiet: { from: \"22:00\", to: \"08:00\" }\n    when:", &[]),
         ("    when:", "    quiet: { from: \"12:00\", to: \"14:00\", then: skip }\n    when:", &[]),

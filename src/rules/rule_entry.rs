@@ -24,7 +24,7 @@ use super::yaml::{Key, Node};
 use crate::domain::config::{App, Config};
 use crate::domain::id::{AppName, FieldName, RuleId, TemplateId, TemplateName};
 use crate::domain::language::{Phrase, Said};
-use crate::domain::rule::{DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
+use crate::domain::rule::{Canary, DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::Form;
 
@@ -115,6 +115,8 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let spread = map.get("spread").and_then(|node| spread(node, walk)).unwrap_or_default();
     let quiet = map.get("quiet").and_then(|node| quiet_entry::read(node, walk));
     let enabled = map.get("enabled").and_then(|node| walk.switch(node, "enabled")).unwrap_or(true);
+    let canary = map.get("canary").and_then(|node| walk.switch(node, "canary"));
+    let canary = canary.map_or(Canary::Automatic, |on| if on { Canary::Always } else { Canary::Never });
     let missed = missed(map, walk);
     let overflow = map.get("overflow").map_or_else(BTreeMap::new, |node| overflow(node, &data, walk));
 
@@ -137,6 +139,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         quiet,
         missed,
         overflow,
+        canary,
     };
     let asked = rule_texts::check(&rule, map, condition, walk);
     let whole = template.is_some() && when.is_some() && id.is_some() && walk.found.n_errors() == n_errors;

@@ -164,6 +164,14 @@ keys! {
             absent: Absent::Default(r#""skip""#),
             shape: || words(&IF_LATE),
         },
+        Key {
+            name: "canary",
+            about: "Whether one message goes first, and all others when the platform has taken it: a rule that is wrong for \
+                    everybody costs one consent. At most 5 people are tried.",
+            example: "true",
+            absent: Absent::Means("only for more than 1,000 people; how many they are shows from about 200 on."),
+            shape: switch,
+        },
     ], later: &[
     ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
     (
@@ -171,13 +179,6 @@ keys! {
         Phrase::new(
             "delete it; a send in doubt is held and never sent again",
             "请删掉；结果不明的发送会先搁置，不会重发",
-        ),
-    ),
-    (
-        "canary",
-        Phrase::new(
-            "delete it; try the rule with `to: { openids: [ … ] }` first",
-            "请删掉；可先用 `to: { openids: [ … ] }` 试发",
         ),
     ),
     (

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{AppName, BadId, OpenId, RuleId, Tag, TemplateId, TemplateName};
-use crate::domain::rule::{AtNight, Audience, MissedPolicy, Overflow, Quiet, Rule};
+use crate::domain::rule::{AtNight, Audience, Canary, MissedPolicy, Overflow, Quiet, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::zone::Zone;
 
@@ -68,6 +68,8 @@ struct Stored {
     quiet: Option<StoredQuiet>,
     missed: StoredMissed,
     overflow: BTreeMap<String, StoredOverflow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<bool>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +173,11 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
             MissedPolicy::Skip => StoredMissed::Skip,
         },
         overflow: rule.overflow.iter().map(|(field, choice)| (key(field), overflow(*choice))).collect(),
+        canary: match rule.canary {
+            Canary::Automatic => None,
+            Canary::Always => Some(true),
+            Canary::Never => Some(false),
+        },
     };
     serde_json::to_vec(&stored).expect("maps with text keys, and no writer that can fail")
 }
@@ -261,6 +268,11 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
                 Ok((field(&key)?, choice))
             })
             .collect::<Result<_, SnapshotError>>()?,
+        canary: match stored.canary {
+            None => Canary::Automatic,
+            Some(true) => Canary::Always,
+            Some(false) => Canary::Never,
+        },
     })
 }
 
@@ -317,6 +329,7 @@ mod tests {
             quiet: None,
             missed: MissedPolicy::Latest,
             overflow: BTreeMap::new(),
+            canary: Canary::Automatic,
         }
     }
 
@@ -334,6 +347,8 @@ mod tests {
             ("long term", Rule { template: Template { kind: TemplateKind::LongTerm, ..template }, ..rule() }),
             ("skip", Rule { missed: MissedPolicy::Skip, ..rule() }),
             ("spread", Rule { spread: Duration::from_mins(10), ..rule() }),
+            ("canary", Rule { canary: Canary::Always, ..rule() }),
+            ("no canary", Rule { canary: Canary::Never, ..rule() }),
             ("own time", Rule { own_time: true, ..rule() }),
             ("hold", Rule { quiet: Some(night(AtNight::Hold)), ..rule() }),
             ("skip at night", Rule { quiet: Some(night(AtNight::Skip)), ..rule() }),

@@ -10,12 +10,14 @@ use chrono::{DateTime, Utc};
 use tracing::warn;
 
 use super::{Dispatch, Item};
-use crate::domain::id::{OpenId, RuleId};
+use crate::domain::id::{DeliveryId, OpenId, RuleId};
 use crate::domain::message::Reply;
 use crate::domain::rejection::{Rejection, Wording};
 use crate::flow::brake;
 use crate::plan::blame::Row;
 use crate::plan::breaker::Breaker;
+use crate::plan::canary::{End, Follows, MAX_CANDIDATES};
+use crate::plan::retry::Decision;
 use crate::wechat::Sent;
 
 /// Occurrences whose replies are remembered; those of the oldest are forgotten first.
@@ -39,7 +41,7 @@ pub(super) struct Memory {
 /// Of which message an answer is.
 #[derive(Debug)]
 pub(super) struct Asked {
-    occurrence: u64,
+    id: DeliveryId,
     rule: RuleId,
     wording: Wording,
     constants: Arc<BTreeSet<String>>,
@@ -49,7 +51,7 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn of(item: &Item) -> Self {
         Self {
-            occurrence: item.id.occurrence,
+            id: item.id,
             rule: item.rule.clone(),
             wording: item.wording,
             constants: Arc::clone(&item.constants),
@@ -107,9 +109,27 @@ impl Dispatch {
         }
     }
 
+    /// Lets the others of an occurrence go, or the next one alone, when the one that went first has ended.
+    pub(super) fn learn(&mut self, asked: &Asked, decision: Decision) {
+        let end = match decision {
+            Decision::Accept { .. } => End::Accepted,
+            Decision::Refuse | Decision::Fail { .. } => End::Answered,
+            Decision::Doubt => End::Unanswered,
+            Decision::Wait { .. } => return,
+        };
+        let follows = self.canaries.ends(asked.id, end);
+        let occurrence = asked.id.occurrence;
+        if follows == Follows::Stop && self.held.insert(occurrence) {
+            let reason = format!(
+                "the first {MAX_CANDIDATES} messages had no answer, and nobody knows what became of them"
+            );
+            self.hold(occurrence, &asked.rule, reason);
+        }
+    }
+
     /// Holds the occurrence where too many of it are refused.
     pub(super) fn count(&mut self, asked: &Asked, reply: &Reply) {
-        let occurrence = asked.occurrence;
+        let occurrence = asked.id.occurrence;
         if let Some(refused) = heard(reply)
             && let Some((n, of)) = self.memory.breakers.entry(occurrence).or_default().hear(refused)
             && self.held.insert(occurrence)

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::ready::Booking;
 use super::{MAX_PASSED, Ready};
+use crate::domain::count::n_of;
 use crate::domain::id::OpenId;
 use crate::domain::message::Message;
 use crate::domain::occurrence::SkipReason;
@@ -29,6 +30,11 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
+    /// How many of the audience it has passed.
+    pub(super) fn n(&self) -> u64 {
+        n_of(self.members.len()) + self.without_consent.values().sum::<u64>() + self.expired
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.members.len() >= CHUNK_DELIVERIES || self.passed >= MAX_PASSED
     }

@@ -17,6 +17,7 @@ use crate::domain::when::Form;
 use crate::domain::zone::Zone;
 use crate::flow::dispatch::Item;
 use crate::plan::audience::Selector;
+use crate::plan::canary::Trial;
 use crate::plan::own_time;
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn::{self, Person, Turn};
@@ -38,6 +39,11 @@ pub(in crate::flow) struct Ready {
 }
 
 impl Ready {
+    /// Whether one message of the occurrence goes first; its audience where it is known.
+    pub(in crate::flow) fn trial(&self, occurrence: &Occurrence, audience: Option<u64>) -> Trial {
+        Trial::of(self.rule.canary, audience, &occurrence.counts)
+    }
+
     /// Whether the occurrence's civil time is one of his clock.
     pub(super) fn is_his_time(&self, occurrence: &Occurrence, recipient: &Recipient) -> bool {
         match occurrence.whose {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tixing::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, SecretSource};
 use tixing::domain::id::{AppId, AppName, OpenId, RuleId, TemplateId, TemplateName};
-use tixing::domain::rule::{Audience, MissedPolicy, Rule};
+use tixing::domain::rule::{Audience, Canary, MissedPolicy, Rule};
 use tixing::domain::template::{FieldKey, Template, TemplateKind};
 use tixing::domain::zone::Zone;
 
@@ -152,6 +152,7 @@ impl Scene {
             quiet: None,
             missed: MissedPolicy::All { max: 3 },
             overflow: BTreeMap::new(),
+            canary: Canary::Automatic,
         };
         RuleSet { rules: BTreeMap::from([(rule.id.clone(), Arc::new(rule))]), ..RuleSet::default() }
     }

@@ -38,6 +38,7 @@ mod ahead;
 mod appointments;
 mod books;
 mod breaker;
+mod canary;
 mod changes;
 mod clock;
 mod codes;

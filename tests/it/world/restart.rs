@@ -134,7 +134,7 @@ async fn what_is_on_its_way_at_the_cut_is_in_doubt_and_the_rest_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_reserved_at_the_cut_expires_when_the_daemon_is_back_too_late() {
     let mut world = World::with_limits("in_flight: 2").await;
-    world.rule("water", &[EIGHT, "grace: 30m"]).await;
+    world.rule("water", &[EIGHT, "grace: 30m", "canary: false"]).await;
     world.start().await;
     world.crowd(300).await;
     world.faults(vec![Fault::new(Api::Send, What::Delay(Duration::from_secs(5))).after()]);

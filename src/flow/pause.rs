@@ -18,6 +18,10 @@ use crate::wechat::{Sent, TokenError, TokenState};
 
 /// The first pause of an app whose platform cannot be reached or refuses the app; each further one is twice as long.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
+/// So many answers in a row that say nothing pause an app: what is sent then is in doubt, message by message.
+const MAX_UNANSWERED: u32 = 8;
+/// What to do about what they left in doubt.
+const UNANSWERED_CURE: &str = "what was sent meanwhile is in `tixing doubt list`";
 /// The longest pause of an app whose platform cannot be reached or refuses the app.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
@@ -101,6 +105,8 @@ pub(super) struct Gate {
     app: AppName,
     told: Pauses,
     pause: Option<Pause>,
+    /// Answers in a row that did not say what became of their message.
+    n_unanswered: u32,
 }
 
 /// Nothing starts before its end, and then one request alone tries.
@@ -124,7 +130,7 @@ enum Cause {
 impl Gate {
     /// A gate that is open; `told` hears why it is not.
     pub(super) fn new(app: AppName, told: Pauses) -> Self {
-        Self { app, told, pause: None }
+        Self { app, told, pause: None, n_unanswered: 0 }
     }
 
     /// Whether an operator wants the app to try now; then the wait is over.
@@ -195,6 +201,7 @@ impl Gate {
         stated: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) {
+        self.n_unanswered = if *reply == Reply::Unanswered { self.n_unanswered.saturating_add(1) } else { 0 };
         match reply {
             Reply::NotConnected | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
                 self.fails(Cause::Broken, words, now);
@@ -219,6 +226,8 @@ impl Gate {
                     self.goes_on();
                 }
             }
+            // Each costs a consent until a receipt or a person settles it.
+            Reply::Unanswered if self.n_unanswered >= MAX_UNANSWERED => self.fails(Cause::Broken, words, now),
             Reply::Unanswered => {}
         }
     }
@@ -297,8 +306,11 @@ impl Words {
             | Reply::MessageBad { .. }
             | Reply::TemplateBad { .. }
             | Reply::AppBad { .. }
-            | Reply::UnknownCode { .. }
-            | Reply::Unanswered => Self::answered("the platform refuses the app", sent),
+            | Reply::UnknownCode { .. } => Self::answered("the platform refuses the app", sent),
+            Reply::Unanswered => Self {
+                cure: Some(UNANSWERED_CURE.to_owned()),
+                ..Self::answered("the platform does not say what becomes of messages", sent)
+            },
         }
     }
 

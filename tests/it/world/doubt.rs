@@ -1,5 +1,6 @@
 //! Sends without a definite answer, and a platform that is not there.
 
+use tixing::admin::control::{AppState, Control as _};
 use tixing::domain::delivery::State;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::{DoubtWord, Store};
@@ -50,6 +51,37 @@ async fn no_definite_answer_is_in_doubt_and_never_sent_again() {
         assert_eq!(world.power().doubts(10).unwrap(), []);
         world.ends().await;
     }
+}
+
+/// A gateway in front of the platform that answers fast and says nothing would put a whole audience in doubt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_platform_that_never_says_what_becomes_of_messages_costs_a_few() {
+    let mut world = World::with_limits("in_flight: 4").await;
+    world.rule("water", &[EIGHT, "grace: 3h"]).await;
+    world.start().await;
+    world.crowd(200).await;
+    world.faults(vec![Fault::new(Api::Send, What::Status { code: 502, body: "bad gateway".to_owned() })]);
+    world.at("08:00").await;
+    world.until("the pause", |world| !world.running.as_ref().unwrap().shared.status().in_order()).await;
+    world.pass(10).await;
+    let n = world.platform.totals().begun;
+    // Eight in a row, three that were in flight with the last, and one alone after half a second, one, two, four.
+    assert!((8..=16).contains(&n), "{n}");
+    let AppState::Paused(why) =
+        world.running.as_ref().unwrap().shared.status().apps.into_values().next().unwrap()
+    else {
+        panic!("it sends")
+    };
+    assert!(why.contains("does not say what becomes of messages"), "{why}");
+    assert!(why.contains("tixing doubt list"), "{why}");
+    world.faults(Vec::new());
+    world.at("08:10").await;
+    world.until("the end", |world| world.story("water").starts_with("done")).await;
+    let n = world.power().doubts(300).unwrap().len();
+    world.expect("water", &format!("done: 200 = {} sent, {n} in_doubt", 200 - n)).await;
+    assert!((8..=17).contains(&n), "{n}");
+    assert!(world.running.as_ref().unwrap().shared.status().in_order());
+    world.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

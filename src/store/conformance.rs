@@ -543,7 +543,7 @@ const CASES: [Case; 24] = [
 ];
 
 fn sled_in(folder: &std::path::Path) -> Ledger {
-    let options = Options { cache_bytes: 8 << 20, ..Options::new(folder.to_owned()) };
+    let options = Options { cache_bytes: 8 << 20, ..Options::new(folder.join("store")) };
     sled::open(&options, Clock::system()).unwrap()
 }
 
@@ -571,11 +571,12 @@ fn sled_conforms() {
 fn a_second_process_is_refused_and_a_torn_snapshot_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let store = sled_in(folder.path());
-    let second = Options { lock_wait: std::time::Duration::ZERO, ..Options::new(folder.path().to_owned()) };
+    let second =
+        Options { lock_wait: std::time::Duration::ZERO, ..Options::new(folder.path().join("store")) };
     let refused = sled::open(&second, Clock::system()).unwrap_err();
     assert!(matches!(refused, super::sled::OpenError::HeldElsewhere { .. }), "{refused}");
     drop(store);
-    let torn = folder.path().join("sled/snap.0000000000000001.generating");
+    let torn = folder.path().join("store/sled/snap.0000000000000001.generating");
     std::fs::write(&torn, b"").unwrap();
     drop(sled_in(folder.path()));
     assert!(!torn.exists(), "it would have refused every later open");

@@ -122,6 +122,49 @@ fn nothing_is_sent_again_from_an_older_backup() {
     runtime.block_on(sandbox.stop());
 }
 
+/// A manual copy of the state folder, taken and put back as people do it.
+fn copied(daemon: &Daemon, from: &str, to: &str) {
+    let _none = fs::remove_dir_all(daemon.path(to));
+    let words = ["-a".into(), daemon.path(from), daemon.path(to)];
+    assert!(Command::new("cp").args(words).status().unwrap().success());
+}
+
+#[test]
+fn nothing_is_sent_again_from_an_older_copy_of_the_folder() {
+    const PEOPLE: usize = 120;
+    let mut daemon = Daemon::new("http://127.0.0.1:9", 2, "rules: {}\n");
+    let (runtime, sandbox) = platform(&daemon.app_secret, Duration::from_millis(20));
+    let platform = sandbox.platform();
+    daemon.talk_to(&sandbox.base_url());
+    people(&daemon, &platform, PEOPLE, 2);
+    daemon.rules(&due_in(&[2]));
+    daemon.start();
+    until("some are sent", || platform.totals().accepted > 30);
+    assert_eq!(daemon.stop(), Some(0));
+    copied(&daemon, "store", "copy");
+    // The newest one is taken as it is.
+    copied(&daemon, "copy", "store");
+    daemon.start();
+    until("everything is sent", || platform.totals().accepted == PEOPLE as u64);
+    daemon.kill();
+    copied(&daemon, "copy", "store");
+    daemon.start();
+    let status: serde_json::Value =
+        serde_json::from_slice(&daemon.tixing(&["status", "--json"]).stdout).unwrap();
+    assert!(status["hold"].as_str().unwrap().contains("an older copy of itself"), "{status}");
+    let begun = platform.totals().begun;
+    let since = daemon.json(&["occurrences", "list", "--json"])[0]["due_at"].as_str().unwrap().to_owned();
+    daemon.json(&["release", "--lost-since", &since, "--json"]);
+    until("it goes on", || daemon.tixing(&["status"]).status.code() == Some(0));
+    daemon.rules(&due_in(&[2]).replace("in2s", "new"));
+    daemon.json(&["reload", "--json"]);
+    until("the new one is sent", || platform.totals().accepted == 2 * PEOPLE as u64);
+    assert_eq!(platform.totals().begun, begun + PEOPLE as u64, "nothing was sent again");
+    assert_eq!(code(&daemon, &["fsck"]).0, 0);
+    assert_eq!(daemon.stop(), Some(0));
+    runtime.block_on(sandbox.stop());
+}
+
 #[test]
 fn a_restore_that_is_killed_leaves_nothing_that_is_taken_for_whole() {
     const PEOPLE: usize = 1500;

@@ -265,3 +265,63 @@ fn nothing_is_restored_into_books_that_are_there() {
     let again = Ledger::restore(Box::new(memory), &Clock::by_hand(at(0)), 0, lines.into_iter().map(Ok));
     assert!(matches!(again, Err(NotRestored::NotEmpty)), "{again:?}");
 }
+
+/// All files of a folder, as a copy has them.
+fn copied(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copied(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_older_copy_of_the_folder_is_noticed_and_the_newest_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, copy, other) = ("store", "copy", "other");
+    let at_path = |name: &str| folder.path().join(name);
+    let put_back = |name: &str| {
+        std::fs::remove_dir_all(at_path(store)).unwrap();
+        copied(&at_path(name), &at_path(store));
+    };
+    let write = |n: i64| {
+        let store = sled_in(folder.path());
+        let now = at(n);
+        done(&store, store.put_recipient(app(), openid(0), Profile::default(), now));
+        store.hold().unwrap().map(|hold| hold.cause)
+    };
+    let release = || {
+        let store = sled_in(folder.path());
+        assert_eq!(done(&store, store.end_hold(at(900))), HoldEnd::Ended);
+    };
+    assert_eq!(write(1), None);
+    copied(&at_path(store), &at_path(copy));
+    put_back(copy);
+    assert_eq!(write(2), None, "nothing was done since");
+    put_back(copy);
+    assert_eq!(write(3), Some(Cause::OlderCopy));
+    assert_eq!(write(4), Some(Cause::OlderCopy), "until it is released");
+    release();
+    assert_eq!(write(5), None);
+    copied(&at_path(store), &at_path(other));
+    // The same copy again is older than what was released, whatever was written into it.
+    put_back(copy);
+    assert_eq!(write(6), Some(Cause::OlderCopy));
+    put_back(other);
+    assert_eq!(write(7), Some(Cause::OlderCopy), "so is the one that was the newest before");
+    release();
+    // A new one has sent nothing; and the old one is not it.
+    std::fs::rename(at_path(store), at_path("away")).unwrap();
+    assert_eq!(write(8), None);
+    put_back("away");
+    assert_eq!(write(9), Some(Cause::OtherStore));
+    // Where it is not known, nothing is noticed, and nothing else fails.
+    std::fs::write(folder.path().join("store.commits"), "torn").unwrap();
+    put_back(copy);
+    assert_eq!(write(10), None);
+}

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::Failed;
+use super::beside;
 use super::keys;
 use super::state::{Names, OpenTree};
 use super::tree::{Opening, Place, Tree};
@@ -64,7 +65,7 @@ fn give_up(owed: &Owed) {
 }
 
 /// Random bytes that a store was given when it was made.
-pub(super) type StoreId = [u8; 16];
+pub type StoreId = [u8; 16];
 
 /// The id of the store in a tree.
 pub(super) fn stored_id(tree: &dyn Tree) -> Result<Option<StoreId>, Failed> {
@@ -161,10 +162,17 @@ impl Keeper {
         if stored_id(&*opened.tree)? != Some(self.id) {
             return Err(Failed::Record("another store is in its place; stop the daemon to use that one"));
         }
+        let stored = beside::stored(&*opened.tree)?.unwrap_or_default();
+        if stored.n < self.shared.n_commits.load(Ordering::Acquire) {
+            return Err(Failed::Record(
+                "an older copy of the store is in its place; stop the daemon to use that one",
+            ));
+        }
         let first = Number(self.shared.decided.load(Ordering::Acquire)).next_life();
         let made = catch_unwind(AssertUnwindSafe(|| {
             let (shared, clock) = (Arc::clone(&self.shared), self.clock.clone());
             let mut writer = Writer::new(Arc::clone(&opened), first, shared, clock)?;
+            writer.count(self.id, stored);
             writer.make_good(owed)?;
             Ok(writer)
         }));

@@ -13,11 +13,13 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use self::keeper::{Keeper, Open, StoreId, stored_id};
+use self::beside::Judged;
+use self::keeper::{Keeper, Open, stored_id};
 use self::state::OpenTree;
 use self::writer::{Call, Desk, Shared, Writer};
 use super::{Decided, Health, Number, Pending, Progress, Unavailable};
 use crate::clock::Clock;
+use crate::domain::hold::Hold;
 
 mod appointments;
 mod beside;
@@ -46,9 +48,9 @@ mod unfinished;
 mod upkeep;
 mod writer;
 
-pub use beside::Commits;
+pub use beside::{Beside, Commits};
 pub use dump::Summary;
-pub use keeper::MAX_REOPEN;
+pub use keeper::{MAX_REOPEN, StoreId};
 pub use restore::{Check, MAX_BACKUP_LINE, NotRestored, Restored};
 pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 
@@ -176,9 +178,21 @@ impl Ledger {
             return Err(StartError::Newer { found });
         }
         let shared = Arc::new(Shared::new());
-        let id = stored_id(&*opened.tree)?;
+        let stored_id = stored_id(&*opened.tree)?;
+        let mut id = stored_id.unwrap_or_default();
+        if stored_id.is_none() {
+            getrandom::fill(&mut id).map_err(|_none| Failed::Record("the machine gives no random bytes"))?;
+        }
         let mut writer =
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
+        let stored = beside::stored(&*opened.tree)?.unwrap_or_default();
+        match beside::judge(stored_id, stored, opened.tree.beside()) {
+            Judged::Newest(commits) => writer.count(id, commits),
+            Judged::Older(cause, commits) => {
+                writer.count(id, commits);
+                writer.hold(Hold { cause, since: clock.now() })?;
+            }
+        }
         if found.is_some_and(|found| found < 4) {
             writer.list_owned_appointments()?;
             writer.index_all_zones()?;
@@ -190,14 +204,9 @@ impl Ledger {
             // An older program must not begin on what this one writes.
             writer.keep("schema", SCHEMA.to_be_bytes().to_vec())?;
         }
-        let id = if let Some(id) = id {
-            id
-        } else {
-            let mut id = StoreId::default();
-            getrandom::fill(&mut id).map_err(|_none| Failed::Record("the machine gives no random bytes"))?;
+        if stored_id.is_none() {
             writer.keep("store", id.to_vec())?;
-            id
-        };
+        }
         writer.make_erasure_key()?;
         writer.go_on_erasing()?;
         writer.look_for_room()?;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 
-use super::beside::{COMMITS, Commits};
+use super::beside::{Beside, COMMITS, Commits};
 use super::dump::{FORMAT, Line, OWN, Summary};
 use super::identities::{self, Identity};
 use super::keeper::{self, StoreId};
@@ -60,6 +60,8 @@ pub struct Restored {
     pub summary: Summary,
     /// The proof of them, by counting.
     pub fsck: Fsck,
+    /// What shall stand beside them.
+    pub beside: Beside,
 }
 
 /// Reads the lines of a backup one by one, and says what does not fit.
@@ -330,12 +332,12 @@ impl Ledger {
         let mut id = StoreId::default();
         getrandom::fill(&mut id).map_err(|_none| Failed::Record("the machine gives no random bytes"))?;
         let hold = Hold { cause: Cause::Restored { made_at: summary.made_at }, since: clock.now() };
-        let generation = summary.generation.max(at_least) + 1;
+        let commits = Commits { generation: summary.generation.max(at_least) + 1, n: 1 };
         writer.at_the_desk(|desk| {
             desk.room(4)?;
             desk.state.put(keys::kept("schema"), SCHEMA.to_be_bytes().to_vec());
             desk.state.put(keys::kept("store"), id.to_vec());
-            desk.state.put(keys::kept(COMMITS), Commits { generation, n: 1 }.write());
+            desk.state.put(keys::kept(COMMITS), commits.write());
             desk.state.put(keys::kept(holds::HOLD), holds::encode(&hold)?);
             desk.barrier()
         })?;
@@ -343,7 +345,7 @@ impl Ledger {
         drop(writer);
         drop(opened);
         place.leave();
-        Ok(Restored { summary, fsck })
+        Ok(Restored { summary, fsck, beside: Beside { store: id, commits } })
     }
 
     /// Whether a store has nothing in it but what every new one has.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Failed;
+use super::beside::Beside;
 
 /// A key or a value as a tree hands it out: sled's own, so that reading copies nothing.
 pub type Bytes = sled::IVec;
@@ -49,6 +50,14 @@ pub trait Tree: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Failed`].
     fn disk_bytes(&self) -> Result<u64, Failed>;
+
+    /// What stands beside the tree, outside of what a copy of it has; `None` where nothing does or can be read.
+    fn beside(&self) -> Option<Beside> {
+        None
+    }
+
+    /// Writes what shall stand beside it. Not durable on return, and no failure of the tree where it cannot be written.
+    fn note_beside(&self, _beside: &Beside) {}
 
     /// How much room the disk has.
     ///

@@ -13,13 +13,17 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
+use super::beside::{Beside, COMMITS, Commits};
+use super::keeper::StoreId;
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
 use super::{
-    Failed, appointments, consents, cursors, deliveries, dump, erasure, identities, receipts, unfinished,
+    Failed, appointments, consents, cursors, deliveries, dump, erasure, holds, identities, receipts,
+    unfinished,
 };
 use crate::clock::Clock;
 use crate::domain::delivery::State as DeliveryState;
+use crate::domain::hold::Hold;
 use crate::domain::id::DeliveryId;
 use crate::store::{Decided, Health, Mark, Number, Progress, Settlement};
 
@@ -70,6 +74,8 @@ pub(super) struct Shared {
     /// There is too little room: what needs more is refused.
     pub(super) short: AtomicBool,
     pub(super) n_groups: AtomicU64,
+    /// Commits of the store that are durable.
+    pub(super) n_commits: AtomicU64,
     pub(super) last_sync_us: AtomicU64,
 }
 
@@ -83,6 +89,7 @@ impl Shared {
             wanted: AtomicU64::new(0),
             short: AtomicBool::new(false),
             n_groups: AtomicU64::new(0),
+            n_commits: AtomicU64::new(0),
             last_sync_us: AtomicU64::new(0),
         }
     }
@@ -137,6 +144,8 @@ struct Out {
     owed: Vec<Settlement>,
     /// Deliveries marked since the last sync: their requests cannot have started.
     marks: Vec<DeliveryId>,
+    /// Which store it is and how far; `None` where nobody counts.
+    counted: Option<Beside>,
     /// Whether it was told to end.
     stopped: bool,
 }
@@ -144,10 +153,17 @@ struct Out {
 impl Out {
     /// Applies the batch and answers its calls.
     fn apply(&mut self, state: &mut State) -> Result<(), Failed> {
-        if let Some(batch) = state.close_batch()? {
+        if let Some(mut batch) = state.close_batch()? {
             let keys = batch.writes.len();
             if self.unsynced_keys + keys > SYNC_KEYS || self.unsynced_bytes + batch.bytes > SYNC_BYTES {
                 self.sync_to(state, Number(self.shared.decided.load(Ordering::Acquire)))?;
+            }
+            if self.unsynced_keys == 0
+                && let Some(counted) = &mut self.counted
+            {
+                // One key a group.
+                counted.commits.n += 1;
+                batch.writes.push((keys::kept(COMMITS), Some(counted.commits.write())));
             }
             dump::before_applying(state, &batch.writes)?;
             state.tree().apply(batch.writes)?;
@@ -184,6 +200,11 @@ impl Out {
             self.shared.n_groups.fetch_add(1, Ordering::Relaxed);
             self.unsynced_keys = 0;
             self.unsynced_bytes = 0;
+            if let Some(counted) = &self.counted {
+                // Behind the sync: it must never lead.
+                state.tree().note_beside(counted);
+                self.shared.n_commits.store(counted.commits.n, Ordering::Release);
+            }
             self.look_for_room(state)?;
         }
         self.durable = applied;
@@ -252,6 +273,7 @@ impl Writer {
             unsynced_bytes: 0,
             owed: Vec::new(),
             marks: Vec::new(),
+            counted: None,
             stopped: false,
         };
         out.shared.decided.fetch_max(first.0, Ordering::AcqRel);
@@ -265,6 +287,21 @@ impl Writer {
     ) -> Result<T, Failed> {
         let Self { state, out } = self;
         act(&mut Desk { state, out })
+    }
+
+    /// Counts groups from here on, in the store and beside it.
+    pub(super) fn count(&mut self, store: StoreId, commits: Commits) {
+        self.out.counted = Some(Beside { store, commits });
+    }
+
+    /// Puts everything on hold, unless it is already; durable on return.
+    pub(super) fn hold(&mut self, hold: Hold) -> Result<(), Failed> {
+        error!("{hold}");
+        if holds::holds(&self.state)? {
+            // Counted anew all the same.
+            return self.keep("opened", Vec::new());
+        }
+        self.keep(holds::HOLD, holds::encode(&hold)?)
     }
 
     /// Keeps a named value; durable on return.

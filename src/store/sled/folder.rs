@@ -2,11 +2,14 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing::{debug, warn};
+
 use super::OpenError;
+use crate::store::ledger::Beside;
 
 /// How often a held lock is tried again.
 const TRY_EVERY: Duration = Duration::from_millis(100);
@@ -92,6 +95,37 @@ pub(super) fn clean(path: &Path) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// Opens the file beside the state folder, which a copy of the folder does not have; makes it where there is none.
+pub(super) fn open_beside(path: &Path) -> Option<File> {
+    let mut name = path.file_name()?.to_owned();
+    name.push(".commits");
+    let name = path.with_file_name(name);
+    let opened = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(&name);
+    opened
+        .inspect_err(|error| {
+            warn!(
+                "An older copy of the store will not be noticed, as `{}` cannot be kept: {error}",
+                name.display()
+            );
+        })
+        .ok()
+}
+
+/// What stands in it.
+pub(super) fn read_beside(file: &File) -> Option<Beside> {
+    let mut line = [0; 128];
+    let n = file.read_at(&mut line, 0).ok()?;
+    Beside::of_line(std::str::from_utf8(line.get(..n)?).ok()?)
+}
+
+/// Writes into it, over what stands there.
+pub(super) fn write_beside(file: &File, beside: &Beside) {
+    if let Err(error) = file.write_all_at(beside.line().as_bytes(), 0) {
+        // The next one may be written; until then it lags.
+        debug!("How far the store is could not be noted beside it: {error}");
+    }
 }
 
 /// Makes sled's folder where there is none: under another name, which it loses when all of it is on the disk. A cut

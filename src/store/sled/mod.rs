@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use self::rouser::Rouser;
 use super::ledger::{
-    Bytes, Entry, Failed, Ledger, NotRestored, OpeningOf, Place, Restored, Room, StartError, Tree, Write,
+    Beside, Bytes, Entry, Failed, Ledger, NotRestored, OpeningOf, Place, Restored, Room, StartError, Tree,
+    Write,
 };
 use crate::clock::Clock;
 
@@ -105,7 +106,7 @@ pub fn open(options: &Options, clock: Clock) -> Result<Ledger, OpenError> {
     // Taken here, so that a refusal keeps its kind.
     let lock = folder::lock(path, options.lock_wait)?;
     folder::clean(path)?;
-    let place = Folder { options: options.clone(), lock: Some(lock) };
+    let place = Folder { options: options.clone(), lock: Some(lock), counts: Counts::Beside };
     Ledger::start(Box::new(place), clock).map_err(|source| match source {
         StartError::Newer { .. } => OpenError::Newer { path: path.clone(), source },
         StartError::Tree(_) | StartError::Thread(_) => OpenError::Engine { path: path.clone(), source },
@@ -128,16 +129,22 @@ pub fn restore(
     let lock = folder::lock(path, options.lock_wait)?;
     folder::clean(path)?;
     if folder::is_there(path).is_ok() {
-        let there = Folder { options: options.clone(), lock: None };
+        let there = Folder { options: options.clone(), lock: None, counts: Counts::Nowhere };
         if !Ledger::is_new(Box::new(there)).map_err(NotRestored::Store)? {
             return Err(NotRestored::NotEmpty.into());
         }
     }
     let making = folder::making_restored(path)?;
     let own = folder::lock(&making, Duration::ZERO)?;
-    let beside = Folder { options: Options { path: making, ..options.clone() }, lock: Some(own) };
-    let restored = Ledger::restore(Box::new(beside), clock, 0, lines)?;
+    let options = Options { path: making, ..options.clone() };
+    let beside = Folder { options, lock: Some(own), counts: Counts::Nowhere };
+    let known = folder::open_beside(path);
+    let before = known.as_ref().and_then(folder::read_beside).map_or(0, |known| known.commits.generation);
+    let restored = Ledger::restore(Box::new(beside), clock, before, lines)?;
     folder::take_restored(path)?;
+    if let Some(file) = &known {
+        folder::write_beside(file, &restored.beside);
+    }
     drop(lock);
     Ok(restored)
 }
@@ -157,6 +164,15 @@ pub enum RestoreError {
 struct Folder {
     options: Options,
     lock: Option<File>,
+    counts: Counts,
+}
+
+/// Whether it is noted beside the folder how far the store is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    Beside,
+    /// Of a store that is nobody's yet.
+    Nowhere,
 }
 
 impl Folder {
@@ -198,7 +214,11 @@ impl Place for Folder {
         let no_thread = |source| Failed::Disk { what: "cannot start a thread beside the store", source };
         let rouser = Rouser::start(config, db.clone()).map_err(no_thread)?;
         folder::unmark(path);
-        Ok(Box::new(SledTree { _rouser: rouser, db, file, path: path.clone() }))
+        let beside = match self.counts {
+            Counts::Beside => folder::open_beside(path),
+            Counts::Nowhere => None,
+        };
+        Ok(Box::new(SledTree { _rouser: rouser, db, file, beside, path: path.clone() }))
     }
 
     fn leave(&mut self) {
@@ -218,6 +238,8 @@ struct SledTree {
     _rouser: Rouser,
     db: sled::Db,
     file: File,
+    /// The file beside the folder, where there can be one.
+    beside: Option<File>,
     path: PathBuf,
 }
 
@@ -258,6 +280,16 @@ impl Tree for SledTree {
 
     fn disk_bytes(&self) -> Result<u64, Failed> {
         Ok(self.db.size_on_disk()?)
+    }
+
+    fn beside(&self) -> Option<Beside> {
+        folder::read_beside(self.beside.as_ref()?)
+    }
+
+    fn note_beside(&self, beside: &Beside) {
+        if let Some(file) = &self.beside {
+            folder::write_beside(file, beside);
+        }
     }
 
     fn room(&self) -> Result<Room, Failed> {

@@ -10,7 +10,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tixing::store::ledger::{Bytes, Entry, Failed, OpeningOf, Place, Room, Tree, Write};
+use tixing::store::ledger::{Beside, Bytes, Entry, Failed, OpeningOf, Place, Room, Tree, Write};
 
 mod reopen;
 
@@ -85,6 +85,8 @@ struct Inner {
     age: u64,
     n_open: usize,
     n_lost: usize,
+    /// What stands beside it; there at once, and no crash takes it back.
+    beside: Option<Beside>,
 }
 
 impl fmt::Debug for Inner {
@@ -131,8 +133,14 @@ impl Print {
     }
 }
 
+/// The store's count of its groups: it grows with each, and contents that differ in nothing else are one.
+const COUNT: &[u8] = b"mcommits";
+
 /// 128 bits of an entry: two contents of one sum are not to be expected in any run.
 fn entry(key: &[u8], value: &[u8]) -> u128 {
+    if key == COUNT {
+        return 0;
+    }
     let mut hash = DefaultHasher::new();
     hash.write_usize(key.len());
     hash.write(key);
@@ -174,6 +182,7 @@ impl Disk {
             age: 0,
             n_open: 0,
             n_lost: 0,
+            beside: None,
         });
         Self(Arc::new(Shared { inner, let_go: Condvar::new() }))
     }
@@ -432,6 +441,17 @@ impl Tree for Opened {
 
     fn disk_bytes(&self) -> Result<u64, Failed> {
         Ok(0)
+    }
+
+    fn beside(&self) -> Option<Beside> {
+        self.disk.inner().beside
+    }
+
+    fn note_beside(&self, beside: &Beside) {
+        let mut inner = self.disk.inner();
+        if inner.age == self.age {
+            inner.beside = Some(*beside);
+        }
     }
 
     fn room(&self) -> Result<Room, Failed> {

@@ -209,3 +209,22 @@ async fn the_disk_may_fail_at_any_read() {
         }
     }
 }
+
+/// What a failed sync took is gone, and the books that are left are still the newest there are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_disk_has_lost_makes_no_older_copy() {
+    let mut world = world().await;
+    world.calm().await;
+    world.disk().break_by(Fault { act: Act::Sync, after: 0, kept: 0 });
+    world.tap("ann", HABIT, Answer::Accept);
+    let told = world.report_as("in-vain", "ann", HABIT, "accept", 0).await;
+    assert!(matches!(told, Err(ReportError::Unavailable(_))), "{told:?}");
+    world.store_fails().await;
+    world.kill().await;
+    assert!(world.disk().mend() && world.disk().n_lost() > 0);
+    world.start().await;
+    assert_eq!(world.power().hold().unwrap(), None);
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    world.ends().await;
+}

@@ -434,6 +434,7 @@ impl Prepared {
         match self.selector.selects(openid, profile) {
             Verdict::No | Verdict::Undefined => None,
             Verdict::Yes if profile.muted => Some(Err(SkipReason::Muted)),
+            Verdict::Yes if recipient.bad_since.is_some() => Some(Err(SkipReason::BadRecipient)),
             Verdict::Yes => {
                 let (due, zone) = self.own_due(recipient, due, appointment);
                 let turn = self.turn(openid, profile, &due, appointment);

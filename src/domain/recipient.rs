@@ -27,6 +27,8 @@ pub struct Recipient {
     pub profile: Profile,
     /// The last changes of his time zone, the oldest first; at most [`MAX_MOVES`].
     pub moves: Vec<Move>,
+    /// Since when the platform does not take messages for this openid; until something new is heard of the person.
+    pub bad_since: Option<DateTime<Utc>>,
 }
 
 /// A change of a recipient's time zone.
@@ -42,7 +44,7 @@ impl Recipient {
     /// Somebody who was first heard of then, and of whom nothing else is known.
     #[must_use]
     pub fn new(created_at: DateTime<Utc>) -> Self {
-        Self { created_at, profile: Profile::default(), moves: Vec::new() }
+        Self { created_at, profile: Profile::default(), moves: Vec::new(), bad_since: None }
     }
 
     /// By whose clock the due times of a civil day are his, in a rule of the recipients' own time; `default` where

@@ -586,6 +586,7 @@ impl Dispatch {
         let asked = Asked::of(&item);
         self.blame(&asked, sent, now);
         self.wonder(&asked, sent);
+        self.note_recipient(&asked, &sent.reply, started_at);
         self.settle(item, mark, started, end, now);
         self.count(&asked, &sent.reply);
         self.learn(&asked, decision);

@@ -280,6 +280,9 @@ impl Walker {
         if recipient.profile.muted {
             return Ok(Looks::Ends(Fate::Skip(SkipReason::Muted)));
         }
+        if recipient.bad_since.is_some() {
+            return Ok(Looks::Ends(Fate::Skip(SkipReason::BadRecipient)));
+        }
         Ok(match ready.render(occurrence, &slot.openid, &recipient) {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);

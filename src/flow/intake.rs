@@ -262,6 +262,13 @@ impl Intake {
         };
         let identity = client.code2session(code).await?;
         let unavailable = |_: Unavailable| LoginError::Unavailable;
+        let (appid, openid) = (app.appid.clone(), identity.openid.clone());
+        let known = super::read(&self.store, move |store| store.recipient(&appid, &openid)).await;
+        if known.map_err(unavailable)?.is_some_and(|recipient| recipient.bad_since.is_some()) {
+            // The platform knows him again.
+            let heard = self.store.mark_recipient(app.appid.clone(), identity.openid.clone(), None);
+            heard.await.map_err(unavailable)?;
+        }
         let seen = self.view(&live, app, &identity.openid).await.map_err(unavailable)?;
         let ask = self.ask(&live, app, &identity.openid, &seen);
         self.store.wait(seen.number).await.map_err(unavailable)?;

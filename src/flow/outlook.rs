@@ -150,6 +150,7 @@ impl Ahead {
         self.rules.iter().filter(move |ahead| {
             ahead.rule.app == app.name
                 && !one.recipient.profile.muted
+                && one.recipient.bad_since.is_none()
                 && match ahead.selector.selects(one.openid, &one.recipient.profile) {
                     Verdict::Yes => true,
                     Verdict::No | Verdict::Undefined => false,

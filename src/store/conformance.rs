@@ -24,6 +24,7 @@ mod erasure;
 mod histories;
 mod hold;
 mod layouts;
+mod recipients;
 mod zones;
 
 const KINDS: [(&str, TemplateKind); 2] =
@@ -494,7 +495,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 25] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -514,6 +515,10 @@ const CASES: [Case; 24] = [
     ),
     ("an import goes on where it was", an_import_goes_on_where_it_was),
     ("a ref belongs to one", a_ref_belongs_to_one),
+    (
+        "a bad recipient is marked until something new is heard of him",
+        recipients::a_bad_recipient_is_marked_until_something_new_is_heard_of_him,
+    ),
     (
         "a refusal voids what was accepted until the end of its second",
         a_refusal_voids_what_was_accepted_until_the_end_of_its_second,

@@ -103,6 +103,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>)
     -> Pending<Put>;
 
+    /// Notes since when the platform takes no messages for an openid, or with `None` that something new was heard of the
+    /// person. The first mark stays; of somebody who is no recipient nothing is noted. His reports and
+    /// [`Store::put_recipient`] end it too.
+    fn mark_recipient(&self, app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> Pending<()>;
+
     /// Books grants by an operator's word.
     fn grant(&self, grant: OperatorGrant) -> Pending<Granted>;
 

@@ -38,6 +38,7 @@ mod appointments;
 enum Fact {
     Report(Report),
     Put(AppId, OpenId, Profile, DateTime<Utc>),
+    Bad(AppId, OpenId, Option<DateTime<Utc>>),
     Grant(OperatorGrant),
     Import(ImportPiece),
     Start(AppId, RuleId, DateTime<Utc>),
@@ -195,6 +196,7 @@ impl Books {
         match fact {
             Fact::Report(report) => drop(self.report(report)),
             Fact::Put(app, openid, profile, now) => drop(self.put(app, openid, profile, now)),
+            Fact::Bad(app, openid, since) => self.bad(app, openid, since),
             Fact::Grant(grant) => drop(self.grant(&grant)),
             Fact::Import(piece) => drop(self.import(piece)),
             Fact::Start(app, rule, now) => drop(self.start(app, rule, now)),
@@ -302,6 +304,7 @@ impl Books {
         profile.tags.extend(report.adds.tags);
         profile.fields.extend(report.adds.fields);
         profile.unionid = report.adds.unionid.or(profile.unionid.take());
+        self.bad(report.app.clone(), report.openid.clone(), None);
         self.reports.insert(key, (report.content, report.now));
         let mut refused = Vec::new();
         for answer in report.answers {
@@ -326,6 +329,12 @@ impl Books {
         ReportOutcome::Booked(refused)
     }
 
+    fn bad(&mut self, app: AppId, openid: OpenId, since: Option<DateTime<Utc>>) {
+        if let Some(recipient) = self.recipients.get_mut(&(app, openid)) {
+            recipient.bad_since = since.map(|since| recipient.bad_since.unwrap_or(since));
+        }
+    }
+
     fn put(&mut self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put {
         let taken = profile.reference.is_some()
             && self.recipients.iter().any(|((other_app, other), recipient)| {
@@ -342,6 +351,7 @@ impl Books {
             }
         }
         self.meet(&app, &openid, now).profile = profile;
+        self.bad(app, openid, None);
         Put::Stored { created }
     }
 
@@ -1097,6 +1107,11 @@ impl Store for Model {
     ) -> Pending<Put> {
         let fact = Fact::Put(app.clone(), openid.clone(), profile.clone(), now);
         self.decide(fact, |books| books.put(app, openid, profile, now))
+    }
+
+    fn mark_recipient(&self, app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> Pending<()> {
+        let fact = Fact::Bad(app.clone(), openid.clone(), bad_since);
+        self.decide(fact, |books| books.bad(app, openid, bad_since))
     }
 
     fn grant(&self, grant: OperatorGrant) -> Pending<Granted> {

@@ -139,6 +139,19 @@ impl Desk {
             );
             return Ok(Link::Breaks { reason: SkipReason::Muted.as_str(), why, cure });
         }
+        if let Some(since) = case.recipient.as_ref().and_then(|recipient| recipient.bad_since) {
+            let since = moment(since, rule.zone);
+            let why = Said::new(
+                format!("WeChat takes no messages for this openid: it refused one at {since}."),
+                format!("微信不收发给这个 openid 的消息：{since} 拒绝了一条。"),
+            );
+            steps.push(why.clone());
+            let cure = Said::new(
+                "Check that the openid belongs to this appid. A login, a report or an import of this person ends it.",
+                "检查 openid 是否属于这个 appid。该用户登录、上报或重新导入后就恢复。",
+            );
+            return Ok(Link::Breaks { reason: SkipReason::BadRecipient.as_str(), why, cure });
+        }
         let person = Person::new(rule, &case.person.openid, &profile);
         if let Err(reason) = turn::turn(rule, person, next.due.at, next.end(rule), next.due.at) {
             let (why, cure) = telling::at_night();

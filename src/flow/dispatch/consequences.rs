@@ -97,6 +97,13 @@ impl Dispatch {
         }
     }
 
+    /// Notes that the platform takes no messages for this openid: later walks pass him over.
+    pub(super) fn note_recipient(&self, asked: &Asked, reply: &Reply, started_at: DateTime<Utc>) {
+        if let Reply::RecipientBad { .. } = reply {
+            let _queued = self.store.mark_recipient(self.app.clone(), asked.to.clone(), Some(started_at));
+        }
+    }
+
     /// Tells of a code that no table knows, once.
     pub(super) fn wonder(&mut self, asked: &Asked, sent: &Sent) {
         if let Reply::UnknownCode { errcode } = sent.reply

@@ -92,6 +92,7 @@ impl Gathering {
             // Whether he has a consent and what the message says is asked when it may leave.
             Ok(turn) if turn.at > now => Want::Hold(turn.at),
             Ok(_) | Err(_) if recipient.profile.muted => Want::Skip(SkipReason::Muted),
+            Ok(_) | Err(_) if recipient.bad_since.is_some() => Want::Skip(SkipReason::BadRecipient),
             Ok(turn) => match hint {
                 Hint::Nothing(reason) => {
                     *self.without_consent.entry(reason).or_default() += 1;

@@ -52,6 +52,7 @@ fn books(store: &dyn Store) {
         profile.fields.insert(FieldName::parse(name).unwrap(), value);
     }
     done(store, store.put_recipient(app(), openid(1), profile, at(2)));
+    done(store, store.mark_recipient(app(), openid(1), Some(at(3))));
     done(store, store.report(report(2, "long", 7, 5, &[(1, Choice::Accept(grant(3)))])));
     let many = OperatorGrant {
         app: app(),

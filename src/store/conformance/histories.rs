@@ -192,6 +192,12 @@ impl Play<'_> {
                 let put =
                     |store: &dyn Store| store.put_recipient(app(), openid(who), profile.clone(), at(clock));
                 both(&self.engine, &self.model, put);
+                // He is marked now and then, and what is heard of him later ends it.
+                if clock % 3 == 0 {
+                    let since = (clock % 2 == 0).then_some(at(clock));
+                    let mark = |store: &dyn Store| store.mark_recipient(app(), openid(who), since);
+                    both(&self.engine, &self.model, mark);
+                }
                 if was_there && before != zone {
                     self.saw("a recipient moved to another zone");
                 }

@@ -81,6 +81,12 @@ impl Store for Ledger {
         })
     }
 
+    fn mark_recipient(&self, app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> Pending<()> {
+        self.write(2, Takes::Nothing, Ends::Whenever, move |desk| {
+            consents::mark_recipient(desk, &app, &openid, bad_since)
+        })
+    }
+
     fn grant(&self, grant: OperatorGrant) -> Pending<Granted> {
         self.write(4, Takes::Room, Ends::Urgent, move |desk| consents::grant(desk, &grant))
     }

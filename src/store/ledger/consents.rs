@@ -159,6 +159,7 @@ fn merged(
     }
     profile.tags.extend(adds.tags);
     profile.fields.extend(adds.fields);
+    recipient.bad_since = None;
     if known.as_ref() == Some(&recipient) {
         return Ok(Merged::Same);
     }
@@ -184,7 +185,10 @@ pub(super) fn meet(
     openid: &OpenId,
     now: DateTime<Utc>,
 ) -> Result<(), Failed> {
-    if let Merged::Changed(record) = merged(state, app, openid, Additions::default(), now)? {
+    // Nothing is heard of one who is known: what is noted of him stays.
+    if state.recipient(app, openid)?.is_none()
+        && let Some(record) = Record::new(None, Recipient::new(now))?
+    {
         record.put(state, app, openid);
     }
     Ok(())
@@ -298,6 +302,27 @@ pub(super) fn refuse(desk: &mut Desk<'_>, refusal: &Refusal) -> Result<Refused, 
     Ok(Refused::Booked)
 }
 
+/// Notes since when the platform takes no messages for an openid.
+pub(super) fn mark_recipient(
+    desk: &mut Desk<'_>,
+    app: &AppId,
+    openid: &OpenId,
+    bad_since: Option<DateTime<Utc>>,
+) -> Result<(), Failed> {
+    let state = &mut *desk.state;
+    let app = state.name(app.as_str())?;
+    let Some(known) = state.recipient(app, openid)? else { return Ok(()) };
+    if known.bad_since.is_some() == bad_since.is_some() {
+        return Ok(());
+    }
+    let marked = Recipient { bad_since: bad_since.map(records::whole_ms), ..known.clone() };
+    // A record that is full has no room for the mark: each message shows it anew.
+    if let Some(record) = Record::new(Some(known), marked)? {
+        record.put(state, app, openid);
+    }
+    Ok(())
+}
+
 /// Replaces a recipient's profile.
 pub(super) fn put_recipient(
     desk: &mut Desk<'_>,
@@ -321,6 +346,7 @@ pub(super) fn put_recipient(
     zone_of(&mut recipient, known.as_ref(), profile.time_zone, now);
     let new_ref = profile.reference.clone();
     recipient.profile = profile;
+    recipient.bad_since = None;
     let Some(record) = Record::new(known, recipient)? else { return Ok(Put::TooLarge) };
     if old_ref != new_ref {
         if let Some(old) = old_ref {

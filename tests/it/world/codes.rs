@@ -1,13 +1,17 @@
-//! Every code of the platform's table, one row each: what becomes of the message, its consent, the rule and the app.
+//! Every code of the platform's table, one row each: what becomes of the message, its consent, its recipient, the rule and the
+//! app.
 //!
 //! The codes are those of the official pages and of what developers report, read on 2026-11-22. What they are classed as is
 //! said in `wechat::errcode`; here stands what follows, seen from outside.
 
 use tixing::admin::control::Control as _;
-use tixing::admin::request::Request;
+use tixing::admin::request::{Lang, Request};
+use tixing::domain::id::AppName;
 use tixing::sandbox::{Api, Fault, What};
 
-use super::{EIGHT, HABIT, World};
+use tixing::store::Store as _;
+
+use super::{APPID, EIGHT, HABIT, World, appid, openid};
 
 /// What follows for the message and its consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +139,8 @@ async fn every_code_has_its_end_in_the_books() {
         world.until(&format!("{code}: {story}"), |world| world.story("water") == story).await;
         assert_eq!(world.balance("ann", HABIT), balance, "{code}");
         assert_eq!(world.platform.sends().len(), n, "{code}");
+        let ann = world.power().recipient(&appid(), &openid("ann")).unwrap().unwrap();
+        assert_eq!(ann.bad_since.is_some(), matches!(code, 40003 | 50002), "{code}: the recipient");
         let status = world.running.as_ref().unwrap().shared.status();
         let (held, paused) = (status.held_rules.clone(), world.paused());
         match others {
@@ -245,4 +251,57 @@ async fn an_app_that_the_platform_refuses_is_tried_each_minute_by_one_message() 
     world.expect_within(140, "water", "done: 12 = 12 sent").await;
     assert!(world.paused().is_none());
     world.ends().await;
+}
+
+/// What is heard of somebody.
+#[derive(Clone, Copy, Debug)]
+enum Heard {
+    Login,
+    Report,
+    Put,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_the_platform_does_not_know_is_passed_over_until_something_new_is_heard_of_him() {
+    for heard in [Heard::Login, Heard::Report, Heard::Put] {
+        for lines in [&[EIGHT][..], &[EIGHT, "spread: 1m"]] {
+            let mut world = World::new().await;
+            world.rule("water", lines).await;
+            world.start().await;
+            world.grant("ann", HABIT, 3).await;
+            world.grant("bob", HABIT, 3).await;
+            world.faults(vec![answers(Api::Send, 40003).openid(openid("ann").as_str())]);
+            world.at("08:00").await;
+            world.expect_within(70, "water", "done: 2 = 1 sent, 1 failed").await;
+            world.faults(Vec::new());
+            world.restart().await;
+            let explain = Request::Explain {
+                rule: "water".to_owned(),
+                who: openid("ann").as_str().to_owned(),
+                at: None,
+                reveal: false,
+                lang: Lang::En,
+            };
+            let told = &world.asks(explain).await[0];
+            assert_eq!(told["reason"], "bad_recipient", "{told}");
+            let next = Request::Next { rule: None, span_s: 86_400, at: None };
+            assert_eq!(world.asks(next).await[0]["would_skip"]["bad_recipient"], 1);
+            world.at("03 08:00").await;
+            let passed = "done: 2 = 1 sent, 1 failed; done: 2 = 1 sent, 1 bad_recipient";
+            world.expect_within(70, "water", passed).await;
+            assert_eq!(world.balance("ann", HABIT), "3 granted = 3 available");
+            match heard {
+                Heard::Login => {
+                    let code = world.platform.login_code(APPID, openid("ann").as_str());
+                    let intake = &world.running.as_ref().unwrap().intake;
+                    intake.login(&AppName::parse("main").unwrap(), &code).await.unwrap();
+                }
+                Heard::Report => drop(world.report("ann", HABIT, "reject").await.unwrap()),
+                Heard::Put => world.person("ann", |_| {}).await,
+            }
+            world.at("04 08:00").await;
+            world.expect_within(70, "water", &format!("{passed}; done: 2 = 2 sent")).await;
+            world.ends().await;
+        }
+    }
 }

@@ -272,6 +272,7 @@ impl Store for Power {
     forward! {
         write report(report: Report) -> ReportOutcome;
         write put_recipient(app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put;
+        write mark_recipient(app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> ();
         write grant(grant: OperatorGrant) -> Granted;
         write import(piece: ImportPiece) -> u64;
         write refuse(refusal: Refusal) -> Refused;

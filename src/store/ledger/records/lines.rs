@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::appointments::AppointmentV1;
 use super::chunks::{ChunkOf, SlotV1, SlotV2};
-use super::recipients::{RecipientV1, RecipientV2};
+use super::recipients::{RecipientV1, RecipientV2, RecipientV3};
 use super::{
     AccountV1, AccountV2, ErasingV1, Failed, OccurrenceV1, OccurrenceV2, OccurrenceV3, ReceiptsV1, ReportV1,
     ReportV2, UNKNOWN_VERSION, encode_as, version, whole,
@@ -61,6 +61,7 @@ fn form_of(kind: RecordKind, version: u8) -> Result<Form, Failed> {
     Ok(match (kind, version) {
         (RecordKind::Recipient, 1) => form::<RecipientV1>(),
         (RecordKind::Recipient, 2) => form::<RecipientV2>(),
+        (RecordKind::Recipient, 3) => form::<RecipientV3>(),
         (RecordKind::Account, 1) => form::<AccountV1>(),
         (RecordKind::Account, 2) => form::<AccountV2>(),
         (RecordKind::Receipts, 1) => form::<ReceiptsV1>(),

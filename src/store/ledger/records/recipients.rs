@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{UNKNOWN_VERSION, V1, V2, at, encode, encode_as, ms, version, whole};
+use super::{UNKNOWN_VERSION, V1, V2, V3, at, encode, encode_as, ms, version, whole};
 use crate::domain::id::{FieldName, Ref, Tag, UnionId};
 use crate::domain::recipient::{FieldValue, Fields, Move, Profile, Recipient};
 use crate::domain::zone::Zone;
@@ -64,27 +64,35 @@ pub(super) struct RecipientV2 {
     moves: Vec<(Option<String>, i64)>,
 }
 
+/// A recipient for whom the platform takes no messages.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RecipientV3 {
+    second: RecipientV2,
+    bad_since_ms: i64,
+}
+
 /// Encodes a recipient's record.
 pub(in crate::store::ledger) fn encode_recipient(recipient: &Recipient) -> Result<Vec<u8>, Failed> {
     let first = RecipientV1::of(recipient);
-    if recipient.moves.is_empty() {
+    if recipient.moves.is_empty() && recipient.bad_since.is_none() {
         return encode(&first);
     }
     let moves = recipient.moves.iter().map(|one| (one.from.map(|zone| zone.name().to_owned()), ms(one.at)));
-    encode_as(V2, &RecipientV2 { first, moves: moves.collect() })
+    let second = RecipientV2 { first, moves: moves.collect() };
+    match recipient.bad_since {
+        None => encode_as(V2, &second),
+        Some(since) => encode_as(V3, &RecipientV3 { second, bad_since_ms: ms(since) }),
+    }
 }
 
 /// Decodes a recipient's record of any version.
 pub(in crate::store::ledger) fn decode_recipient(bytes: &[u8]) -> Result<Recipient, Failed> {
     match version(bytes)? {
         (V1, body) => whole::<RecipientV1>(body)?.recipient(),
-        (V2, body) => {
-            let RecipientV2 { first, moves } = whole(body)?;
-            let mut recipient = first.recipient()?;
-            for (from, at_ms) in moves {
-                recipient.moves.push(Move { from: from.as_deref().and_then(zone), at: at(at_ms)? });
-            }
-            Ok(recipient)
+        (V2, body) => whole::<RecipientV2>(body)?.recipient(),
+        (V3, body) => {
+            let RecipientV3 { second, bad_since_ms } = whole(body)?;
+            Ok(Recipient { bad_since: Some(at(bad_since_ms)?), ..second.recipient()? })
         }
         (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
     }
@@ -93,6 +101,16 @@ pub(in crate::store::ledger) fn decode_recipient(bytes: &[u8]) -> Result<Recipie
 /// A zone that the zone data has lost is no zone: the recipient falls back to the rule's.
 fn zone(name: &str) -> Option<Zone> {
     Zone::parse(name).ok()
+}
+
+impl RecipientV2 {
+    fn recipient(self) -> Result<Recipient, Failed> {
+        let mut recipient = self.first.recipient()?;
+        for (from, at_ms) in self.moves {
+            recipient.moves.push(Move { from: from.as_deref().and_then(zone), at: at(at_ms)? });
+        }
+        Ok(recipient)
+    }
 }
 
 impl RecipientV1 {
@@ -125,7 +143,7 @@ impl RecipientV1 {
             time_zone: self.zone.as_deref().and_then(zone),
             muted: self.muted,
         };
-        Ok(Recipient { created_at: at(self.created_ms)?, profile, moves: Vec::new() })
+        Ok(Recipient { created_at: at(self.created_ms)?, profile, moves: Vec::new(), bad_since: None })
     }
 }
 
@@ -134,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recipients_of_both_versions_stay_readable() {
+    fn recipients_of_all_versions_stay_readable() {
         let zone = |name: &str| Zone::parse(name).ok();
         let mut recipient = Recipient::new(at(1_000).expect("in range"));
         recipient.profile.time_zone = zone("UTC");
@@ -148,5 +166,9 @@ mod tests {
         let second = [&[2], &first[1..], &[1, 0, 160, 31]].concat();
         assert_eq!(encode_recipient(&recipient).expect("encodes"), second);
         assert_eq!(decode_recipient(&second).expect("decodes"), recipient);
+        recipient.bad_since = Some(at(3_000).expect("in range"));
+        let third = [&[3], &second[1..], &[240, 46]].concat();
+        assert_eq!(encode_recipient(&recipient).expect("encodes"), third);
+        assert_eq!(decode_recipient(&third).expect("decodes"), recipient);
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::id::{AppName, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
+use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::pause::HeldOccurrence;
 use crate::rules::{Diagnostic, Severity};
@@ -24,6 +25,9 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     ///
     /// When it returns with `ok`, the new set is live.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>>;
+
+    /// What was found of the books.
+    fn books(&self) -> &Books;
 
     /// What operators have paused.
     fn brake(&self) -> &Brake;

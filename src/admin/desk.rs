@@ -198,6 +198,9 @@ impl Desk {
             violations: Vec<Violation>,
         }
         let found = self.store().fsck().await?.value;
+        if let Some(control) = self.control() {
+            control.books().proved(&found);
+        }
         let ok = found.violations.is_empty();
         let violations = found.violations.into_iter().map(|(code, text)| Violation { code, text }).collect();
         let (accounts, grants, deliveries) = (found.accounts, found.grants, found.deliveries);

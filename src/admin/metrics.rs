@@ -52,6 +52,11 @@ impl Desk {
                 &plain(self.clock().trust().borrow().n_steps),
             );
             gauge(
+                "tixing_books_violations",
+                "What does not balance, as far as it was looked at.",
+                &plain(self.control().map_or(0, |control| control.books().n_violations())),
+            );
+            gauge(
                 "tixing_needs_attention",
                 "Things that need a person.",
                 &plain(n_of(status.needs_attention.len())),

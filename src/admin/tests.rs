@@ -20,6 +20,7 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
+use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::HeldOccurrence;
@@ -431,6 +432,7 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
 struct FakeDaemon {
     ok: bool,
     brake: Brake,
+    books: Books,
 }
 
 impl FakeDaemon {
@@ -458,6 +460,10 @@ impl FakeDaemon {
 }
 
 impl Control for FakeDaemon {
+    fn books(&self) -> &Books {
+        &self.books
+    }
+
     fn reload(&self) -> Pin<Box<dyn Future<Output = Reloaded> + Send + '_>> {
         Box::pin(async { self.reloaded() })
     }
@@ -533,7 +539,7 @@ async fn status_and_reload_speak_for_the_daemon() {
     for (ok, exit) in [(true, Exit::Done), (false, Exit::NotInOrder)] {
         let store: Arc<dyn Store> = Arc::<Ledger>::clone(&world.store);
         let brake = Brake::of_store(Arc::clone(&store), world.clock.now()).expect("nothing is paused");
-        let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok, brake });
+        let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok, brake, books: Books::default() });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
             "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",

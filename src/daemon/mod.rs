@@ -24,6 +24,7 @@ use crate::domain::hold::WAY_OUT;
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::pause::{Pause, Scope};
 use crate::domain::zone::Release;
+use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::Intake;
@@ -142,6 +143,8 @@ pub struct Shared {
     pauses: BTreeMap<AppName, Pauses>,
     /// What does not send.
     brake: Brake,
+    /// What housekeeping found of the books.
+    books: Books,
     /// The scheduler's looks.
     pulse: Pulse,
     /// One reload at a time.
@@ -187,6 +190,7 @@ impl Daemon {
             untold: Mutex::new(None),
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
             brake,
+            books: Books::default(),
             pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -210,6 +214,7 @@ impl Daemon {
             current,
             clock: daemon.shared.setup.clock.clone(),
             zones: Arc::<Shared>::clone(&daemon.shared),
+            books: daemon.shared.books.clone(),
         };
         let at_start = housekeeping.clone();
         daemon.doors.spawn(async move { at_start.all().await });
@@ -387,6 +392,10 @@ impl Control for Shared {
         Box::pin(self.reload(Asker::Operator))
     }
 
+    fn books(&self) -> &Books {
+        &self.books
+    }
+
     fn brake(&self) -> &Brake {
         &self.brake
     }
@@ -457,6 +466,7 @@ impl Control for Shared {
             }
         }
         needs_attention.extend(reload.refusal());
+        needs_attention.extend(self.books.trouble());
         let store = self.setup.store.health().borrow().trouble();
         let clock = self.clock_trouble();
         let ready = store.is_none() && clock.is_none();

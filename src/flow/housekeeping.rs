@@ -12,6 +12,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tracing::{debug, error, info, warn};
 
+use super::books::Books;
 use super::live::Current;
 use crate::clock::{Clock, Standing};
 use crate::domain::when::Form;
@@ -50,6 +51,8 @@ pub struct Housekeeping {
     pub clock: Clock,
     /// The zone data.
     pub zones: Arc<dyn ZoneData>,
+    /// What was found of the books.
+    pub books: Books,
 }
 
 impl Housekeeping {
@@ -136,6 +139,9 @@ impl Housekeeping {
         }
         if sweep(&*self.store, self.clock.reckoned()).await.is_err() {
             warn!("What is left of erased people could not be overwritten: the store cannot promise");
+        }
+        if self.books.look(&*self.store).await.is_err() {
+            debug!("A sample of the books could not be proved: the store cannot promise");
         }
         for (name, client) in &self.current.get().clients {
             if let Err(error) = client.warm().await {

@@ -19,6 +19,7 @@ use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 
 mod appointments;
+mod audit;
 mod backup;
 mod erasure;
 mod histories;

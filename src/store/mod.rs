@@ -21,6 +21,7 @@ use crate::domain::recipient::{Profile, Recipient};
 use crate::domain::zone::Zone;
 
 mod appointments;
+mod audit;
 #[cfg(test)]
 mod conformance;
 mod dump;
@@ -34,6 +35,7 @@ mod shapes;
 pub mod sled;
 
 pub use appointments::*;
+pub use audit::*;
 pub use dump::*;
 pub use events::*;
 pub use hold::*;
@@ -271,6 +273,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Overwrites what is left of the erased, a bounded piece; answers how many records it looked at. 0 means that
     /// nothing can be done now: while a walk stands at an erased person, its position names him until it goes on.
     fn sweep(&self, now: DateTime<Utc>) -> Pending<u64>;
+
+    /// Proves a sample of the books by counting, going on where the last call stopped; a bounded piece.
+    fn audit(&self) -> Pending<Audit>;
 
     /// Proves the books by counting records, at a barrier between writes.
     fn fsck(&self) -> Pending<Fsck>;

@@ -1205,6 +1205,10 @@ impl Store for Model {
         self.decide(Fact::Snapshot(hash, bytes), |_| ())
     }
 
+    fn audit(&self) -> Pending<Audit> {
+        Pending::ready(None)
+    }
+
     fn dump(&self, _now: DateTime<Utc>) -> Pending<Option<Dump>> {
         Pending::ready(None)
     }

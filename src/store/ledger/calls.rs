@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::state::OpenTree;
 use super::writer::{Call, Writer};
 use super::{
-    Doing, Ends, Ledger, Takes, appointments, consents, deliveries, dump, erasure, fsck, holds, keys,
+    Doing, Ends, Ledger, Takes, appointments, audit, consents, deliveries, dump, erasure, fsck, holds, keys,
     occurrences, receipts, releases, upkeep,
 };
 use crate::domain::consent::Account;
@@ -21,7 +21,7 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, Changed, Closing, Cursor, Delivery,
     DoubtWord, Dump, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
     KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
     Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
@@ -205,6 +205,10 @@ impl Store for Ledger {
 
     fn sweep(&self, now: DateTime<Utc>) -> Pending<u64> {
         self.write(0, Takes::Nothing, Ends::Whenever, move |desk| erasure::sweep(desk, now))
+    }
+
+    fn audit(&self) -> Pending<Audit> {
+        self.write(0, Takes::Nothing, Ends::Whenever, audit::audit)
     }
 
     fn fsck(&self) -> Pending<Fsck> {

@@ -421,7 +421,7 @@ impl Pass<'_> {
 }
 
 /// Whether a delivery in this state holds or used the grant it names.
-fn holds_grant(state: State) -> bool {
+pub(super) fn holds_grant(state: State) -> bool {
     match state {
         State::Reserved
         | State::Attempting

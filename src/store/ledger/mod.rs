@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::domain::hold::Hold;
 
 mod appointments;
+mod audit;
 mod beside;
 mod calls;
 mod consents;

@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::{DateTime, Utc};
 
 use super::Failed;
+use super::audit::Audited;
 use super::cursors::Cursors;
 use super::dump::Dumping;
 use super::erasure;
@@ -124,6 +125,8 @@ pub(super) struct State {
     pub(super) receipts_to: Option<Vec<u8>>,
     /// Where the search for old requests goes on.
     pub(super) requests_to: Option<Vec<u8>>,
+    /// Where the next look at a sample of the books begins.
+    pub(super) audited: Audited,
     /// A dump under way.
     pub(super) dumping: Option<Dumping>,
 }
@@ -158,6 +161,7 @@ impl State {
             erasure_key,
             receipts_to: None,
             requests_to: None,
+            audited: Audited::default(),
             dumping: None,
         })
     }

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use tixing::admin::control::Control as _;
 use tixing::domain::delivery::State;
 use tixing::flow::intake::ReportError;
 use tixing::sandbox::{Answer, Api, Fault as Misfortune, What};
@@ -227,4 +228,33 @@ async fn what_a_disk_has_lost_makes_no_older_copy() {
     world.at("08:00").await;
     world.expect("water", "done: 1 = 1 sent").await;
     world.ends().await;
+}
+
+/// Books that do not balance are told, and nothing else changes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn books_that_are_off_are_told() {
+    let mut world = world().await;
+    let told = |world: &World| {
+        let status = world.running.as_ref().unwrap().shared.status();
+        let books = status.needs_attention.iter().find(|text| text.starts_with("the books are off")).cloned();
+        (books, status.in_order())
+    };
+    world.calm().await;
+    assert_eq!(told(&world), (None, true));
+    world.stop().await;
+    let mut content = world.disk().content();
+    let account = content.keys().find(|key| key.first() == Some(&b'c')).unwrap().clone();
+    let mut record = content[&account].to_vec();
+    // The second of its fields says how many were granted.
+    record[2] += 1;
+    content.insert(account, record.as_slice().into());
+    world.disk = Some(Disk::with(content));
+    world.start().await;
+    world.until("the books to be looked at", |world| told(world).0.is_some()).await;
+    let (books, in_order) = told(&world);
+    assert!(books.as_ref().unwrap().contains("was granted 3, its buckets hold 2"), "{books:?}");
+    assert!(!in_order);
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    world.stop().await;
 }

@@ -15,7 +15,7 @@ use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Changed, Closing, Cursor, Delivery,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, Changed, Closing, Cursor, Delivery,
     DoubtWord, Dump, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
     KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
     Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
@@ -296,6 +296,7 @@ impl Store for Power {
         upkeep retire(now: DateTime<Utc>) -> u64;
         upkeep retire_appointments(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
         upkeep sweep(now: DateTime<Utc>) -> u64;
+        upkeep audit() -> Audit;
         upkeep fsck() -> Fsck;
         upkeep dump(now: DateTime<Utc>) -> Option<Dump>;
         upkeep dump_on(dump: &Dump) -> Option<Vec<String>>;

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use chrono::{NaiveDateTime, TimeDelta};
+use tixing::admin::control::Control as _;
 use tixing::daemon::Asker;
 use tixing::flow::housekeeping::Housekeeping;
 use tixing::sandbox::Acceptance;
@@ -488,6 +489,7 @@ impl Month {
                 current: running.shared.current().clone(),
                 clock: self.world.clock.clone(),
                 zones: std::sync::Arc::<tixing::daemon::Shared>::clone(&running.shared),
+                books: running.shared.books().clone(),
             };
             self.nights.spawn(async move { jobs.all().await });
         }

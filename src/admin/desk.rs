@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use super::answer::{Answer, Exit, Failure, Lines};
 use super::appointments::Choice;
 use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusParts};
+use super::drift::DriftRow;
 use super::explain::Question;
 use super::instant::{local, utc};
 use super::mask::Masks;
@@ -280,6 +281,7 @@ impl Desk {
                 ClockState::Behind => "behind",
             },
             open,
+            drift: self.store().drift().ok().map(|drift| self.drift_rows(drift)),
             store: StoreShape {
                 state: health.as_str(),
                 reason: health.trouble(),
@@ -334,6 +336,8 @@ struct StatusShape {
     rules: RulesShape,
     clock: &'static str,
     open: BTreeMap<&'static str, u64>,
+    /// Not known while the store has failed.
+    drift: Option<Vec<DriftRow>>,
     store: StoreShape,
     zone_data: String,
     reload: ReloadShape,

@@ -1,11 +1,13 @@
 //! Figures for Prometheus, in its text format: few, with fixed names and labels.
 //!
-//! No label comes from data: states and versions only, so the number of series has a bound.
+//! No label comes from data of people: states, versions, and apps and templates that were configured when something of
+//! theirs was counted; so the number of series has a bound.
 
 use std::fmt::Write as _;
 
 use super::control::ClockState;
 use super::desk::Desk;
+use super::drift::DriftRow;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::store::{Figures, Health};
@@ -17,11 +19,7 @@ impl Desk {
         let status = self.control().map(super::control::Control::status);
         let mut text = String::new();
         let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
-            // Writing to a String cannot fail.
-            let _ok = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
-            for (labels, value) in samples {
-                let _ok = writeln!(text, "{name}{labels} {value}");
-            }
+            family(&mut text, "gauge", (name, help), samples);
         };
         let plain = |value: u64| [(String::new(), value)];
         let works = *self.store().health().borrow() == Health::Works;
@@ -67,10 +65,38 @@ impl Desk {
                 &plain(u64::from(status.reload.ok)),
             );
         }
+        let drift = self.store().drift();
+        of_drift(&drift.map(|drift| self.drift_rows(drift)).unwrap_or_default(), &mut text);
+        let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
+            family(&mut text, "gauge", (name, help), samples);
+        };
         let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
         gauge("tixing_build_info", "Always 1.", &[(version, 1)]);
         text
     }
+}
+
+fn family(text: &mut String, kind: &str, (name, help): (&str, &str), samples: &[(String, u64)]) {
+    // Writing to a String cannot fail.
+    let _ok = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    for (labels, value) in samples {
+        let _ok = writeln!(text, "{name}{labels} {value}");
+    }
+}
+
+/// Where the platform's answers differed from the books; as many rows as `status` has.
+fn of_drift(rows: &[DriftRow], text: &mut String) {
+    let of = |n: fn(&DriftRow) -> u64| -> Vec<(String, u64)> {
+        let labels = |row: &DriftRow| {
+            format!("{{app=\"{}\",template=\"{}\",evidence=\"{}\"}}", row.app, row.template, row.evidence)
+        };
+        rows.iter().map(|row| (labels(row), n(row))).collect()
+    };
+    let denied =
+        "43101 although the books had a living consent, by what it rested on; since the store was made.";
+    family(text, "counter", ("tixing_drift_denied_total", denied), &of(|row| row.n_denied));
+    let at_zero = "Taken by the platform although the consent was dead by then; since the store was made.";
+    family(text, "counter", ("tixing_drift_sent_at_zero_total", at_zero), &of(|row| row.n_sent_at_zero));
 }
 
 /// What only a store that works knows.
@@ -87,4 +113,31 @@ fn of_store(figures: &Figures, gauge: &mut impl FnMut(&str, &str, &[(String, u64
     gauge("tixing_store_disk_bytes", "Bytes of the store on disk.", &plain(figures.disk_bytes));
     gauge("tixing_store_groups", "Durable groups since it was opened.", &plain(figures.n_groups));
     gauge("tixing_store_last_sync_us", "Microseconds of the last sync.", &plain(figures.last_sync_us));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_is_counted_by_app_template_and_evidence() {
+        let row = |evidence, n_denied, n_sent_at_zero| DriftRow {
+            app: "clinic".to_owned(),
+            template: "VRR0".to_owned(),
+            evidence,
+            n_denied,
+            n_sent_at_zero,
+            first_at: String::new(),
+            last_at: String::new(),
+        };
+        let mut text = String::new();
+        of_drift(&[row("backend", 3, 0), row("session", 0, 1)], &mut text);
+        for line in [
+            "# TYPE tixing_drift_denied_total counter",
+            "tixing_drift_denied_total{app=\"clinic\",template=\"VRR0\",evidence=\"backend\"} 3",
+            "tixing_drift_sent_at_zero_total{app=\"clinic\",template=\"VRR0\",evidence=\"session\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
 }

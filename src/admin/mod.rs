@@ -8,6 +8,7 @@ mod appointments;
 mod census;
 pub mod control;
 pub mod desk;
+mod drift;
 mod explain;
 mod forecast;
 pub mod import;

@@ -558,9 +558,18 @@ async fn status_and_reload_speak_for_the_daemon() {
         assert_eq!(status["apps"], json!({"clinic": app}));
         reload.as_object_mut().expect("an object").remove("first_due");
         assert_eq!(status["reload"], reload);
-        for key in
-            ["ready", "version", "hold", "needs_attention", "rules", "clock", "open", "store", "zone_data"]
-        {
+        for key in [
+            "ready",
+            "version",
+            "hold",
+            "needs_attention",
+            "rules",
+            "clock",
+            "open",
+            "drift",
+            "store",
+            "zone_data",
+        ] {
             assert!(status.get(key).is_some(), "{key}");
         }
         let metrics = desk.metrics();

@@ -283,6 +283,17 @@ fn status(value: &Value) -> String {
     let ok = if reload["ok"] == true { "in force" } else { "refused" };
     lines.push(format!("files as of {}: {ok}", text(reload, "at")));
     lines.extend(diagnostics(reload));
+    for one in value["drift"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "drift of app {}, template {}, consents by {}: {} denied (43101) that the books had, {} sent at zero; last {}",
+            text(one, "app"),
+            text(one, "template"),
+            text(one, "evidence"),
+            number(one, "denied"),
+            number(one, "sent_at_zero"),
+            text(one, "last_at")
+        ));
+    }
     for need in value["needs_attention"].as_array().map(Vec::as_slice).unwrap_or_default() {
         lines.push(format!("needs attention: {}", need.as_str().unwrap_or_default()));
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::count::n_of;
 use super::id::DeliveryId;
+use super::template::TemplateKind;
 
 /// The most a report brings available + reserved + in doubt to; what is released always counts.
 pub const MAX_HELD: u64 = 100;
@@ -87,6 +88,16 @@ impl Account {
     #[must_use]
     pub fn is_dead(&self, accepted_at: DateTime<Utc>) -> bool {
         self.refused_until.max(self.denied_until).is_some_and(|mark| accepted_at <= mark)
+    }
+
+    /// Whether what a delivery took from it is worth a message: a grant that is not dead, or a standing acceptance.
+    #[must_use]
+    pub fn covers(&self, kind: TemplateKind, accepted_at: Option<DateTime<Utc>>) -> bool {
+        match (kind, accepted_at) {
+            (TemplateKind::OneTime, Some(accepted_at)) => !self.is_dead(accepted_at),
+            (TemplateKind::OneTime, None) => false,
+            (TemplateKind::LongTerm, _) => self.standing.is_some(),
+        }
     }
 
     /// Books one one-time acceptance.

@@ -9,6 +9,7 @@ pub mod config;
 pub mod consent;
 pub mod count;
 pub mod delivery;
+pub mod drift;
 pub mod hold;
 pub mod id;
 pub mod language;

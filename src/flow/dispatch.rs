@@ -471,11 +471,7 @@ impl Dispatch {
             }
         }
         let account = self.store.bare_account(&self.app, &item.message.template, &item.message.to)?;
-        let alive = account.is_some_and(|account| match (item.kind, mark.accepted_at()) {
-            (TemplateKind::OneTime, Some(accepted_at)) => !account.is_dead(accepted_at),
-            (TemplateKind::OneTime, None) => false,
-            (TemplateKind::LongTerm, _) => account.standing.is_some(),
-        });
+        let alive = account.is_some_and(|account| account.covers(item.kind, mark.accepted_at()));
         Ok((!alive).then_some(End::GrantDied))
     }
 

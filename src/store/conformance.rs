@@ -21,6 +21,7 @@ use crate::domain::zone::Zone;
 mod appointments;
 mod audit;
 mod backup;
+mod drift;
 mod erasure;
 mod histories;
 mod hold;
@@ -510,6 +511,7 @@ const CASES: [Case; 25] = [
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),
     ("a walk adds up and ends", a_walk_adds_up_and_ends),
     ("two refusals deny and an ok clears", two_refusals_deny_and_an_ok_clears),
+    ("drift counts what the platform says otherwise", drift::counts_what_the_platform_says_otherwise),
     (
         "a crash leaves attempting in doubt and nothing else",
         a_crash_leaves_attempting_in_doubt_and_nothing_else,

@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::domain::consent::Account;
+use crate::domain::drift::Drift;
 use crate::domain::hold::Hold;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
@@ -555,6 +556,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn imported(&self, digest: &[u8; 32]) -> Result<u64, Unavailable>;
+
+    /// Where the platform's answers differed from these books, by app, template and evidence in a fixed order; only what
+    /// was seen at least once. Counted in the batch of the settlement, so no crash takes it back.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn drift(&self) -> Result<Vec<Drift>, Unavailable>;
 
     /// Figures for `status`.
     ///

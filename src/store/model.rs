@@ -26,6 +26,7 @@ use super::*;
 use crate::domain::appointment::About;
 use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
+use crate::domain::drift::{Drift, Evidence};
 use crate::domain::hold::Hold;
 use crate::domain::occurrence::{Counts, SkipReason, Whose};
 use crate::domain::recipient::MOVE_COUNTS;
@@ -106,6 +107,7 @@ struct Books {
     n_changes: u64,
     requests: BTreeMap<(AppId, [u8; 16]), DateTime<Utc>>,
     changes_read: BTreeMap<(AppId, RuleId), u64>,
+    drift: BTreeMap<(AppId, TemplateId, Evidence), Drift>,
 }
 
 /// What names an occurrence.
@@ -723,6 +725,34 @@ impl Books {
         self.finish(id.occurrence);
     }
 
+    /// Whether what pays for a delivery was taken back since.
+    fn is_worthless(&mut self, id: DeliveryId) -> bool {
+        let grant = self.slot(id).unwrap().grant;
+        let ledger = self.ledger_of(id);
+        let marks = [ledger.refused_until, ledger.denied_until];
+        match grant {
+            Some(grant) => marks.into_iter().flatten().any(|mark| grant.accepted_at <= mark),
+            None => ledger.standing.is_none(),
+        }
+    }
+
+    fn drift_of(&mut self, id: DeliveryId, now: DateTime<Utc>) -> &mut Drift {
+        let evidence = Evidence::of(self.slot(id).unwrap().grant);
+        let occurrence = &self.occurrences[&id.occurrence];
+        let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
+        let drift = self.drift.entry((app.clone(), template.clone(), evidence)).or_insert(Drift {
+            app,
+            template,
+            evidence,
+            n_denied: 0,
+            n_sent_at_zero: 0,
+            first_at: now,
+            last_at: now,
+        });
+        drift.last_at = now;
+        drift
+    }
+
     fn give_back(&mut self, id: DeliveryId) {
         if self.slot(id).unwrap().openid.is_erased() {
             return self.void(id);
@@ -784,6 +814,9 @@ impl Books {
             End::Accepted { .. } => {
                 self.end(id, State::Sent, now);
                 if !self.slot(id).unwrap().openid.is_erased() {
+                    if self.is_worthless(id) {
+                        self.drift_of(id, now).n_sent_at_zero += 1;
+                    }
                     self.ledger_of(id).suspect = false;
                 }
             }
@@ -793,6 +826,9 @@ impl Books {
                 self.end(id, State::Refused, now);
                 self.void(id);
                 if !self.slot(id).unwrap().openid.is_erased() {
+                    if !self.is_worthless(id) {
+                        self.drift_of(id, now).n_denied += 1;
+                    }
                     let ledger = self.ledger_of(id);
                     if ledger.suspect {
                         ledger.denied_until = ledger.denied_until.max(Some(started.unwrap_or(now)));
@@ -1523,6 +1559,10 @@ impl Store for Model {
 
     fn imported(&self, digest: &[u8; 32]) -> Result<u64, Unavailable> {
         Ok(self.books().imports.get(digest).copied().unwrap_or(0))
+    }
+
+    fn drift(&self) -> Result<Vec<Drift>, Unavailable> {
+        Ok(self.books().drift.values().cloned().collect())
     }
 
     fn figures(&self) -> Result<Figures, Unavailable> {

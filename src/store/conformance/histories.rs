@@ -84,6 +84,12 @@ fn compare(engine: &dyn Store, model: &dyn Store) {
         assert_eq!(walk(engine), walk(model), "{name}");
     }
     appointments::compare(engine, model);
+    let drift = |store: &dyn Store| {
+        let mut drift = store.drift().unwrap();
+        drift.sort_by_key(|one| (one.template.clone(), one.evidence));
+        drift
+    };
+    assert_eq!(drift(engine), drift(model));
     for who in 0..PEOPLE.len() {
         let of = |store: &dyn Store| store.erased_at(&app(), &openid(who)).unwrap();
         assert_eq!(of(engine), of(model));

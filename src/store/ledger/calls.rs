@@ -15,6 +15,7 @@ use super::{
 };
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
+use crate::domain::drift::Drift;
 use crate::domain::hold::Hold;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
@@ -422,6 +423,10 @@ impl Store for Ledger {
 
     fn imported(&self, digest: &[u8; 32]) -> Result<u64, Unavailable> {
         self.read(|books| books.read_imported(digest))
+    }
+
+    fn drift(&self) -> Result<Vec<Drift>, Unavailable> {
+        self.read(OpenTree::read_drift)
     }
 
     fn figures(&self) -> Result<Figures, Unavailable> {

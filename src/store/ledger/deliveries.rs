@@ -17,11 +17,12 @@ use super::state::{BATCH_KEYS, finish};
 use super::unfinished;
 use super::writer::Desk;
 use crate::domain::delivery::{Effect, Event, Past, State as DeliveryState, step};
+use crate::domain::drift::{Difference, Evidence};
 use crate::domain::id::DeliveryId;
 use crate::store::{Closing, Delivery, DoubtWord, End, Mark, Settlement};
 
-/// Keys that one change of one delivery may write: chunk and its index keys, occurrence, account.
-pub(super) const CHANGE_KEYS: usize = 8;
+/// Keys that one change of one delivery may write: chunk and its index keys, occurrence, account, a count of drift.
+pub(super) const CHANGE_KEYS: usize = 9;
 
 /// Changes one delivery; `None` when it is not there or the event cannot happen to it.
 ///
@@ -65,7 +66,7 @@ fn change_started(
         finish(&mut held.occurrence);
     }
     state.changed_occurrence(id.occurrence);
-    settle_account(desk, &slot, event, effect, started_at)?;
+    settle_account(desk, &slot, event, effect, (started_at, now))?;
     if before == DeliveryState::Attempting && !slot.openid.is_erased() {
         receipts_again(desk, &slot, now)?;
     }
@@ -93,7 +94,7 @@ fn settle_account(
     slot: &Delivery,
     event: Event,
     effect: Effect,
-    started_at: DateTime<Utc>,
+    (started_at, now): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<(), Failed> {
     let state = &mut *desk.state;
     match effect {
@@ -114,6 +115,31 @@ fn settle_account(
         }
         return Ok(());
     }
+    let is_covered = account.covers(kind, slot.grant.map(|grant| grant.accepted_at));
+    let difference = match event {
+        Event::Refuse => is_covered.then_some(Difference::Denied),
+        Event::Accept => (!is_covered).then_some(Difference::SentAtZero),
+        Event::Reserve
+        | Event::Skip
+        | Event::Mark
+        | Event::NotStarted
+        | Event::Fail
+        | Event::Wait
+        | Event::Doubt
+        | Event::GrantDied
+        | Event::Expire
+        | Event::Cancel
+        | Event::Arrived
+        | Event::NotArrived
+        | Event::Age
+        | Event::NeverLeft
+        | Event::Lost => None,
+    };
+    if let Some(difference) = difference {
+        super::drift::count(state, &payer, Evidence::of(slot.grant), difference, now)?;
+    }
+    let held = state.account(&payer, kind)?;
+    let account = &mut held.account;
     match (effect, slot.grant) {
         (Effect::Consume, _) => {
             // `sent` writes the chunk alone, unless it clears a suspicion.

@@ -28,6 +28,7 @@ mod calls;
 mod consents;
 mod cursors;
 mod deliveries;
+mod drift;
 mod dump;
 mod erasure;
 mod fsck;

@@ -45,6 +45,7 @@ mod codes;
 mod consents;
 mod disk;
 mod doubt;
+mod drift;
 mod due;
 mod foretold;
 mod held;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, Utc};
 use tixing::domain::consent::Account;
 use tixing::domain::delivery::State;
+use tixing::domain::drift::Drift;
 use tixing::domain::hold::Hold;
 use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
@@ -333,6 +334,7 @@ impl Store for Power {
         read wakes(after: Option<&Wake>, until: DateTime<Utc>, limit: usize) -> Vec<Wake>;
         read doubts(limit: usize) -> Vec<Delivery>;
         read imported(digest: &[u8; 32]) -> u64;
+        read drift() -> Vec<Drift>;
         read figures() -> Figures;
     }
 }

@@ -6,14 +6,14 @@
 //! never renders.
 //!
 //! One file over its length: every step from a slot to a settlement reads and changes the same marks, lanes and slots. What
-//! waits for its turn or its time is in `queues`.
+//! waits for its turn or its time is in `queues`, what an answer means for others in `consequences`.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -22,26 +22,24 @@ use super::live::Current;
 use super::pause::{Gate, Pauses, Words};
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
-use crate::domain::appointment::About;
-use crate::domain::count::n_of;
-use crate::domain::delivery::Past;
 use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
-use crate::domain::message::{Message, Reply};
+use crate::domain::message::Reply;
 use crate::domain::occurrence::OccurrenceState;
-use crate::domain::rejection::Wording;
-use crate::domain::template::TemplateKind;
-use crate::plan::canary::{self, Trial};
+use crate::plan::canary;
 use crate::plan::retry::{self, Decision, Tried};
-use crate::plan::turn::Span;
 use crate::store::{AppointmentKey, Closing, End, Mark, Pending, Settlement, Store, Unavailable};
 use crate::wechat::{Client, Ready, Sent, TokenState};
 
 mod canaries;
 mod consequences;
+mod item;
+mod pace;
 mod queues;
 
 use self::canaries::Canaries;
-use self::consequences::{Asked, Memory};
+use self::consequences::{Asked, Memory, of_app, told};
+pub use self::item::{Feed, Item, Signals};
+use self::pace::Pace;
 use self::queues::{Place, Queues};
 
 /// Batches on their way from the walks to the sender.
@@ -50,75 +48,6 @@ pub const FEED_QUEUE: usize = 16;
 const LONGEST_WAIT: TimeDelta = TimeDelta::days(2);
 /// Tasks whose ends are taken in before anything else is begun.
 const MAX_TAKEN: usize = 64;
-
-/// What a walk hands over.
-#[derive(Debug)]
-pub enum Feed {
-    /// Deliveries of an occurrence that have a grant, and whether one of them goes first.
-    Items(u64, Vec<Item>, Trial),
-    /// An occurrence that was stopped: what is not attempting ends.
-    Cancel(u64),
-    /// An occurrence that was held and is walked again.
-    GoesOn(u64),
-    /// An occurrence that was stopped and has nothing open any more.
-    Over(u64),
-}
-
-/// Whom a sender asks, and whom it tells.
-#[derive(Clone, Debug)]
-pub struct Signals {
-    /// What does not send.
-    pub brake: Brake,
-    /// Why the app does not send.
-    pub told: Pauses,
-    /// Rung when an occurrence is held.
-    pub opened: Arc<Notify>,
-}
-
-/// A delivery in memory.
-#[derive(Debug)]
-pub struct Item {
-    /// Its name.
-    pub id: DeliveryId,
-    /// Its rule.
-    pub rule: RuleId,
-    /// As the rule was when its occurrence opened.
-    pub wording: Wording,
-    /// Keys of the rule's values that are the same for everybody.
-    pub constants: Arc<BTreeSet<String>>,
-    /// What is sent, rendered and checked.
-    pub message: Message,
-    /// Whether a grant or a standing acceptance carries it.
-    pub kind: TemplateKind,
-    /// Last instant at which its request may start.
-    pub deadline: DateTime<Utc>,
-    /// Where quiet hours begin after that: when it may leave behind them.
-    pub after_night: Option<Span>,
-    /// Attempts that began.
-    pub attempts: u32,
-    /// How many of them were answered −1.
-    pub n_busy: u32,
-    /// What it remembers of them.
-    pub past: Past,
-    /// Not before this, for a waiting one.
-    pub at: Option<DateTime<Utc>>,
-    /// Whether it waits for the sake of its app, and not for a time of its own.
-    pub for_app: bool,
-    /// What it reminds of: asked right before its request whether that still calls for it.
-    pub about: Option<About>,
-    /// Its place in memory; given back when it leaves.
-    pub seat: Option<OwnedSemaphorePermit>,
-}
-
-impl Item {
-    /// Where quiet hours have begun and it may leave behind them, takes that time over and says when it begins.
-    fn after_night(&mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let Span { at, deadline } = self.after_night.take_if(|_| now > self.deadline)?;
-        self.deadline = deadline;
-        self.for_app = false;
-        Some(at)
-    }
-}
 
 /// The sender of one app.
 #[derive(Debug)]
@@ -153,8 +82,8 @@ pub struct Dispatch {
     held: BTreeSet<u64>,
     /// Those of them of which the walks are told when it is decided.
     holds: Vec<(u64, Pending<()>)>,
-    /// Starts within the last second, by the monotonic clock.
-    starts: VecDeque<Duration>,
+    /// How fast it sends.
+    pace: Pace,
     /// Whether an access token is being asked for although there is nothing to send.
     probing: bool,
     gate: Gate,
@@ -218,7 +147,7 @@ impl Dispatch {
             canaries: Canaries::default(),
             held: BTreeSet::new(),
             holds: Vec::new(),
-            starts: VecDeque::new(),
+            pace: Pace::default(),
             probing: false,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
@@ -412,7 +341,10 @@ impl Dispatch {
         tasks: &mut JoinSet<Done>,
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
-        while self.n_in_flight < slots && !self.marked.is_empty() && self.rate_allows(per_second) {
+        while self.n_in_flight < slots
+            && !self.marked.is_empty()
+            && self.pace.lets(per_second, self.clock.elapsed())
+        {
             let Some(now) = self.clock.believed() else { break };
             let Some((item, mark, ready)) = self.marked.pop_front() else { break };
             match self.obstacle(&item, &mark, now) {
@@ -426,9 +358,7 @@ impl Dispatch {
                     return Err(unavailable);
                 }
             }
-            if per_second.is_some() {
-                self.starts.push_back(self.clock.elapsed());
-            }
+            self.pace.starts(self.clock.elapsed());
             self.n_in_flight += 1;
             let client = client.clone();
             // It may yet wait for an access token.
@@ -475,13 +405,13 @@ impl Dispatch {
         Ok((!alive).then_some(End::GrantDied))
     }
 
-    fn rate_allows(&mut self, per_second: Option<u32>) -> bool {
-        let Some(n) = per_second else { return true };
-        let now = self.clock.elapsed();
-        while self.starts.front().is_some_and(|start| now.saturating_sub(*start) >= Duration::from_secs(1)) {
-            self.starts.pop_front();
+    /// Sends slower when the platform says that it is too fast.
+    fn slow_down(&mut self, reply: &Reply, per_second: Option<u32>) {
+        if let Reply::RateLimited { .. } = reply
+            && let Some(allowed) = self.pace.complain(per_second, self.clock.elapsed())
+        {
+            warn!(app = %self.name, allowed, "App {} sends {allowed} messages a second from now on, and slowly more again", self.name);
         }
-        n_of(self.starts.len()) < u64::from(n)
     }
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Unavailable> {
@@ -567,6 +497,7 @@ impl Dispatch {
         let state = live.clients.get(&self.name).map_or(TokenState::None, Client::token_state);
         self.gate.hear(&sent.reply, &Words::of(sent, &state), stated, now);
         item.for_app = of_app(&sent.reply);
+        self.slow_down(&sent.reply, live.config.apps.get(&self.name).and_then(|app| app.per_second));
         item.n_busy += u32::from(sent.reply == Reply::Busy);
         let end = match decision {
             Decision::Accept { msgid } => End::Accepted { msgid },
@@ -702,10 +633,8 @@ impl Dispatch {
         let now = self.clock.reckoned();
         let until = self.queues.next_at().into_iter().chain(self.gate.until()).filter(|at| *at > now).min();
         let until = until.map_or(MAX_SLEEP, |at| (at - now).to_std().unwrap_or_default());
-        let rate = match self.starts.front() {
-            Some(start) if !self.marked.is_empty() => (*start + Duration::from_secs(1))
-                .saturating_sub(self.clock.elapsed())
-                .max(Duration::from_millis(1)),
+        let rate = match self.pace.next(self.clock.elapsed()) {
+            Some(next) if !self.marked.is_empty() => next,
             Some(_) | None => MAX_SLEEP,
         };
         until.min(rate).min(MAX_SLEEP)
@@ -720,40 +649,4 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 /// Resolves when `deadline` has passed.
 async fn too_late(clock: Clock, deadline: DateTime<Utc>, now: DateTime<Utc>) {
     clock.sleep((deadline - now).to_std().unwrap_or_default() + Duration::from_millis(1)).await;
-}
-
-/// Whether an answer is about the whole app.
-fn of_app(reply: &Reply) -> bool {
-    match reply {
-        Reply::RateLimited { .. }
-        | Reply::QuotaUsedUp
-        | Reply::TokenRefused { .. }
-        | Reply::AppBad { .. }
-        | Reply::NoToken
-        | Reply::NotConnected => true,
-        Reply::Accepted { .. }
-        | Reply::NoConsent
-        | Reply::Busy
-        | Reply::Concurrent
-        | Reply::RecipientBad { .. }
-        | Reply::MessageBad { .. }
-        | Reply::TemplateBad { .. }
-        | Reply::UnknownCode { .. }
-        | Reply::Unanswered => false,
-    }
-}
-
-/// How an attempt ended, for the log.
-fn told(end: &End) -> String {
-    match end {
-        End::Accepted { .. } => "sent".to_owned(),
-        End::Refused => "refused: the platform knows no consent".to_owned(),
-        End::Failed { errcode } => format!("failed with errcode {errcode}"),
-        End::Wait { at, .. } => format!("to be tried again at {at}"),
-        End::Doubt => "in doubt: no definite answer".to_owned(),
-        End::NotStarted => "not started".to_owned(),
-        End::GrantDied => "cancelled: its grant died".to_owned(),
-        End::Expired => "expired".to_owned(),
-        End::Cancelled => "cancelled".to_owned(),
-    }
 }

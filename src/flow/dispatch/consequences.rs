@@ -16,8 +16,9 @@ use crate::domain::rejection::{Rejection, Wording};
 use crate::flow::brake;
 use crate::plan::blame::Row;
 use crate::plan::breaker::Breaker;
-use crate::plan::canary::{End, Follows, MAX_CANDIDATES};
+use crate::plan::canary::{self, Follows, MAX_CANDIDATES};
 use crate::plan::retry::Decision;
+use crate::store::End;
 use crate::wechat::Sent;
 
 /// Occurrences whose replies are remembered; those of the oldest are forgotten first.
@@ -119,9 +120,9 @@ impl Dispatch {
     /// Lets the others of an occurrence go, or the next one alone, when the one that went first has ended.
     pub(super) fn learn(&mut self, asked: &Asked, decision: Decision) {
         let end = match decision {
-            Decision::Accept { .. } => End::Accepted,
-            Decision::Refuse | Decision::Fail { .. } => End::Answered,
-            Decision::Doubt => End::Unanswered,
+            Decision::Accept { .. } => canary::End::Accepted,
+            Decision::Refuse | Decision::Fail { .. } => canary::End::Answered,
+            Decision::Doubt => canary::End::Unanswered,
             Decision::Wait { .. } => return,
         };
         let follows = self.canaries.ends(asked.id, end);
@@ -168,5 +169,41 @@ fn heard(reply: &Reply) -> Option<bool> {
         | Reply::NoToken
         | Reply::NotConnected
         | Reply::Unanswered => None,
+    }
+}
+
+/// Whether an answer is about the whole app.
+pub(super) fn of_app(reply: &Reply) -> bool {
+    match reply {
+        Reply::RateLimited { .. }
+        | Reply::QuotaUsedUp
+        | Reply::TokenRefused { .. }
+        | Reply::AppBad { .. }
+        | Reply::NoToken
+        | Reply::NotConnected => true,
+        Reply::Accepted { .. }
+        | Reply::NoConsent
+        | Reply::Busy
+        | Reply::Concurrent
+        | Reply::RecipientBad { .. }
+        | Reply::MessageBad { .. }
+        | Reply::TemplateBad { .. }
+        | Reply::UnknownCode { .. }
+        | Reply::Unanswered => false,
+    }
+}
+
+/// How an attempt ended, for the log.
+pub(super) fn told(end: &End) -> String {
+    match end {
+        End::Accepted { .. } => "sent".to_owned(),
+        End::Refused => "refused: the platform knows no consent".to_owned(),
+        End::Failed { errcode } => format!("failed with errcode {errcode}"),
+        End::Wait { at, .. } => format!("to be tried again at {at}"),
+        End::Doubt => "in doubt: no definite answer".to_owned(),
+        End::NotStarted => "not started".to_owned(),
+        End::GrantDied => "cancelled: its grant died".to_owned(),
+        End::Expired => "expired".to_owned(),
+        End::Cancelled => "cancelled".to_owned(),
     }
 }

@@ -63,3 +63,44 @@ async fn a_small_rule_does_not_wait_for_a_large_ones_drain() {
     world.expect_within(30, "large", "done: 301 = 301 sent").await;
     world.ends().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_complaint_halves_the_rate_and_it_grows_again_to_the_ceiling() {
+    for (limits, ceiling) in [("in_flight: 16, per_second: 8", Some(8)), ("in_flight: 16", None)] {
+        let mut world = World::with_limits(limits).await;
+        world.rule("water", &[EIGHT]).await;
+        world.start().await;
+        world.crowd(80).await;
+        // Whoever is asked too much answers so; it waits for a second or so.
+        world.faults(vec![
+            Fault::new(Api::Send, What::Errcode { code: 44990, msg: "too fast".to_owned() }).at_most(1),
+        ]);
+        world.at("08:00").await;
+        world.until("the complaint", |world| world.paused().is_some()).await;
+        for _ in 0..200 {
+            world.calm().await;
+            world.clock.advance(Duration::from_millis(100));
+            if world.story("water") == "done: 80 = 80 sent" {
+                break;
+            }
+        }
+        world.expect("water", "done: 80 = 80 sent").await;
+        let deliveries = world.deliveries();
+        let mut at: Vec<_> = deliveries.iter().map(|(_, is)| is.first_started_at.unwrap()).collect();
+        at.sort_unstable();
+        // Starts in each second after the pause, in which one tried.
+        let first = at.iter().find(|start| **start - at[0] >= TimeDelta::milliseconds(900)).unwrap();
+        let mut seconds = [0_u32; 12];
+        for start in at.iter().filter(|start| *start >= first) {
+            let second = usize::try_from((*start - *first).num_seconds()).unwrap();
+            seconds[second.min(11)] += 1;
+        }
+        let before = u32::try_from(at.iter().filter(|start| *start < first).count()).unwrap();
+        let half = (ceiling.unwrap_or(before).min(before) / 2).max(1);
+        let what = format!("{before} before: {seconds:?}");
+        assert!(seconds[0] <= half + 1 && seconds[1] <= half + 2 && seconds[2] <= half + 3, "{what}");
+        assert!(seconds[3] >= seconds[0] && seconds[4] > half, "it grows: {what}");
+        assert!(seconds.iter().take(11).all(|n| *n <= ceiling.unwrap_or(80)), "{what}");
+        world.ends().await;
+    }
+}

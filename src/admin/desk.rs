@@ -27,7 +27,7 @@ use crate::domain::id::{DeliveryId, RuleId};
 use crate::domain::language::Language;
 use crate::flow::housekeeping::mark_clock;
 use crate::flow::live::{Current, Live};
-use crate::store::{DoubtWord, Store};
+use crate::store::{DoubtWord, Dumped, Store};
 
 /// The operators' operations. Clones share everything.
 #[derive(Clone, Debug)]
@@ -214,9 +214,18 @@ impl Desk {
             return Err(Failure::new(Exit::Store, "another backup is being made; try again when it is done"));
         };
         loop {
-            let Some(slice) = self.store().dump_on(&dump).await?.value else {
-                let why = "too much changed meanwhile, or the store failed; try again, to a faster disk or when there is less to do";
-                return Err(Failure::new(Exit::Store, why));
+            let slice = match self.store().dump_on(&dump).await?.value {
+                Dumped::Lines(slice) => slice,
+                Dumped::Overtaken => {
+                    let why = "too much changed meanwhile, or the store failed; try again, to a faster disk or when there is less to do";
+                    return Err(Failure::new(Exit::Store, why));
+                }
+                Dumped::Unreadable(why) => {
+                    let why = format!(
+                        "a record cannot be read, so nothing was kept: {why}; `tixing fsck` says which"
+                    );
+                    return Err(Failure::new(Exit::NotInOrder, why));
+                }
             };
             if slice.is_empty() {
                 return Ok(Exit::Done);

@@ -289,8 +289,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The next lines of a dump, of the moment at which it began: the first names it, the last has the digest of all
     /// before it, and none are left after that.
     ///
-    /// `None` when it was given up, since the store failed or too much changed meanwhile.
-    fn dump_on(&self, dump: &Dump) -> Pending<Option<Vec<String>>>;
+    /// Given up, it is over.
+    fn dump_on(&self, dump: &Dump) -> Pending<Dumped>;
 
     // --- reads ----------------------------------------------------------------------------------
 

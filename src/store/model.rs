@@ -1249,7 +1249,7 @@ impl Store for Model {
         Pending::ready(None)
     }
 
-    fn dump_on(&self, _dump: &Dump) -> Pending<Option<Vec<String>>> {
+    fn dump_on(&self, _dump: &Dump) -> Pending<Dumped> {
         Pending::ready(None)
     }
 

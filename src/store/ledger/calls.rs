@@ -23,7 +23,7 @@ use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Dump, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
+    DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
     KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
     Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
     ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked, wait_durable,
@@ -223,7 +223,7 @@ impl Store for Ledger {
         self.write(0, Takes::Nothing, Ends::Urgent, move |desk| dump::begin(desk, now))
     }
 
-    fn dump_on(&self, dump: &Dump) -> Pending<Option<Vec<String>>> {
+    fn dump_on(&self, dump: &Dump) -> Pending<Dumped> {
         let dump = dump.clone();
         self.write(0, Takes::Nothing, Ends::Whenever, move |desk| dump::go_on(desk, &dump))
     }

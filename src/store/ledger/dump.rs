@@ -22,7 +22,7 @@ use super::records::{self, Record, RecordKind, hex};
 use super::state::State;
 use super::tree::{Bytes, Write};
 use super::writer::Desk;
-use crate::store::Dump;
+use crate::store::{Dump, Dumped};
 
 /// The shape of lines.
 pub(super) const FORMAT: u32 = 1;
@@ -206,9 +206,18 @@ fn rules(state: &State) -> Result<VecDeque<Line>, Failed> {
     Ok(rules)
 }
 
-/// The next lines; none when it is whole, `None` when it was given up.
-pub(super) fn go_on(desk: &mut Desk<'_>, dump: &Dump) -> Result<Option<Vec<String>>, Failed> {
-    let state = &mut *desk.state;
+/// The next lines.
+pub(super) fn go_on(desk: &mut Desk<'_>, dump: &Dump) -> Result<Dumped, Failed> {
+    match lines(desk.state, dump) {
+        Ok(Some(lines)) => Ok(Dumped::Lines(lines)),
+        Ok(None) => Ok(Dumped::Overtaken),
+        // One bad record does not stop the others, nor the store.
+        Err(failed @ (Failed::Record(_) | Failed::Codec(_))) => Ok(Dumped::Unreadable(failed.chain())),
+        Err(failed @ (Failed::Engine(_) | Failed::Disk { .. } | Failed::Panicked)) => Err(failed),
+    }
+}
+
+fn lines(state: &mut State, dump: &Dump) -> Result<Option<Vec<String>>, Failed> {
     let Some(mut dumping) = state.dumping.take_if(|dumping| dumping.is_of(dump)) else { return Ok(None) };
     let mut lines = Vec::new();
     if let Some(header) = dumping.header.take() {
@@ -295,8 +304,13 @@ impl Dumping {
             let mut entries = opened.tree.range(from.clone(), to.clone());
             let mut next = entries.next().transpose()?;
             let range = (Bound::Included(from), Bound::Excluded(to));
-            let aside: Vec<(Vec<u8>, Option<Bytes>)> =
-                self.aside.range(range).map(|(key, value)| (key.clone(), value.clone())).collect();
+            // No slice reads more of them.
+            let aside: Vec<(Vec<u8>, Option<Bytes>)> = self
+                .aside
+                .range(range)
+                .take(SLICE_RECORDS + 1)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
             let mut aside = aside.into_iter().peekable();
             loop {
                 if n >= SLICE_RECORDS || bytes >= SLICE_BYTES {
@@ -433,4 +447,45 @@ pub struct Summary {
     pub n_records: u64,
     /// The digest of its lines.
     pub sha256: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is made of other records when they are restored, or belongs to layouts of before.
+    const MADE: [u8; 15] = [
+        keys::ZONE,
+        keys::REF,
+        keys::CURSORS,
+        keys::CHANGES_READ,
+        keys::UNFINISHED,
+        keys::IDENTITY,
+        keys::TIME,
+        keys::DOUBT,
+        keys::APPOINTMENT_TIME,
+        keys::CHANGE,
+        keys::OWNED,
+        keys::REMINDER,
+        keys::OLD_CURSOR,
+        keys::OLD_UNFINISHED,
+        keys::OLD_IDENTITY,
+    ];
+
+    #[test]
+    fn every_kind_of_key_is_dumped_or_made_of_others() {
+        let source = include_str!("keys.rs");
+        let of = |line: &str| -> Option<u8> {
+            let (_, byte) = line.strip_prefix("pub(super) const ")?.split_once(": u8 = b'")?;
+            byte.bytes().next()
+        };
+        let mut named: Vec<u8> = source.lines().filter_map(of).collect();
+        let mut known: Vec<u8> = ORDER.into_iter().chain(MADE).collect();
+        named.sort_unstable();
+        known.sort_unstable();
+        assert!(
+            named.len() > 20 && named == known,
+            "a kind of key that no backup knows: {named:?} {known:?}"
+        );
+    }
 }

@@ -52,6 +52,11 @@ pub(super) fn making_restored(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(making)
 }
 
+/// Takes away what was made so far; what is left is taken away by the next that opens the store.
+pub(super) fn leave_restored(path: &Path) {
+    let _left = remove(&path.join(RESTORING));
+}
+
 /// Puts a restored store in its place; it is durable there on return.
 pub(super) fn take_restored(path: &Path) -> Result<(), OpenError> {
     let (folder, replaced) = (path.join("sled"), path.join(REPLACED));

@@ -140,7 +140,8 @@ pub fn restore(
     let beside = Folder { options, lock: Some(own), counts: Counts::Nowhere };
     let known = folder::open_beside(path);
     let before = known.as_ref().and_then(folder::read_beside).map_or(0, |known| known.commits.generation);
-    let restored = Ledger::restore(Box::new(beside), clock, before, lines)?;
+    let restored = Ledger::restore(Box::new(beside), clock, before, lines);
+    let restored = restored.inspect_err(|_| folder::leave_restored(path))?;
     folder::take_restored(path)?;
     if let Some(file) = &known {
         folder::write_beside(file, &restored.beside);

@@ -17,7 +17,7 @@ use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
     AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Dump, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
+    DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
     KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
     Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
     ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
@@ -300,7 +300,7 @@ impl Store for Power {
         upkeep audit() -> Audit;
         upkeep fsck() -> Fsck;
         upkeep dump(now: DateTime<Utc>) -> Option<Dump>;
-        upkeep dump_on(dump: &Dump) -> Option<Vec<String>>;
+        upkeep dump_on(dump: &Dump) -> Dumped;
         ;
         read hold() -> Option<Hold>;
         read kept(name: &str) -> Option<Vec<u8>>;

@@ -162,3 +162,49 @@ async fn a_release_that_is_cut_off_goes_on() {
         }
     }
 }
+
+/// Reminders of appointments, and of each person's own clock, that came due on hold; those put meanwhile are among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_due_of_appointments_and_by_each_clock_is_in_doubt() {
+    let mut world = World::new().await;
+    world.rule("visit", &["when: { before: 1h, of: visit }", "grace: 10m"]).await;
+    world.rule("own", &[r#"when: { cron: "30 8 * * *" }"#, "timezone: recipient", "grace: 10m"]).await;
+    world.start().await;
+    let tokyo = tixing::domain::zone::Zone::parse("Asia/Tokyo").unwrap();
+    world.person("bob", |profile| profile.time_zone = Some(tokyo)).await;
+    for name in ["ann", "bob", "cleo", "dan"] {
+        world.grant(name, HABIT, 5).await;
+    }
+    world.visit("A", &["ann"], "09:00").await;
+    world.visit("D", &["dan"], "10:00").await;
+    world.at("07:10").await;
+    world.put_on_hold().await;
+    world.at("08:05").await;
+    // What backends tell while it lasts is in the books; what is moved is due at its new time.
+    world.visit("C", &["cleo"], "09:30").await;
+    world.visit("D", &["dan"], "12:00").await;
+    world.at("09:45").await;
+    assert_eq!(world.platform.totals().begun, 0);
+    assert_eq!(
+        world.lost_since("2026-03-01T23:10:00Z").await,
+        [
+            "own 2026-03-01T23:30:00Z 1",
+            "visit 2026-03-02T00:00:00Z 1",
+            "own 2026-03-02T00:30:00Z 3",
+            "visit 2026-03-02T00:30:00Z 1",
+        ]
+    );
+    world.pass(3).await;
+    assert_eq!(world.platform.totals().begun, 0, "{}", world.told());
+    // Put again as it is, or moved away and back, it is not sent either.
+    world.visit("A", &["ann"], "09:00").await;
+    world.visit("C", &["cleo"], "09:40").await;
+    world.visit("C", &["cleo"], "09:30").await;
+    world.pass(3).await;
+    assert_eq!(world.platform.totals().begun, 0, "{}", world.told());
+    world.at("11:00").await;
+    world.until("the moved one", |world| world.cards("dan") == 1).await;
+    world.at("03 08:30").await;
+    world.until("the next day", |world| ["ann", "cleo"].iter().all(|name| world.cards(name) == 1)).await;
+    world.ends().await;
+}

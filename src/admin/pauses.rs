@@ -93,7 +93,7 @@ impl Desk {
     pub(super) async fn release(&self, rule: Option<&str>, lines: &Lines) -> Result<Exit, Failure> {
         let rule = rule.map(rule_id).transpose()?;
         if let Some(hold) = self.store().hold()? {
-            return Err(Failure::new(Exit::Usage, format!("everything is {hold}; {WAY_OUT}")));
+            return Err(Failure::new(Exit::Usage, format!("everything is on hold: {hold}; {WAY_OUT}")));
         }
         let refused = self.brake()?.release(rule.as_ref()).await?;
         for rejection in refused.iter().filter(|rejection| !rejection.passed) {

@@ -19,7 +19,7 @@ use crate::admin::request::Request;
 use crate::clock::Clock;
 use crate::domain::config::Config;
 use crate::domain::count::n_of;
-use crate::domain::hold::{Cause, Hold, WAY_OUT};
+use crate::domain::hold::{Cause, Hold};
 use crate::store::ledger::{Check, MAX_BACKUP_LINE, NotRestored, Summary};
 use crate::store::sled::{self, Options, RestoreError};
 
@@ -162,9 +162,9 @@ pub(super) async fn restore(
         "records": restored.summary.n_records, "hold": hold.to_string(), "violations": n_violations,
     });
     broken_pipe(printer.line(&row.to_string()).and_then(|()| printer.end()))?;
+    let since = utc(made_at);
     print::note(&format!(
-        "start the daemon, let the backend send again what it reported since, then: {WAY_OUT} (TIME: until when the lost books are known to be here, such as {})",
-        utc(made_at)
+        "start the daemon, let the backend send again what it has reported since {since}, and end the hold: tixing release --lost-since {since}"
     ));
     Ok(if n_violations == 0 { Exit::Done } else { Exit::NotInOrder })
 }

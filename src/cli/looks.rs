@@ -126,7 +126,10 @@ fn restore(value: &Value) -> String {
         0 => "the books balance".to_owned(),
         n => format!("the books do not balance, {n} violations: `tixing fsck` tells them"),
     };
-    format!("{records} records of {made_at} restored; {balance}\n{}", text(value, "hold"))
+    format!(
+        "{records} records of {made_at} restored; {balance}\neverything is on hold: {}",
+        text(value, "hold")
+    )
 }
 
 fn fsck(value: &Value) -> String {

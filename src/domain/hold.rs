@@ -39,21 +39,15 @@ impl std::fmt::Display for Hold {
         match self.cause {
             Cause::Restored { made_at } => {
                 let made_at = made_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-                write!(f, "on hold: the books were restored from a backup of {made_at}")
+                write!(f, "the books were restored from a backup of {made_at}")
             }
             Cause::OlderCopy => {
-                write!(
-                    f,
-                    "on hold: the store is an older copy of itself, and nobody knows what was sent since"
-                )
+                write!(f, "the store is an older copy of itself, and nobody knows what was sent since")
             }
             Cause::OtherStore => {
-                write!(
-                    f,
-                    "on hold: another store lies where this one was, and nobody knows what was sent since"
-                )
+                write!(f, "another store lies where this one was, and nobody knows what was sent since")
             }
-            Cause::Unreadable => write!(f, "on hold: why cannot be read"),
+            Cause::Unreadable => write!(f, "a record says so that cannot be read"),
         }
     }
 }

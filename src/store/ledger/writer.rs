@@ -296,7 +296,7 @@ impl Writer {
 
     /// Puts everything on hold, unless it is already; durable on return.
     pub(super) fn hold(&mut self, hold: Hold) -> Result<(), Failed> {
-        error!("{hold}");
+        error!("Everything is on hold: {hold}");
         if holds::holds(&self.state)? {
             // Counted anew all the same.
             return self.keep("opened", Vec::new());

@@ -66,6 +66,11 @@ impl Memory {
     pub(super) fn forget(&mut self, occurrence: u64) {
         self.breakers.remove(&occurrence);
     }
+
+    /// Whether nobody was told of this code yet, as far as codes are remembered.
+    fn is_news(&mut self, errcode: i64) -> bool {
+        self.unknown.len() < MAX_UNKNOWN && self.unknown.insert(errcode)
+    }
 }
 
 impl Dispatch {
@@ -108,8 +113,7 @@ impl Dispatch {
     /// Tells of a code that no table knows, once.
     pub(super) fn wonder(&mut self, asked: &Asked, sent: &Sent) {
         if let Reply::UnknownCode { errcode } = sent.reply
-            && self.memory.unknown.len() < MAX_UNKNOWN
-            && self.memory.unknown.insert(errcode)
+            && self.memory.is_news(errcode)
         {
             let (rule, said) = (&asked.rule, sent.errmsg.as_deref().unwrap_or("without a text"));
             warn!(rule.id = %rule, wechat.errcode = errcode, wechat.rid = sent.rid,
@@ -205,5 +209,19 @@ pub(super) fn told(end: &End) -> String {
         End::GrantDied => "cancelled: its grant died".to_owned(),
         End::Expired => "expired".to_owned(),
         End::Cancelled => "cancelled".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_code_is_told_once_and_only_so_many_are() {
+        let mut memory = Memory::default();
+        let told: Vec<bool> = [85_107, 40_249, 85_107, 40_249].map(|errcode| memory.is_news(errcode)).into();
+        assert_eq!(told, [true, true, false, false]);
+        let n = (0..1000).filter(|errcode| memory.is_news(*errcode)).count();
+        assert_eq!(n, MAX_UNKNOWN - 2);
     }
 }

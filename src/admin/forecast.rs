@@ -4,6 +4,7 @@
 //! which somebody runs out is the one that shows it. It knows nothing of acceptances to come, of the
 //! app's rate, or of clashes between rules that are due at the same second beyond their ids' order.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -90,8 +91,8 @@ impl Ahead {
     }
 
     /// In which order grants are spent.
-    pub(super) fn place(&self) -> (DateTime<Utc>, &RuleId, Option<&Subject>) {
-        (self.due.at, &self.rule.id, self.subject.as_ref())
+    pub(super) fn place(&self) -> (DateTime<Utc>, Reverse<u32>, &RuleId, Option<&Subject>) {
+        (self.due.at, Reverse(self.rule.priority), &self.rule.id, self.subject.as_ref())
     }
 
     /// What an admin should know of it: a clock change, or more people than the app's rate can serve in time.
@@ -212,8 +213,8 @@ impl Desk {
                 let (grants, without) = match walked.hint {
                     Hint::Nothing(reason) => (0, reason),
                     // One due time takes one grant, and the hint has said that there is one.
-                    Hint::Consent if n_rows == 1 => (1, SkipReason::NoConsent),
-                    Hint::Consent => self.grants(app, template, &walked.openid, n_rows)?,
+                    Hint::Consent(_) if n_rows == 1 => (1, SkipReason::NoConsent),
+                    Hint::Consent(_) => self.grants(app, template, &walked.openid, n_rows)?,
                 };
                 *groups.entry(Group { reached, grants, without }).or_default() += 1;
             }

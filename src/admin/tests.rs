@@ -143,6 +143,7 @@ impl World {
             }],
             snapshot: [1; 32],
             snapshot_bytes: b"snapshot".to_vec(),
+            priority: 0,
         };
         let Opened::Moved(numbers) = self.store.open(opening).await.expect("opened").value else {
             panic!("not moved")
@@ -153,7 +154,10 @@ impl World {
             after: None,
             position: members.last().map(|(who, _)| openid(who)),
             walk: Walk::Ends,
-            members: members.iter().map(|(who, want)| Member { openid: openid(who), want: *want }).collect(),
+            members: members
+                .iter()
+                .map(|(who, want)| Member { openid: openid(who), want: *want, behind: Vec::new() })
+                .collect(),
             without_consent: [(SkipReason::NoConsent, 2)].into(),
             expired: 0,
             now,

@@ -16,6 +16,7 @@ use super::Failure;
 use crate::clock::Clock;
 use crate::domain::hold::WAY_OUT;
 use crate::domain::id::AppName;
+use crate::flow::bell::Bell;
 use crate::flow::brake::Brake;
 use crate::flow::dispatch::{Dispatch, FEED_QUEUE, Signals};
 use crate::flow::fanout::Fanout;
@@ -43,7 +44,7 @@ pub struct Parts {
     /// Rung when a reload put another generation in force.
     pub reloaded: Arc<Notify>,
     /// Rung when something was opened, stopped or released.
-    pub opened: Arc<Notify>,
+    pub opened: Bell,
     /// The scheduler's looks.
     pub pulse: Pulse,
     /// Why apps do not send, by the senders themselves.
@@ -90,7 +91,7 @@ impl Flows {
             current.clone(),
             clock.clone(),
             Arc::clone(reloaded),
-            Arc::clone(opened),
+            opened.clone(),
         )
         .felt_by(pulse.clone());
         // Before anything is sent: what a rule left open that is gone since is cancelled.
@@ -105,7 +106,7 @@ impl Flows {
                 clock: clock.clone(),
                 brake: brake.clone(),
                 told: told.clone(),
-                opened: Arc::clone(opened),
+                opened: opened.clone(),
                 feed,
             };
             self.tasks.spawn(async move { ("a fan-out", fanout.run().await) });
@@ -115,7 +116,7 @@ impl Flows {
                 Arc::clone(store),
                 current.clone(),
                 clock.clone(),
-                Signals { brake: brake.clone(), told, opened: Arc::clone(opened) },
+                Signals { brake: brake.clone(), told, opened: opened.clone() },
             );
             let stop = self.stop.subscribe();
             self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
@@ -202,7 +203,7 @@ async fn released(parts: &Parts) {
     while !matches!(parts.store.hold(), Ok(None)) {
         tokio::select! {
             // Who releases rings; who rings between two looks is seen by the next.
-            () = parts.opened.notified() => {}
+            () = parts.opened.rung() => {}
             () = parts.clock.sleep(BEGIN_AGAIN) => {}
         }
     }

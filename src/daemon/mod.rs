@@ -24,6 +24,7 @@ use crate::domain::hold::WAY_OUT;
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::pause::{Pause, Scope};
 use crate::domain::zone::Release;
+use crate::flow::bell::Bell;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
@@ -133,7 +134,7 @@ pub struct Shared {
     keys: hook::Keys,
     reloaded: Arc<Notify>,
     /// Rung when something was opened, stopped or released.
-    opened: Arc<Notify>,
+    opened: Bell,
     last_reload: watch::Sender<Reloaded>,
     /// The files as they were when they were last read.
     seen: Mutex<reload::Seen>,
@@ -184,7 +185,7 @@ impl Daemon {
             current: current.clone(),
             keys: keys.clone(),
             reloaded: Arc::new(Notify::new()),
-            opened: Arc::new(Notify::new()),
+            opened: Bell::default(),
             last_reload: watch::Sender::new(first),
             seen: Mutex::new(seen),
             untold: Mutex::new(None),
@@ -322,7 +323,7 @@ impl Shared {
             clock: self.setup.clock.clone(),
             brake: self.brake.clone(),
             reloaded: Arc::clone(&self.reloaded),
-            opened: Arc::clone(&self.opened),
+            opened: self.opened.clone(),
             pulse: self.pulse.clone(),
             pauses: self.pauses.clone(),
         }
@@ -411,7 +412,7 @@ impl Control for Shared {
     }
 
     fn look(&self) {
-        self.opened.notify_waiters();
+        self.opened.ring();
     }
 
     fn status(&self) -> StatusParts {

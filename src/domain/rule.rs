@@ -53,7 +53,12 @@ pub struct Rule {
     pub overflow: BTreeMap<FieldKey, Overflow>,
     /// Whether one message goes before all others.
     pub canary: Canary,
+    /// Where a consent is too few for the rules that want it at one moment, the higher one gets it.
+    pub priority: u32,
 }
+
+/// The highest priority of a rule.
+pub const MAX_PRIORITY: u32 = 1000;
 
 impl Rule {
     /// What becomes of a value that is too long for `field`: as the rule says, else cut for a `thing` and

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
+use super::bell::Bell;
 use super::brake::Brake;
 use super::live::Current;
 use super::pause::{Gate, Pauses, Words};
@@ -62,7 +63,7 @@ pub struct Dispatch {
     /// Told when an occurrence is held.
     told: Pauses,
     /// Rung when an occurrence is held.
-    opened: Arc<Notify>,
+    opened: Bell,
     /// What waits for its turn or its time.
     queues: Queues,
     /// Openids with a delivery between mark and settlement.
@@ -223,12 +224,12 @@ impl Dispatch {
         stop: &watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
         for (occurrence, hold) in self.holds.drain(..) {
-            let (opened, told) = (Arc::clone(&self.opened), self.told.clone());
+            let (opened, told) = (self.opened.clone(), self.told.clone());
             tasks.spawn(async move {
                 // Where the store failed, this ends with everything else.
                 let _decided = hold.await;
                 told.held_by_sender(occurrence);
-                opened.notify_waiters();
+                opened.ring();
                 Done::Held
             });
         }

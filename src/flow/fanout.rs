@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::bell::Bell;
 use super::brake::Brake;
 use super::dispatch::{Feed, Item};
 use super::held::{Agenda, Looked, Plan};
@@ -38,11 +39,13 @@ use crate::store::{
 mod gathering;
 mod lost;
 mod ready;
+mod rivals;
 
 use self::gathering::Gathering;
 pub use self::lost::walk_lost;
 use self::ready::Booking;
 pub(super) use self::ready::{Prepared, Ready};
+use self::rivals::{Place, Rivals};
 
 /// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
 pub const SEATS: usize = 256;
@@ -70,7 +73,7 @@ pub struct Fanout {
     /// Told which occurrences are held.
     pub told: Pauses,
     /// Rung when something was opened or stopped.
-    pub opened: Arc<Notify>,
+    pub opened: Bell,
     /// Where reserved deliveries go.
     pub feed: mpsc::Sender<Feed>,
 }
@@ -88,15 +91,16 @@ impl Fanout {
         let mut agenda = Agenda::default();
         let mut plan = Plan::default();
         // All there is is read when something changed, not whenever a walk ends: there may be thousands of them.
-        let mut waiting: BTreeMap<u64, Occurrence> = BTreeMap::new();
+        let mut waiting: BTreeMap<Place, Occurrence> = BTreeMap::new();
+        let rivals = Rivals::default();
         let mut changed = true;
         // Whether some whose time has come rest, since nothing of their rule is sent.
         let mut rest = false;
-        let mut rung = std::pin::pin!(self.opened.notified());
+        let mut rung = std::pin::pin!(self.opened.rung());
         loop {
             if std::mem::take(&mut changed) {
                 // Asked for before the look, so that nothing rung during it is lost.
-                rung.set(self.opened.notified());
+                rung.set(self.opened.rung());
                 let unfinished = super::read(&self.store, Store::unfinished).await?;
                 let mine: Vec<Occurrence> = unfinished.into_iter().filter(|o| o.app == self.app).collect();
                 let numbers: BTreeSet<u64> = mine.iter().map(|o| o.number).collect();
@@ -115,6 +119,7 @@ impl Fanout {
                 };
                 waiting.clear();
                 rest = false;
+                rivals.renew(mine.iter());
                 let held_before = std::mem::take(&mut held);
                 for occurrence in mine {
                     let number = occurrence.number;
@@ -125,7 +130,7 @@ impl Fanout {
                             return Ok(());
                         }
                         if occurrence.counts.in_state(State::Held) > 0 {
-                            let walker = self.walker(&mut agenda, number);
+                            let walker = self.walker(&mut agenda, &rivals, number);
                             walks.spawn(async move { walker.withdraw(number).await.map(|()| Done::Walked) });
                         }
                     }
@@ -149,14 +154,15 @@ impl Fanout {
                         && let Some(chunks) = plan.due.remove(&number)
                         && agenda.begin(number)
                     {
-                        let (walker, occurrence) = (self.walker(&mut agenda, number), occurrence.clone());
+                        let (walker, occurrence) =
+                            (self.walker(&mut agenda, &rivals, number), occurrence.clone());
                         walks.spawn(async move {
                             let looked = walker.release(occurrence, chunks).await?;
                             Ok(Done::Released(number, looked))
                         });
                     }
                     if !known.contains(&number) {
-                        waiting.insert(number, occurrence);
+                        waiting.insert(Place::of(&occurrence), occurrence);
                     }
                 }
             }
@@ -173,11 +179,13 @@ impl Fanout {
                 continue;
             }
             while walks.len() < MAX_WALKS
-                && let Some(number) = waiting.iter().find(|(_, o)| !self.rests(o, now)).map(|(n, _)| *n)
-                && let Some(occurrence) = waiting.remove(&number)
+                && let Some(place) =
+                    waiting.iter().find(|(_, o)| self.may_begin(o, now)).map(|(p, _)| p.clone())
+                && let Some(occurrence) = waiting.remove(&place)
             {
+                let number = occurrence.number;
                 known.insert(number);
-                let walker = self.walker(&mut agenda, number);
+                let walker = self.walker(&mut agenda, &rivals, number);
                 walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
             }
             // What a walk holds may be due before it ends.
@@ -213,11 +221,18 @@ impl Fanout {
             && self.brake.stops(&occurrence.app, &occurrence.rule, Wording::of_snapshot(&occurrence.snapshot))
     }
 
-    fn walker(&self, agenda: &mut Agenda, occurrence: u64) -> Walker {
+    /// Whether its walk may begin: what goes before it is there too, and it does not rest.
+    fn may_begin(&self, occurrence: &Occurrence, now: DateTime<Utc>) -> bool {
+        self.opened.through().is_some_and(|through| occurrence.due_at <= through)
+            && !self.rests(occurrence, now)
+    }
+
+    fn walker(&self, agenda: &mut Agenda, rivals: &Rivals, occurrence: u64) -> Walker {
         Walker {
             store: Arc::clone(&self.store),
             clock: self.clock.clone(),
             brake: Some(self.brake.clone()),
+            rivals: rivals.clone(),
             feed: self.feed.clone(),
             seats: agenda.seats(occurrence),
         }
@@ -245,6 +260,8 @@ pub(super) struct Walker {
     pub(super) clock: Clock,
     /// What does not send; `None` where nothing is sent anyway.
     brake: Option<Brake>,
+    /// Who else of the app walks, and goes before whom.
+    rivals: Rivals,
     feed: mpsc::Sender<Feed>,
     seats: Arc<Semaphore>,
 }
@@ -273,6 +290,7 @@ impl Walker {
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
             self.until_it_goes_on(occurrence).await;
+            let before = self.before(occurrence);
             let from = position.clone();
             let mut gathering = Gathering::default();
             let mut after = from.clone();
@@ -298,7 +316,10 @@ impl Walker {
                 limit = PAGE;
                 // What is too late is counted, so the time must be known.
                 let now = self.clock.until_believed().await;
-                let all = gathering.take(page, occurrence, ready, now, &mut after);
+                if page.iter().any(|walked| before.are_too_many(walked.hint)) {
+                    self.make_ready(&before).await?;
+                }
+                let all = gathering.take(page, occurrence, ready, &before, now, &mut after);
                 if last_page && all {
                     walk = Walk::Ends;
                     break;
@@ -320,6 +341,7 @@ impl Walker {
                 }
             }
             if ended {
+                self.rivals.remove(occurrence);
                 info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at,
                     "Audience of rule {} at {} walked", occurrence.rule, occurrence.due_at);
                 return Ok(());
@@ -329,15 +351,23 @@ impl Walker {
 
     /// Waits while nothing of the rule is sent, at most until the deadline.
     pub(super) async fn until_it_goes_on(&self, occurrence: &Occurrence) {
-        let Occurrence { app, rule, deadline, .. } = occurrence;
+        let Occurrence { app, rule, .. } = occurrence;
         let wording = Wording::of_snapshot(&occurrence.snapshot);
         let Some(brake) = &self.brake else { return };
-        while self.clock.reckoned() <= *deadline && brake.stops(app, rule, wording) {
+        while self.rests(occurrence) {
             tokio::select! {
                 () = brake.goes_on(app, rule, wording) => {}
                 () = self.clock.sleep(MAX_SLEEP) => {}
             }
         }
+    }
+
+    /// Whether nothing of the rule is sent, before the deadline.
+    fn rests(&self, occurrence: &Occurrence) -> bool {
+        let Occurrence { app, rule, deadline, .. } = occurrence;
+        let wording = Wording::of_snapshot(&occurrence.snapshot);
+        let Some(brake) = &self.brake else { return false };
+        self.clock.reckoned() <= *deadline && brake.stops(app, rule, wording)
     }
 
     /// The rule; `None` when its snapshot cannot be read: then the occurrence is stopped.
@@ -409,11 +439,11 @@ impl Walker {
                     Some(NoGrant::Refused) => SkipReason::Refused,
                     Some(NoGrant::None) | None => SkipReason::NoConsent,
                 };
-                let has = account.as_ref().is_some_and(|account| match kind {
-                    TemplateKind::OneTime => account.available() > 0,
-                    TemplateKind::LongTerm => account.standing.is_some(),
+                let n = account.as_ref().map_or(0, |account| match kind {
+                    TemplateKind::OneTime => account.available(),
+                    TemplateKind::LongTerm => u64::from(account.standing.is_some()),
                 });
-                let hint = if has { Hint::Consent } else { Hint::Nothing(nothing(account.as_ref())) };
+                let hint = if n > 0 { Hint::Consent(n) } else { Hint::Nothing(nothing(account.as_ref())) };
                 walked.push(Walked { openid, recipient, hint });
             }
             Ok(walked)

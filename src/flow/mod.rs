@@ -1,5 +1,6 @@
 //! The only place where rooms meet: each flow carries data from one engine to another.
 
+pub mod bell;
 pub mod books;
 pub mod brake;
 pub mod dispatch;

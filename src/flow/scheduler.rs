@@ -12,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::bell::Bell;
 use super::live::{self, Current, Live};
 use super::pulse::Pulse;
 use crate::clock::Clock;
@@ -52,7 +53,7 @@ pub struct Scheduler {
     /// Rung when a reload put another generation in force.
     reloaded: Arc<Notify>,
     /// Rung when something was opened or stopped.
-    opened: Arc<Notify>,
+    opened: Bell,
     /// Told of each look.
     pulse: Pulse,
     generation: u64,
@@ -96,7 +97,7 @@ impl Scheduler {
         current: Current,
         clock: Clock,
         reloaded: Arc<Notify>,
-        opened: Arc<Notify>,
+        opened: Bell,
     ) -> Self {
         Self {
             store,
@@ -183,7 +184,7 @@ impl Scheduler {
             }
             if changed {
                 // What a change made void is closed in the books; who has it in memory looks.
-                self.opened.notify_waiters();
+                self.opened.ring();
                 self.ask_all();
             }
         }
@@ -197,6 +198,7 @@ impl Scheduler {
             self.ask_all();
         }
         if self.next.is_none_or(|next| next > now) {
+            self.opened.is_through(now);
             return Ok(());
         }
         let planned = self.rules.values_mut();
@@ -217,9 +219,10 @@ impl Scheduler {
         }
         drop(openings);
         self.ask_all();
+        self.opened.is_through(now);
         if anything {
             // Once: a ring makes those who walk read all that is open, and their pieces would come between the openings.
-            self.opened.notify_waiters();
+            self.opened.ring();
         }
         Ok(())
     }
@@ -322,7 +325,7 @@ impl Scheduler {
             let reason = Some("rule removed or disabled".to_owned());
             self.store.stop_occurrence(occurrence.number, OccurrenceState::Cancelled, reason).await?;
         }
-        self.opened.notify_waiters();
+        self.opened.ring();
         Ok(())
     }
 
@@ -418,6 +421,7 @@ async fn advance(
             occurrences,
             snapshot: snapshot::hash(&planned.bytes),
             snapshot_bytes: planned.bytes.clone(),
+            priority: planned.rule.priority,
         })
         .await?;
     match decided.value {

@@ -32,5 +32,6 @@ pub(super) fn rule() -> Rule {
         missed: MissedPolicy::Latest,
         overflow: BTreeMap::new(),
         canary: Canary::Automatic,
+        priority: 0,
     }
 }

@@ -339,11 +339,10 @@ fn mistakes_in_a_schedule() {
         (CRON, "{ cron: \"0 9 * * *\", time: \"20:00\" }", &[("no_effect", 4, 32)]),
         ("    when:", "    if_late: send\n    when:", &[("no_effect", 4, 5)]),
         // Later versions.
-        (
-            "    when:",
-            "    priority: 0\n    on_doubt: hold\n    was: a\n    when:",
-            &[("not_yet", 4, 5), ("not_yet", 5, 5), ("not_yet", 6, 5)],
-        ),
+        ("    when:", "    on_doubt: hold\n    was: a\n    when:", &[("not_yet", 4, 5), ("not_yet", 5, 5)]),
+        ("    when:", "    priority: 1000\n    when:", &[]),
+        ("    when:", "    priority: 1001\n    when:", &[("bad_value", 4, 15)]),
+        ("    when:", "    priority: -1\n    when:", &[("bad_value", 4, 15)]),
         ("    when:", "    canary: true\n    when:", &[]),
         ("    when:", "    canary: false\n    when:", &[]),
         ("    when:", "    canary: 1\n    when:", &[("bad_value", 4, 13)]),

@@ -24,7 +24,9 @@ use super::yaml::{Key, Node};
 use crate::domain::config::{App, Config};
 use crate::domain::id::{AppName, FieldName, RuleId, TemplateId, TemplateName};
 use crate::domain::language::{Phrase, Said};
-use crate::domain::rule::{Canary, DEFAULT_GRACE, DEFAULT_MAX, MIN_GRACE, MissedPolicy, Overflow, Rule};
+use crate::domain::rule::{
+    Canary, DEFAULT_GRACE, DEFAULT_MAX, MAX_PRIORITY, MIN_GRACE, MissedPolicy, Overflow, Rule,
+};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::Form;
 
@@ -117,6 +119,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let enabled = map.get("enabled").and_then(|node| walk.switch(node, "enabled")).unwrap_or(true);
     let canary = map.get("canary").and_then(|node| walk.switch(node, "canary"));
     let canary = canary.map_or(Canary::Automatic, |on| if on { Canary::Always } else { Canary::Never });
+    let priority = map.get("priority").and_then(|node| walk.whole(node, "priority", 0..=MAX_PRIORITY));
     let missed = missed(map, walk);
     let overflow = map.get("overflow").map_or_else(BTreeMap::new, |node| overflow(node, &data, walk));
 
@@ -140,6 +143,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         missed,
         overflow,
         canary,
+        priority: priority.unwrap_or_default(),
     };
     let asked = rule_texts::check(&rule, map, condition, walk);
     let whole = template.is_some() && when.is_some() && id.is_some() && walk.found.n_errors() == n_errors;

@@ -17,6 +17,7 @@ use super::schema::{
 use super::when_entry::{DST, FOLD, FORMS, MAX_EXCEPT, MAX_TIMES};
 use crate::domain::language::Phrase;
 use crate::domain::recipient::MAX_TAGS;
+use crate::domain::rule::MAX_PRIORITY;
 
 keys! {
     /// A schedule file.
@@ -172,8 +173,15 @@ keys! {
             absent: Absent::Means("only for more than 1,000 people; how many they are shows from about 200 on."),
             shape: switch,
         },
+        Key {
+            name: "priority",
+            about: "Where somebody has fewer consents than rules want at one moment, the higher one gets it; then the one \
+                    due earlier, then the rule id.",
+            example: "10",
+            absent: Absent::Default("0"),
+            shape: || whole(0..=MAX_PRIORITY),
+        },
     ], later: &[
-    ("priority", Phrase::new("delete it; the earlier due time goes first", "请删掉；时间早的先发")),
     (
         "on_doubt",
         Phrase::new(

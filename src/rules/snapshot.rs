@@ -70,6 +70,8 @@ struct Stored {
     overflow: BTreeMap<String, StoredOverflow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     canary: Option<bool>,
+    #[serde(default, skip_serializing_if = "is_none_set")]
+    priority: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -178,6 +180,7 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
             Canary::Always => Some(true),
             Canary::Never => Some(false),
         },
+        priority: rule.priority,
     };
     serde_json::to_vec(&stored).expect("maps with text keys, and no writer that can fail")
 }
@@ -186,6 +189,11 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
 fn is_zero(ms: &u64) -> bool {
     *ms == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_none_set(priority: &u32) -> bool {
+    *priority == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
@@ -273,6 +281,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
             Some(true) => Canary::Always,
             Some(false) => Canary::Never,
         },
+        priority: stored.priority,
     })
 }
 
@@ -330,6 +339,7 @@ mod tests {
             missed: MissedPolicy::Latest,
             overflow: BTreeMap::new(),
             canary: Canary::Automatic,
+            priority: 0,
         }
     }
 
@@ -348,6 +358,7 @@ mod tests {
             ("skip", Rule { missed: MissedPolicy::Skip, ..rule() }),
             ("spread", Rule { spread: Duration::from_mins(10), ..rule() }),
             ("canary", Rule { canary: Canary::Always, ..rule() }),
+            ("priority", Rule { priority: 7, ..rule() }),
             ("no canary", Rule { canary: Canary::Never, ..rule() }),
             ("own time", Rule { own_time: true, ..rule() }),
             ("hold", Rule { quiet: Some(night(AtNight::Hold)), ..rule() }),

@@ -230,6 +230,8 @@ pub struct Reminders {
     pub snapshot: [u8; 32],
     /// The rule as it is now; opaque. Stored once per hash, in pieces.
     pub snapshot_bytes: Vec<u8>,
+    /// Where it comes among those who want the same consents.
+    pub priority: u32,
 }
 
 /// One reminder to open.

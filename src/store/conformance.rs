@@ -120,6 +120,7 @@ fn open_for(
         occurrences: vec![new],
         snapshot: [7; 32],
         snapshot_bytes: b"a rule".to_vec(),
+        priority: 0,
     };
     match done(store, store.open(opening)) {
         Opened::Moved(numbers) => numbers.first().copied(),
@@ -128,8 +129,10 @@ fn open_for(
 }
 
 fn piece(occurrence: u64, after: Option<OpenId>, members: &[(usize, Want)], walk: Walk, now: i64) -> Piece {
-    let mut members: Vec<Member> =
-        members.iter().map(|(n, want)| Member { openid: openid(*n), want: *want }).collect();
+    let mut members: Vec<Member> = members
+        .iter()
+        .map(|(n, want)| Member { openid: openid(*n), want: *want, behind: Vec::new() })
+        .collect();
     members.sort_by(|a, b| a.openid.cmp(&b.openid));
     members.dedup_by(|a, b| a.openid == b.openid);
     Piece {
@@ -215,6 +218,7 @@ fn a_cursor_moves_once_and_an_identity_opens_once(store: &dyn Store) {
         occurrences: vec![],
         snapshot: [7; 32],
         snapshot_bytes: b"a rule".to_vec(),
+        priority: 0,
     };
     assert_eq!(done(store, store.open(stale)), Opened::Stale(Some(at(10))));
     assert_eq!(store.unfinished().unwrap().len(), 1);

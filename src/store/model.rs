@@ -437,6 +437,7 @@ impl Books {
                     snapshot: opening.snapshot,
                     about: None,
                     whose: new.whose,
+                    priority: opening.priority,
                 },
             );
             numbers.push(number);
@@ -484,6 +485,10 @@ impl Books {
             };
             match member.want {
                 Want::Reserve => {
+                    if self.claimed(&occurrence, &member) {
+                        *skipped.entry(SkipReason::NoConsent).or_default() += 1;
+                        continue;
+                    }
                     let taken = self.take(&occurrence, &member.openid, id);
                     match taken {
                         Ok(grant) => {
@@ -538,6 +543,21 @@ impl Books {
     }
 
     /// The grant that a delivery gets, which is none under a standing acceptance; or why it gets none.
+    /// Whether the units that are free are no more than the walks before this one that are yet to come to him.
+    fn claimed(&self, occurrence: &Occurrence, member: &Member) -> bool {
+        let to_come = |number: &&u64| {
+            self.occurrences.get(number).is_some_and(|before| {
+                let passed = before.walked || before.position.as_ref() >= Some(&member.openid);
+                before.state == OccurrenceState::Open && !passed
+            })
+        };
+        let wanted = member.behind.iter().filter(to_come).count();
+        let key = (occurrence.app.clone(), occurrence.template.clone(), member.openid.clone());
+        let units = self.ledgers.get(&key).map_or(&[][..], |ledger| &ledger.units);
+        let free = units.iter().filter(|(_, place)| *place == Place::Free).count();
+        occurrence.kind == TemplateKind::OneTime && (1..=wanted).contains(&free)
+    }
+
     fn take(
         &mut self,
         occurrence: &Occurrence,
@@ -1326,7 +1346,8 @@ impl Store for Model {
             let ledger = books.ledgers.get(&(app.clone(), template.clone(), openid.clone()));
             let hint = match ledger {
                 None => Hint::Nothing(SkipReason::NoConsent),
-                Some(ledger) if ledger.free() > 0 || ledger.standing.is_some() => Hint::Consent,
+                Some(ledger) if ledger.standing.is_some() => Hint::Consent(1),
+                Some(ledger) if ledger.free() > 0 => Hint::Consent(ledger.free()),
                 Some(ledger) => Hint::Nothing(ledger.why()),
             };
             Walked { openid: openid.clone(), recipient: recipient.clone(), hint }

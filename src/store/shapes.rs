@@ -167,6 +167,8 @@ pub struct Opening {
     pub snapshot: [u8; 32],
     /// The rule as it is now; opaque. Stored once per hash, in pieces.
     pub snapshot_bytes: Vec<u8>,
+    /// Where it comes among those who want the same consents.
+    pub priority: u32,
 }
 
 /// One occurrence to open.
@@ -230,6 +232,9 @@ pub struct Member {
     pub openid: OpenId,
     /// What shall become of him.
     pub want: Want,
+    /// Occurrences that go before this one and want a consent of his too: those of them that are open, and whose walk
+    /// has not passed him, are left one each.
+    pub behind: Vec<u64>,
 }
 
 /// What shall become of a member.
@@ -418,8 +423,8 @@ pub struct Walked {
 /// What an account seemed to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// A grant, or a standing acceptance.
-    Consent,
+    /// So many grants; 1 for a standing acceptance.
+    Consent(u64),
     /// Nothing, and this is why.
     Nothing(SkipReason),
 }
@@ -491,6 +496,8 @@ pub struct Occurrence {
     pub about: Option<About>,
     /// Whose clocks show its civil time.
     pub whose: Whose,
+    /// Where it comes among those who want the same consents: higher first.
+    pub priority: u32,
 }
 
 /// A delivery as stored.

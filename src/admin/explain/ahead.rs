@@ -3,6 +3,7 @@
 //! It spends the person's grants of today on the due times before it, in the order in which `next` does,
 //! so both say the same. It knows nothing of acceptances to come.
 
+use std::cmp::Reverse;
 use std::iter;
 use std::sync::Arc;
 
@@ -210,7 +211,8 @@ impl Desk {
         let prepared = forecast::prepare(rows.iter())?;
         let recipient = case.recipient.clone().unwrap_or_else(|| Recipient::new(case.now));
         let mut spending: Vec<(&RuleId, DateTime<Utc>)> = Vec::new();
-        let this = (next.due.at, &rule.id, next.about.as_ref().map(|(subject, _)| subject));
+        let this =
+            (next.due.at, Reverse(rule.priority), &rule.id, next.about.as_ref().map(|(subject, _)| subject));
         for row in &rows {
             if row.place() >= this || n_of(spending.len()) >= available {
                 break;

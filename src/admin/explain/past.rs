@@ -4,6 +4,8 @@
 //! for him the counts, the account and what is known of him now are put together, and the chain says
 //! which of it is certain.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::outcome::{
@@ -33,6 +35,8 @@ use crate::store::{Delivery, Occurrence};
 
 /// Occurrences read at once.
 const PAGE: usize = 512;
+/// Reminders that are named as having got somebody's consents.
+const MAX_TOOK: usize = 3;
 /// Chunks of deliveries read at once.
 const PAGE_CHUNKS: usize = 8;
 
@@ -444,6 +448,10 @@ impl Desk {
                 "当时没有剩余授权，所以没有发送。",
             )
         };
+        let why = match self.took(occurrence, account)? {
+            Some(took) => Said::new(format!("{} {}", why.en, took.en), format!("{}{}", why.zh, took.zh)),
+            None => why,
+        };
         let never = account.is_none_or(|account| accepted_only_after(account, occurrence.due_at));
         let certainty =
             if never && expired == 0 && rule.is_some() { Certainty::Known } else { Certainty::Inferred };
@@ -454,6 +462,32 @@ impl Desk {
             cure: Some(cure),
             certainty,
         })
+    }
+
+    /// Which other rules got the person's consents within a day of this due time, the nearest first.
+    fn took(&self, occurrence: &Occurrence, account: Option<&Account>) -> Result<Option<Said>, Failure> {
+        let numbers: BTreeSet<u64> =
+            account.iter().flat_map(|account| &account.out).map(|id| id.occurrence).collect();
+        let mut took = Vec::new();
+        for number in numbers.into_iter().filter(|number| *number != occurrence.number) {
+            let Some(other) = self.store().occurrence(number)? else { continue };
+            let apart = (other.due_at - occurrence.due_at).abs();
+            if apart <= TimeDelta::days(1) {
+                took.push((apart, other));
+            }
+        }
+        took.sort_by_key(|(apart, other)| (*apart, other.number));
+        let named = took.iter().take(MAX_TOOK);
+        let named: Vec<String> = named
+            .map(|(_, other)| format!("`{}` {}", other.rule, moment(other.due_at, occurrence.zone)))
+            .collect();
+        let named = named.join(", ");
+        Ok((!took.is_empty()).then(|| {
+            Said::new(
+                format!("Consents of about then went to: {named}."),
+                format!("前后一天内的授权用在了：{named}。"),
+            )
+        }))
     }
 
     /// How many were passed after the deadline: those counted as expired who have no record.

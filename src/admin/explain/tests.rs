@@ -203,7 +203,11 @@ impl World {
             walk: Walk::Ends,
             members: members
                 .iter()
-                .map(|(who, want)| Member { openid: OpenId::parse(who).expect("an openid"), want: *want })
+                .map(|(who, want)| Member {
+                    openid: OpenId::parse(who).expect("an openid"),
+                    want: *want,
+                    behind: Vec::new(),
+                })
                 .collect(),
             without_consent: without.iter().copied().collect(),
             expired: 0,
@@ -239,6 +243,7 @@ impl World {
             }],
             snapshot: snapshot::hash(&bytes),
             snapshot_bytes: bytes,
+            priority: 0,
         };
         match self.store.open(opening).await.expect("opened").value {
             Opened::Moved(numbers) => numbers[0],

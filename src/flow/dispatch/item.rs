@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::domain::appointment::About;
 use crate::domain::delivery::Past;
@@ -12,6 +12,7 @@ use crate::domain::id::{DeliveryId, RuleId};
 use crate::domain::message::Message;
 use crate::domain::rejection::Wording;
 use crate::domain::template::TemplateKind;
+use crate::flow::bell::Bell;
 use crate::flow::brake::Brake;
 use crate::flow::pause::Pauses;
 use crate::plan::canary::Trial;
@@ -38,7 +39,7 @@ pub struct Signals {
     /// Why the app does not send.
     pub told: Pauses,
     /// Rung when an occurrence is held.
-    pub opened: Arc<Notify>,
+    pub opened: Bell,
 }
 
 /// A delivery in memory.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 
 use super::ready::Booking;
+use super::rivals::Before;
 use super::{MAX_PASSED, Ready};
 use crate::domain::count::n_of;
 use crate::domain::id::OpenId;
@@ -49,6 +50,7 @@ impl Gathering {
         page: Vec<Walked>,
         occurrence: &Occurrence,
         ready: &Ready,
+        before: &Before,
         now: DateTime<Utc>,
         position: &mut Option<OpenId>,
     ) -> bool {
@@ -62,7 +64,7 @@ impl Gathering {
                 if !self.has_room(&openid) {
                     return false;
                 }
-                self.admit(openid.clone(), &recipient, hint, occurrence, ready, now);
+                self.admit(openid.clone(), &recipient, hint, (occurrence, ready, before), now);
             }
             self.passed += 1;
             *position = Some(openid);
@@ -75,8 +77,7 @@ impl Gathering {
         openid: OpenId,
         recipient: &Recipient,
         hint: Hint,
-        occurrence: &Occurrence,
-        ready: &Ready,
+        (occurrence, ready, before): (&Occurrence, &Ready, &Before),
         now: DateTime<Utc>,
     ) {
         let walked_at = match ready.booking {
@@ -98,7 +99,7 @@ impl Gathering {
                     *self.without_consent.entry(reason).or_default() += 1;
                     return;
                 }
-                Hint::Consent => match ready.render(occurrence, &openid, recipient) {
+                Hint::Consent(_) => match ready.render(occurrence, &openid, recipient) {
                     Ok(message) => match ready.booking {
                         Booking::Lost => Want::Doubt,
                         Booking::Sent => {
@@ -111,7 +112,12 @@ impl Gathering {
             },
             Err(reason) => Want::Skip(reason),
         };
+        let behind = if want == Want::Reserve && before.are_too_many(hint) {
+            before.want(&openid, recipient, now)
+        } else {
+            Vec::new()
+        };
         self.bytes += slot_bytes(&openid);
-        self.members.push(Member { openid, want });
+        self.members.push(Member { openid, want, behind });
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use super::rivals::Rivals;
 use super::{SEATS, Walker};
 use crate::clock::Clock;
 use crate::domain::occurrence::OccurrenceState;
@@ -29,6 +30,7 @@ pub async fn walk_lost(
         store: Arc::clone(&store),
         clock,
         brake: None,
+        rivals: Rivals::default(),
         feed,
         seats: Arc::new(Semaphore::new(SEATS)),
     };

@@ -172,6 +172,7 @@ async fn remind(
         reminders: reminders.to_vec(),
         snapshot: snapshot::hash(&planned.bytes),
         snapshot_bytes: planned.bytes.clone(),
+        priority: planned.rule.priority,
     };
     Ok(store.remind(asked).await?.value)
 }

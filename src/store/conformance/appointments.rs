@@ -54,6 +54,7 @@ pub(super) fn reminders(rule_n: usize, from: Cursor, to: Cursor, reminders: Vec<
         reminders,
         snapshot: [7; 32],
         snapshot_bytes: b"a rule".to_vec(),
+        priority: 0,
     }
 }
 

@@ -267,9 +267,30 @@ impl Play<'_> {
                 let mut told = piece(number, after, &wants, walk, clock);
                 told.without_consent.insert(SkipReason::NoConsent, 2);
                 told.expired = 1;
+                let mut may_want = Vec::new();
+                if let Some(occurrence) =
+                    self.model.occurrence(number).unwrap().filter(|_| which.is_multiple_of(3))
+                {
+                    for member in &mut told.members {
+                        member.behind = (1..=self.n_opened).filter(|n| *n != number).take(3).collect();
+                        let account =
+                            self.model.account(&app(), &occurrence.template, &member.openid).unwrap();
+                        let has = account.is_some_and(|view| view.account.available() > 0);
+                        if has && member.want == Want::Reserve {
+                            may_want.push(member.openid.clone());
+                        }
+                    }
+                }
                 match both(&self.engine, &self.model, |store| store.chunk(told.clone())) {
-                    PieceOutcome::Booked(reserved) if !reserved.is_empty() => self.saw("reserved"),
-                    PieceOutcome::Booked(_) | PieceOutcome::Stale => {}
+                    PieceOutcome::Booked(reserved) => {
+                        if may_want.iter().any(|who| reserved.iter().all(|one| one.openid != *who)) {
+                            self.saw("a grant left to those before");
+                        }
+                        if !reserved.is_empty() {
+                            self.saw("reserved");
+                        }
+                    }
+                    PieceOutcome::Stale => {}
                 }
             }
             Step::Release { which, fate } => {
@@ -612,7 +633,7 @@ proptest! {
 const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 55] = [
+const HAPPENS: [&str; 56] = [
     "a recipient moved to another zone",
     "erased",
     "erased while attempting",
@@ -633,6 +654,7 @@ const HAPPENS: [&str; 55] = [
     "refusal ends a standing acceptance",
     "refusal of an account with reservations",
     "reserved",
+    "a grant left to those before",
     "waiting",
     "held, then reserved",
     "held, then without consent",

@@ -360,6 +360,7 @@ fn one(state: &mut State, app: Name, asked: &Reminders, new: &NewReminder) -> Re
         counts: Counts::default(),
         snapshot: asked.snapshot,
         whose: Whose::Everybody,
+        priority: asked.priority,
         about: Some(about),
     });
     Ok(OneReminder::As(number))

@@ -90,6 +90,7 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
             snapshot: opening.snapshot,
             about: None,
             whose: new.whose,
+            priority: opening.priority,
         });
         numbers.push(number);
     }
@@ -185,6 +186,10 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         };
         match member.want {
             Want::Reserve => {
+                if is_claimed(state, &payer_of(&delivery), kind, &member.behind)? {
+                    *counts.skipped.entry(SkipReason::NoConsent).or_default() += 1;
+                    continue;
+                }
                 match take(state, payer_of(&delivery), kind, id, bound)? {
                     Ok(grant) => delivery.grant = grant,
                     Err(reason) => {
@@ -242,6 +247,27 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     }
     state.changed_occurrence(piece.occurrence);
     Ok(PieceOutcome::Booked(reserved))
+}
+
+/// Whether those who go first, and whose walk has not passed him, want all the grants that somebody has.
+fn is_claimed(
+    state: &mut State,
+    payer: &AccountId,
+    kind: TemplateKind,
+    before: &[u64],
+) -> Result<bool, Failed> {
+    let mut n = 0;
+    for number in before {
+        let Some(held) = state.occurrence(*number)? else { continue };
+        let Occurrence { state, walked, position, .. } = &held.occurrence;
+        let passed = position.as_ref().is_some_and(|position| position.as_str() >= &*payer.openid);
+        n += usize::from(*state == OccurrenceState::Open && !walked && !passed);
+    }
+    let free = match kind {
+        TemplateKind::OneTime if n > 0 => state.account(payer, kind)?.account.free.len(),
+        TemplateKind::OneTime | TemplateKind::LongTerm => 0,
+    };
+    Ok(free > 0 && free <= n)
 }
 
 /// Takes one grant for a delivery; a standing acceptance gives none and suffices.

@@ -532,8 +532,9 @@ fn openid(bytes: &[u8]) -> Result<OpenId, Failed> {
 }
 
 fn hint(account: &Account) -> Hint {
-    if account.available() > 0 {
-        return Hint::Consent;
+    let n = account.available();
+    if n > 0 {
+        return Hint::Consent(n);
     }
     Hint::Nothing(match account.why_none() {
         NoGrant::None => SkipReason::NoConsent,

@@ -36,6 +36,8 @@ const V2: u8 = 2;
 const V3: u8 = 3;
 /// Room that most records need, so that they are written without growing.
 const USUAL_BYTES: usize = 256;
+/// The version of records that changed three times.
+const V4: u8 = 4;
 /// What is said of a record that a newer program wrote.
 const UNKNOWN_VERSION: &str = "a record has a version this program does not know";
 
@@ -373,9 +375,23 @@ struct OccurrenceV3 {
     whose: u8,
 }
 
+/// An occurrence of a rule with a priority.
+#[derive(Serialize, Deserialize)]
+struct OccurrenceV4 {
+    first: OccurrenceV1,
+    about: Option<AboutV1>,
+    whose: u8,
+    priority: u32,
+}
+
 /// Encodes an occurrence's record, and how many chunks it has.
 pub(super) fn encode_occurrence(occurrence: &Occurrence, n_chunks: u32) -> Result<Vec<u8>, Failed> {
     let first = OccurrenceV1::of(occurrence, n_chunks);
+    if occurrence.priority > 0 {
+        let (whose, priority) = (index_of(&WHOSE, &occurrence.whose), occurrence.priority);
+        let about = occurrence.about.as_ref().map(AboutV1::of);
+        return encode_as(V4, &OccurrenceV4 { first, about, whose, priority });
+    }
     let Some(about) = &occurrence.about else {
         return match occurrence.whose {
             Whose::Everybody => encode(&first),
@@ -384,10 +400,7 @@ pub(super) fn encode_occurrence(occurrence: &Occurrence, n_chunks: u32) -> Resul
             }
         };
     };
-    let About { kind, id, at, number, after, previous } = about;
-    let (kind, id) = (kind.as_str().to_owned(), id.as_str().to_owned());
-    let about = AboutV1(kind, id, ms(*at), *number, *after, *previous);
-    encode_as(V2, &OccurrenceV2 { first, about })
+    encode_as(V2, &OccurrenceV2 { first, about: AboutV1::of(about) })
 }
 
 /// Decodes an occurrence's record of any version.
@@ -395,18 +408,9 @@ pub(super) fn decode_occurrence(bytes: &[u8], number: u64) -> Result<(Occurrence
     match version(bytes)? {
         (V1, body) => whole::<OccurrenceV1>(body)?.occurrence(number),
         (V2, body) => {
-            let bad = |_| Failed::Record("an occurrence holds a name that cannot be");
-            let OccurrenceV2 { first, about: AboutV1(kind, id, at_ms, change, after, previous) } =
-                whole(body)?;
+            let OccurrenceV2 { first, about } = whole(body)?;
             let (mut occurrence, n_chunks) = first.occurrence(number)?;
-            occurrence.about = Some(About {
-                kind: Kind::parse(&kind).map_err(bad)?,
-                id: AppointmentId::parse(&id).map_err(bad)?,
-                at: at(at_ms)?,
-                number: change,
-                after,
-                previous,
-            });
+            occurrence.about = Some(about.about()?);
             Ok((occurrence, n_chunks))
         }
         (V3, body) => {
@@ -415,7 +419,29 @@ pub(super) fn decode_occurrence(bytes: &[u8], number: u64) -> Result<(Occurrence
             occurrence.whose = one_of(&WHOSE, whose)?;
             Ok((occurrence, n_chunks))
         }
+        (V4, body) => {
+            let OccurrenceV4 { first, about, whose, priority } = whole(body)?;
+            let (mut occurrence, n_chunks) = first.occurrence(number)?;
+            occurrence.about = about.map(AboutV1::about).transpose()?;
+            occurrence.whose = one_of(&WHOSE, whose)?;
+            occurrence.priority = priority;
+            Ok((occurrence, n_chunks))
+        }
         (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
+    }
+}
+
+impl AboutV1 {
+    fn of(about: &About) -> Self {
+        let About { kind, id, at, number, after, previous } = about;
+        Self(kind.as_str().to_owned(), id.as_str().to_owned(), ms(*at), *number, *after, *previous)
+    }
+
+    fn about(self) -> Result<About, Failed> {
+        let bad = |_| Failed::Record("an occurrence holds a name that cannot be");
+        let Self(kind, id, at_ms, number, after, previous) = self;
+        let (kind, id) = (Kind::parse(&kind).map_err(bad)?, AppointmentId::parse(&id).map_err(bad)?);
+        Ok(About { kind, id, at: at(at_ms)?, number, after, previous })
     }
 }
 
@@ -476,6 +502,7 @@ impl OccurrenceV1 {
             snapshot: self.snapshot,
             about: None,
             whose: Whose::Everybody,
+            priority: 0,
         };
         Ok((occurrence, self.n_chunks))
     }

@@ -219,6 +219,7 @@ impl Books {
                 counts: Counts::default(),
                 snapshot: asked.snapshot,
                 whose: Whose::Everybody,
+                priority: asked.priority,
                 about: Some(about),
             },
         );

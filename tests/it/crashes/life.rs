@@ -12,6 +12,7 @@ use tixing::clock::Clock;
 use tixing::daemon::{Flows, Parts};
 use tixing::domain::config::{Config, RuleSet};
 use tixing::domain::id::ReportId;
+use tixing::flow::bell::Bell;
 use tixing::flow::brake::Brake;
 use tixing::flow::intake::{Intake, ReportIn, Said, Speaker};
 use tixing::flow::live::{Current, Live};
@@ -148,7 +149,7 @@ impl Daemon {
             current: self.intake.current().clone(),
             clock: self.clock.clone(),
             reloaded: Arc::default(),
-            opened: Arc::default(),
+            opened: Bell::default(),
             pulse: Pulse::default(),
             pauses: BTreeMap::new(),
         };

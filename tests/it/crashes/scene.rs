@@ -153,6 +153,7 @@ impl Scene {
             missed: MissedPolicy::All { max: 3 },
             overflow: BTreeMap::new(),
             canary: Canary::Automatic,
+            priority: 0,
         };
         RuleSet { rules: BTreeMap::from([(rule.id.clone(), Arc::new(rule))]), ..RuleSet::default() }
     }

@@ -109,6 +109,7 @@ impl Bench {
             occurrences: vec![new],
             snapshot: [1; 32],
             snapshot_bytes: b"snapshot".to_vec(),
+            priority: 0,
         };
         let Opened::Moved(numbers) = self.store.open(opening).await.unwrap().value else { panic!("stale") };
         let piece = Piece {
@@ -116,7 +117,7 @@ impl Bench {
             after: None,
             position: None,
             walk: Walk::Ends,
-            members: vec![Member { openid: openid(), want: Want::Reserve }],
+            members: vec![Member { openid: openid(), want: Want::Reserve, behind: Vec::new() }],
             without_consent: BTreeMap::new(),
             expired: 0,
             now: at(due),

@@ -60,6 +60,7 @@ mod quiet;
 mod refused;
 mod replies;
 mod restart;
+mod scarce;
 mod zones;
 
 use power::Power;

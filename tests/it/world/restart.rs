@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tixing::domain::delivery::State;
+use tixing::flow::bell::Bell;
 use tixing::flow::brake::Brake;
 use tixing::flow::dispatch::{Dispatch, FEED_QUEUE, Signals};
 use tixing::flow::fanout::Fanout;
@@ -189,21 +190,16 @@ async fn a_sender_that_hears_of_the_end_by_its_walks_stops_as_gracefully() {
     world.faults(vec![Fault::new(Api::Send, What::Delay(Duration::from_secs(2))).after()]);
     let (store, current) = world.parts().await;
     world.clock.advance(Duration::from_hours(1));
-    let (opened, reloaded) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let mut scheduler = Scheduler::new(
-        Arc::clone(&store),
-        current.clone(),
-        world.clock.clone(),
-        reloaded,
-        Arc::clone(&opened),
-    );
+    let (opened, reloaded) = (Bell::default(), Arc::new(Notify::new()));
+    let mut scheduler =
+        Scheduler::new(Arc::clone(&store), current.clone(), world.clock.clone(), reloaded, opened.clone());
     scheduler.look().await.unwrap();
     // On one thread, both ends are there when the sender looks; which it sees first is a toss of a coin.
     for n in (2..20).step_by(2) {
         let (feed, fed) = mpsc::channel(FEED_QUEUE);
-        let (clock, opened, store) = (world.clock.clone(), Arc::clone(&opened), Arc::clone(&store));
+        let (clock, opened, store) = (world.clock.clone(), opened.clone(), Arc::clone(&store));
         let brake = Brake::of_store(Arc::clone(&store), clock.now()).unwrap();
-        let (told, rung) = (Pauses::default(), Arc::clone(&opened));
+        let (told, rung) = (Pauses::default(), opened.clone());
         let signals = Signals { brake: brake.clone(), told: told.clone(), opened: rung };
         let fanout = Fanout {
             app: super::appid(),

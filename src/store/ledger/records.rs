@@ -21,6 +21,7 @@ mod appointments;
 mod chunks;
 pub(super) mod hex;
 mod lines;
+mod real;
 mod recipients;
 
 pub(super) use appointments::{decode_appointment, encode_appointment};

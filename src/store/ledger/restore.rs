@@ -119,7 +119,7 @@ impl Check {
         if self.summary.is_some() {
             return Err("there is more after the last line of the backup".to_owned());
         }
-        let line: Line = serde_json::from_str(text).map_err(|error| not_a_line(&error))?;
+        let line = Line::read(text)?;
         let written = match (line, &self.header) {
             (Line::Backup { format, version, made_at, generation }, None) => {
                 if format > FORMAT {
@@ -290,16 +290,6 @@ impl Check {
         let owned = |openid: &OpenId| (keys::owned(app, openid.as_str(), &kind, &id), Vec::new());
         written.extend(kept.joined.keys().map(owned));
         Ok(Written::Records(written))
-    }
-}
-
-/// A mistake of shape, without the values that serde shows.
-fn not_a_line(error: &serde_json::Error) -> String {
-    match error.classify() {
-        serde_json::error::Category::Data => "this is no record that this program knows".to_owned(),
-        serde_json::error::Category::Io
-        | serde_json::error::Category::Syntax
-        | serde_json::error::Category::Eof => "this is not JSON".to_owned(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::store::ledger::Failed;
 pub(super) enum ValueV1 {
     Text(String),
     Whole(i64),
-    Real(f64),
+    Real(#[serde(with = "super::real")] f64),
     Bool(bool),
 }
 

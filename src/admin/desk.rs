@@ -21,6 +21,7 @@ use super::instant::{local, utc};
 use super::mask::Masks;
 use super::pauses::Named;
 use super::request::{DoubtVerdict, Request};
+use super::send::{Message, Mode};
 use super::who;
 use crate::clock::Clock;
 use crate::domain::id::{DeliveryId, RuleId};
@@ -104,6 +105,11 @@ impl Desk {
             Request::Explain { rule, who, at, reveal, lang } => {
                 let (at, reveal, language) = (at.as_deref(), reveal.into(), lang.into());
                 self.explain(Question { rule: &rule, who: &who, at, reveal, language }, lines).await
+            }
+            Request::Send { rule, who, dry_run, reveal, lang } => {
+                let mode = if dry_run { Mode::DryRun } else { Mode::Send };
+                let asked = Message { rule: &rule, who: &who, mode, reveal: reveal.into() };
+                self.send(asked, lang.into(), lines).await
             }
             Request::Census => self.census(lines).await,
             Request::Templates { app } => self.templates(app.as_deref(), lines).await,
@@ -323,7 +329,8 @@ impl StatusParts {
     }
 }
 
-fn no_daemon() -> Failure {
+/// Why a request fails that only a daemon can carry out.
+pub(super) fn no_daemon() -> Failure {
     Failure::new(
         Exit::NoDaemon,
         "no daemon runs here; start it with `tixing run` or `systemctl start tixing`",

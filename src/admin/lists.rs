@@ -75,6 +75,9 @@ struct OccurrenceRow<'a> {
     state: &'static str,
     reason: Option<&'a str>,
     n: u64,
+    /// Sent by `tixing send`, and not at a due time of the rule.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    by_hand: bool,
     audience: u64,
     sent: u64,
     undelivered: u64,
@@ -99,6 +102,7 @@ impl<'a> OccurrenceRow<'a> {
             state: occurrence.state.as_str(),
             reason: occurrence.reason.as_deref(),
             n: occurrence.n,
+            by_hand: occurrence.is_by_hand(),
             audience: counts.audience,
             sent: counts.in_state(State::Sent),
             undelivered: counts.in_state(State::Undelivered),

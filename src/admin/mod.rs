@@ -19,6 +19,7 @@ mod metrics;
 mod pauses;
 mod reminders;
 pub mod request;
+mod send;
 pub mod server;
 pub mod templates;
 pub mod who;

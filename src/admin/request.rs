@@ -133,6 +133,19 @@ pub enum Request {
         /// In which language it is told: `zh`, `en`.
         lang: Lang,
     },
+    /// One message now, through the same books.
+    Send {
+        /// The rule that makes it.
+        rule: String,
+        /// For whom.
+        who: String,
+        /// Only says what would be sent, and takes nothing.
+        dry_run: bool,
+        /// Show the openid in clear.
+        reveal: bool,
+        /// In which language it is told.
+        lang: Lang,
+    },
     /// Counts the recipients of each app, with their tags and fields.
     Census,
     /// The templates that the platform has for an app.
@@ -250,6 +263,7 @@ impl Request {
             Self::DoubtSettle { .. } => "doubt settle",
             Self::Next { .. } => "next",
             Self::Explain { .. } => "explain",
+            Self::Send { .. } => "send",
             Self::Census => "census",
             Self::Templates { .. } => "templates",
             Self::Backup => "backup",
@@ -278,6 +292,7 @@ impl Request {
             | Self::Backup
             | Self::AcceptClock => true,
             Self::Import { first, .. } => *first == 0,
+            Self::Send { dry_run, .. } => !*dry_run,
             Self::ConsentsShow { .. }
             | Self::AppointmentsList { .. }
             | Self::AppointmentsShow { .. }

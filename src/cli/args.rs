@@ -49,6 +49,8 @@ pub(super) enum Command {
     Next(Next),
     /// Say why one person gets, or did not get, one rule's reminder, and what to do about it
     Explain(Explain),
+    /// Send one message now, with a consent of the person's; or only say what would be sent
+    Send(Send),
     /// Make the running daemon take over the files as they are now
     Reload(Output),
     /// Show how the daemon is; exit 1 when something needs a person
@@ -240,6 +242,23 @@ pub(super) struct Explain {
     /// the first from it on [default: the next one, and the last one]
     #[arg(long, value_name = "INSTANT")]
     pub(super) at: Option<String>,
+    #[command(flatten)]
+    pub(super) reveal: Reveal,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// The person: an openid, a ref, or a mask as lists show it
+    #[arg(long, value_name = "WHO")]
+    pub(super) to: String,
+    /// The rule that makes the message
+    #[arg(long, value_name = "ID")]
+    pub(super) rule: String,
+    /// Say who, which template, which text, and whether there is a consent; take nothing, send nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) reveal: Reveal,
     #[command(flatten)]

@@ -58,6 +58,7 @@ pub(super) const PAUSED: Look = Look::Table(&["scope", "app", "rule", "paused", 
 pub(super) const RELEASED: Look = Look::Table(&["rule", "due_at", "state", "n"]);
 pub(super) const FSCK: Look = Look::Text(fsck);
 pub(super) const EXPLAIN: Look = Look::Text(explain);
+pub(super) const SEND: Look = Look::Text(sent);
 pub(super) const STATUS: Look = Look::Text(status);
 pub(super) const RELOAD: Look = Look::Told(reload);
 
@@ -166,6 +167,20 @@ fn explain(value: &Value) -> String {
     );
     lines.extend(value["cure"].as_str().map(|cure| format!("  ⇒ {cure}")));
     lines.push(String::new());
+    lines.join("\n")
+}
+
+/// Its sentences come in the reader's language, as those of `explain`.
+fn sent(value: &Value) -> String {
+    let reason = value["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let mut lines = vec![
+        format!("{} → {}, {}", text(value, "rule"), text(value, "openid"), text(value, "template")),
+        format!("{}{reason}: {}", text(value, "state"), text(value, "why")),
+    ];
+    let data = value["data"].as_object().into_iter().flatten();
+    lines.extend(data.map(|(key, field)| format!("  {key}: {}", field.as_str().unwrap_or_default())));
+    lines.extend(value["page"].as_str().map(|page| format!("  page: {page}")));
+    lines.extend(value["id"].as_str().map(|id| format!("  {id}")));
     lines.join("\n")
 }
 

@@ -118,6 +118,10 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let request = Request::Explain { rule, who, at, reveal: reveal.reveal, lang: language.into() };
             ask(request, output, looks::EXPLAIN, Without::StoreAndRules)
         }
+        Command::Send(args::Send { to: who, rule, dry_run, reveal, output }) => {
+            let request = Request::Send { rule, who, dry_run, reveal: reveal.reveal, lang: language.into() };
+            ask(request, output, looks::SEND, Without::Nothing)
+        }
         Command::Reload(output) => {
             match ask(Request::Reload { lang: language.into() }, output, looks::RELOAD, Without::Nothing) {
                 // The daemon would refuse the same file, but the way to it is in that file.
@@ -215,6 +219,7 @@ fn read_clocks(command: &Command, environment: &Environment, language: Language)
         | Command::Pause(_)
         | Command::Resume(_)
         | Command::Release(_)
+        | Command::Send(_)
         | Command::Fsck(_)
         | Command::Backup(_)
         | Command::Restore(_)

@@ -386,7 +386,7 @@ impl Walker {
         let bytes = super::read(&self.store, move |store| store.snapshot(&hash)).await?;
         let Some(mut rule) = bytes.and_then(|bytes| snapshot::decode(&bytes).ok()) else { return Ok(None) };
         let default = rule.zone;
-        if occurrence.whose != Whose::Everybody {
+        if occurrence.whose != Whose::Everybody || occurrence.is_by_hand() {
             rule.zone = occurrence.zone;
         }
         let (Ok(compiled), Ok(selector)) = (Compiled::new(&rule), Selector::new(&rule.audience)) else {

@@ -21,6 +21,7 @@ use crate::domain::zone::Zone;
 mod appointments;
 mod audit;
 mod backup;
+mod by_hand;
 mod drift;
 mod erasure;
 mod histories;
@@ -501,7 +502,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 26] = [
+const CASES: [Case; 27] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -515,6 +516,7 @@ const CASES: [Case; 26] = [
     ("a cursor moves once and an identity opens once", a_cursor_moves_once_and_an_identity_opens_once),
     ("a walk adds up and ends", a_walk_adds_up_and_ends),
     ("two refusals deny and an ok clears", two_refusals_deny_and_an_ok_clears),
+    ("one message by hand has a name of its own", by_hand::one_message_by_hand_has_a_name_of_its_own),
     ("drift counts what the platform says otherwise", drift::counts_what_the_platform_says_otherwise),
     (
         "a crash leaves attempting in doubt and nothing else",

@@ -23,6 +23,7 @@ use crate::domain::zone::Zone;
 
 mod appointments;
 mod audit;
+mod by_hand;
 #[cfg(test)]
 mod conformance;
 mod dump;
@@ -37,6 +38,7 @@ pub mod sled;
 
 pub use appointments::*;
 pub use audit::*;
+pub use by_hand::*;
 pub use dump::*;
 pub use events::*;
 pub use hold::*;
@@ -178,6 +180,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// id, the appointment's time); it is for those who belong to the appointment since after the newest occurrence of
     /// that name, and, as [`Late`] says, since before its due time.
     fn remind(&self, reminders: Reminders) -> Pending<Reminded>;
+
+    /// Opens one message that an operator sends, with its grant, in one batch: an occurrence of its own, whose audience is
+    /// one person and walked. [`OpenedByHand`] says when nothing is written.
+    fn open_by_hand(&self, asked: ByHand) -> Pending<OpenedByHand>;
 
     /// Books one piece of a fan-out: chunk record, grants, position and counts, in one batch.
     ///

@@ -44,6 +44,7 @@ enum Fact {
     Import(ImportPiece),
     Start(AppId, RuleId, DateTime<Utc>),
     Open(Opening),
+    OpenByHand(ByHand),
     Piece(Piece),
     Stop(u64, OccurrenceState, Option<String>),
     Refuse(Refusal),
@@ -203,6 +204,7 @@ impl Books {
             Fact::Import(piece) => drop(self.import(piece)),
             Fact::Start(app, rule, now) => drop(self.start(app, rule, now)),
             Fact::Open(opening) => drop(self.open(opening)),
+            Fact::OpenByHand(asked) => drop(self.open_by_hand(asked)),
             Fact::Piece(piece) => drop(self.piece(piece)),
             Fact::Stop(number, state, reason) => self.stop(number, state, reason),
             Fact::Refuse(refusal) => drop(self.refuse(refusal)),
@@ -444,6 +446,69 @@ impl Books {
         }
         self.cursors.insert(key, opening.to);
         Opened::Moved(numbers)
+    }
+
+    fn open_by_hand(&mut self, asked: ByHand) -> OpenedByHand {
+        let key = (asked.app.clone(), asked.rule.clone());
+        if !self.cursors.contains_key(&key) {
+            return OpenedByHand::NotStarted;
+        }
+        if !self.recipients.contains_key(&(asked.app.clone(), asked.openid.clone())) {
+            return OpenedByHand::Unknown;
+        }
+        let number = self.n_opened + 1;
+        let name = |fold: u8| (key.0.clone(), key.1.clone(), asked.civil, fold);
+        let is_free = |fold: &u8| !self.identities.iter().any(|(of, _)| *of == name(*fold));
+        let fold = (2..=u8::MAX).find(is_free);
+        let occurrence = Occurrence {
+            number,
+            app: asked.app.clone(),
+            rule: asked.rule.clone(),
+            template: asked.template.clone(),
+            kind: asked.kind,
+            due_at: asked.due_at,
+            civil: asked.civil,
+            fold: fold.unwrap_or(0),
+            zone: asked.zone,
+            deadline: asked.deadline,
+            state: OccurrenceState::Open,
+            reason: None,
+            n: 1,
+            position: None,
+            walked: false,
+            counts: Counts::default(),
+            snapshot: asked.snapshot,
+            about: None,
+            whose: Whose::Everybody,
+            priority: 0,
+        };
+        let before = self.clone();
+        let member = Member { openid: asked.openid, want: Want::Reserve, behind: Vec::new() };
+        let piece = Piece {
+            occurrence: number,
+            after: None,
+            position: None,
+            walk: Walk::Ends,
+            members: vec![member],
+            without_consent: BTreeMap::new(),
+            expired: 0,
+            now: asked.due_at,
+        };
+        self.occurrences.insert(number, occurrence);
+        let PieceOutcome::Booked(reserved) = self.piece(piece) else { panic!("it is open") };
+        let Some(Reserved { id, .. }) = reserved.into_iter().next() else {
+            let why = *self.occurrences[&number].counts.skipped.keys().next().unwrap();
+            *self = before;
+            return OpenedByHand::Skipped(why);
+        };
+        let Some(fold) = fold else {
+            *self = before;
+            return OpenedByHand::TooMany;
+        };
+        self.n_opened = number;
+        self.identities.insert((name(fold), (Whose::Everybody, None)));
+        self.snapshots.entry(asked.snapshot).or_insert(asked.snapshot_bytes);
+        OpenedByHand::Reserved(id)
     }
 
     fn piece(&mut self, piece: Piece) -> PieceOutcome {
@@ -1197,6 +1262,10 @@ impl Store for Model {
 
     fn open(&self, opening: Opening) -> Pending<Opened> {
         self.decide(Fact::Open(opening.clone()), |books| books.open(opening))
+    }
+
+    fn open_by_hand(&self, asked: ByHand) -> Pending<OpenedByHand> {
+        self.decide(Fact::OpenByHand(asked.clone()), |books| books.open_by_hand(asked))
     }
 
     fn chunk(&self, piece: Piece) -> Pending<PieceOutcome> {

@@ -110,7 +110,7 @@ impl Desk {
         let now = self.now();
         let live = self.live();
         let until = at.map_or(now, |at| at.min(now));
-        let records = self.records(&id, until, |_| true).await?;
+        let records = self.records(&id, until, |record| !record.is_by_hand()).await?;
         let rule = live.rules.rules.get(&id).cloned();
         if rule.is_none() && records.is_empty() && !live.rules.disabled.contains(&id) {
             return Err(unknown_rule(&id, &live));
@@ -122,6 +122,7 @@ impl Desk {
         let case = Case { id, rule, app, person, recipient, shown, now, live };
         let records = self.records_of(&case, records, until).await?;
         let records = self.by_his_clock(&case, records, until).await?;
+        let records = self.or_by_hand(&case, records, until).await?;
         let mut chains = Vec::new();
         match at {
             Some(at) if at > now => {

@@ -71,9 +71,20 @@ impl Desk {
         until: DateTime<Utc>,
         is_his: impl Fn(&Occurrence) -> bool,
     ) -> Result<Records, Failure> {
+        self.records_after(rule, until, 0, is_his).await
+    }
+
+    /// The same of those with a number after `floor`.
+    async fn records_after(
+        &self,
+        rule: &RuleId,
+        until: DateTime<Utc>,
+        floor: u64,
+        is_his: impl Fn(&Occurrence) -> bool,
+    ) -> Result<Records, Failure> {
         let mut records = Records { last: None, next: None };
         let mut end = self.store().newest_occurrence()?;
-        while let Some(newest) = end {
+        while let Some(newest) = end.filter(|newest| *newest > floor) {
             // A page of all rules' numbers; a rule's records are in the order of its due times.
             let after = newest.checked_sub(n_of(PAGE));
             let page = self.store().occurrences(Some(rule), after, PAGE)?;
@@ -95,6 +106,27 @@ impl Desk {
         Ok(records)
     }
 
+    /// The same with what was sent to the person by hand, where that is the last that was.
+    pub(super) async fn or_by_hand(
+        &self,
+        case: &Case,
+        records: Records,
+        until: DateTime<Utc>,
+    ) -> Result<Records, Failure> {
+        let since = records.last.as_ref().map(|last| last.due_at);
+        let his = |occurrence: &Occurrence| {
+            let to = |delivery: &Delivery| delivery.openid == case.person.openid;
+            let only = self.store().deliveries(Some(occurrence.number), None, 1);
+            occurrence.is_by_hand()
+                && Some(occurrence.due_at) >= since
+                && only.is_ok_and(|only| only.iter().any(to))
+        };
+        // What came before the last due time is not looked for.
+        let floor = records.last.as_ref().map_or(0, |last| last.number);
+        let by_hand = self.records_after(&case.id, until, floor, his).await?;
+        Ok(Records { last: by_hand.last.or(records.last), next: records.next })
+    }
+
     /// The same of a person's clock, where the rule is of the recipients' own time.
     pub(super) async fn by_his_clock(
         &self,
@@ -110,7 +142,8 @@ impl Desk {
         }
         let default = case.rule.as_ref().map_or(case.live.config.zone, |rule| rule.zone);
         let is_his = |occurrence: &Occurrence| match (occurrence.whose, &case.recipient) {
-            (Whose::Everybody, _) | (Whose::Default, None) => true,
+            (Whose::Everybody, _) => !occurrence.is_by_hand(),
+            (Whose::Default, None) => true,
             (Whose::OfZone, None) => false,
             (Whose::Default | Whose::OfZone, Some(recipient)) => {
                 recipient.zone_on(occurrence.civil.date(), default) == occurrence.zone

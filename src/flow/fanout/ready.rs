@@ -66,6 +66,11 @@ impl Ready {
         recipient: &Recipient,
         now: DateTime<Utc>,
     ) -> Result<Turn, SkipReason> {
+        if occurrence.is_by_hand() {
+            // An operator says when: now, whatever the rule spreads or keeps for the morning.
+            let (at, deadline) = (occurrence.due_at, occurrence.deadline);
+            return Ok(Turn { at, deadline, after_night: None, moved: false });
+        }
         let person = Person::new(&self.rule, openid, &recipient.profile);
         let mut end = occurrence.deadline;
         let mut due_at = occurrence.due_at;

@@ -15,6 +15,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use self::places::{Reopen, Sled};
 use self::steps::{Step, any_steps, steps, steps_of_appointments, steps_of_held};
 use super::super::ledger::memory::Memory;
+use super::by_hand;
 use super::*;
 use crate::domain::count::n_of;
 
@@ -163,6 +164,21 @@ impl Play<'_> {
         (template, view)
     }
 
+    fn by_hand(&mut self, clock: i64, (rule, t): (usize, usize), who: usize) {
+        let asked = by_hand::asked(clock, (rule, t), who);
+        match both(&self.engine, &self.model, |store| store.open_by_hand(asked.clone())) {
+            OpenedByHand::Reserved(id) => {
+                self.n_opened = self.n_opened.max(id.occurrence);
+                self.saw("sent by hand");
+            }
+            OpenedByHand::Skipped(_) => self.saw("nothing to send by hand with"),
+            OpenedByHand::Unknown => {}
+            other @ (OpenedByHand::NotStarted | OpenedByHand::OnHold | OpenedByHand::TooMany) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+
     fn take(&mut self, clock: i64, step: Step) {
         match step {
             Step::Report { who, id, content, template, reject, age } => {
@@ -240,6 +256,12 @@ impl Play<'_> {
                     (open(&self.engine, rule, template, clock), open(&self.model, rule, template, clock));
                 assert_eq!(a, b);
                 self.n_opened = self.n_opened.max(a.unwrap_or(0));
+                // Now and then an operator sends at once, two in one second.
+                if clock % 5 == 0 {
+                    let who = usize::try_from(clock).unwrap() % 4;
+                    self.by_hand(clock, (rule, template), who);
+                    self.by_hand(clock, (rule, template), who);
+                }
             }
             Step::Round { rule, template } => {
                 self.take(clock, Step::Open { rule, template });
@@ -633,7 +655,7 @@ proptest! {
 const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 56] = [
+const HAPPENS: [&str; 58] = [
     "a recipient moved to another zone",
     "erased",
     "erased while attempting",
@@ -655,6 +677,8 @@ const HAPPENS: [&str; 56] = [
     "refusal of an account with reservations",
     "reserved",
     "a grant left to those before",
+    "sent by hand",
+    "nothing to send by hand with",
     "waiting",
     "held, then reserved",
     "held, then without consent",

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use super::state::OpenTree;
 use super::writer::{Call, Writer};
 use super::{
-    Doing, Ends, Ledger, Takes, appointments, audit, consents, deliveries, dump, erasure, fsck, holds, keys,
-    occurrences, receipts, releases, upkeep,
+    Doing, Ends, Ledger, Takes, appointments, audit, by_hand, consents, deliveries, dump, erasure, fsck,
+    holds, keys, occurrences, receipts, releases, upkeep,
 };
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
@@ -22,11 +22,12 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
-    KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
-    Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
-    ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked, wait_durable,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, ByHand, Changed, Closing, Cursor,
+    Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
+    KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening, OperatorGrant,
+    Pending, Piece, PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release,
+    Reminded, Reminders, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
+    wait_durable,
 };
 
 impl Store for Ledger {
@@ -127,6 +128,11 @@ impl Store for Ledger {
     fn open(&self, opening: Opening) -> Pending<Opened> {
         let keys = 4 * opening.occurrences.len() + occurrences::PIECES_TOGETHER + 2;
         self.write(keys, Takes::Room, Ends::Whenever, move |desk| occurrences::open(desk, opening))
+    }
+
+    fn open_by_hand(&self, asked: ByHand) -> Pending<OpenedByHand> {
+        let keys = by_hand::KEYS + occurrences::PIECES_TOGETHER;
+        self.write(keys, Takes::Room, Ends::Urgent, move |desk| by_hand::open(desk, asked))
     }
 
     fn remind(&self, reminders: Reminders) -> Pending<Reminded> {

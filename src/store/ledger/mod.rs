@@ -24,6 +24,7 @@ use crate::domain::hold::Hold;
 mod appointments;
 mod audit;
 mod beside;
+mod by_hand;
 mod calls;
 mod consents;
 mod cursors;

@@ -38,6 +38,7 @@ mod ahead;
 mod appointments;
 mod books;
 mod breaker;
+mod by_hand;
 mod canary;
 mod changes;
 mod clock;

@@ -16,11 +16,11 @@ use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, Changed, Closing, Cursor, Delivery,
-    DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece, KeptAppointment,
-    KeptReceipt, Mark, Number, Occurrence, Opened, Opening, OperatorGrant, Pending, Piece, PieceOutcome,
-    Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release, Reminded, Reminders, Report,
-    ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, ByHand, Changed, Closing, Cursor,
+    Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
+    KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening, OperatorGrant,
+    Pending, Piece, PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release,
+    Reminded, Reminders, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
 };
 use tokio::sync::watch;
 
@@ -279,6 +279,7 @@ impl Store for Power {
         write refuse(refusal: Refusal) -> Refused;
         write erase(app: AppId, openid: OpenId, now: DateTime<Utc>) -> Erased;
         write open(opening: Opening) -> Opened;
+        write open_by_hand(asked: ByHand) -> OpenedByHand;
         write change_appointment(change: AppointmentChange) -> Changed;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write release(releases: Vec<Release>, now: DateTime<Utc>) -> Vec<Option<State>>;

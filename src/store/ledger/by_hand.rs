@@ -1,0 +1,105 @@
+//! Opens what an operator sends: occurrence, delivery and grant in one batch, so that all of it is there or nothing.
+
+use std::collections::BTreeMap;
+
+use super::Failed;
+use super::holds;
+use super::identities::{self, Identity};
+use super::occurrences::{keep_snapshot, take};
+use super::records::{self, Chunk};
+use super::state::AccountId;
+use super::writer::Desk;
+use crate::domain::consent::NoGrant;
+use crate::domain::delivery::{Past, State as DeliveryState};
+use crate::domain::id::DeliveryId;
+use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
+use crate::store::{ByHand, Delivery, FIRST_BY_HAND, Occurrence, OpenedByHand};
+
+/// Keys that it may write beside pieces of a snapshot: occurrence and index, chunk and its index keys, account, identity.
+pub(super) const KEYS: usize = 12;
+
+/// Opens one message for one person.
+pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, Failed> {
+    if holds::holds(desk.state)? {
+        return Ok(OpenedByHand::OnHold);
+    }
+    let app = desk.state.name(asked.app.as_str())?;
+    if desk.state.cursors.get(app, &asked.rule).is_none() {
+        return Ok(OpenedByHand::NotStarted);
+    }
+    if desk.state.recipient(app, &asked.openid)?.is_none() {
+        return Ok(OpenedByHand::Unknown);
+    }
+    let template = desk.state.name(asked.template.as_str())?;
+    let payer = AccountId { app, template, openid: asked.openid.as_str().into() };
+    let account = &desk.state.account(&payer, asked.kind)?.account;
+    if account.available() == 0 {
+        return Ok(OpenedByHand::Skipped(match account.why_none() {
+            NoGrant::None => SkipReason::NoConsent,
+            NoGrant::Refused => SkipReason::Refused,
+        }));
+    }
+    // Before the rest: a large one takes batches of its own.
+    keep_snapshot(desk, &asked.snapshot, &asked.snapshot_bytes)?;
+    let state = &mut *desk.state;
+    let (civil, zone, whose) = (asked.civil, asked.zone, Whose::Everybody);
+    let mut free = None;
+    for fold in FIRST_BY_HAND..=u8::MAX {
+        if identities::take(state, app, &asked.rule, &Identity { civil, fold, whose, zone })? {
+            free = Some(fold);
+            break;
+        }
+    }
+    let Some(fold) = free else { return Ok(OpenedByHand::TooMany) };
+    let number = state.next_occurrence;
+    let id = DeliveryId { occurrence: number, chunk: 0, slot: 0 };
+    let grant = take(state, payer, asked.kind, id, None)?
+        .map_err(|_none| Failed::Record("a consent that was there cannot be taken"))?;
+    state.next_occurrence += 1;
+    state.new_occurrence(Occurrence {
+        number,
+        app: asked.app,
+        rule: asked.rule,
+        template: asked.template,
+        kind: asked.kind,
+        due_at: asked.due_at,
+        civil,
+        fold,
+        zone,
+        deadline: asked.deadline,
+        state: OccurrenceState::Open,
+        reason: None,
+        n: 1,
+        position: None,
+        walked: true,
+        counts: Counts {
+            audience: 1,
+            by_state: BTreeMap::from([(DeliveryState::Reserved, 1)]),
+            ..Counts::default()
+        },
+        snapshot: asked.snapshot,
+        about: None,
+        whose,
+        priority: 0,
+    });
+    let slot = Delivery {
+        id,
+        openid: asked.openid,
+        state: DeliveryState::Reserved,
+        next_at: None,
+        attempts: 0,
+        first_started_at: None,
+        marked_at: None,
+        past: Past::Untried,
+        grant,
+        msgid: None,
+        errcode: None,
+        skipped: None,
+        settled_at: None,
+    };
+    state.new_chunk(number, 0, Chunk { base_ms: records::ms(asked.due_at), slots: vec![slot] });
+    if let Some(held) = state.occurrence(number)? {
+        held.n_chunks = 1;
+    }
+    Ok(OpenedByHand::Reserved(id))
+}

@@ -1,0 +1,180 @@
+//! `tixing send`: one message now, through the same books, or none and the reason.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tixing::admin::answer::{Exit, Frame};
+use tixing::admin::control::Control;
+use tixing::admin::desk::Desk;
+use tixing::admin::request::{Lang, Request};
+use tixing::daemon::Shared;
+use tixing::sandbox::{Api, Fault, What};
+use tixing::store::Store;
+
+use super::power::Power;
+use super::{EIGHT, HABIT, World, openid};
+
+impl World {
+    /// The one object, and how the command ends.
+    async fn by_hand(&self, name: &str, dry_run: bool) -> (Value, Exit) {
+        let running = self.running.as_ref().unwrap();
+        let store: Arc<dyn Store> = Arc::<Power>::clone(&running.power);
+        let control: Arc<dyn Control> = Arc::<Shared>::clone(&running.shared);
+        let desk = Desk::new(store, running.shared.current().clone(), self.clock.clone(), Some(control));
+        let (rule, who) = ("water".to_owned(), openid(name).as_str().to_owned());
+        let mut answer = desk.run(Request::Send { rule, who, dry_run, reveal: false, lang: Lang::En });
+        let mut rows = Vec::new();
+        loop {
+            // It waits for the outcome, so time has to pass meanwhile.
+            let frame = tokio::select! {
+                biased;
+                frame = answer.next() => frame.expect("an end"),
+                () = self.pass(1) => continue,
+            };
+            match frame {
+                Frame::Line(line) => rows.push(serde_json::from_str(&line).unwrap()),
+                Frame::Note(note) => panic!("{note}"),
+                Frame::End(end) => {
+                    assert_eq!(rows.len(), 1, "{:?}", end.message);
+                    return (rows.remove(0), end.exit);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_message_by_hand_takes_one_consent_and_a_dry_run_none() {
+    let mut world = World::new().await;
+    // Neither its nights nor its spread nor its audience keeps an operator's word back.
+    let night = "quiet: { from: \"00:00\", to: \"23:59\", then: skip }";
+    world.rule("water", &[EIGHT, night, "spread: 1h", "to: { tags: [nobody] }"]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    let (row, exit) = world.by_hand("ann", true).await;
+    assert_eq!(
+        (exit, &row["state"], &row["available"]),
+        (Exit::Done, &json!("would_send"), &json!(2)),
+        "{row}"
+    );
+    assert_eq!((&row["data"], &row["in_audience"]), (&json!({"thing1": "water"}), &json!(false)));
+    assert_eq!(
+        (world.balance("ann", HABIT).as_str(), world.occurrences().len()),
+        ("2 granted = 2 available", 0)
+    );
+    assert_eq!(world.platform.totals().begun, 0);
+    for n in 1..=2 {
+        let (row, exit) = world.by_hand("ann", false).await;
+        assert_eq!(
+            (exit, &row["state"], &row["reason"]),
+            (Exit::Done, &json!("sent"), &Value::Null),
+            "{row}"
+        );
+        assert!(row["msgid"].is_string() && row["id"].is_string(), "{row}");
+        assert_eq!((world.cards("ann"), world.occurrences().len()), (n, n));
+        world.pass(2).await;
+    }
+    assert_eq!(world.balance("ann", HABIT), "2 granted = 2 consumed");
+    assert_eq!(world.story("water"), "done: 1 = 1 sent; done: 1 = 1 sent");
+    let listed = world.asks(Request::OccurrencesList { rule: None }).await;
+    assert!(listed.iter().all(|row| row["by_hand"] == true), "{listed:?}");
+    // Nothing is left to pay a third with.
+    let (row, exit) = world.by_hand("ann", false).await;
+    assert_eq!(
+        (exit, &row["state"], &row["reason"]),
+        (Exit::NotInOrder, &json!("skipped"), &json!("no_consent"))
+    );
+    assert_eq!(world.occurrences().len(), 2, "what is not opened leaves nothing");
+    world.at("07:30").await;
+    let told = world.explains("water", "ann", "2026-03-02T07:30:00+08:00").await;
+    assert_eq!(told["outcome"], "sent", "{told}");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_due_time_and_a_message_by_hand_of_one_second_both_leave() {
+    let mut world = World::new().await;
+    let to_ann = format!("to: {{ openids: [{}] }}", openid("ann").as_str());
+    world.rule("water", &[EIGHT, "grace: 10m", &to_ann]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    world.grant("bob", HABIT, 1).await;
+    world.at("08:00").await;
+    let (row, exit) = world.by_hand("bob", false).await;
+    assert_eq!((exit, &row["due_at"]), (Exit::Done, &json!("2026-03-02T00:00:00Z")), "{row}");
+    world.expect_within(10, "water", "done: 1 = 1 sent; done: 1 = 1 sent").await;
+    let told = world.explains("water", "ann", "2026-03-02T08:00:00+08:00").await;
+    assert_eq!((&told["outcome"], told["certain"].as_bool()), (&json!("sent"), Some(true)), "{told}");
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_arrive_says_why() {
+    let code = |code| Fault::new(Api::Send, What::Errcode { code, msg: "refused".to_owned() });
+    let destroyed = Fault::new(Api::Send, What::DestroyAfter);
+    // What the platform does; state, reason, and the account after it.
+    let table = [
+        (code(43101), "refused", json!("43101"), "2 granted = 1 available, 1 voided, suspect"),
+        (code(47003), "failed", json!("47003"), "2 granted = 2 available"),
+        (destroyed, "in_doubt", Value::Null, "2 granted = 1 available, 1 in doubt"),
+    ];
+    for (fault, state, reason, balance) in table {
+        let mut world = World::new().await;
+        world.rule("water", &[EIGHT]).await;
+        world.start().await;
+        world.grant("ann", HABIT, 2).await;
+        world.faults(vec![fault]);
+        let (row, exit) = world.by_hand("ann", false).await;
+        assert_eq!(
+            (exit, &row["state"], &row["reason"]),
+            (Exit::NotInOrder, &json!(state), &reason),
+            "{row}"
+        );
+        assert_eq!((world.balance("ann", HABIT).as_str(), world.platform.totals().begun), (balance, 1));
+        world.stop_here().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_a_rule_or_a_person_stops_it_before_a_consent_is_taken() {
+    let pause = |app: Option<&str>, rule: Option<&str>| Request::Pause {
+        app: app.map(str::to_owned),
+        rule: rule.map(str::to_owned),
+        reason: Some("holidays".to_owned()),
+    };
+    let table = [
+        (Some(pause(None, None)), "on_hold", "holidays"),
+        (Some(pause(Some("main"), None)), "app_paused", "holidays"),
+        (Some(pause(None, Some("water"))), "rule_paused", "holidays"),
+        (None, "muted", "muted"),
+    ];
+    for (request, reason, why) in table {
+        let mut world = World::new().await;
+        world.rule("water", &[EIGHT]).await;
+        world.start().await;
+        world.grant("ann", HABIT, 1).await;
+        match request {
+            Some(request) => drop(world.asks(request).await),
+            None => world.person("ann", |profile| profile.muted = true).await,
+        }
+        for dry_run in [true, false] {
+            let (row, exit) = world.by_hand("ann", dry_run).await;
+            let state = if dry_run { "would_skip" } else { "skipped" };
+            assert_eq!(
+                (exit, &row["state"], &row["reason"]),
+                (Exit::NotInOrder, &json!(state), &json!(reason)),
+                "{row}"
+            );
+            assert!(row["why"].as_str().unwrap().contains(why), "{row}");
+        }
+        let (row, _) = world.by_hand("bob", false).await;
+        if reason == "muted" {
+            assert_eq!(row["reason"], "unknown_recipient");
+        }
+        assert_eq!(
+            (world.balance("ann", HABIT).as_str(), world.occurrences().len()),
+            ("1 granted = 1 available", 0)
+        );
+        world.ends().await;
+    }
+}

@@ -8,6 +8,7 @@ mod appointments;
 mod census;
 pub mod control;
 pub mod desk;
+mod doubt;
 mod drift;
 mod explain;
 mod forecast;

@@ -111,6 +111,20 @@ pub enum Request {
         /// What is known of it.
         verdict: DoubtVerdict,
     },
+    /// One delivery in doubt, with all that is known of it.
+    DoubtShow {
+        /// Its id.
+        id: String,
+        /// Show the openid in clear.
+        reveal: bool,
+    },
+    /// An operator's word on all deliveries of a rule that are in doubt.
+    DoubtSettleRule {
+        /// The rule's id.
+        rule: String,
+        /// What is known of them.
+        verdict: DoubtVerdict,
+    },
     /// What is due next, and who would get it.
     Next {
         /// One rule's only.
@@ -260,7 +274,8 @@ impl Request {
             Self::OccurrencesList { .. } => "occurrences list",
             Self::DeliveriesList { .. } => "deliveries list",
             Self::DoubtList { .. } => "doubt list",
-            Self::DoubtSettle { .. } => "doubt settle",
+            Self::DoubtShow { .. } => "doubt show",
+            Self::DoubtSettle { .. } | Self::DoubtSettleRule { .. } => "doubt settle",
             Self::Next { .. } => "next",
             Self::Explain { .. } => "explain",
             Self::Send { .. } => "send",
@@ -284,6 +299,7 @@ impl Request {
             Self::ConsentsGrant { .. }
             | Self::AppointmentsDelete { .. }
             | Self::DoubtSettle { .. }
+            | Self::DoubtSettleRule { .. }
             | Self::Reload { .. }
             | Self::Pause { .. }
             | Self::Resume { .. }
@@ -300,6 +316,7 @@ impl Request {
             | Self::OccurrencesList { .. }
             | Self::DeliveriesList { .. }
             | Self::DoubtList { .. }
+            | Self::DoubtShow { .. }
             | Self::Next { .. }
             | Self::Explain { .. }
             | Self::Census

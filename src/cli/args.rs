@@ -467,10 +467,23 @@ pub(super) enum Doubt {
         #[command(flatten)]
         output: Output,
     },
-    /// Settle one by what you know of it
-    Settle {
+    /// Show one, with all that is known of it and until when it can be settled
+    Show {
         /// Its id, as `doubt list` shows it
         id: String,
+        #[command(flatten)]
+        reveal: Reveal,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Settle one, or all of a rule, by what you know of them
+    Settle {
+        /// Its id, as `doubt list` shows it
+        #[arg(required_unless_present = "rule", conflicts_with = "rule")]
+        id: Option<String>,
+        /// All that are in doubt of this rule
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
         /// What became of it
         #[arg(long = "as", value_enum, value_name = "WORD")]
         verdict: Verdict,

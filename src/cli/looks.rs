@@ -45,7 +45,8 @@ pub(super) const DELIVERIES: Look =
 pub(super) const APPOINTMENTS: Look = Look::Table(&["app", "kind", "id", "at", "recipients", "fields"]);
 pub(super) const APPOINTMENT: Look = Look::Text(appointment);
 pub(super) const DELETED: Look = Look::Table(&["app", "kind", "id", "state"]);
-pub(super) const SETTLED: Look = Look::Table(&["id", "state"]);
+pub(super) const SETTLED: Look = Look::Table(&["id", "rule", "state", "n"]);
+pub(super) const DOUBT: Look = Look::Text(doubt);
 pub(super) const NEXT: Look =
     Look::Table(&["rule", "appointment", "local", "zone", "would_send", "would_skip", "words", "remark"]);
 pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
@@ -168,6 +169,24 @@ fn explain(value: &Value) -> String {
     lines.extend(value["cure"].as_str().map(|cure| format!("  ⇒ {cure}")));
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn doubt(value: &Value) -> String {
+    [
+        format!(
+            "{} of rule {} to {}: {}",
+            text(value, "id"),
+            text(value, "rule"),
+            text(value, "openid"),
+            text(value, "state")
+        ),
+        format!("  due {}, template {}", text(value, "due_at"), text(value, "template")),
+        format!("  {} attempts, the first at {}", number(value, "attempts"), text(value, "first_started_at")),
+        format!("  in doubt since {}: {}", text(value, "since"), text(value, "why")),
+        format!("  counts as sent at {}", text(value, "presumed_at")),
+        format!("  ⇒ {}", text(value, "cure")),
+    ]
+    .join("\n")
 }
 
 /// Its sentences come in the reader's language, as those of `explain`.

@@ -192,12 +192,19 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         Command::Doubt(Doubt::List { reveal, output }) => {
             ask(Request::DoubtList { reveal: reveal.reveal }, output, looks::DELIVERIES, Without::Store)
         }
-        Command::Doubt(Doubt::Settle { id, verdict, output }) => {
+        Command::Doubt(Doubt::Show { id, reveal, output }) => {
+            ask(Request::DoubtShow { id, reveal: reveal.reveal }, output, looks::DOUBT, Without::Store)
+        }
+        Command::Doubt(Doubt::Settle { id, rule, verdict, output }) => {
             let verdict = match verdict {
                 Verdict::Sent => DoubtVerdict::Sent,
                 Verdict::Failed => DoubtVerdict::Failed,
             };
-            ask(Request::DoubtSettle { id, verdict }, output, looks::SETTLED, Without::Store)
+            let request = match (id, rule) {
+                (Some(id), _) => Request::DoubtSettle { id, verdict },
+                (None, rule) => Request::DoubtSettleRule { rule: rule.unwrap_or_default(), verdict },
+            };
+            ask(request, output, looks::SETTLED, Without::Store)
         }
     }
 }

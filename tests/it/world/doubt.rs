@@ -1,6 +1,7 @@
 //! Sends without a definite answer, and a platform that is not there.
 
 use tixing::admin::control::{AppState, Control as _};
+use tixing::admin::request::{DoubtVerdict, Request};
 use tixing::domain::delivery::State;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::{DoubtWord, Store};
@@ -109,6 +110,40 @@ async fn who_cannot_be_reached_is_asked_again_until_the_deadline() {
             world.platform_back().await;
         }
         assert_eq!(world.balance("ann", HABIT), balance);
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_in_doubt_is_shown_and_all_of_a_rule_are_settled_at_once() {
+    let table = [
+        (DoubtVerdict::Sent, "done: 3 = 3 sent", "1 granted = 1 consumed"),
+        (DoubtVerdict::Failed, "done: 3 = 3 failed", "1 granted = 1 available"),
+    ];
+    for (verdict, story, balance) in table {
+        let mut world = World::new().await;
+        world.rule("water", &[EIGHT]).await;
+        world.rule("tea", &[EIGHT, "to: { tags: [nobody] }"]).await;
+        world.start().await;
+        for name in ["ann", "bob", "cid"] {
+            world.grant(name, HABIT, 1).await;
+        }
+        world.faults(vec![Fault::new(Api::Send, What::Garbage)]);
+        world.at("08:00").await;
+        world.expect("water", "done: 3 = 3 in_doubt").await;
+        let id = world.power().doubts(10).unwrap()[0].id.to_string();
+        let shown = world.asks(Request::DoubtShow { id: id.clone(), reveal: false }).await.remove(0);
+        assert_eq!(
+            (&shown["id"], &shown["rule"], &shown["attempts"]),
+            (&id.into(), &"water".into(), &1.into())
+        );
+        assert_eq!(shown["presumed_at"], "2026-03-05T00:00:00Z", "{shown}");
+        assert!(shown["openid"].as_str().unwrap().starts_with('~'), "{shown}");
+        for (rule, n) in [("tea", 0), ("water", 3), ("water", 0)] {
+            let settle = Request::DoubtSettleRule { rule: rule.to_owned(), verdict };
+            assert_eq!(world.asks(settle).await[0]["n"], n, "{rule}");
+        }
+        assert_eq!((world.story("water").as_str(), world.balance("ann", HABIT).as_str()), (story, balance));
         world.ends().await;
     }
 }

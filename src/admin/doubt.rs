@@ -1,0 +1,105 @@
+//! Deliveries in doubt, one looked at closely, and all of a rule settled at once.
+//!
+//! What the platform said is not kept: what is in doubt has no definite answer by what it is.
+
+use serde_json::json;
+
+use super::answer::{Exit, Failure, Lines};
+use super::desk::{Desk, rule_id};
+use super::instant::utc;
+use super::request::DoubtVerdict;
+use super::who::{self, Reveal};
+use crate::domain::count::n_of;
+use crate::domain::delivery::{Past, State};
+use crate::domain::id::DeliveryId;
+use crate::flow::housekeeping::DOUBT_AGE;
+use crate::store::DoubtWord;
+
+/// Settlements that are queued before they are waited for.
+const TOGETHER: usize = 64;
+
+impl Desk {
+    pub(super) async fn doubt_show(&self, id: &str, reveal: Reveal, lines: &Lines) -> Result<Exit, Failure> {
+        let id =
+            DeliveryId::parse(id).map_err(|bad| Failure::data(format!("`{}`: {bad}", who::short(id))))?;
+        let Some(delivery) = self.store().delivery(id)? else {
+            return Err(Failure::data(format!("there is no delivery {id}")));
+        };
+        let of = self.store().occurrence(id.occurrence)?;
+        self.synced().await?;
+        if delivery.state != State::InDoubt {
+            let state = delivery.state.as_str();
+            return Err(Failure::data(format!("delivery {id} is not in doubt, it is {state}")));
+        }
+        let shown = self.shown(reveal, None).await?;
+        let why = match (delivery.past, delivery.first_started_at) {
+            (Past::Busy, _) => {
+                "WeChat answered -1, which it may have processed, and nothing definite after that"
+            }
+            (Past::Untried | Past::Tried, Some(_)) => "its request left, and no definite answer came",
+            (Past::Untried | Past::Tried, None) => {
+                "it was marked for its request, and whether that left is not known: a crash, or books that were restored"
+            }
+        };
+        let presumed = delivery.settled_at.and_then(|since| since.checked_add_signed(DOUBT_AGE));
+        let row = json!({
+            "id": id.to_string(),
+            "rule": of.as_ref().map(|of| of.rule.as_str()),
+            "due_at": of.as_ref().map(|of| utc(of.due_at)),
+            "openid": shown.openid(&delivery.openid),
+            "template": of.as_ref().map(|of| of.template.as_str()),
+            "state": delivery.state.as_str(),
+            "attempts": delivery.attempts,
+            "first_started_at": delivery.first_started_at.or(delivery.marked_at).map(utc),
+            "since": delivery.settled_at.map(utc),
+            "why": why,
+            "presumed_at": presumed.map(utc),
+            "cure": format!("ask the person, or the template's figures of WeChat; then `tixing doubt settle {id} --as sent`, or `--as failed` where nothing left"),
+        });
+        lines.row(&row).await?;
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn doubt_settle_rule(
+        &self,
+        rule: &str,
+        verdict: DoubtVerdict,
+        lines: &Lines,
+    ) -> Result<Exit, Failure> {
+        let rule = rule_id(rule)?;
+        let (word, state) = match verdict {
+            DoubtVerdict::Sent => (DoubtWord::Sent, State::Sent),
+            DoubtVerdict::Failed => (DoubtWord::Failed, State::Failed),
+        };
+        let mut ids = Vec::new();
+        let mut of: Option<(u64, bool)> = None;
+        for delivery in self.store().doubts(usize::MAX)? {
+            let number = delivery.id.occurrence;
+            let known = of.filter(|(known, _)| *known == number);
+            let is_its = match known {
+                Some((_, is_its)) => is_its,
+                None => self.store().occurrence(number)?.is_some_and(|found| found.rule == rule),
+            };
+            of = Some((number, is_its));
+            if is_its {
+                ids.push(delivery.id);
+            }
+        }
+        let mut n = 0;
+        for ids in ids.chunks(TOGETHER) {
+            let now = self.now();
+            let queued: Vec<_> = ids.iter().map(|id| self.store().settle_doubt(*id, word, now)).collect();
+            for settled in queued {
+                n += u64::from(settled.await?.value);
+            }
+            self.synced().await?;
+        }
+        let state = state.as_str();
+        tracing::info!(rule.id = %rule, "{n} deliveries of rule {rule} in doubt settled by an operator as {state}");
+        lines.row(&json!({ "rule": rule.as_str(), "state": state, "n": n })).await?;
+        if n < n_of(ids.len()) {
+            lines.note("some were settled by somebody else meanwhile").await?;
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -15,8 +15,6 @@ mod tzif;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use chrono_tz::{TZ_VARIANTS, Tz};
-
 pub use self::civil::{Clocks, Reading};
 pub use self::release::Release;
 pub use self::table::{Kind, Stretch, Table};
@@ -26,7 +24,7 @@ pub use self::tzif::{Broken, MAX_BYTES};
 /// reminds whom stays.
 #[derive(Clone, Copy)]
 pub struct Zone {
-    name: Tz,
+    name: &'static str,
     /// `None`: the program's own.
     data: Option<&'static Table>,
 }
@@ -41,9 +39,9 @@ pub struct UnknownZone {
 
 impl Zone {
     /// The zone of mainland China, the default everywhere, by the program's own data.
-    pub const SHANGHAI: Self = Self { name: Tz::Asia__Shanghai, data: None };
+    pub const SHANGHAI: Self = Self { name: "Asia/Shanghai", data: None };
     /// UTC.
-    pub const UTC: Self = Self { name: Tz::UTC, data: None };
+    pub const UTC: Self = Self { name: "UTC", data: None };
 
     /// Parses an IANA name such as `Asia/Shanghai`; the zone carries the data in force.
     ///
@@ -58,21 +56,22 @@ impl Zone {
         // Zones of the old list that look like abbreviations (`EST`, `GMT+8`…) mislead: `Etc/GMT+8` is west of Greenwich.
         let refused =
             name.len() <= 3 && !matches!(name, "UTC" | "PRC" | "ROK" | "ROC") || name.starts_with("GMT");
-        match name.parse::<Tz>() {
-            Ok(name) if !refused => Ok(Self { name, data: None }),
-            Ok(_) | Err(_) => Err(UnknownZone { hint: hint(name) }),
+        match bundled::name(name) {
+            // The place of a machine that nobody has set up.
+            Some(name) if !refused && name != "Factory" => Ok(Self { name, data: None }),
+            Some(_) | None => Err(UnknownZone { hint: hint(name) }),
         }
     }
 
     /// All names that are taken, in the order of the alphabet.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        TZ_VARIANTS.iter().map(|zone| zone.name()).filter(|name| Self::named(name).is_ok())
+        bundled::names().filter(|name| Self::named(name).is_ok())
     }
 
     /// The IANA name.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.name.name()
+        self.name
     }
 
     /// The same zone with the data in force now.

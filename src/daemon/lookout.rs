@@ -23,6 +23,7 @@ pub(super) async fn watch(shared: Arc<Shared>) -> ! {
     let mut pause = EVERY;
     loop {
         clock.sleep(pause).await;
+        shared.tell_of_planned();
         match shared.current().get().config.reload {
             ReloadMode::Auto => {}
             ReloadMode::Manual => continue,

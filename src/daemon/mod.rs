@@ -140,6 +140,8 @@ pub struct Shared {
     seen: Mutex<reload::Seen>,
     /// What was in force before changes that nobody was told of.
     untold: Mutex<Option<reload::Untold>>,
+    /// The last reload, while the store keeps the scheduler from planning by it.
+    unplanned: Mutex<Option<reload::Unplanned>>,
     /// Why apps do not send, by the senders themselves.
     pauses: BTreeMap<AppName, Pauses>,
     /// What does not send.
@@ -189,6 +191,7 @@ impl Daemon {
             last_reload: watch::Sender::new(first),
             seen: Mutex::new(seen),
             untold: Mutex::new(None),
+            unplanned: Mutex::new(None),
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
             brake,
             books: Books::default(),

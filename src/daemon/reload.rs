@@ -36,6 +36,14 @@ pub(super) struct Untold {
     rules: RuleSet,
 }
 
+/// A reload whose files are in force while the store kept the scheduler from planning by them.
+#[derive(Debug)]
+pub(super) struct Unplanned {
+    generation: u64,
+    /// What is told of it when that is over.
+    done: Reloaded,
+}
+
 /// Who wants a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
@@ -225,7 +233,12 @@ impl Shared {
             Asker::Files => {}
         }
         let now = self.setup.clock.now();
+        *self.unplanned.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let reloaded = match self.try_reload(asker, now).await {
+            Ok(told) if !told.ok => {
+                warn!("The files are in force ({asker}), and nothing is planned before the store works");
+                told
+            }
             Ok(done) => {
                 let (added, changed, removed) = (done.added.len(), done.changed.len(), done.removed.len());
                 info!(
@@ -306,15 +319,32 @@ impl Shared {
         let planned = tokio::select! {
             planned = self.current.planned(generation) => planned,
             trouble = health.wait_for(|health| *health != Health::Works) => {
-                // They are in force, and kept; only what is due next is not known yet.
                 let trouble = trouble.ok().and_then(|health| health.trouble()).unwrap_or_default();
-                let later = Said::new("nothing to do: what is due is planned when the store works", "无需处理：存储恢复后会安排到期时间");
-                done.diagnostics.push(Diagnostic { severity: Severity::Warning, help: later, ..self.store_away(&trouble) });
+                let help = Said::new(
+                    "nothing to do: they are planned when the store works, and `tixing status` tells then",
+                    "无需处理：存储恢复后就会按新规则安排，那时 `tixing status` 会显示",
+                );
+                let diagnostic = Diagnostic { help, ..self.store_away(&trouble) };
+                // In force, but a crash may still take it back: who asks is not told that it is done.
+                let unplanned = Unplanned { generation, done: done.clone() };
+                *self.unplanned.lock().unwrap_or_else(PoisonError::into_inner) = Some(unplanned);
+                done.ok = false;
+                done.diagnostics.push(diagnostic);
                 return Ok(done);
             }
         };
         first_dues(&self.current.get().rules, planned, &mut done);
         Ok(done)
+    }
+
+    /// Says that a reload is done whose planning had to wait for the store.
+    pub(super) fn tell_of_planned(&self) {
+        let mut unplanned = self.unplanned.lock().unwrap_or_else(PoisonError::into_inner);
+        let planned = self.current.planned_by_now();
+        if let Some(told) = unplanned.take_if(|waits| waits.generation <= planned) {
+            info!("The store works again, and what is due is planned by the files in force");
+            self.last_reload.send_replace(told.done);
+        }
     }
 
     /// While the store does not work no rule is planned, new or old.

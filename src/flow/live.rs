@@ -85,6 +85,12 @@ impl Current {
         self.0.planned.send_replace(planned);
     }
 
+    /// The generation that the scheduler works with.
+    #[must_use]
+    pub fn planned_by_now(&self) -> u64 {
+        self.0.planned.borrow().generation
+    }
+
     /// Waits until the scheduler works with `generation` or a later one.
     pub async fn planned(&self, generation: u64) -> Planned {
         let mut planned = self.0.planned.subscribe();

@@ -655,7 +655,7 @@ proptest! {
 const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 58] = [
+const HAPPENS: [&str; 60] = [
     "a recipient moved to another zone",
     "erased",
     "erased while attempting",
@@ -701,6 +701,8 @@ const HAPPENS: [&str; 58] = [
     "receipt joined one waiting after -1",
     "receipt joined one presumed sent",
     "an occurrence retired",
+    "reopened",
+    "reopened while attempting",
     "kept receipts retired",
     "an appointment put",
     "a put that changes nothing",

@@ -1,7 +1,7 @@
 //! A reference model of the store: folds each call into books that say where every grant is, and answers from them.
 //!
-//! It shares no decision with the engines: grants are units that never vanish and are counted where they
-//! are, and what becomes of deliveries is written out again. Slow on purpose, and one long file: every call of
+//! It shares no decision about grants and deliveries with the engines: grants are units that never vanish and are counted
+//! where they are, and what becomes of deliveries is written out again. What a recipient's record says of zones is shared. Slow on purpose, and one long file: every call of
 //! the trait is folded here, to be read from top to bottom beside it.
 
 #![expect(

@@ -1,4 +1,4 @@
-//! From the doors into the books: reports, logins, and what a person may see of himself.
+//! From the doors into the books: reports, logins, and what to ask somebody for next.
 //!
 //! The doors have proved who speaks and parsed what was said; here it is decided what it books. An
 //! answer rests on durable state only.
@@ -19,13 +19,14 @@ use crate::domain::count::n_of;
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
-use crate::domain::recipient::{FieldValue, Fields, Recipient};
+use crate::domain::recipient::{FieldValue, Recipient};
 use crate::domain::zone::Zone;
 use crate::plan::recurrence::Window;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
 
 pub mod appointments;
+pub mod recipients;
 
 /// Who proved to be speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,23 +111,6 @@ pub enum ReportError {
     /// Nothing was promised (503).
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-}
-
-/// What a person may see of himself.
-#[derive(Clone, Debug)]
-pub struct Me {
-    /// His tags.
-    pub tags: Vec<Tag>,
-    /// His fields.
-    pub fields: Fields,
-    /// His zone.
-    pub time_zone: Option<Zone>,
-    /// Gets nothing while set.
-    pub muted: bool,
-    /// As in [`ReportOut`].
-    pub balances: BTreeMap<TemplateId, u64>,
-    /// What comes next, earliest first, at most 20.
-    pub upcoming: Vec<Upcoming>,
 }
 
 /// A reminder that is planned for a person.
@@ -275,27 +259,6 @@ impl Intake {
         Ok((identity.openid, ask))
     }
 
-    /// What a person may see of himself; somebody unknown has nothing.
-    ///
-    /// # Errors
-    /// [`Unavailable`].
-    pub async fn me(&self, app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
-        let live = self.current.get();
-        let app = live.config.apps.get(app).ok_or(Unavailable)?;
-        let seen = self.view(&live, app, openid).await?;
-        let upcoming = self.outlook.upcoming(&live, app, seen.one(openid), self.clock.now());
-        self.store.wait(seen.number).await?;
-        let profile = seen.recipient.profile;
-        Ok(Me {
-            tags: profile.tags.into_iter().collect(),
-            fields: profile.fields,
-            time_zone: profile.time_zone,
-            muted: profile.muted,
-            balances: seen.balances,
-            upcoming,
-        })
-    }
-
     /// Which templates to ask this person for next.
     ///
     /// # Errors
@@ -327,6 +290,7 @@ impl Intake {
                 let account = store.bare_account(&app.appid, &template.id, &openid)?;
                 balances.insert(template.id.clone(), account.map_or(0, |account| account.available()));
             }
+            let is_known = recipient.is_some();
             let recipient = recipient.unwrap_or_else(|| Recipient::new(now));
             let rules = live.rules.rules.values().filter(|rule| rule.app == name);
             let mut own = Vec::new();
@@ -335,7 +299,7 @@ impl Intake {
                     own.push(reminder);
                 }
             }
-            Ok(Seen { recipient, balances, reminders: own, number: store.decided() })
+            Ok(Seen { is_known, recipient, balances, reminders: own, number: store.decided() })
         })
         .await
     }
@@ -343,6 +307,7 @@ impl Intake {
 
 /// What was read of one person.
 struct Seen {
+    is_known: bool,
     /// Somebody unknown is one of whom nothing is known.
     recipient: Recipient,
     balances: BTreeMap<TemplateId, u64>,

@@ -10,10 +10,11 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::domain::appointment::Appointment;
-use crate::domain::id::{AppointmentId, Kind, OpenId, ReportId, Tag, TemplateId};
+use crate::domain::id::{AppointmentId, Kind, OpenId, Ref, ReportId, Tag, TemplateId, UnionId};
 use crate::domain::recipient::{FieldValue, Fields};
 use crate::domain::zone::Zone;
-use crate::flow::intake::{Me, ReportOut};
+use crate::flow::intake::recipients::Person;
+use crate::flow::intake::{ReportOut, Upcoming};
 
 /// An answer; all of them are small and made at once.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -132,52 +133,101 @@ fn fields(fields: &Fields) -> BTreeMap<&str, Field<'_>> {
     fields.iter().map(|(name, value)| (name.as_str(), field(value))).collect()
 }
 
-/// `GET /v1/me`: neither openid nor unionid.
-pub(super) fn me(me: &Me) -> Answer {
+/// `GET /v1/ask`.
+pub(super) fn ask(ask: &[TemplateId]) -> Answer {
     #[derive(Serialize)]
     struct Document<'a> {
-        tags: Vec<&'a str>,
-        fields: BTreeMap<&'a str, Field<'a>>,
-        time_zone: Option<&'static str>,
-        muted: bool,
-        balances: BTreeMap<&'a str, u64>,
-        upcoming: Vec<Upcoming<'a>>,
+        ask: Vec<&'a str>,
     }
+    document(StatusCode::OK, &Document { ask: texts(ask) })
+}
+
+/// What anybody who may ask is told of a person.
+#[derive(Serialize)]
+struct Told<'a> {
+    tags: Vec<&'a str>,
+    fields: BTreeMap<&'a str, Field<'a>>,
+    time_zone: Option<&'static str>,
+    muted: bool,
+    balances: BTreeMap<&'a str, u64>,
+    upcoming: Vec<Coming<'a>>,
+}
+
+/// A planned reminder.
+#[derive(Serialize)]
+struct Coming<'a> {
+    rule: &'a str,
+    template: &'a str,
+    due_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appointment: Option<Subject<'a>>,
+}
+
+/// What a reminder is about.
+#[derive(Serialize)]
+struct Subject<'a> {
+    kind: &'a str,
+    id: &'a str,
+    at: String,
+}
+
+fn told(person: &Person) -> Told<'_> {
+    Told {
+        tags: person.profile.tags.iter().map(Tag::as_str).collect(),
+        fields: fields(&person.profile.fields),
+        time_zone: person.profile.time_zone.map(Zone::name),
+        muted: person.profile.muted,
+        balances: balances(&person.balances),
+        upcoming: person.upcoming.iter().map(Coming::from).collect(),
+    }
+}
+
+impl<'a> From<&'a Upcoming> for Coming<'a> {
+    fn from(upcoming: &'a Upcoming) -> Self {
+        Self {
+            rule: upcoming.rule.as_str(),
+            template: upcoming.template.as_str(),
+            due_at: instant(upcoming.due_at),
+            appointment: upcoming.about.as_ref().map(|about| Subject {
+                kind: about.kind.as_str(),
+                id: about.id.as_str(),
+                at: instant(about.at),
+            }),
+        }
+    }
+}
+
+/// `GET /v1/me`: neither openid nor unionid.
+pub(super) fn me(me: &Person) -> Answer {
+    document(StatusCode::OK, &told(me))
+}
+
+/// `GET` and `PUT /v1/recipients/{openid}`, for who named the openid.
+pub(super) fn recipient(openid: &OpenId, person: &Person) -> Answer {
     #[derive(Serialize)]
-    struct Upcoming<'a> {
-        rule: &'a str,
-        template: &'a str,
-        due_at: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        appointment: Option<Subject<'a>>,
+    struct Document<'a> {
+        openid: &'a str,
+        unionid: Option<&'a str>,
+        r#ref: Option<&'a str>,
+        #[serde(flatten)]
+        told: Told<'a>,
     }
-    #[derive(Serialize)]
-    struct Subject<'a> {
-        kind: &'a str,
-        id: &'a str,
-        at: String,
-    }
-    let upcoming = me.upcoming.iter();
     let body = Document {
-        tags: me.tags.iter().map(Tag::as_str).collect(),
-        fields: fields(&me.fields),
-        time_zone: me.time_zone.map(Zone::name),
-        muted: me.muted,
-        balances: balances(&me.balances),
-        upcoming: upcoming
-            .map(|u| Upcoming {
-                rule: u.rule.as_str(),
-                template: u.template.as_str(),
-                due_at: instant(u.due_at),
-                appointment: u.about.as_ref().map(|about| Subject {
-                    kind: about.kind.as_str(),
-                    id: about.id.as_str(),
-                    at: instant(about.at),
-                }),
-            })
-            .collect(),
+        openid: openid.as_str(),
+        unionid: person.profile.unionid.as_ref().map(UnionId::as_str),
+        r#ref: person.profile.reference.as_ref().map(Ref::as_str),
+        told: told(person),
     };
     document(StatusCode::OK, &body)
+}
+
+/// `DELETE /v1/recipients/{openid}` and `/v1/me`.
+pub(super) fn erased() -> Answer {
+    #[derive(Serialize)]
+    struct Document {
+        erased: bool,
+    }
+    document(StatusCode::OK, &Document { erased: true })
 }
 
 fn texts(ids: &[TemplateId]) -> Vec<&str> {

@@ -86,6 +86,19 @@ impl Json {
         }
     }
 
+    pub(super) fn truth(self, name: &str) -> Result<bool, Problem> {
+        match self {
+            Self::Bool(truth) => Ok(truth),
+            Self::Null
+            | Self::Whole(_)
+            | Self::Beyond
+            | Self::Real(_)
+            | Self::Text(_)
+            | Self::List(_)
+            | Self::Object(_) => Err(Problem::malformed(format!("`{name}` must be true or false"))),
+        }
+    }
+
     pub(super) fn whole(self, name: &str) -> Result<i64, Problem> {
         match self {
             Self::Whole(whole) => Ok(whole),

@@ -36,8 +36,10 @@ use crate::clock::Clock;
 use crate::domain::appointment::Appointment;
 use crate::domain::config::IpNet;
 use crate::domain::id::{AppName, AppointmentId, Kind, OpenId, TemplateId};
+use crate::domain::recipient::Profile;
 use crate::flow::intake::appointments::{AppointmentError, Asking};
-use crate::flow::intake::{Intake, Me, ReportError, ReportIn, ReportOut, Speaker};
+use crate::flow::intake::recipients::{Person, RecipientError};
+use crate::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Speaker};
 use crate::flow::live::Live;
 use crate::store::Unavailable;
 use crate::wechat::LoginError;
@@ -103,8 +105,39 @@ pub trait Books: Send + Sync + 'static {
         code: &str,
     ) -> impl Future<Output = Result<(OpenId, Vec<TemplateId>), LoginError>> + Send;
 
+    /// [`Intake::ask_for`].
+    fn ask_for(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+    ) -> impl Future<Output = Result<Vec<TemplateId>, Unavailable>> + Send;
+
     /// [`Intake::me`].
-    fn me(&self, app: &AppName, openid: &OpenId) -> impl Future<Output = Result<Me, Unavailable>> + Send;
+    fn me(&self, app: &AppName, openid: &OpenId) -> impl Future<Output = Result<Person, Unavailable>> + Send;
+
+    /// [`Intake::recipient`].
+    fn recipient(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+    ) -> impl Future<Output = Result<Person, RecipientError>> + Send;
+
+    /// [`Intake::put_recipient`].
+    fn put_recipient(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        profile: Profile,
+        asking: Asking<'_>,
+    ) -> impl Future<Output = Result<(), RecipientError>> + Send;
+
+    /// [`Intake::erase`].
+    fn erase(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        asking: Option<Asking<'_>>,
+    ) -> impl Future<Output = Result<(), RecipientError>> + Send;
 }
 
 impl Books for Intake {
@@ -145,8 +178,35 @@ impl Books for Intake {
         Self::login(self, app, code).await
     }
 
-    async fn me(&self, app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
+    async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {
+        Self::ask_for(self, app, openid).await
+    }
+
+    async fn me(&self, app: &AppName, openid: &OpenId) -> Result<Person, Unavailable> {
         Self::me(self, app, openid).await
+    }
+
+    async fn recipient(&self, app: &AppName, openid: &OpenId) -> Result<Person, RecipientError> {
+        Self::recipient(self, app, openid).await
+    }
+
+    async fn put_recipient(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        profile: Profile,
+        asking: Asking<'_>,
+    ) -> Result<(), RecipientError> {
+        Self::put_recipient(self, app, openid, profile, asking).await
+    }
+
+    async fn erase(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        asking: Option<Asking<'_>>,
+    ) -> Result<(), RecipientError> {
+        Self::erase(self, app, openid, asking).await
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::answer::{Answer, document, json};
 use crate::flow::intake::ReportError;
 use crate::flow::intake::appointments::AppointmentError;
+use crate::flow::intake::recipients::RecipientError;
 use crate::store::Unavailable;
 use crate::wechat::LoginError;
 
@@ -132,6 +133,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "identity", detail)
     }
 
+    /// 409: this signed request changed something already.
+    fn replayed() -> Self {
+        let detail = "a request with this `webhook-id` was carried out before; a new one needs a new id";
+        Self::new(StatusCode::CONFLICT, "replayed", detail)
+    }
+
     /// 429; worth repeating after `seconds`.
     pub(super) fn rate(seconds: u32) -> Self {
         let detail = "too many requests of this kind in a short time";
@@ -238,11 +245,7 @@ impl From<ReportError> for Problem {
 impl From<AppointmentError> for Problem {
     fn from(error: AppointmentError) -> Self {
         match error {
-            AppointmentError::Replayed => {
-                let detail =
-                    "a request with this `webhook-id` was carried out before; a new one needs a new id";
-                Self::new(StatusCode::CONFLICT, "replayed", detail)
-            }
+            AppointmentError::Replayed => Self::replayed(),
             AppointmentError::Unknown => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such appointment")
             }
@@ -251,6 +254,25 @@ impl From<AppointmentError> for Problem {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
             }
             AppointmentError::Unavailable(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RecipientError> for Problem {
+    fn from(error: RecipientError) -> Self {
+        match error {
+            RecipientError::Replayed => Self::replayed(),
+            RecipientError::RefTaken => {
+                Self::new(StatusCode::CONFLICT, "ref_taken", "`ref` belongs to another recipient of this app")
+            }
+            RecipientError::Unknown => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such recipient")
+            }
+            RecipientError::TooLarge => {
+                let detail = "`tags` and `fields` of this recipient exceed 3 KiB";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
+            }
+            RecipientError::Unavailable(cause) => cause.into(),
         }
     }
 }

@@ -37,6 +37,8 @@ const REPORTS_PER_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_mins(1);
 /// What stands before an appointment's kind and id.
 const APPOINTMENTS: &str = "/v1/appointments/";
+/// What stands before a recipient's openid.
+const RECIPIENTS: &str = "/v1/recipients/";
 
 /// A route of the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +47,13 @@ enum Route {
     Login,
     Consents,
     Me,
+    Ask,
     Appointment,
+    Recipient,
 }
 
 impl Route {
-    const ALL: [Self; 5] = [Self::Health, Self::Login, Self::Consents, Self::Me, Self::Appointment];
+    const FIXED: [Self; 5] = [Self::Health, Self::Login, Self::Consents, Self::Me, Self::Ask];
 
     fn pattern(self) -> &'static str {
         match self {
@@ -57,16 +61,19 @@ impl Route {
             Self::Login => "/v1/login",
             Self::Consents => "/v1/consents",
             Self::Me => "/v1/me",
+            Self::Ask => "/v1/ask",
             Self::Appointment => "/v1/appointments/{kind}/{id}",
+            Self::Recipient => "/v1/recipients/{openid}",
         }
     }
 
     /// What it takes, as `Allow` says it.
     fn allow(self) -> &'static str {
         match self {
-            Self::Health | Self::Me => "GET, HEAD",
+            Self::Health | Self::Ask => "GET, HEAD",
+            Self::Me => "GET, HEAD, DELETE",
             Self::Login | Self::Consents => "POST",
-            Self::Appointment => "GET, HEAD, PUT, DELETE",
+            Self::Appointment | Self::Recipient => "GET, HEAD, PUT, DELETE",
         }
     }
 
@@ -74,10 +81,10 @@ impl Route {
         if path.starts_with(APPOINTMENTS) {
             return Some(Self::Appointment);
         }
-        Self::ALL
-            .into_iter()
-            .filter(|route| *route != Self::Appointment)
-            .find(|route| route.pattern() == path)
+        if path.starts_with(RECIPIENTS) {
+            return Some(Self::Recipient);
+        }
+        Self::FIXED.into_iter().find(|route| route.pattern() == path)
     }
 }
 
@@ -148,7 +155,9 @@ impl<B: Books> Routes<B> {
                 Route::Login => self.login(&live, &read).await,
                 Route::Consents => self.consents(&live, &read).await,
                 Route::Me => self.me(&live, &read).await,
+                Route::Ask => self.ask(&live, &read).await,
                 Route::Appointment => self.appointment(&live, &read).await,
+                Route::Recipient => self.recipient(&live, &read).await,
             }
         };
         tokio::select! {
@@ -204,12 +213,50 @@ impl<B: Books> Routes<B> {
         let identity = checks.identify(&read.head.headers, &read.signed())?;
         let app = checks.app(&identity, &read.asked())?;
         match identity {
+            Identity::Session(session) if read.head.method == Method::DELETE => {
+                self.door.intake.erase(&app.name, &session.openid, None).await?;
+                Ok(answer::erased())
+            }
             Identity::Session(session) => {
                 Ok(answer::me(&self.door.intake.me(&app.name, &session.openid).await?))
             }
             // A backend is nobody's self.
             Identity::Backend(_) => Err(Problem::identity()),
         }
+    }
+
+    async fn ask(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        let checks = self.checks(live);
+        let identity = checks.identify(&read.head.headers, &read.signed())?;
+        let app = checks.app(&identity, &read.asked())?;
+        let named = shape::asked_openid(read.head.uri.query())?;
+        let openid = match (identity, named) {
+            (Identity::Session(session), None) => session.openid,
+            (Identity::Session(_), Some(_)) => return Err(Problem::not_for_sessions("openid")),
+            (Identity::Backend(_), Some(openid)) => openid,
+            (Identity::Backend(_), None) => return Err(Problem::malformed("`?openid=` is missing")),
+        };
+        Ok(answer::ask(&self.door.intake.ask_for(&app.name, &openid).await?))
+    }
+
+    async fn recipient(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        let checks = self.checks(live);
+        let identity = checks.identify(&read.head.headers, &read.signed())?;
+        let app = checks.app(&identity, &read.asked())?;
+        // A session reads itself at `/v1/me`, and names nobody.
+        let Identity::Backend(proof) = &identity else { return Err(Problem::identity()) };
+        let path = read.head.uri.path();
+        let openid = shape::openid_in(path.strip_prefix(RECIPIENTS).unwrap_or(path))?;
+        let asking = Asking { id: &proof.id, at: checks.now };
+        let intake = &self.door.intake;
+        if read.head.method == Method::DELETE {
+            intake.erase(&app.name, &openid, Some(asking)).await?;
+            return Ok(answer::erased());
+        }
+        if read.head.method == Method::PUT {
+            intake.put_recipient(&app.name, &openid, shape::profile(&read.body)?, asking).await?;
+        }
+        Ok(answer::recipient(&openid, &intake.recipient(&app.name, &openid).await?))
     }
 
     async fn appointment(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {

@@ -10,8 +10,8 @@ use chrono::{DateTime, Datelike as _};
 use super::json::{self, Json, Object, shown};
 use super::problem::Problem;
 use crate::domain::appointment::{Appointment, MAX_APPOINTMENT_RECIPIENTS};
-use crate::domain::id::{AppointmentId, BadId, FieldName, Kind, OpenId, ReportId, Tag, UnionId};
-use crate::domain::recipient::{FieldValue, MAX_FIELD_CHARS, MAX_FIELDS, MAX_TAGS};
+use crate::domain::id::{AppointmentId, BadId, FieldName, Kind, OpenId, Ref, ReportId, Tag, UnionId};
+use crate::domain::recipient::{FieldValue, MAX_FIELD_CHARS, MAX_FIELDS, MAX_TAGS, Profile};
 use crate::domain::zone::Zone;
 use crate::flow::intake::{ReportIn, Said};
 
@@ -106,6 +106,42 @@ pub(super) fn appointment(body: &[u8]) -> Result<Appointment, Problem> {
     let fields = object.take("fields").map_or(Ok(BTreeMap::new()), |json| fields(json, Voice::Backend))?;
     object.end()?;
     Ok(Appointment { recipients, at: at.to_utc(), fields })
+}
+
+/// Parses the body of `PUT /v1/recipients/{openid}`: what is left out is not set.
+pub(super) fn profile(body: &[u8]) -> Result<Profile, Problem> {
+    let mut object = json::object(body)?;
+    let profile = Profile {
+        unionid: object.take("unionid").map(|json| id(json, "unionid", UnionId::parse)).transpose()?,
+        reference: object.take("ref").map(|json| id(json, "ref", Ref::parse)).transpose()?,
+        tags: object.take("tags").map_or(Ok(Vec::new()), tag_list)?.into_iter().collect(),
+        fields: object.take("fields").map_or(Ok(BTreeMap::new()), |json| fields(json, Voice::Backend))?,
+        time_zone: object.take("time_zone").map(zone).transpose()?,
+        muted: object.take("muted").map_or(Ok(false), |json| json.truth("muted"))?,
+    };
+    object.end()?;
+    Ok(profile)
+}
+
+/// The openid in the path of a recipient; openids need no percent-encoding.
+pub(super) fn openid_in(path: &str) -> Result<OpenId, Problem> {
+    OpenId::parse(path).map_err(|bad| Problem::malformed(format!("the openid in the path is {bad}")))
+}
+
+/// `openid` in the query of `GET /v1/ask`, where it is.
+pub(super) fn asked_openid(query: Option<&str>) -> Result<Option<OpenId>, Problem> {
+    let pairs = query.unwrap_or_default().split('&');
+    let mut openids = pairs.filter_map(|pair| match pair.split_once('=') {
+        Some(("openid", openid)) => Some(openid),
+        None if pair == "openid" => Some(""),
+        Some(_) | None => None,
+    });
+    match (openids.next().map(OpenId::parse), openids.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(openid)), None) => Ok(Some(openid)),
+        (Some(Err(bad)), None) => Err(Problem::malformed(format!("`openid` is {bad}"))),
+        (Some(Ok(_) | Err(_)), Some(_)) => Err(Problem::malformed("`openid` is there twice")),
+    }
 }
 
 fn recipients(json: Json) -> Result<BTreeSet<OpenId>, Problem> {

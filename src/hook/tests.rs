@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, SecretSource};
-use crate::domain::id::{AppId, FieldName, KeyName, RuleId, Tag};
+use crate::domain::id::{AppId, FieldName, KeyName, Ref, RuleId, Tag, UnionId};
 use crate::domain::recipient::FieldValue;
 use crate::domain::zone::Zone;
 use crate::flow::intake::{Ignored, Said, Subject, Upcoming};
@@ -147,7 +147,40 @@ impl Books for Arc<Flow> {
         Ok((OpenId::parse(OPENID).unwrap(), vec![TemplateId::parse("T").unwrap()]))
     }
 
-    async fn me(&self, _app: &AppName, openid: &OpenId) -> Result<Me, Unavailable> {
+    async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {
+        self.said.lock().unwrap().push(format!("{app} what to ask {}", openid.as_str()));
+        Ok(vec![TemplateId::parse("T").unwrap()])
+    }
+
+    async fn recipient(&self, app: &AppName, openid: &OpenId) -> Result<Person, RecipientError> {
+        if openid.as_str() == OPENID { Ok(self.me(app, openid).await?) } else { Err(RecipientError::Unknown) }
+    }
+
+    async fn put_recipient(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        profile: Profile,
+        asking: Asking<'_>,
+    ) -> Result<(), RecipientError> {
+        match profile.reference.as_ref().map(Ref::as_str) {
+            Some("taken") => return Err(RecipientError::RefTaken),
+            Some("large") => return Err(RecipientError::TooLarge),
+            Some(_) | None => {}
+        }
+        self.once(&format!("{app} {} is {profile:?}", openid.as_str()), Some(asking))
+    }
+
+    async fn erase(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        asking: Option<Asking<'_>>,
+    ) -> Result<(), RecipientError> {
+        self.once(&format!("{app} forget {}", openid.as_str()), asking)
+    }
+
+    async fn me(&self, _app: &AppName, openid: &OpenId) -> Result<Person, Unavailable> {
         assert_eq!(openid.as_str(), OPENID);
         let text = FieldValue::Text("京".into());
         let (kind, id) = (Kind::parse("visit").unwrap(), AppointmentId::parse("A17").unwrap());
@@ -158,14 +191,31 @@ impl Books for Arc<Flow> {
             due_at: start(),
             about,
         };
-        Ok(Me {
-            tags: vec![Tag::parse("vip").unwrap()],
-            fields: [(FieldName::parse("city").unwrap(), text)].into(),
-            time_zone: Some(Zone::SHANGHAI),
-            muted: false,
+        Ok(Person {
+            profile: Profile {
+                unionid: Some(UnionId::parse("uSECRETSECRET").unwrap()),
+                reference: Some(Ref::parse("patient 7").unwrap()),
+                tags: [Tag::parse("vip").unwrap()].into(),
+                fields: [(FieldName::parse("city").unwrap(), text)].into(),
+                time_zone: Some(Zone::SHANGHAI),
+                muted: false,
+            },
             balances: [(TemplateId::parse("T").unwrap(), 1)].into(),
             upcoming: [None, Some(visit)].map(upcoming).to_vec(),
         })
+    }
+}
+
+impl Flow {
+    /// Notes what a request does; done again it is refused.
+    fn once(&self, what: &str, asking: Option<Asking<'_>>) -> Result<(), RecipientError> {
+        let mut said = self.said.lock().unwrap();
+        let by = asking.map_or_else(|| "by himself".to_owned(), |asking| format!("by {}", asking.id));
+        if asking.is_some() && said.iter().any(|before| before.ends_with(&by)) {
+            return Err(RecipientError::Replayed);
+        }
+        said.push(format!("{what} {by}"));
+        Ok(())
     }
 }
 

@@ -238,7 +238,7 @@ fn a_cursor_moves_once_and_an_identity_opens_once(store: &dyn Store) {
 fn a_walk_adds_up_and_ends(store: &dyn Store) {
     done(store, store.report(report(0, "r1", 1, 0, &[(0, Choice::Accept(grant(0)))])));
     done(store, store.report(report(2, "r1", 1, 0, &[(0, Choice::Reject(at(0)))])));
-    done(store, store.put_recipient(app(), openid(3), Profile::default(), at(0)));
+    done(store, store.put_recipient(app(), openid(3), Profile::default(), at(0).into()));
     let occurrence = open(store, 0, 0, 10).expect("new");
     let all =
         [(0, Want::Reserve), (1, Want::Reserve), (2, Want::Reserve), (3, Want::Skip(SkipReason::Muted))];
@@ -327,16 +327,19 @@ fn an_import_goes_on_where_it_was(store: &dyn Store) {
 fn a_ref_belongs_to_one(store: &dyn Store) {
     let profile = |text: &str| Profile { reference: Some(Ref::parse(text).unwrap()), ..Profile::default() };
     assert_eq!(
-        done(store, store.put_recipient(app(), openid(0), profile("A1"), at(0))),
+        done(store, store.put_recipient(app(), openid(0), profile("A1"), at(0).into())),
         Put::Stored { created: true }
     );
-    assert_eq!(done(store, store.put_recipient(app(), openid(1), profile("A1"), at(0))), Put::RefTaken);
     assert_eq!(
-        done(store, store.put_recipient(app(), openid(0), profile("A2"), at(0))),
+        done(store, store.put_recipient(app(), openid(1), profile("A1"), at(0).into())),
+        Put::RefTaken
+    );
+    assert_eq!(
+        done(store, store.put_recipient(app(), openid(0), profile("A2"), at(0).into())),
         Put::Stored { created: false }
     );
     assert_eq!(
-        done(store, store.put_recipient(app(), openid(1), profile("A1"), at(0))),
+        done(store, store.put_recipient(app(), openid(1), profile("A1"), at(0).into())),
         Put::Stored { created: true }
     );
     assert_eq!(store.by_ref(&app(), &Ref::parse("A2").unwrap()).unwrap(), Some(openid(0)));
@@ -502,7 +505,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 27] = [
+const CASES: [Case; 28] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -528,6 +531,7 @@ const CASES: [Case; 27] = [
         "a bad recipient is marked until something new is heard of him",
         recipients::a_bad_recipient_is_marked_until_something_new_is_heard_of_him,
     ),
+    ("a signed request is carried out once", recipients::a_signed_request_is_carried_out_once),
     (
         "a refusal voids what was accepted until the end of its second",
         a_refusal_voids_what_was_accepted_until_the_end_of_its_second,

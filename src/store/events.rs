@@ -90,6 +90,8 @@ pub enum Erased {
     Booked,
     /// Too many attempts of erased people are under way: nothing was changed; try again.
     Busy,
+    /// The request was seen before: nothing was changed.
+    Replayed,
 }
 
 /// A receipt that belongs to no delivery yet.

@@ -105,8 +105,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn report(&self, report: Report) -> Pending<ReportOutcome>;
 
     /// Replaces a recipient's profile; an unknown openid becomes a recipient.
-    fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>)
-    -> Pending<Put>;
+    ///
+    /// The request that asks is remembered [`REQUEST_MINUTES`] in the same batch, so that it cannot be played again.
+    fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put>;
 
     /// Notes since when the platform takes no messages for an openid, or with `None` that something new was heard of the
     /// person. The first mark stays; of somebody who is no recipient nothing is noted. His reports and
@@ -130,7 +131,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// changes nothing.
     fn refuse(&self, refusal: Refusal) -> Pending<Refused>;
 
-    /// Takes a person out of the books of an app; `now` is when.
+    /// Takes a person out of the books of an app.
     ///
     /// On return no read finds him: the recipient, his accounts, his kept receipts are gone, in one durable prefix
     /// that a start goes on with. His accounts' totals are carried into those of [`OpenId::erased`], one per
@@ -138,11 +139,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// −1 among them, and what is in doubt, count as presumed sent), and one that is attempting settles as it
     /// ends, but is not tried again. Every occurrence still adds up.
     ///
-    /// A keyed hash with `now` is kept [`ERASED_DAYS`]: reports, refusals and receipts from before then are
+    /// A keyed hash with the time is kept [`ERASED_DAYS`]: reports, refusals and receipts from before then are
     /// answered as erased and stored nowhere; later ones are those of a new recipient. What is left with his openid
     /// (deliveries without a grant, ids of reports) is overwritten by [`Store::sweep`]. Erasing again changes nothing but
-    /// that time.
-    fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased>;
+    /// that time. The request that asks is remembered as that of [`Store::put_recipient`] is.
+    fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased>;
 
     // --- appointments ---------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ mod appointments;
 #[derive(Clone, Debug)]
 enum Fact {
     Report(Report),
-    Put(AppId, OpenId, Profile, DateTime<Utc>),
+    Put(AppId, OpenId, Profile, Asked),
     Bad(AppId, OpenId, Option<DateTime<Utc>>),
     Grant(OperatorGrant),
     Import(ImportPiece),
@@ -48,7 +48,7 @@ enum Fact {
     Piece(Piece),
     Stop(u64, OccurrenceState, Option<String>),
     Refuse(Refusal),
-    Erase(AppId, OpenId, DateTime<Utc>),
+    Erase(AppId, OpenId, Asked),
     Release(Vec<Release>, DateTime<Utc>),
     Mark(Vec<DeliveryId>, DateTime<Utc>),
     Settle(DeliveryId, Option<DateTime<Utc>>, End, DateTime<Utc>),
@@ -198,7 +198,7 @@ impl Books {
     fn fold(&mut self, fact: Fact) {
         match fact {
             Fact::Report(report) => drop(self.report(report)),
-            Fact::Put(app, openid, profile, now) => drop(self.put(app, openid, profile, now)),
+            Fact::Put(app, openid, profile, asked) => drop(self.put(app, openid, profile, asked)),
             Fact::Bad(app, openid, since) => self.bad(app, openid, since),
             Fact::Grant(grant) => drop(self.grant(&grant)),
             Fact::Import(piece) => drop(self.import(piece)),
@@ -208,7 +208,7 @@ impl Books {
             Fact::Piece(piece) => drop(self.piece(piece)),
             Fact::Stop(number, state, reason) => self.stop(number, state, reason),
             Fact::Refuse(refusal) => drop(self.refuse(refusal)),
-            Fact::Erase(app, openid, now) => self.erase(app, openid, now),
+            Fact::Erase(app, openid, asked) => drop(self.erase(app, openid, asked)),
             Fact::Release(releases, now) => {
                 releases.into_iter().for_each(|release| drop(self.release(release, now)));
             }
@@ -339,7 +339,11 @@ impl Books {
         }
     }
 
-    fn put(&mut self, app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put {
+    fn put(&mut self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Put {
+        let now = asked.at;
+        if self.is_replayed(&app, asked.request, now) {
+            return Put::Replayed;
+        }
         let taken = profile.reference.is_some()
             && self.recipients.iter().any(|((other_app, other), recipient)| {
                 *other_app == app && *other != openid && recipient.profile.reference == profile.reference
@@ -355,7 +359,8 @@ impl Books {
             }
         }
         self.meet(&app, &openid, now).profile = profile;
-        self.bad(app, openid, None);
+        self.bad(app.clone(), openid, None);
+        self.remember(app, asked.request, now);
         Put::Stored { created }
     }
 
@@ -388,7 +393,7 @@ impl Books {
                     self.grant(&grant);
                 }
                 ImportRow::Recipient(app, openid, profile) => {
-                    self.put(app, openid, *profile, piece.now);
+                    self.put(app, openid, *profile, piece.now.into());
                 }
             }
         }
@@ -739,7 +744,12 @@ impl Books {
     }
 
     /// Everything of a person becomes the erased's, at once: an engine may take its time.
-    fn erase(&mut self, app: AppId, openid: OpenId, now: DateTime<Utc>) {
+    fn erase(&mut self, app: AppId, openid: OpenId, asked: Asked) -> Erased {
+        let now = asked.at;
+        if self.is_replayed(&app, asked.request, now) {
+            return Erased::Replayed;
+        }
+        self.remember(app.clone(), asked.request, now);
         self.recipients.remove(&(app.clone(), openid.clone()));
         self.reports.retain(|(a, o, _), _| (a, o) != (&app, &openid));
         self.receipts.retain(|(a, _, o), _| (a, o) != (&app, &openid));
@@ -785,6 +795,7 @@ impl Books {
             }
         }
         self.erased.insert((app, openid), now);
+        Erased::Booked
     }
 
     fn mark(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
@@ -1219,15 +1230,9 @@ impl Store for Model {
         self.decide(Fact::Report(report.clone()), |books| books.report(report))
     }
 
-    fn put_recipient(
-        &self,
-        app: AppId,
-        openid: OpenId,
-        profile: Profile,
-        now: DateTime<Utc>,
-    ) -> Pending<Put> {
-        let fact = Fact::Put(app.clone(), openid.clone(), profile.clone(), now);
-        self.decide(fact, |books| books.put(app, openid, profile, now))
+    fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put> {
+        let fact = Fact::Put(app.clone(), openid.clone(), profile.clone(), asked);
+        self.decide(fact, |books| books.put(app, openid, profile, asked))
     }
 
     fn mark_recipient(&self, app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> Pending<()> {
@@ -1355,11 +1360,8 @@ impl Store for Model {
         self.decide(Fact::Keep(name, value), |_| ())
     }
 
-    fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased> {
-        self.decide(Fact::Erase(app.clone(), openid.clone(), now), |books| {
-            books.erase(app, openid, now);
-            Erased::Booked
-        })
+    fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased> {
+        self.decide(Fact::Erase(app.clone(), openid.clone(), asked), |books| books.erase(app, openid, asked))
     }
 
     fn sweep(&self, _now: DateTime<Utc>) -> Pending<u64> {

@@ -94,6 +94,23 @@ pub enum Put {
     TooLarge,
     /// Its `ref` belongs to somebody else: nothing was changed.
     RefTaken,
+    /// The request was seen before: nothing was changed.
+    Replayed,
+}
+
+/// By what a change is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Hash of the id of the signed request that asks; the same one again is refused. `None` for a caller without one.
+    pub request: Option<[u8; 16]>,
+}
+
+impl From<DateTime<Utc>> for Asked {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self { at, request: None }
+    }
 }
 
 /// Grants by an operator's word.

@@ -74,7 +74,7 @@ impl Demo {
         let person = OpenId::parse(&openid).context("the file `person` does not hold an openid")?;
         if store.recipient(&appid, &person)?.is_none() {
             let profile = Profile::default();
-            store.put_recipient(appid.clone(), person.clone(), profile, clock.now()).await?;
+            store.put_recipient(appid.clone(), person.clone(), profile, clock.now().into()).await?;
         }
         let mut daemon = Daemon::start(Setup { config, outside, store, clock: clock.clone() }).await?;
         let listener = bind(listen).await?;

@@ -15,7 +15,13 @@ async fn routes_and_methods_are_those_of_the_table() {
         ("POST /healthz", 405, Some("GET, HEAD")),
         ("GET /v1/login", 405, Some("POST")),
         ("DELETE /v1/consents", 405, Some("POST")),
-        ("PROPFIND /v1/me", 405, Some("GET, HEAD")),
+        ("PROPFIND /v1/me", 405, Some("GET, HEAD, DELETE")),
+        ("DELETE /v1/me", 401, None),
+        ("GET /v1/ask", 401, None),
+        ("POST /v1/ask", 405, Some("GET, HEAD")),
+        ("GET /v1/recipients/oSECRETSECRET", 401, None),
+        ("POST /v1/recipients/oSECRETSECRET", 405, Some("GET, HEAD, PUT, DELETE")),
+        ("GET /v1/recipients", 404, None),
         ("GET /v1/me", 401, None),
         ("POST /v1/consents", 401, None),
         ("GET /", 404, None),
@@ -272,14 +278,7 @@ async fn a_backend_puts_reads_and_deletes_appointments() {
     let world = World::new(&["clinic"], Options::default());
     let target = "/v1/appointments/visit/A17";
     let body = r#"{"openid":"oSECRETSECRET","at":"2026-03-01T09:00:00+08:00","fields":{"doctor":"李"}}"#;
-    let signed = |id: &'static str, method: &'static str, target: &'static str, body: &'static str| {
-        let at = world.clock.now().timestamp();
-        let signature = signature::sign(&key().secret, id, at, method, target, body.as_bytes());
-        let head = format!(
-            "{method} {target}\nwebhook-id: {id}\nwebhook-timestamp: {at}\nwebhook-signature: {signature}"
-        );
-        (head, body)
-    };
+    let signed = |id, method, target, body| by_backend(&world, id, method, target, body);
     let table = [
         (
             signed("w1", "PUT", target, body),
@@ -311,4 +310,92 @@ async fn a_backend_puts_reads_and_deletes_appointments() {
     assert_eq!((reply.status, reply.problem()), (401, "identity".to_owned()));
     let said = world.said();
     assert_eq!(said[0], "clinic visit/A17 2026-03-01 01:00:00 UTC for 1 by w1");
+}
+
+/// A request that the key of `clinic` signs: its head, and its body.
+fn by_backend<'a>(world: &World, id: &str, method: &str, target: &str, body: &'a str) -> (String, &'a str) {
+    let at = world.clock.now().timestamp();
+    let signature = signature::sign(&key().secret, id, at, method, target, body.as_bytes());
+    let head = format!(
+        "{method} {target}\nwebhook-id: {id}\nwebhook-timestamp: {at}\nwebhook-signature: {signature}"
+    );
+    (head, body)
+}
+
+#[tokio::test]
+async fn a_backend_puts_reads_and_erases_recipients() {
+    let world = World::new(&["clinic"], Options::default());
+    let target = "/v1/recipients/oSECRETSECRET";
+    let body = r#"{"unionid":"u1","ref":"7","tags":["vip"],"fields":{"city":"京"},"time_zone":"Asia/Tokyo","muted":true}"#;
+    let signed = |id, method, target, body| by_backend(&world, id, method, target, body);
+    let whole = r#"{"openid":"oSECRETSECRET","unionid":"uSECRETSECRET","ref":"patient 7","tags":["vip"],"fields":{"city":"京"},"time_zone":"Asia/Shanghai","muted":false,"balances":{"T":1},"upcoming":[{"rule":"drink","#;
+    let table = [
+        (signed("w1", "PUT", target, body), 200, whole),
+        (signed("w1", "PUT", target, body), 409, "replayed"),
+        (signed("w1", "DELETE", target, ""), 409, "replayed"),
+        (signed("w2", "GET", target, ""), 200, whole),
+        (signed("w2", "GET", "/v1/recipients/oNOBODYATALL", ""), 404, "not_found"),
+        (signed("w3", "DELETE", target, ""), 200, r#"{"erased":true}"#),
+        (signed("w4", "PUT", target, r#"{"ref":"taken"}"#), 409, "ref_taken"),
+        (signed("w5", "PUT", target, r#"{"ref":"large"}"#), 422, "too_large"),
+        (signed("w6", "PUT", target, r#"{"muted":1}"#), 422, "`muted` must be true or false"),
+        (signed("w7", "PUT", target, r#"{"openid":"oSECRETSECRET"}"#), 422, "`openid` is no key"),
+        (signed("w8", "PUT", target, r#"{"ref":"a/b\n"}"#), 422, "`ref` is"),
+        (signed("w9", "PUT", target, "[]"), 422, "must be an object"),
+        (signed("wA", "PUT", "/v1/recipients/short", "{}"), 422, "the openid in the path is"),
+        (signed("wB", "GET", "/v1/recipients/", ""), 422, "the openid in the path is"),
+        (signed("wC", "GET", "/v1/recipients/oSECRETSECRET/x", ""), 422, "the openid in the path is"),
+        (signed("wD", "POST", target, body), 405, "method_not_allowed"),
+        ((format!("PUT {target}"), body), 401, "identity"),
+        ((format!("GET {target}\nauthorization: Bearer {}", world.session().await), ""), 401, "identity"),
+    ];
+    for ((head, body), status, expected) in table {
+        let reply = world.ask(&head, body).await;
+        assert_eq!(reply.status, status, "{head}: {reply:?}");
+        assert!(reply.body.contains(expected), "{head}: {reply:?}");
+    }
+    let said = world.said();
+    assert_eq!(said.len(), 2, "{said:?}");
+    for part in
+        ["UnionId(…)", r#"tags: {"vip"}"#, r#"Text("京")"#, "Some(Asia/Tokyo)", "muted: true", "by w1"]
+    {
+        assert!(said[0].contains(part), "{part}: {said:?}");
+    }
+    assert_eq!(said[1], "clinic forget oSECRETSECRET by w3");
+}
+
+#[tokio::test]
+async fn who_asks_what_to_ask_names_himself_or_is_a_backend() {
+    let world = World::new(&["clinic"], Options::default());
+    let bearer = format!("authorization: Bearer {}", world.session().await);
+    let signed = |target| by_backend(&world, "w1", "GET", target, "");
+    let table = [
+        ((format!("GET /v1/ask\n{bearer}"), ""), 200, r#"{"ask":["T"]}"#),
+        ((format!("GET /v1/ask?openid=oSECRETSECRET\n{bearer}"), ""), 422, "not_for_sessions"),
+        (signed("/v1/ask?openid=oSECRETSECRET"), 200, r#"{"ask":["T"]}"#),
+        (signed("/v1/ask?app=clinic&openid=oSECRETSECRET"), 200, r#"{"ask":["T"]}"#),
+        (signed("/v1/ask"), 422, "`?openid=` is missing"),
+        (signed("/v1/ask?openid=x"), 422, "`openid` is"),
+        (signed("/v1/ask?openid=oSECRETSECRET&openid=oSECRETSECRET"), 422, "there twice"),
+        (signed("/v1/ask?app=school&openid=oSECRETSECRET"), 401, "identity"),
+    ];
+    for ((head, body), status, expected) in table {
+        let reply = world.ask(&head, body).await;
+        assert_eq!(reply.status, status, "{head}: {reply:?}");
+        assert!(reply.body.contains(expected), "{head}: {reply:?}");
+    }
+    assert_eq!(world.said(), vec!["clinic what to ask oSECRETSECRET"; 3]);
+}
+
+#[tokio::test]
+async fn a_person_takes_himself_out_of_the_books() {
+    let world = World::new(&["clinic"], Options::default());
+    let bearer = format!("authorization: Bearer {}", world.session().await);
+    for _ in 0..2 {
+        let reply = world.ask(&format!("DELETE /v1/me\n{bearer}"), "").await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, r#"{"erased":true}"#));
+    }
+    let backend = by_backend(&world, "w1", "DELETE", "/v1/me", "");
+    assert_eq!(world.ask(&backend.0, backend.1).await.status, 401, "a backend is nobody's self");
+    assert_eq!(world.said(), vec!["clinic forget oSECRETSECRET by himself"; 2]);
 }

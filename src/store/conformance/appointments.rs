@@ -206,7 +206,7 @@ pub(super) fn they_are_met_by_person(store: &dyn Store) {
     assert_eq!(owned(store, 0, 9), ["bill A0", "visit A0"]);
     assert_eq!(owned(store, 1, 9), ["visit A0", "visit A1"]);
     assert_eq!(owned(store, 2, 9), ["visit A1"]);
-    done(store, store.erase(app(), openid(1), at(3)));
+    done(store, store.erase(app(), openid(1), at(3).into()));
     while done(store, store.sweep(at(3))) > 0 {}
     assert!(owned(store, 1, 9).is_empty(), "erased");
     assert_eq!(owned(store, 2, 9), ["visit A1"]);

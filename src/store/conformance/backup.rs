@@ -41,7 +41,7 @@ fn books(store: &dyn Store) {
     let settlement = |mark| Settlement { mark, started_at: Some(at(121)), end: End::Doubt, now: at(121) };
     done(store, store.settle(vec![settlement(known.mark)]));
     let mut profile = Profile { time_zone: Some(Zone::parse("Asia/Tokyo").unwrap()), ..Profile::default() };
-    done(store, store.put_recipient(app(), openid(1), profile.clone(), at(1)));
+    done(store, store.put_recipient(app(), openid(1), profile.clone(), at(1).into()));
     profile.time_zone = Some(Zone::parse("Asia/Shanghai").unwrap());
     for (name, value) in [
         ("city", FieldValue::Text("上海 \"\\\u{7f}".to_owned())),
@@ -51,7 +51,7 @@ fn books(store: &dyn Store) {
     ] {
         profile.fields.insert(FieldName::parse(name).unwrap(), value);
     }
-    done(store, store.put_recipient(app(), openid(1), profile, at(2)));
+    done(store, store.put_recipient(app(), openid(1), profile, at(2).into()));
     done(store, store.mark_recipient(app(), openid(1), Some(at(3))));
     done(store, store.report(report(2, "long", 7, 5, &[(1, Choice::Accept(grant(3)))])));
     let many = OperatorGrant {
@@ -86,7 +86,7 @@ fn books(store: &dyn Store) {
         done(store, store.keep(name, name.as_bytes().to_vec()));
     }
     // Erased, and not swept yet.
-    assert_eq!(done(store, store.erase(app(), openid(3), at(300))), Erased::Booked);
+    assert_eq!(done(store, store.erase(app(), openid(3), at(300).into())), Erased::Booked);
     assert_eq!(store.appointment(&key(2)).unwrap().unwrap().joined.len(), 2);
 }
 
@@ -180,13 +180,13 @@ fn all_lines_are_of_the_moment_at_which_it_began() {
         n += 1;
         let (app, now) = (app(), at(700 + n));
         done(store, store.report(report(2, &format!("late{n}"), 1, 700, &[(0, Choice::Accept(grant(650)))])));
-        done(store, store.put_recipient(app.clone(), openid(1), Profile::default(), now));
+        done(store, store.put_recipient(app.clone(), openid(1), Profile::default(), now.into()));
         done(store, store.change_appointment(put(7, 9000 + n, &[2], 700)));
         done(store, store.keep("clock", n.to_be_bytes().to_vec()));
         done(store, store.start_rule(app.clone(), RuleId::parse(&format!("r{n}")).unwrap(), now));
         if n == 1 {
             // Of this one there is something in nearly every kind of record.
-            assert_eq!(done(store, store.erase(app, openid(0), now)), Erased::Booked);
+            assert_eq!(done(store, store.erase(app, openid(0), now.into())), Erased::Booked);
             while done(store, store.sweep(now)) > 0 {}
         }
         open_for(store, (1, 1), (6000 + n, 6000 + n), (Whose::Everybody, Zone::UTC)).expect("new");
@@ -260,7 +260,7 @@ fn nothing_is_restored_into_books_that_are_there() {
     let store = open_at(&memory);
     assert!(Ledger::is_new(Box::new(memory.clone())).unwrap(), "what every new one has is nothing");
     let lines = dump(&store, |_| {});
-    done(&store, store.put_recipient(app(), openid(0), Profile::default(), at(0)));
+    done(&store, store.put_recipient(app(), openid(0), Profile::default(), at(0).into()));
     drop(store);
     assert!(!Ledger::is_new(Box::new(memory.clone())).unwrap());
     let again = Ledger::restore(Box::new(memory), &Clock::by_hand(at(0)), 0, lines.into_iter().map(Ok));
@@ -319,7 +319,7 @@ fn an_older_copy_of_the_folder_is_noticed_and_the_newest_is_not() {
     let write = |n: i64| {
         let store = sled_in(folder.path());
         let now = at(n);
-        done(&store, store.put_recipient(app(), openid(0), Profile::default(), now));
+        done(&store, store.put_recipient(app(), openid(0), Profile::default(), now.into()));
         store.hold().unwrap().map(|hold| hold.cause)
     };
     let release = || {

@@ -12,7 +12,7 @@ pub(super) struct Known {
 
 pub(super) fn known(store: &dyn Store) -> Known {
     let profile = Profile { reference: Some(Ref::parse("A1").unwrap()), ..Profile::default() };
-    done(store, store.put_recipient(app(), openid(0), profile, at(0)));
+    done(store, store.put_recipient(app(), openid(0), profile, at(0).into()));
     for n in 0..9 {
         done(store, store.report(report(0, &format!("r{n}"), 1, n, &[(0, Choice::Accept(grant(n)))])));
     }
@@ -70,7 +70,7 @@ fn becomes(state: State) -> State {
 }
 
 fn erase(store: &dyn Store, now: i64) {
-    assert_eq!(done(store, store.erase(app(), openid(0), at(now))), Erased::Booked);
+    assert_eq!(done(store, store.erase(app(), openid(0), at(now).into())), Erased::Booked);
     while done(store, store.sweep(at(now))) > 0 {}
 }
 
@@ -173,7 +173,7 @@ fn an_erasure_is_whole_wherever_it_is_cut() {
         let memory = before.copy();
         let store = open_at(&memory);
         memory.fail_after(Some(batches));
-        let pending = store.erase(app(), openid(0), at(500));
+        let pending = store.erase(app(), openid(0), at(500).into());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut told = runtime.block_on(pending).is_ok();
         while told {

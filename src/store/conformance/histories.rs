@@ -211,8 +211,9 @@ impl Play<'_> {
                 let known = self.model.recipient(&app(), &openid(who)).unwrap();
                 let (before, was_there) = (known.as_ref().and_then(|k| k.profile.time_zone), known.is_some());
                 let profile = Profile { time_zone: zone, ..known.map(|k| k.profile).unwrap_or_default() };
-                let put =
-                    |store: &dyn Store| store.put_recipient(app(), openid(who), profile.clone(), at(clock));
+                let put = |store: &dyn Store| {
+                    store.put_recipient(app(), openid(who), profile.clone(), at(clock).into())
+                };
                 both(&self.engine, &self.model, put);
                 // He is marked now and then, and what is heard of him later ends it.
                 if clock % 3 == 0 {
@@ -551,7 +552,7 @@ impl Play<'_> {
             self.deliveries().iter().filter(|d| d.openid == openid(who)).map(|d| d.state).collect();
         let was_known = self.model.recipient(&app(), &openid(who)).unwrap().is_some();
         assert_eq!(
-            both(&self.engine, &self.model, |s| s.erase(app(), openid(who), at(clock))),
+            both(&self.engine, &self.model, |s| s.erase(app(), openid(who), at(clock).into())),
             Erased::Booked
         );
         until_done(&self.engine, |store| store.sweep(at(clock)));

@@ -32,7 +32,7 @@ fn open_work(store: &dyn Store) -> Vec<DeliveryId> {
     }
     // One who has no consent, held until it is too late for him.
     let occurrence = open(store, 0, 0, 204).expect("new");
-    done(store, store.put_recipient(app(), openid(1), Profile::default(), at(0)));
+    done(store, store.put_recipient(app(), openid(1), Profile::default(), at(0).into()));
     done(store, store.chunk(piece(occurrence, None, &[(1, Want::Hold(at(300)))], Walk::Ends, 204)));
     ids.push(store.deliveries(Some(occurrence), None, 9).unwrap()[0].id);
     done(store, store.start_rule(app(), rule(1), at(0)));
@@ -61,7 +61,7 @@ fn on_hold_nothing_is_marked_closed_or_cancelled() {
     }
     assert_eq!(states(&store), before);
     // Who is erased got them, as far as anybody knows.
-    assert_eq!(done(&store, store.erase(app(), openid(0), at(500))), Erased::Booked);
+    assert_eq!(done(&store, store.erase(app(), openid(0), at(500).into())), Erased::Booked);
     let erased = states(&store);
     assert_eq!(erased.iter().filter(|state| **state == State::PresumedSent).count(), 40, "{erased:?}");
     is_sound(&store);

@@ -11,7 +11,7 @@ pub(super) fn a_bad_recipient_is_marked_until_something_new_is_heard_of_him(stor
     assert_eq!(store.recipient(&app(), &openid(0)).unwrap(), None, "nobody becomes a recipient by it");
     let zone = Zone::parse("Asia/Tokyo").unwrap();
     let profile = Profile { time_zone: Some(zone), muted: true, ..Profile::default() };
-    let put = || done(store, store.put_recipient(app(), openid(0), profile.clone(), at(0)));
+    let put = || done(store, store.put_recipient(app(), openid(0), profile.clone(), at(0).into()));
     let ends: [(&str, &dyn Fn()); 3] = [
         ("a word", &|| mark(0, None)),
         ("a put that changes nothing", &|| assert_eq!(put(), Put::Stored { created: false })),
@@ -30,4 +30,26 @@ pub(super) fn a_bad_recipient_is_marked_until_something_new_is_heard_of_him(stor
         let known = store.recipient(&app(), &openid(0)).unwrap().unwrap();
         assert_eq!((known.bad_since, known.profile), (None, profile.clone()), "{what}");
     }
+}
+
+pub(super) fn a_signed_request_is_carried_out_once(store: &dyn Store) {
+    let asked = |request: u8, now| Asked { at: at(now), request: Some([request; 16]) };
+    let profile = |muted| Profile { muted, ..Profile::default() };
+    let put = |muted, asked| done(store, store.put_recipient(app(), openid(0), profile(muted), asked));
+    let muted = || store.recipient(&app(), &openid(0)).unwrap().map(|known| known.profile.muted);
+    let erase = |who, asked| done(store, store.erase(app(), openid(who), asked));
+    assert_eq!(put(true, asked(1, 0)), Put::Stored { created: true });
+    assert_eq!(put(false, at(1).into()), Put::Stored { created: false }, "without an id");
+    assert_eq!((put(true, asked(1, 2)), muted()), (Put::Replayed, Some(false)));
+    assert_eq!((erase(0, asked(1, 2)), muted()), (Erased::Replayed, Some(false)), "whatever it asks for");
+    assert_eq!(erase(0, asked(2, 3)), Erased::Booked);
+    put(false, at(4).into());
+    assert_eq!((erase(0, asked(2, 5)), muted()), (Erased::Replayed, Some(false)), "he is here again");
+    let quarter = 15 * 60;
+    assert_eq!(put(true, asked(1, quarter)), Put::Replayed, "to the last second");
+    assert_eq!(
+        put(true, asked(1, quarter + 1)),
+        Put::Stored { created: false },
+        "no signature is believed so long"
+    );
 }

@@ -41,7 +41,7 @@ pub(super) fn recipients_are_found_by_the_zones_they_have_and_had(store: &dyn St
     let zone = |name: &str| Zone::parse(name).unwrap();
     let put = |who, name: Option<&str>, now| {
         let profile = Profile { time_zone: name.map(zone), ..Profile::default() };
-        done(store, store.put_recipient(app(), openid(who), profile, at(now)));
+        done(store, store.put_recipient(app(), openid(who), profile, at(now).into()));
     };
     let walk = |name: &str| -> Vec<OpenId> {
         let walked = store.walk_zone((&app(), zone(name)), &template(0).0, None, 9).unwrap();
@@ -72,7 +72,7 @@ pub(super) fn recipients_are_found_by_the_zones_they_have_and_had(store: &dyn St
     let moves: Vec<usize> =
         (0..3).map(|who| store.recipient(&app(), &openid(who)).unwrap().unwrap().moves.len()).collect();
     assert_eq!(moves, [0, 1, 1], "no zone is one, too");
-    done(store, store.erase(app(), openid(0), at(30)));
+    done(store, store.erase(app(), openid(0), at(30).into()));
     assert_eq!(walk(tokyo), [openid(1), openid(2)]);
     put(2, None, 4 * day);
     assert_eq!((walk(tokyo), walk(berlin)), (vec![openid(1), openid(2)], vec![]));

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::Failed;
 use super::consents;
@@ -15,6 +15,7 @@ use super::holds;
 use super::keys::{self, Name};
 use super::occurrences::{self, keep_snapshot};
 use super::records;
+use super::requests;
 use super::state::{BATCH_KEYS, SYNC_KEYS, State};
 use super::writer::Desk;
 use crate::domain::appointment::{About, MAX_APPOINTMENT_RECIPIENTS};
@@ -24,7 +25,7 @@ use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, RuleId};
 use crate::domain::occurrence::{Counts, OccurrenceState, Whose};
 use crate::store::{
     AppointmentChange, Changed, Cursor, Earlier, Found, Joined, KeptAppointment, Late, MAX_APPOINTMENT_BYTES,
-    NewReminder, Occurrence, OneReminder, REQUEST_MINUTES, Reminded, Reminders, Standing, is_among,
+    NewReminder, Occurrence, OneReminder, Reminded, Reminders, Standing, is_among,
 };
 
 /// Name of the kept number of the newest change of an appointment.
@@ -60,10 +61,7 @@ pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Chang
     let AppointmentChange { key, to, request, now } = asked;
     let state = &mut *desk.state;
     let app = state.name(key.app.as_str())?;
-    if let Some(request) = &request
-        && let Some(bytes) = state.get(&keys::request(app, request))?
-        && is_remembered(records::decode(&bytes)?, now)
-    {
+    if requests::is_replayed(state, app, request, now)? {
         return Ok(Changed::Replayed);
     }
     let to = to.map(|to| crate::domain::appointment::Appointment { at: records::whole_ms(to.at), ..to });
@@ -76,10 +74,8 @@ pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Chang
     // The names that are known by now may go before.
     desk.room(after.as_ref().map_or(1, |after| n_keys(before.as_ref(), after, since)))?;
     let state = &mut *desk.state;
-    if let Some(request) = &request {
-        // Also where nothing changes: sent again after another change it would bring this one back.
-        state.put(keys::request(app, request), records::encode(&records::ms(now))?);
-    }
+    // Also where nothing changes: sent again after another change it would bring this one back.
+    requests::remember(state, app, request, now)?;
     let Some(after) = after else { return Ok(unchanged) };
     if records::encode_appointment(&after)?.len() > MAX_APPOINTMENT_BYTES {
         return Ok(Changed::TooLarge);
@@ -98,10 +94,6 @@ pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Chang
 fn n_keys(before: Option<&KeptAppointment>, after: &KeptAppointment, since: Joined) -> usize {
     let n_before = before.map_or(0, |before| before.joined.len());
     RECORD_KEYS + n_before + 2 * after.joined.values().filter(|joined| **joined == since).count()
-}
-
-fn is_remembered(at_ms: i64, now: DateTime<Utc>) -> bool {
-    at_ms >= records::ms(now - TimeDelta::minutes(REQUEST_MINUTES))
 }
 
 /// Writes a changed appointment with its indexes, and its number as the newest.
@@ -397,29 +389,8 @@ pub(super) fn retire(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<U
     if n > 0 {
         return Ok(n_of(n));
     }
-    let from = desk.state.requests_to.take().unwrap_or_else(|| vec![keys::REQUEST]);
-    let (mut looked, mut old) = (0, Vec::new());
-    for entry in opened.tree.range(from, vec![keys::REQUEST + 1]) {
-        let (key, value) = entry?;
-        if looked >= MAX_LOOKED || old.len() >= BATCH_KEYS - 10 {
-            desk.state.requests_to = Some(key.to_vec());
-            break;
-        }
-        looked += 1;
-        if !is_remembered(records::decode(&value)?, now) {
-            old.push(key.to_vec());
-        }
-    }
-    desk.room(old.len())?;
-    let n = n_of(old.len()).max(u64::from(desk.state.requests_to.is_some()));
-    for key in old {
-        desk.state.remove(key);
-    }
-    Ok(n)
+    requests::retire(desk, now)
 }
-
-/// Records looked at in one call.
-const MAX_LOOKED: usize = 5_000;
 
 /// Takes somebody erased at `at_ms` out of some appointments, one a call; 0 when none is left.
 pub(super) fn sweep(desk: &mut Desk<'_>, app: Name, openid: &str, at_ms: i64) -> Result<u64, Failed> {

@@ -22,8 +22,8 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, ByHand, Changed, Closing, Cursor,
-    Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed, Closing,
+    Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
     KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening, OperatorGrant,
     Pending, Piece, PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release,
     Reminded, Reminders, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
@@ -71,15 +71,9 @@ impl Store for Ledger {
         })
     }
 
-    fn put_recipient(
-        &self,
-        app: AppId,
-        openid: OpenId,
-        profile: Profile,
-        now: DateTime<Utc>,
-    ) -> Pending<Put> {
-        self.write(4 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
-            consents::put_recipient(desk, &app, &openid, profile, now)
+    fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put> {
+        self.write(5 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
+            consents::put_recipient(desk, &app, &openid, profile, asked)
         })
     }
 
@@ -103,8 +97,8 @@ impl Store for Ledger {
         self.write(4, Takes::Room, Ends::Urgent, move |desk| consents::refuse(desk, &refusal))
     }
 
-    fn erase(&self, app: AppId, openid: OpenId, now: DateTime<Utc>) -> Pending<Erased> {
-        self.write(0, Takes::Nothing, Ends::Urgent, move |desk| erasure::erase(desk, &app, &openid, now))
+    fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased> {
+        self.write(0, Takes::Nothing, Ends::Urgent, move |desk| erasure::erase(desk, &app, &openid, asked))
     }
 
     fn change_appointment(&self, change: AppointmentChange) -> Pending<Changed> {

@@ -7,6 +7,7 @@ use super::Failed;
 use super::erasure;
 use super::keys;
 use super::records::{self, Booked};
+use super::requests;
 use super::state::{AccountId, State};
 use super::writer::Desk;
 use crate::domain::consent::{Grant, MAX_HELD, NotGranted};
@@ -17,8 +18,8 @@ use crate::domain::recipient::{MAX_FIELDS, MAX_MOVES, MAX_TAGS, Profile, Recipie
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::store::{
-    Additions, Choice, Granted, ImportPiece, ImportRow, MAX_RECIPIENT_BYTES, OperatorGrant, Put, Refusal,
-    Refused, Report, ReportOutcome,
+    Additions, Asked, Choice, Granted, ImportPiece, ImportRow, MAX_RECIPIENT_BYTES, OperatorGrant, Put,
+    Refusal, Refused, Report, ReportOutcome,
 };
 use chrono::{DateTime, Utc};
 
@@ -329,10 +330,13 @@ pub(super) fn put_recipient(
     app: &AppId,
     openid: &OpenId,
     profile: Profile,
-    now: DateTime<Utc>,
+    Asked { at: now, request }: Asked,
 ) -> Result<Put, Failed> {
     let state = &mut *desk.state;
     let app = state.name(app.as_str())?;
+    if requests::is_replayed(state, app, request, now)? {
+        return Ok(Put::Replayed);
+    }
     let known = state.recipient(app, openid)?;
     let old_ref = known.as_ref().and_then(|recipient| recipient.profile.reference.clone());
     if let Some(reference) = &profile.reference
@@ -357,6 +361,7 @@ pub(super) fn put_recipient(
         }
     }
     record.put(state, app, openid);
+    requests::remember(state, app, request, now)?;
     Ok(Put::Stored { created })
 }
 
@@ -392,7 +397,7 @@ pub(super) fn import(desk: &mut Desk<'_>, piece: ImportPiece) -> Result<u64, Fai
                 grant(desk, &row)?;
             }
             ImportRow::Recipient(app, openid, profile) => {
-                put_recipient(desk, &app, &openid, *profile, piece.now)?;
+                put_recipient(desk, &app, &openid, *profile, piece.now.into())?;
             }
         }
     }

@@ -18,6 +18,7 @@ use super::holds;
 use super::keys::{self, Name};
 use super::receipts;
 use super::records::{self, Booked, Chunk, ErasingV1};
+use super::requests;
 use super::state::{AccountId, BATCH_KEYS, State};
 use super::tree::Tree;
 use super::unfinished;
@@ -27,7 +28,7 @@ use crate::domain::count::n_of;
 use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::template::TemplateKind;
-use crate::store::Erased;
+use crate::store::{Asked, Erased};
 
 /// Name of the kept key of the erased's hashes.
 pub(super) const KEY: &str = "erasure";
@@ -71,18 +72,22 @@ pub(super) fn erase(
     desk: &mut Desk<'_>,
     app_id: &AppId,
     openid: &OpenId,
-    now: DateTime<Utc>,
+    Asked { at: now, request }: Asked,
 ) -> Result<Erased, Failed> {
     let app = desk.state.name(app_id.as_str())?;
+    if requests::is_replayed(desk.state, app, request, now)? {
+        return Ok(Erased::Replayed);
+    }
     for template in 0..desk.state.n_names() {
         let id = AccountId { app, template, openid: openid.as_str().into() };
         if desk.state.has_account(&id)? && fold_all(desk, &erased(&id))? + MAX_HELD > MAX_ERASED_OUT {
             return Ok(Erased::Busy);
         }
     }
-    desk.room(CHANGE_KEYS)?;
+    desk.room(CHANGE_KEYS + 1)?;
     let state = &mut *desk.state;
     let at_ms = records::ms(now);
+    requests::remember(state, app, request, now)?;
     state.put(keys::erased(&hash_of(state, app_id, openid)?), records::encode(&at_ms)?);
     if let Some(recipient) = state.recipient(app, openid)? {
         state.remove(keys::recipient(app, openid.as_str()));

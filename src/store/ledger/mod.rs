@@ -44,6 +44,7 @@ mod reads;
 mod receipts;
 mod records;
 mod releases;
+mod requests;
 mod restore;
 mod state;
 mod tree;

@@ -13,13 +13,21 @@ impl Books {
         self.cursors[&key]
     }
 
+    pub(super) fn is_replayed(&self, app: &AppId, request: Option<[u8; 16]>, now: DateTime<Utc>) -> bool {
+        let seen = request.and_then(|request| self.requests.get(&(app.clone(), request)));
+        seen.is_some_and(|at| now - *at <= chrono::TimeDelta::minutes(15))
+    }
+
+    pub(super) fn remember(&mut self, app: AppId, request: Option<[u8; 16]>, now: DateTime<Utc>) {
+        if let Some(request) = request {
+            self.requests.insert((app, request), now);
+        }
+    }
+
     pub(super) fn change(&mut self, change: AppointmentChange) -> Changed {
         let AppointmentChange { key, to, request, now } = change;
-        if let Some(request) = request {
-            let seen = self.requests.get(&(key.app.clone(), request)).copied();
-            if seen.is_some_and(|at| now - at <= chrono::TimeDelta::minutes(15)) {
-                return Changed::Replayed;
-            }
+        if self.is_replayed(&key.app, request, now) {
+            return Changed::Replayed;
         }
         let old = self.appointments.get(&key).filter(|kept| kept.state == Standing::Stands).cloned();
         let same = match (&old, &to) {
@@ -30,9 +38,7 @@ impl Books {
             }
             _ => None,
         };
-        if let Some(request) = request {
-            self.requests.insert((key.app.clone(), request), now);
-        }
+        self.remember(key.app.clone(), request, now);
         if let Some(same) = same {
             return same;
         }

@@ -58,6 +58,7 @@ mod pace;
 mod pause;
 mod power;
 mod quiet;
+mod recipients;
 mod refused;
 mod replies;
 mod restart;
@@ -382,7 +383,7 @@ impl World {
     pub(super) async fn person(&mut self, name: &str, describe: impl FnOnce(&mut Profile)) {
         let mut profile = Profile::default();
         describe(&mut profile);
-        let put = self.power().put_recipient(appid(), openid(name), profile, self.clock.now());
+        let put = self.power().put_recipient(appid(), openid(name), profile, self.clock.now().into());
         put.await.unwrap();
     }
 
@@ -507,13 +508,13 @@ impl World {
         self.platform.sends().into_iter().filter(|send| send.openid == openid.as_str()).collect()
     }
 
-    /// Cards on the phone of `name`.
     /// What `name` may see of himself.
-    pub(super) async fn me(&self, name: &str) -> tixing::flow::intake::Me {
+    pub(super) async fn me(&self, name: &str) -> tixing::flow::intake::recipients::Person {
         let intake = &self.running.as_ref().unwrap().intake;
         intake.me(&AppName::parse("main").unwrap(), &openid(name)).await.unwrap()
     }
 
+    /// Cards on the phone of `name`.
     pub(super) fn cards(&self, name: &str) -> usize {
         self.platform.cards(openid(name).as_str()).len()
     }

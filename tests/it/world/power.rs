@@ -16,8 +16,8 @@ use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Audit, ByHand, Changed, Closing, Cursor,
-    Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
+    AccountKey, AccountView, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed, Closing,
+    Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
     KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening, OperatorGrant,
     Pending, Piece, PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release,
     Reminded, Reminders, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
@@ -272,12 +272,12 @@ impl Store for Power {
 
     forward! {
         write report(report: Report) -> ReportOutcome;
-        write put_recipient(app: AppId, openid: OpenId, profile: Profile, now: DateTime<Utc>) -> Put;
+        write put_recipient(app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Put;
         write mark_recipient(app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> ();
         write grant(grant: OperatorGrant) -> Granted;
         write import(piece: ImportPiece) -> u64;
         write refuse(refusal: Refusal) -> Refused;
-        write erase(app: AppId, openid: OpenId, now: DateTime<Utc>) -> Erased;
+        write erase(app: AppId, openid: OpenId, asked: Asked) -> Erased;
         write open(opening: Opening) -> Opened;
         write open_by_hand(asked: ByHand) -> OpenedByHand;
         write change_appointment(change: AppointmentChange) -> Changed;

@@ -264,8 +264,12 @@ impl Month {
         for of in tags {
             tag(&mut profile, of);
         }
-        let put =
-            self.world.power().put_recipient(appid(), openid(&name(who)), profile, self.world.clock.now());
+        let put = self.world.power().put_recipient(
+            appid(),
+            openid(&name(who)),
+            profile,
+            self.world.clock.now().into(),
+        );
         let _told_or_refused = self.patiently("a recipient", put).await;
     }
 }

@@ -1,0 +1,130 @@
+//! Recipients from the doors into the books: what a backend sets of a person, what may be told of him, and his end.
+//!
+//! An erasure needs no recipient: whoever asks for it wants that nothing is kept, whatever was known.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::appointments::Asking;
+use super::{Intake, Upcoming};
+use crate::domain::id::{AppName, OpenId, TemplateId};
+use crate::domain::recipient::Profile;
+use crate::store::{Asked, Erased, Put, Unavailable};
+
+/// What the doors may tell of a person.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// What is set of him; a door says which part is for whom.
+    pub profile: Profile,
+    /// As in [`super::ReportOut`].
+    pub balances: BTreeMap<TemplateId, u64>,
+    /// What comes next, earliest first, at most 20.
+    pub upcoming: Vec<Upcoming>,
+}
+
+/// Why a recipient was not changed or told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecipientError {
+    /// This request was carried out before (409).
+    #[error("a request with this id was carried out before")]
+    Replayed,
+    /// His `ref` belongs to somebody else (409).
+    #[error("this ref belongs to another recipient")]
+    RefTaken,
+    /// There is none (404).
+    #[error("there is no such recipient")]
+    Unknown,
+    /// The recipient would become too large (422).
+    #[error("tags and fields of this recipient exceed their size limit")]
+    TooLarge,
+    /// Nothing was promised (503).
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+impl Asking<'_> {
+    /// As the store remembers it.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { at: self.at, request: Sha256::digest(self.id).first_chunk::<16>().copied() }
+    }
+}
+
+impl Intake {
+    /// Replaces what is set of a recipient; an unknown openid becomes one. On return that is durable.
+    ///
+    /// # Errors
+    /// [`RecipientError`]: nothing was changed.
+    pub async fn put_recipient(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        profile: Profile,
+        asking: Asking<'_>,
+    ) -> Result<(), RecipientError> {
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let put = self.store.put_recipient(app.appid.clone(), openid.clone(), profile, asking.asked());
+        let decided = put.await?;
+        // Also a refusal rests on what may not be durable yet.
+        self.store.wait(decided.number).await?;
+        match decided.value {
+            Put::Stored { created: _ } => Ok(()),
+            Put::RefTaken => Err(RecipientError::RefTaken),
+            Put::TooLarge => Err(RecipientError::TooLarge),
+            Put::Replayed => Err(RecipientError::Replayed),
+        }
+    }
+
+    /// What may be told of a recipient.
+    ///
+    /// # Errors
+    /// [`RecipientError`].
+    pub async fn recipient(&self, app: &AppName, openid: &OpenId) -> Result<Person, RecipientError> {
+        let (is_known, person) = self.person(app, openid).await?;
+        if is_known { Ok(person) } else { Err(RecipientError::Unknown) }
+    }
+
+    /// What a person may see of himself; somebody unknown has nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn me(&self, app: &AppName, openid: &OpenId) -> Result<Person, Unavailable> {
+        let (_is_known, person) = self.person(app, openid).await?;
+        Ok(person)
+    }
+
+    /// Whether he is a recipient, and what may be told of him.
+    async fn person(&self, app: &AppName, openid: &OpenId) -> Result<(bool, Person), Unavailable> {
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let seen = self.view(&live, app, openid).await?;
+        let upcoming = self.outlook.upcoming(&live, app, seen.one(openid), self.clock.now());
+        self.store.wait(seen.number).await?;
+        let person = Person { profile: seen.recipient.profile, balances: seen.balances, upcoming };
+        Ok((seen.is_known, person))
+    }
+
+    /// Takes a person out of the books of an app: by a signed request, or by his own session. On return that is durable.
+    ///
+    /// # Errors
+    /// [`RecipientError`]: nothing was changed.
+    pub async fn erase(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        asking: Option<Asking<'_>>,
+    ) -> Result<(), RecipientError> {
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let asked = asking.map_or_else(|| self.clock.reckoned().into(), |asking| asking.asked());
+        let decided = self.store.erase(app.appid.clone(), openid.clone(), asked).await?;
+        self.store.wait(decided.number).await?;
+        match decided.value {
+            Erased::Booked => Ok(()),
+            Erased::Replayed => Err(RecipientError::Replayed),
+            // Worth repeating, as whatever the store cannot promise now.
+            Erased::Busy => Err(Unavailable.into()),
+        }
+    }
+}

@@ -47,15 +47,16 @@ pub(super) fn healthy() -> Answer {
     document(StatusCode::OK, &Document { status: "ok" })
 }
 
-/// `POST /v1/login`.
-pub(super) fn login(session: &str, expires_at: DateTime<Utc>, ask: &[TemplateId]) -> Answer {
+/// `POST /v1/login`: the session, and the tag of its person.
+pub(super) fn login(session: &str, person: &str, expires_at: DateTime<Utc>, ask: &[TemplateId]) -> Answer {
     #[derive(Serialize)]
     struct Document<'a> {
         session: &'a str,
         expires_at: String,
+        person: &'a str,
         ask: Vec<&'a str>,
     }
-    let body = Document { session, expires_at: instant(expires_at), ask: texts(ask) };
+    let body = Document { session, expires_at: instant(expires_at), person, ask: texts(ask) };
     document(StatusCode::OK, &body)
 }
 

@@ -182,7 +182,8 @@ impl<B: Books> Routes<B> {
         let lasts = TimeDelta::hours(live.config.hook.session_hours.into());
         let session = Session::new(app.name.clone(), openid, self.door.clock.now(), lasts);
         let text = session.seal(&app.appid, &self.door.session_key);
-        Ok(answer::login(&text, session.expires_at, &ask))
+        let person = session.person(&app.appid, &self.door.session_key);
+        Ok(answer::login(&text, &person, session.expires_at, &ask))
     }
 
     async fn consents(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {

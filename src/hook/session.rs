@@ -19,6 +19,8 @@ use crate::domain::id::{AppId, AppName, OpenId};
 const VERSION: u8 = 1;
 /// Bytes of an HMAC-SHA256.
 const MAC_BYTES: usize = 32;
+/// Characters of a person's tag: 96 bits, so that no two of one app share one.
+const PERSON_CHARS: usize = 16;
 /// Longest text worth decoding: app and openid have at most 64 bytes each.
 const MAX_CHARS: usize = 256;
 
@@ -80,6 +82,16 @@ impl Session {
         let mac = key.mac(&bytes, appid).finalize().into_bytes();
         bytes.extend(mac);
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// A text that is the same for the same person of the same mini program as long as the key lives, and tells
+    /// nothing else: by it a client keeps apart what it holds for several people, of whom it knows no openid.
+    pub(super) fn person(&self, appid: &AppId, key: &SessionKey) -> String {
+        // A session's bytes begin with its version, so neither can stand for the other.
+        let bytes = [b"person", self.openid.as_str().as_bytes(), b" "].concat();
+        let mut text = URL_SAFE_NO_PAD.encode(key.mac(&bytes, appid).finalize().into_bytes());
+        text.truncate(PERSON_CHARS);
+        text
     }
 
     /// The session that `text` is at `now`, if it was made with `key` for an app that still has its
@@ -171,6 +183,24 @@ mod tests {
         }
         for longer in [format!("{text}A"), format!("{text}="), format!("{text}AAAA"), format!(" {text}")] {
             assert!(!opens(&longer), "{longer}");
+        }
+    }
+
+    #[test]
+    fn a_person_has_one_tag_per_mini_program_and_key() {
+        let (appid, other) =
+            (AppId::parse("wx0123456789abcdef").unwrap(), AppId::parse("wx0123456789abcdee").unwrap());
+        let (key, other_key) = (SessionKey::new([7; 32]), SessionKey::new([8; 32]));
+        let somebody = Session { openid: OpenId::parse("oSECRETSECREU").unwrap(), ..session() };
+        let later = Session { issued_at: at(9), expires_at: at(99), ..session() };
+        let tag = session().person(&appid, &key);
+        assert_eq!((tag.len(), later.person(&appid, &key)), (PERSON_CHARS, tag.clone()));
+        for another in [
+            somebody.person(&appid, &key),
+            session().person(&other, &key),
+            session().person(&appid, &other_key),
+        ] {
+            assert_ne!(another, tag);
         }
     }
 

@@ -53,6 +53,9 @@ async fn a_person_logs_in_reports_and_reads_himself() {
     let json = login.json();
     assert_eq!(json["expires_at"], "2027-01-15T10:00:00Z");
     assert_eq!(json["ask"], serde_json::json!(["T"]));
+    let person = json["person"].as_str().unwrap().to_owned();
+    assert_eq!((person.len(), person.contains("SECRET")), (16, false), "{person}");
+    assert_eq!(world.ask("POST /v1/login", r#"{"code":"CODESECRET"}"#).await.json()["person"], *person);
     let bearer = format!("authorization: Bearer {}", json["session"].as_str().unwrap());
 
     let first = world.ask(&format!("POST /v1/consents\n{bearer}"), REPORT).await;

@@ -464,6 +464,9 @@ impl Control for Shared {
                 .push(format!("rule {rule}: {told}; `tixing release --rule {rule}` lets it go on"));
             held_rules.push((rule, told));
         }
+        for (name, client) in &live.clients {
+            needs_attention.extend(client.rival().map(|rival| format!("app {name}: {rival}")));
+        }
         for (name, state) in &apps {
             if let AppState::Paused(reason) = state {
                 needs_attention.push(format!("app {name} does not send: {reason}"));

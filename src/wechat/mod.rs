@@ -8,6 +8,7 @@
 mod answer;
 mod errcode;
 mod http;
+mod rival;
 mod send;
 mod session;
 mod templates;
@@ -30,6 +31,7 @@ use crate::domain::id::AppId;
 use crate::domain::message::Reply;
 
 pub use http::{BuildError, Carried, Carrier, NoAnswer};
+pub use rival::Rival;
 pub use send::Sent;
 pub use session::{Identity, LoginError};
 pub use templates::{Listed, TemplatesError};
@@ -178,6 +180,11 @@ impl Client {
     /// How it stands with the access token, for status pages; never the token itself.
     pub fn token_state(&self) -> TokenState {
         self.0.tokens.state()
+    }
+
+    /// Another program that keeps taking this app's access tokens, while there is one.
+    pub fn rival(&self) -> Option<Rival> {
+        self.0.tokens.rival()
     }
 }
 

@@ -7,21 +7,23 @@
 //! is used: it never ends a token that is in use, so several machines can share an app. The token is
 //! never stored.
 
+mod stable;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::domain::message::Reply;
 
-use super::answer::{self, Loose, Said};
 use super::http::{Http, SendUrl};
+use super::rival::{News, Rival, Takings};
+use stable::Fetched;
 
 /// How long before its end the access token is replaced, at most.
 ///
@@ -34,12 +36,6 @@ const MARGIN_JITTER: Duration = Duration::from_mins(1);
 
 /// How long before its end a token is no longer used: longer than a send may take.
 const LAST_USE: Duration = Duration::from_secs(15);
-
-/// The longest lifetime that is believed; the platform's is 2 h.
-const MAX_LIFETIME: Duration = Duration::from_hours(24);
-
-/// The longest token that is taken; the platform asks for room for 512 characters.
-const MAX_TOKEN: usize = 4096;
 
 /// How long nothing is sent and fetched after a new token was refused like the one before.
 const REFUSED_PAUSE: Duration = Duration::from_mins(1);
@@ -224,6 +220,8 @@ struct Books {
     paused_until: Option<Duration>,
     /// Tokens given up for a refusal: since when, how many.
     given_up: (Duration, u32),
+    /// Whether another program takes them.
+    takings: Takings,
 }
 
 struct Failure {
@@ -338,6 +336,7 @@ impl TokenCache {
         let mut ended = {
             let mut books = self.inner.lock();
             let now = self.inner.clock.elapsed();
+            self.tell_of_rival(&mut books, now);
             let paused = books.paused(now).is_some();
             let fresh = books.usable(now).is_some_and(|token| now < token.refresh_at);
             if !paused && !fresh && books.may_fetch(now) {
@@ -363,6 +362,9 @@ impl TokenCache {
         if books.is_current(token) {
             books.refused = None;
             books.paused_until = None;
+            let now = self.inner.clock.elapsed();
+            books.takings.works(token, now);
+            self.tell_of_rival(&mut books, now);
         }
     }
 
@@ -379,6 +381,7 @@ impl TokenCache {
             books.token = None;
             books.refused = Some(errcode);
             books.paused_until = Some(now + REFUSED_PAUSE);
+            books.takings.all_are_refused();
             tracing::error!(wechat.appid = %appid, wechat.errcode = errcode,
                 "Platform refuses every access token of {appid} ({errcode}); asking again in {} s",
                 REFUSED_PAUSE.as_secs());
@@ -393,6 +396,7 @@ impl TokenCache {
         books.given_up = (since, n + 1);
         books.token = None;
         books.refused = Some(errcode);
+        books.takings.refused(token, errcode);
         tracing::warn!(wechat.appid = %appid, wechat.errcode = errcode,
             "Platform refused the access token of {appid} ({errcode}); fetching another");
         Refusal::Repeat
@@ -413,6 +417,22 @@ impl TokenCache {
         match books.error(now) {
             Some((error, retry_in)) => TokenState::Failing { error, retry_in },
             None => TokenState::None,
+        }
+    }
+
+    /// Another program that keeps taking the tokens.
+    pub(super) fn rival(&self) -> Option<Rival> {
+        self.inner.lock().takings.rival(self.inner.clock.elapsed())
+    }
+
+    fn tell_of_rival(&self, books: &mut Books, now: Duration) {
+        let appid = self.inner.http.appid();
+        match books.takings.news(now) {
+            Some(News::Came(rival)) => tracing::warn!(wechat.appid = %appid, "App {appid}: {rival}"),
+            Some(News::Went) => {
+                tracing::info!(wechat.appid = %appid, "No other program takes the access token of {appid} any more");
+            }
+            None => {}
         }
     }
 
@@ -491,11 +511,6 @@ impl Inner {
     }
 }
 
-struct Fetched {
-    value: SecretString,
-    lifetime: Duration,
-}
-
 /// The task of one fetch; also when it is ended or panics, the cache hears of it.
 async fn fetch(inner: Arc<Inner>) {
     struct Ending(Option<Arc<Inner>>);
@@ -510,51 +525,11 @@ async fn fetch(inner: Arc<Inner>) {
 
     let mut ending = Ending(Some(Arc::clone(&inner)));
     let asked_at = inner.clock.elapsed();
-    let outcome = ask(&inner.http).await;
+    let outcome = stable::ask(&inner.http).await;
     ending.0 = None;
     match outcome {
         Ok(fetched) => inner.succeed(asked_at, fetched),
         Err(error) => inner.fail(error),
-    }
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    #[serde(default)]
-    errcode: Loose,
-    #[serde(default)]
-    errmsg: Loose,
-    #[serde(default)]
-    access_token: Loose,
-    #[serde(default)]
-    expires_in: Loose,
-}
-
-async fn ask(http: &Http) -> Result<Fetched, TokenError> {
-    let unavailable = |why: &str| TokenError::Unavailable { why: answer::clean(why, [http.secret()]) };
-    let body = http.stable_token().await.map_err(|no_answer| unavailable(&no_answer.text()))?;
-    let mut repaired = String::new();
-    let Some(answer) = answer::parse::<TokenAnswer>(&body, &mut repaired) else {
-        return Err(unavailable("the answer is not JSON"));
-    };
-    match answer.errcode.integer::<i64>() {
-        None | Some(0) => {}
-        Some(errcode) => {
-            let Said { errmsg, rid: _ } = answer::said(answer.errmsg, [http.secret()]);
-            return Err(TokenError::Denied { errcode, errmsg: errmsg.unwrap_or_default() });
-        }
-    }
-    let lifetime = answer.expires_in.integer::<u64>().filter(|seconds| *seconds > 0);
-    let value = answer
-        .access_token
-        .text()
-        .filter(|text| (1..=MAX_TOKEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()));
-    match (value, lifetime) {
-        (Some(value), Some(seconds)) => Ok(Fetched {
-            value: SecretString::from(value),
-            lifetime: Duration::from_secs(seconds).min(MAX_LIFETIME),
-        }),
-        (_, None) | (None, _) => Err(unavailable("the answer holds no token")),
     }
 }
 

@@ -63,6 +63,7 @@ mod refused;
 mod replies;
 mod restart;
 mod scarce;
+mod tokens;
 mod zones;
 
 use power::Power;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use tixing::domain::delivery::State;
-use tixing::sandbox::{Acceptance, Api, Fault, What};
+use tixing::sandbox::{Api, Fault, What};
 
-use super::{APPID, EIGHT, HABIT, World};
+use super::{EIGHT, HABIT, World};
 
 fn answers(code: i32) -> Fault {
     Fault::new(Api::Send, What::Errcode { code, msg: "as ordered".to_owned() })
@@ -183,78 +182,6 @@ async fn two_reminders_to_one_person_never_overlap() {
     assert_eq!(world.platform.totals().refused.get(&43108), None);
     let at: Vec<_> = world.sends_to("ann").iter().map(|send| send.at).collect();
     assert!(at.windows(2).all(|two| two[1] - two[0] >= TimeDelta::seconds(2)), "{at:?}");
-    world.ends().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_access_token_costs_one_fetch_and_one_repeat() {
-    type Breaks = fn(&World);
-    let table: [(&str, Breaks); 2] = [
-        ("revoked", |world| world.platform.revoke_tokens(APPID)),
-        ("expired", |world| world.platform.expire_tokens(APPID)),
-    ];
-    for (what, breaks) in table {
-        let mut world = World::with_limits("in_flight: 4").await;
-        world.rule("water", &[EIGHT]).await;
-        world.start().await;
-        world.crowd(40).await;
-        world.faults(vec![slow(1)]);
-        world.at("08:00").await;
-        world.until("some", |world| world.platform.totals().begun >= 4).await;
-        world.clock.advance(Duration::from_secs(1));
-        world.until("some sent", |world| world.platform.totals().begun >= 8).await;
-        let before = world.platform.totals().token_calls;
-        breaks(&world);
-        world.expect_within(60, "water", "done: 40 = 40 sent").await;
-        let totals = world.platform.totals();
-        assert_eq!(totals.token_calls, before + 1, "{what}: one fetch for all");
-        let refused: u64 = totals.refused.values().sum();
-        // Those in flight, and those that were marked ahead under the dead one.
-        assert!((1..=8).contains(&refused) && totals.begun == 40 + refused, "{what}: {totals:?}");
-        world.ends().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_app_whose_token_is_refused_for_ever_waits_and_goes_on_by_itself() {
-    let mut world = World::with_limits("in_flight: 4").await;
-    world.rule("water", &[EIGHT]).await;
-    world.start().await;
-    world.crowd(20).await;
-    world.platform.refuse_tokens(APPID, Acceptance::Refused);
-    world.at("08:00").await;
-    world.until("a pause", |world| world.paused().is_some()).await;
-    world.pass(150).await;
-    let asked = world.platform.totals();
-    assert!(asked.token_calls <= 8 && asked.begun <= 16, "{asked:?}");
-    let marked = world.deliveries().iter().filter(|(_, d)| d.state == State::Attempting).count();
-    assert_eq!(marked, 0, "nothing is marked while nothing can be sent");
-    assert!(world.paused().is_some_and(|why| why.contains("token")), "{:?}", world.paused());
-    world.platform.refuse_tokens(APPID, Acceptance::Ruled);
-    world.expect_within(180, "water", "done: 20 = 20 sent").await;
-    assert_eq!(world.paused(), None);
-    world.ends().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_token_until_the_deadline_everything_expires_untouched() {
-    let mut world = World::with_limits("in_flight: 4").await;
-    world.rule("water", &[EIGHT, "grace: 3m"]).await;
-    world.faults(vec![Fault::new(
-        Api::Token,
-        What::Errcode { code: 40125, msg: "invalid appsecret".to_owned() },
-    )]);
-    world.start().await;
-    world.crowd(9).await;
-    world.at("08:00").await;
-    world.expect("water", "open: 9 = 9 reserved").await;
-    world.until("a pause", |world| world.paused().is_some()).await;
-    world.pass(100).await;
-    assert_eq!(world.story("water"), "open: 9 = 9 reserved");
-    world.at("08:03:01").await;
-    world.expect_within(5, "water", "done: 9 = 9 expired").await;
-    assert_eq!(world.balance("p000", HABIT), "1 granted = 1 available");
-    assert_eq!(world.platform.totals().begun, 0);
     world.ends().await;
 }
 

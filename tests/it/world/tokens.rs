@@ -1,0 +1,154 @@
+//! The access token as the whole daemon lives with it: lost in the middle of a run, not to be had, taken by another program.
+//!
+//! What many callers at once make of it is told in the client's own tests; here it is what becomes of people's messages.
+
+use std::time::Duration;
+
+use tixing::admin::control::Control;
+use tixing::domain::delivery::State;
+use tixing::sandbox::{Acceptance, Api, Fault, What};
+
+use super::{APPID, EIGHT, HABIT, World};
+
+fn slow(seconds: u64) -> Fault {
+    Fault::new(Api::Send, What::Delay(Duration::from_secs(seconds))).after()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_access_token_costs_one_fetch_and_one_repeat() {
+    type Breaks = fn(&World);
+    let table: [(&str, Breaks); 2] = [
+        ("revoked", |world| world.platform.revoke_tokens(APPID)),
+        ("expired", |world| world.platform.expire_tokens(APPID)),
+    ];
+    for (what, breaks) in table {
+        let mut world = World::with_limits("in_flight: 4").await;
+        world.rule("water", &[EIGHT]).await;
+        world.start().await;
+        world.crowd(40).await;
+        world.faults(vec![slow(1)]);
+        world.at("08:00").await;
+        world.until("some", |world| world.platform.totals().begun >= 4).await;
+        world.clock.advance(Duration::from_secs(1));
+        world.until("some sent", |world| world.platform.totals().begun >= 8).await;
+        let before = world.platform.totals().token_calls;
+        breaks(&world);
+        world.expect_within(60, "water", "done: 40 = 40 sent").await;
+        let totals = world.platform.totals();
+        assert_eq!(totals.token_calls, before + 1, "{what}: one fetch for all");
+        let refused: u64 = totals.refused.values().sum();
+        // Those in flight, and those that were marked ahead under the dead one.
+        assert!((1..=8).contains(&refused) && totals.begun == 40 + refused, "{what}: {totals:?}");
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_whose_token_is_refused_for_ever_waits_and_goes_on_by_itself() {
+    let mut world = World::with_limits("in_flight: 4").await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.crowd(20).await;
+    world.platform.refuse_tokens(APPID, Acceptance::Refused);
+    let before = world.platform.totals();
+    world.at("08:00").await;
+    world.until("a pause", |world| world.paused().is_some()).await;
+    let asked = world.platform.totals();
+    assert!(asked.token_calls - before.token_calls <= 3, "{asked:?}");
+    world.pass(150).await;
+    let asked = world.platform.totals();
+    assert!(asked.token_calls <= 8 && asked.begun <= 16, "{asked:?}");
+    let marked = world.deliveries().iter().filter(|(_, d)| d.state == State::Attempting).count();
+    assert_eq!(marked, 0, "nothing is marked while nothing can be sent");
+    assert!(world.paused().is_some_and(|why| why.contains("token")), "{:?}", world.paused());
+    world.platform.refuse_tokens(APPID, Acceptance::Ruled);
+    world.expect_within(180, "water", "done: 20 = 20 sent").await;
+    assert_eq!(world.paused(), None);
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_until_the_deadline_everything_expires_untouched() {
+    let mut world = World::with_limits("in_flight: 4").await;
+    world.rule("water", &[EIGHT, "grace: 3m"]).await;
+    world.faults(vec![Fault::new(
+        Api::Token,
+        What::Errcode { code: 40125, msg: "invalid appsecret".to_owned() },
+    )]);
+    world.start().await;
+    world.crowd(9).await;
+    world.at("08:00").await;
+    world.expect("water", "open: 9 = 9 reserved").await;
+    world.until("a pause", |world| world.paused().is_some()).await;
+    world.pass(100).await;
+    assert_eq!(world.story("water"), "open: 9 = 9 reserved");
+    world.at("08:03:01").await;
+    world.expect_within(5, "water", "done: 9 = 9 expired").await;
+    assert_eq!(world.balance("p000", HABIT), "1 granted = 1 available");
+    assert_eq!(world.platform.totals().begun, 0);
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_call_that_fails_for_ten_minutes_costs_no_message_and_no_report() {
+    let table = [
+        ("busy", What::Errcode { code: -1, msg: "system error".to_owned() }),
+        ("bad gateway", What::Status { code: 502, body: "bad gateway".to_owned() }),
+        ("garbage", What::Garbage),
+        ("cut", What::Truncate),
+        ("reset", What::DestroyBefore),
+    ];
+    for (what, fault) in table {
+        let mut world = World::with_limits("in_flight: 4").await;
+        world.rule("water", &[EIGHT, "grace: 30m"]).await;
+        world.faults(vec![Fault::new(Api::Token, fault)]);
+        world.start().await;
+        world.crowd(9).await;
+        world.at("08:00").await;
+        world.until("a pause", |world| world.paused().is_some()).await;
+        for minute in 1..=10 {
+            world.at(&format!("08:{minute:02}")).await;
+            world.grant("bob", HABIT, 1).await;
+        }
+        assert_eq!(world.balance("bob", HABIT), "10 granted = 10 available", "{what}: reports are taken");
+        assert!(world.story("water").starts_with("open: 9 = 9 reserved"), "{what}: {}", world.story("water"));
+        let asked = world.platform.totals();
+        assert!(asked.begun == 0 && asked.token_calls <= 24, "{what}: {asked:?}");
+        world.faults(Vec::new());
+        world.expect_within(70, "water", "done: 9 = 9 sent").await;
+        assert_eq!((world.platform.totals().begun, world.paused()), (9, None), "{what}");
+        world.stop_here().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_program_that_keeps_taking_the_token_is_named_in_status() {
+    let mut world = World::new().await;
+    world.rule("water", &[r#"when: { cron: "*/10 8 * * *" }"#]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 6).await;
+    let named = |world: &World| -> Vec<String> {
+        let status = world.running.as_ref().unwrap().shared.status();
+        let told = status.needs_attention.into_iter();
+        told.filter(|text| text.contains("another program keeps taking its access token")).collect()
+    };
+    let mut sent = Vec::new();
+    for taken in 0..=5 {
+        world.at(&format!("08:{taken}0")).await;
+        sent.push("done: 1 = 1 sent");
+        world.expect("water", &sent.join("; ")).await;
+        // The first to use the token of the start; each taken one costs one fetch and one more call.
+        let totals = world.platform.totals();
+        assert_eq!((totals.begun, totals.token_calls), (2 * taken + 1, taken + 1));
+        assert_eq!(named(&world).len(), usize::from(taken >= 3), "{taken}: {:?}", named(&world));
+        assert_eq!(world.paused(), None, "it sends");
+        world.platform.revoke_tokens(APPID);
+    }
+    assert!(named(&world)[0].starts_with("app main: another program"), "{:?}", named(&world));
+    assert!(named(&world)[0].contains("5 in a row"), "{:?}", named(&world));
+    world.at("10:49").await;
+    assert_eq!(named(&world).len(), 1);
+    world.at("10:51").await;
+    assert_eq!(named(&world), Vec::<String>::new(), "it has stopped");
+    world.ends().await;
+}

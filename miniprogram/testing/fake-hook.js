@@ -93,7 +93,7 @@ function createHook() {
     for (const [template, status] of Object.entries(said.results || {})) {
       if (typeof status !== 'string') return problem(422, 'malformed')
       if (/^accept/.test(status)) balances[template] = (balances[template] || 0) + 1
-      else ignored.push({ template, status, why: 'not_granted' })
+      else if (status !== 'reject') ignored.push({ template, status, why: /^(ban|filter)$/.test(status) ? 'not_granted' : 'unknown_status' })
     }
     return say(200, { report, balances, ask: hook.ask, ignored })
   }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
+use super::explain::repeated;
 use super::instant::utc;
 use super::request::DoubtVerdict;
 use super::who::{self, Reveal};
@@ -42,6 +43,16 @@ impl Desk {
             }
         };
         let presumed = delivery.settled_at.and_then(|since| since.checked_add_signed(DOUBT_AGE));
+        let (repeats, again) = match &of {
+            Some(of) => (of.repeats.map(|repeats| repeats.of.to_string()), repeated::again(of, &delivery)),
+            None => (None, None),
+        };
+        let repeated_as = match &of {
+            Some(of) => self.repetitions(of, id)?.first().map(|(_, repetition)| repetition.id.to_string()),
+            None => None,
+        };
+        // Where it was repeated, that says it.
+        let again = again.filter(|_| repeated_as.is_none()).map(|said| said.en);
         let row = json!({
             "id": id.to_string(),
             "rule": of.as_ref().map(|of| of.rule.as_str()),
@@ -53,6 +64,10 @@ impl Desk {
             "first_started_at": delivery.first_started_at.or(delivery.marked_at).map(utc),
             "since": delivery.settled_at.map(utc),
             "why": why,
+            "repeats": repeats,
+            "repeated_as": repeated_as,
+            "again_at": delivery.next_at.map(utc),
+            "again": again,
             "presumed_at": presumed.map(utc),
             "cure": format!("ask the person, or the template's figures of WeChat; then `tixing doubt settle {id} --as sent`, or `--as failed` where nothing left"),
         });

@@ -78,6 +78,9 @@ struct OccurrenceRow<'a> {
     /// Sent by `tixing send`, and not at a due time of the rule.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     by_hand: bool,
+    /// The delivery in doubt that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<String>,
     audience: u64,
     sent: u64,
     undelivered: u64,
@@ -103,6 +106,7 @@ impl<'a> OccurrenceRow<'a> {
             reason: occurrence.reason.as_deref(),
             n: occurrence.n,
             by_hand: occurrence.is_by_hand(),
+            repeats: occurrence.repeats.map(|repeats| repeats.of.to_string()),
             audience: counts.audience,
             sent: counts.in_state(State::Sent),
             undelivered: counts.in_state(State::Undelivered),
@@ -127,8 +131,11 @@ struct DeliveryRow<'a> {
     template: Option<&'a str>,
     state: &'static str,
     reason: Option<String>,
-    /// Until when a held one is held, or a waiting one waits.
+    /// Until when a held one is held, or a waiting one waits; when one in doubt is sent again.
     next_at: Option<String>,
+    /// The delivery in doubt that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeats: Option<String>,
     attempts: u32,
     msgid: Option<String>,
     settled_at: Option<String>,
@@ -160,6 +167,7 @@ impl<'a> DeliveryRow<'a> {
             state: delivery.state.as_str(),
             reason,
             next_at: delivery.next_at.map(utc),
+            repeats: of.and_then(|of| of.repeats).map(|repeats| repeats.of.to_string()),
             attempts: delivery.attempts,
             msgid: delivery.msgid.map(|msgid| msgid.to_string()),
             settled_at: delivery.settled_at.map(utc),

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::domain::id::{AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
+use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::flow::books::Books;
@@ -144,6 +145,7 @@ impl World {
             snapshot: [1; 32],
             snapshot_bytes: b"snapshot".to_vec(),
             priority: 0,
+            on_doubt: OnDoubt::Hold,
         };
         let Opened::Moved(numbers) = self.store.open(opening).await.expect("opened").value else {
             panic!("not moved")

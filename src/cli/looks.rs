@@ -172,7 +172,7 @@ fn explain(value: &Value) -> String {
 }
 
 fn doubt(value: &Value) -> String {
-    [
+    let mut lines = vec![
         format!(
             "{} of rule {} to {}: {}",
             text(value, "id"),
@@ -184,9 +184,12 @@ fn doubt(value: &Value) -> String {
         format!("  {} attempts, the first at {}", number(value, "attempts"), text(value, "first_started_at")),
         format!("  in doubt since {}: {}", text(value, "since"), text(value, "why")),
         format!("  counts as sent at {}", text(value, "presumed_at")),
-        format!("  ⇒ {}", text(value, "cure")),
-    ]
-    .join("\n")
+    ];
+    lines.extend(value["repeats"].as_str().map(|id| format!("  it repeats {id}")));
+    lines.extend(value["repeated_as"].as_str().map(|id| format!("  sent again as {id}")));
+    lines.extend(value["again"].as_str().map(|again| format!("  {again}")));
+    lines.push(format!("  ⇒ {}", text(value, "cure")));
+    lines.join("\n")
 }
 
 /// Its sentences come in the reader's language, as those of `explain`.

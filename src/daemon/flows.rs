@@ -24,6 +24,7 @@ use crate::flow::live::Current;
 use crate::flow::pause::Pauses;
 use crate::flow::pulse::Pulse;
 use crate::flow::recovery;
+use crate::flow::repeats::Repeats;
 use crate::flow::scheduler::Scheduler;
 use crate::store::{Health, Store, Unavailable};
 
@@ -121,6 +122,15 @@ impl Flows {
             let stop = self.stop.subscribe();
             self.senders.spawn(async move { ("a sender", dispatch.run(fed, stop).await) });
         }
+        let repeats = Repeats::new(
+            Arc::clone(store),
+            current.clone(),
+            clock.clone(),
+            brake.clone(),
+            pauses.clone(),
+            opened.clone(),
+        );
+        self.tasks.spawn(async move { ("the repetitions", repeats.run().await) });
         self.tasks.spawn(async move { ("the scheduler", scheduler.run().await) });
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::delivery::State;
+use super::id::DeliveryId;
 
 /// One due time of a rule: the civil time that names it and the instant that it means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +29,15 @@ pub enum Whose {
     Default,
     /// A rule of the recipients' own time: of those whose zone it is.
     OfZone,
+}
+
+/// Of which delivery an occurrence is the repetition: that one had no answer, and its rule says `on_doubt: resend`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repetition {
+    /// The one that is in doubt.
+    pub of: DeliveryId,
+    /// Which message of its person this is: the first one repeated is the second.
+    pub nth: u8,
 }
 
 /// Where an occurrence is.

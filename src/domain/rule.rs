@@ -55,6 +55,8 @@ pub struct Rule {
     pub canary: Canary,
     /// Where a consent is too few for the rules that want it at one moment, the higher one gets it.
     pub priority: u32,
+    /// What becomes of a message whose request had no answer.
+    pub on_doubt: OnDoubt,
 }
 
 /// The highest priority of a rule.
@@ -127,6 +129,16 @@ pub enum Canary {
     Always,
     /// It does not.
     Never,
+}
+
+/// What becomes of a message whose request had no answer: it may have arrived, and taken a consent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDoubt {
+    /// It is not sent again.
+    #[default]
+    Hold,
+    /// It is sent once more with a consent of its own, so that its person may get it twice.
+    Resend,
 }
 
 /// What becomes of a value that is too long for its field.

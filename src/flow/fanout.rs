@@ -42,6 +42,7 @@ mod ready;
 mod rivals;
 
 use self::gathering::Gathering;
+pub(super) use self::lost::ready;
 pub use self::lost::walk_lost;
 use self::ready::Booking;
 pub(super) use self::ready::{Prepared, Ready};

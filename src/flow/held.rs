@@ -30,7 +30,7 @@ const MAX_CHUNKS: usize = 64;
 pub(super) struct Agenda {
     /// Occurrences of which some are being let go.
     under_way: BTreeSet<u64>,
-    /// Chunks that the index names for the sake of something that waits: when a held one of theirs comes, if any.
+    /// Chunks that the index names for the sake of something else: when a held one of theirs comes, if any.
     behind: BTreeMap<(u64, u32), Option<DateTime<Utc>>>,
     /// Places in memory, by occurrence: its walk and its held ones share them.
     seats: BTreeMap<u64, Arc<Semaphore>>,
@@ -221,7 +221,8 @@ impl Walker {
             }
             let left = slots.iter().filter(|slot| is_held(slot) && slot.next_at > Some(now));
             let next = left.filter_map(|slot| slot.next_at).chain(later).min();
-            let waits = slots.iter().any(|slot| slot.state == State::Waiting && slot.next_at <= Some(now));
+            // One that waits, or that is in doubt and shall be repeated.
+            let waits = slots.iter().any(|slot| !is_held(slot) && slot.next_at.is_some_and(|at| at <= now));
             let hidden = match (stuck, waits || later.is_some()) {
                 // What did not go is asked again, but not at once.
                 (true, _) => Hidden::Behind(Some(now + TimeDelta::seconds(1))),

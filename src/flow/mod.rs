@@ -15,6 +15,7 @@ pub mod pause;
 pub mod pulse;
 pub mod recovery;
 pub mod reminders;
+pub mod repeats;
 pub mod scheduler;
 
 use std::sync::Arc;

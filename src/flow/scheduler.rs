@@ -422,6 +422,7 @@ async fn advance(
             snapshot: snapshot::hash(&planned.bytes),
             snapshot_bytes: planned.bytes.clone(),
             priority: planned.rule.priority,
+            on_doubt: planned.rule.on_doubt,
         })
         .await?;
     match decided.value {

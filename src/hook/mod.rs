@@ -9,7 +9,6 @@ mod body;
 mod guard;
 mod identity;
 mod json;
-mod openapi;
 mod problem;
 mod rate;
 mod routes;

@@ -4,7 +4,6 @@
 //! appointment is known is decided further in: an unknown one never refuses the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Datelike as _};
 
@@ -17,17 +16,15 @@ use crate::domain::zone::Zone;
 use crate::flow::intake::{ReportIn, Said};
 
 /// Oldest tap that may be reported: as long as the ids of reports are kept (180 days).
-pub(super) const MAX_AGE_S: i64 = 15_552_000;
+const MAX_AGE_S: i64 = 15_552_000;
 /// Most templates in one report; the platform shows at most 5 at once.
-pub(super) const MAX_RESULTS: usize = 20;
+const MAX_RESULTS: usize = 20;
 /// Longest `errMsg` that is kept, in characters.
-pub(super) const MAX_MESSAGE_CHARS: usize = 256;
+const MAX_MESSAGE_CHARS: usize = 256;
 /// Longest `wx.login` code; real ones have some 32 characters.
-pub(super) const MAX_CODE_CHARS: usize = 256;
-/// Years that an appointment may be in.
-pub(super) const YEARS: RangeInclusive<i32> = 1970..=9000;
+const MAX_CODE_CHARS: usize = 256;
 /// What `wx.requestSubscribeMessage` puts beside the statuses.
-pub(super) const ERR_MSG: &str = "errMsg";
+const ERR_MSG: &str = "errMsg";
 
 /// What the speaker of a report may say.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +99,7 @@ pub(super) fn appointment(body: &[u8]) -> Result<Appointment, Problem> {
         (None, None) => return Err(Problem::malformed("`openid` or `recipients` is missing")),
     };
     let at = needed(object.take("at"), "at")?.text("at")?;
-    let at = DateTime::parse_from_rfc3339(&at).ok().filter(|at| YEARS.contains(&at.year()));
+    let at = DateTime::parse_from_rfc3339(&at).ok().filter(|at| (1970..=9000).contains(&at.year()));
     let at = at.ok_or_else(|| {
         Problem::malformed("`at` must be an instant with its offset, like 2026-03-01T09:00:00+08:00")
     })?;

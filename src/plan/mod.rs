@@ -20,6 +20,7 @@ pub mod quiet;
 pub mod rate;
 pub mod recurrence;
 pub mod render;
+pub mod repeat;
 pub mod retry;
 mod script;
 pub mod spread;

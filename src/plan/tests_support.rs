@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::id::{AppName, RuleId, TemplateId, TemplateName};
-use crate::domain::rule::{Audience, Canary, DEFAULT_GRACE, MissedPolicy, Rule};
+use crate::domain::rule::{Audience, Canary, DEFAULT_GRACE, MissedPolicy, OnDoubt, Rule};
 use crate::domain::template::{Template, TemplateKind};
 use crate::domain::when::Cron;
 use crate::domain::zone::Zone;
@@ -33,5 +33,6 @@ pub(super) fn rule() -> Rule {
         overflow: BTreeMap::new(),
         canary: Canary::Automatic,
         priority: 0,
+        on_doubt: OnDoubt::Hold,
     }
 }

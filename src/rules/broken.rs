@@ -339,7 +339,11 @@ fn mistakes_in_a_schedule() {
         (CRON, "{ cron: \"0 9 * * *\", time: \"20:00\" }", &[("no_effect", 4, 32)]),
         ("    when:", "    if_late: send\n    when:", &[("no_effect", 4, 5)]),
         // Later versions.
-        ("    when:", "    on_doubt: hold\n    was: a\n    when:", &[("not_yet", 4, 5), ("not_yet", 5, 5)]),
+        (
+            "    when:",
+            "    on_doubt: again\n    was: a\n    when:",
+            &[("bad_value", 4, 15), ("not_yet", 5, 5)],
+        ),
         ("    when:", "    priority: 1000\n    when:", &[]),
         ("    when:", "    priority: 1001\n    when:", &[("bad_value", 4, 15)]),
         ("    when:", "    priority: -1\n    when:", &[("bad_value", 4, 15)]),

@@ -17,7 +17,7 @@ use crate::domain::census::Census;
 use crate::domain::config::Config;
 use crate::domain::id::{AppName, FieldName, RuleId, TemplateId};
 use crate::domain::occurrence::Due;
-use crate::domain::rule::{AtNight, Rule};
+use crate::domain::rule::{AtNight, OnDoubt, Rule};
 use crate::domain::when::{Form, Period};
 use crate::plan::crowding::{self, MAX_A_DAY};
 use crate::plan::pace;
@@ -49,6 +49,8 @@ pub(super) struct Placed {
     pub(super) when: Spot,
     /// `to`, where there is one.
     pub(super) to: Option<Spot>,
+    /// `on_doubt`, where there is one.
+    pub(super) on_doubt: Option<Spot>,
     /// Fields of the recipient that its texts and its condition look at.
     pub(super) asked: Vec<(FieldName, Spot)>,
 }
@@ -68,6 +70,9 @@ pub(super) fn judge(
     };
     for place in placed {
         due_times(place, view, &mut report);
+        if place.rule.on_doubt == OnDoubt::Resend {
+            report(place, place.on_doubt.unwrap_or(place.key), meaning::at_least_once());
+        }
         people(place, config, view, &mut report);
     }
     let mut by_template: BTreeMap<(&AppName, &TemplateId), Vec<&Placed>> = BTreeMap::new();
@@ -226,6 +231,8 @@ mod tests {
                 ),
                 &[],
             ),
+            (rule(daily, "    on_doubt: resend\n"), &[("at_least_once", 6, 15)]),
+            (rule(daily, "    on_doubt: hold\n"), &[]),
             (rule("{ cron: \"0 9 * * 1-5\" }", ""), &[("numeric_weekday", 4, 19)]),
             (rule("{ cron: \"0 9 13 * FRI\" }", ""), &[("either_day", 4, 19)]),
             (rule("{ cron: \"0 9 30 * *\" }", ""), &[("rare_days", 4, 19)]),

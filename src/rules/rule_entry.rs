@@ -25,7 +25,7 @@ use crate::domain::config::{App, Config};
 use crate::domain::id::{AppName, FieldName, RuleId, TemplateId, TemplateName};
 use crate::domain::language::{Phrase, Said};
 use crate::domain::rule::{
-    Canary, DEFAULT_GRACE, DEFAULT_MAX, MAX_PRIORITY, MIN_GRACE, MissedPolicy, Overflow, Rule,
+    Canary, DEFAULT_GRACE, DEFAULT_MAX, MAX_PRIORITY, MIN_GRACE, MissedPolicy, OnDoubt, Overflow, Rule,
 };
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::when::Form;
@@ -43,6 +43,8 @@ pub(super) const MISSED: [(&str, MissedPolicy); 3] = [
     ("all", MissedPolicy::All { max: DEFAULT_MAX }),
     ("skip", MissedPolicy::Skip),
 ];
+/// What becomes of messages without an answer.
+pub(super) const ON_DOUBT: [(&str, OnDoubt); 2] = [("hold", OnDoubt::Hold), ("resend", OnDoubt::Resend)];
 /// What becomes of values that are too long.
 pub(super) const OVERFLOW: [(&str, Overflow); 2] = [("fail", Overflow::Fail), ("cut", Overflow::Cut)];
 
@@ -74,6 +76,8 @@ pub(super) struct Entry {
     pub(super) when: Spot,
     /// Where `to` stands.
     pub(super) to: Option<Spot>,
+    /// Where `on_doubt` stands.
+    pub(super) on_doubt: Option<Spot>,
     /// Fields of the recipient that it looks at, and where.
     pub(super) asked: Vec<(FieldName, Spot)>,
 }
@@ -120,6 +124,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
     let canary = map.get("canary").and_then(|node| walk.switch(node, "canary"));
     let canary = canary.map_or(Canary::Automatic, |on| if on { Canary::Always } else { Canary::Never });
     let priority = map.get("priority").and_then(|node| walk.whole(node, "priority", 0..=MAX_PRIORITY));
+    let on_doubt = map.get("on_doubt").and_then(|node| walk.one_of(node, "on_doubt", &ON_DOUBT));
     let missed = missed(map, walk);
     let overflow = map.get("overflow").map_or_else(BTreeMap::new, |node| overflow(node, &data, walk));
 
@@ -144,11 +149,19 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         overflow,
         canary,
         priority: priority.unwrap_or_default(),
+        on_doubt: on_doubt.unwrap_or_default(),
     };
     let asked = rule_texts::check(&rule, map, condition, walk);
     let whole = template.is_some() && when.is_some() && id.is_some() && walk.found.n_errors() == n_errors;
     let spot = |key: &str| map.get(key).map(|node| node.spot);
-    whole.then(|| Entry { rule, enabled, when: spot("when").unwrap_or(key.spot), to: spot("to"), asked })
+    whole.then(|| Entry {
+        rule,
+        enabled,
+        when: spot("when").unwrap_or(key.spot),
+        to: spot("to"),
+        on_doubt: spot("on_doubt"),
+        asked,
+    })
 }
 
 /// Stand-ins for parts with a mistake, so that the texts can be checked all the same. No rule keeps them.

@@ -98,11 +98,19 @@ fn read_rules(rules: Map<'_>, around: &mut Surroundings<'_>, gathered: &mut Gath
             around.app = RuleApp::Unknown;
         }
         if let Some(entry) = rule_entry::read(key, node, around, walk) {
-            let Entry { rule, enabled, when, to, asked } = entry;
+            let Entry { rule, enabled, when, to, on_doubt, asked } = entry;
             if enabled {
                 let rule = Arc::new(rule);
                 gathered.set.rules.insert(rule.id.clone(), Arc::clone(&rule));
-                gathered.placed.push(Placed { rule, file: gathered.file, key: key.spot, when, to, asked });
+                gathered.placed.push(Placed {
+                    rule,
+                    file: gathered.file,
+                    key: key.spot,
+                    when,
+                    to,
+                    on_doubt,
+                    asked,
+                });
             } else {
                 gathered.set.disabled.push(rule.id);
             }

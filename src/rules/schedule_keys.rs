@@ -8,7 +8,7 @@ use super::keys::{Absent, Key, keys};
 use super::pattern;
 use super::quiet_entry::THEN;
 use super::relative_entry::IF_LATE;
-use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, OVERFLOW};
+use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, ON_DOUBT, OVERFLOW};
 use super::schedule_file::MAX_RULES;
 use super::schema::{
     at, date_or_name, exactly_one, map, name, named, of_appointments, one_or_set, openid, or_nothing, set,
@@ -181,14 +181,15 @@ keys! {
             absent: Absent::Default("0"),
             shape: || whole(0..=MAX_PRIORITY),
         },
+        Key {
+            name: "on_doubt",
+            about: "What becomes of a message whose request had no answer: `hold` it in doubt, or `resend` it after a minute \
+                    with another consent, at most twice. With `resend` a person may get it more than once.",
+            example: r#""resend""#,
+            absent: Absent::Default(r#""hold""#),
+            shape: || words(&ON_DOUBT),
+        },
     ], later: &[
-    (
-        "on_doubt",
-        Phrase::new(
-            "delete it; a send in doubt is held and never sent again",
-            "请删掉；结果不明的发送会先搁置，不会重发",
-        ),
-    ),
     (
         "was",
         Phrase::new(

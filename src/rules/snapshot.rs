@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::id::{AppName, BadId, OpenId, RuleId, Tag, TemplateId, TemplateName};
-use crate::domain::rule::{AtNight, Audience, Canary, MissedPolicy, Overflow, Quiet, Rule};
+use crate::domain::rule::{AtNight, Audience, Canary, MissedPolicy, OnDoubt, Overflow, Quiet, Rule};
 use crate::domain::template::{FieldKey, Template, TemplateKind};
 use crate::domain::zone::Zone;
 
@@ -72,6 +72,8 @@ struct Stored {
     canary: Option<bool>,
     #[serde(default, skip_serializing_if = "is_none_set")]
     priority: u32,
+    #[serde(default, skip_serializing_if = "is_false")]
+    resends: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -181,6 +183,7 @@ pub fn encode(rule: &Rule) -> Vec<u8> {
             Canary::Never => Some(false),
         },
         priority: rule.priority,
+        resends: rule.on_doubt == OnDoubt::Resend,
     };
     serde_json::to_vec(&stored).expect("maps with text keys, and no writer that can fail")
 }
@@ -282,6 +285,7 @@ pub fn decode(bytes: &[u8]) -> Result<Rule, SnapshotError> {
             Some(false) => Canary::Never,
         },
         priority: stored.priority,
+        on_doubt: if stored.resends { OnDoubt::Resend } else { OnDoubt::Hold },
     })
 }
 
@@ -340,6 +344,7 @@ mod tests {
             overflow: BTreeMap::new(),
             canary: Canary::Automatic,
             priority: 0,
+            on_doubt: OnDoubt::Hold,
         }
     }
 
@@ -359,6 +364,7 @@ mod tests {
             ("spread", Rule { spread: Duration::from_mins(10), ..rule() }),
             ("canary", Rule { canary: Canary::Always, ..rule() }),
             ("priority", Rule { priority: 7, ..rule() }),
+            ("resend", Rule { on_doubt: OnDoubt::Resend, ..rule() }),
             ("no canary", Rule { canary: Canary::Never, ..rule() }),
             ("own time", Rule { own_time: true, ..rule() }),
             ("hold", Rule { quiet: Some(night(AtNight::Hold)), ..rule() }),

@@ -10,6 +10,7 @@ use crate::domain::delivery::State;
 use crate::domain::id::{AppointmentId, Kind};
 use crate::domain::occurrence::Due;
 use crate::domain::recipient::Fields;
+use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::store::Delivery;
@@ -232,6 +233,8 @@ pub struct Reminders {
     pub snapshot_bytes: Vec<u8>,
     /// Where it comes among those who want the same consents.
     pub priority: u32,
+    /// What becomes of its messages that have no answer.
+    pub on_doubt: OnDoubt,
 }
 
 /// One reminder to open.

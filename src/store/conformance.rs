@@ -15,6 +15,7 @@ use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::ReportId;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
+use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 
@@ -28,6 +29,7 @@ mod histories;
 mod hold;
 mod layouts;
 mod recipients;
+mod repeats;
 mod zones;
 
 const KINDS: [(&str, TemplateKind); 2] =
@@ -122,11 +124,17 @@ fn open_for(
         snapshot: [7; 32],
         snapshot_bytes: b"a rule".to_vec(),
         priority: 0,
+        on_doubt: on_doubt(rule_n),
     };
     match done(store, store.open(opening)) {
         Opened::Moved(numbers) => numbers.first().copied(),
         Opened::Stale(_) => None,
     }
+}
+
+/// Every other rule sends again what has no answer.
+fn on_doubt(rule_n: usize) -> OnDoubt {
+    if rule_n.is_multiple_of(2) { OnDoubt::Hold } else { OnDoubt::Resend }
 }
 
 fn piece(occurrence: u64, after: Option<OpenId>, members: &[(usize, Want)], walk: Walk, now: i64) -> Piece {
@@ -220,6 +228,7 @@ fn a_cursor_moves_once_and_an_identity_opens_once(store: &dyn Store) {
         snapshot: [7; 32],
         snapshot_bytes: b"a rule".to_vec(),
         priority: 0,
+        on_doubt: OnDoubt::Hold,
     };
     assert_eq!(done(store, store.open(stale)), Opened::Stale(Some(at(10))));
     assert_eq!(store.unfinished().unwrap().len(), 1);
@@ -505,7 +514,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 28] = [
+const CASES: [Case; 29] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -549,6 +558,10 @@ const CASES: [Case; 28] = [
     (
         "what is from before an erasure brings nobody back",
         erasure::what_is_from_before_an_erasure_brings_nobody_back,
+    ),
+    (
+        "what is in doubt is repeated once and paid for",
+        repeats::what_is_in_doubt_is_repeated_once_and_paid_for,
     ),
     ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),
     ("a put that changes nothing has no number", appointments::a_put_that_changes_nothing_has_no_number),

@@ -33,6 +33,7 @@ pub mod ledger;
 #[cfg(test)]
 mod model;
 mod promise;
+mod repeats;
 mod shapes;
 pub mod sled;
 
@@ -43,6 +44,7 @@ pub use dump::*;
 pub use events::*;
 pub use hold::*;
 pub use promise::*;
+pub use repeats::*;
 pub use shapes::*;
 
 /// Most deliveries of one chunk.
@@ -249,6 +251,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Deliveries are found through their account: those that an account's count has folded are out of reach, and
     /// so are, under a standing acceptance, all but the newest that the account names.
     fn receipt(&self, receipt: Receipt) -> Pending<ReceiptOutcome>;
+
+    /// Opens the repetition of a delivery in doubt that shall be repeated ([`Delivery::next_at`] says when), with its grant
+    /// and in one batch: an occurrence of its own, with the name, the rule and the deadline of the one it repeats, whose
+    /// audience is one person and walked. Or notes that there is none, or a later time.
+    ///
+    /// What is in doubt since an attempt had no definite answer shall be repeated where its occurrence says so, at most until
+    /// [`MAX_MESSAGES`] were sent to its person; what an operator, a receipt or age settles is not, nor what
+    /// [`Store::end_hold`] finds. A repetition whose original has arrived is cancelled by [`Store::mark`].
+    ///
+    /// [`MAX_MESSAGES`]: crate::plan::repeat::MAX_MESSAGES
+    fn repeat(&self, id: DeliveryId, again: Again, now: DateTime<Utc>) -> Pending<Repeated>;
 
     /// Books deliveries that are in doubt since before `before` as presumed sent, a bounded piece; answers how many.
     /// 0 means done.

@@ -28,9 +28,11 @@ use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::drift::{Drift, Evidence};
 use crate::domain::hold::Hold;
-use crate::domain::occurrence::{Counts, SkipReason, Whose};
+use crate::domain::occurrence::{Counts, Repetition, SkipReason, Whose};
 use crate::domain::recipient::MOVE_COUNTS;
+use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
+use crate::plan::repeat;
 
 mod appointments;
 
@@ -56,6 +58,7 @@ enum Fact {
     Recover(DateTime<Utc>),
     Doubt(DeliveryId, DoubtWord, DateTime<Utc>),
     Receipt(Receipt),
+    Repeat(DeliveryId, Again, DateTime<Utc>),
     Presume(DateTime<Utc>, DateTime<Utc>),
     Retire(DateTime<Utc>),
     Keep(&'static str, Vec<u8>),
@@ -220,6 +223,7 @@ impl Books {
             Fact::Recover(now) => drop(self.recover(now)),
             Fact::Doubt(id, word, now) => drop(self.doubt(id, word, now)),
             Fact::Receipt(receipt) => drop(self.receipt(receipt)),
+            Fact::Repeat(id, again, now) => drop(self.repeat(id, again, now)),
             Fact::Presume(before, now) => drop(self.presume(before, now)),
             Fact::Retire(now) => drop(self.retire(now)),
             Fact::Keep(name, value) => drop(self.kept.insert(name, value)),
@@ -445,6 +449,8 @@ impl Books {
                     about: None,
                     whose: new.whose,
                     priority: opening.priority,
+                    on_doubt: opening.on_doubt,
+                    repeats: None,
                 },
             );
             numbers.push(number);
@@ -486,6 +492,8 @@ impl Books {
             about: None,
             whose: Whose::Everybody,
             priority: 0,
+            on_doubt: OnDoubt::Hold,
+            repeats: None,
         };
         let before = self.clone();
         let member = Member { openid: asked.openid, want: Want::Reserve, behind: Vec::new() };
@@ -800,7 +808,10 @@ impl Books {
 
     fn mark(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {
         let openid = self.slot(id)?.openid.clone();
-        if !self.calls_for(&self.occurrences[&id.occurrence], &openid) {
+        let original = self.occurrences[&id.occurrence].repeats.map(|repeats| repeats.of);
+        let has_arrived =
+            original.is_some_and(|of| self.slot(of).is_some_and(|slot| slot.state == State::Sent));
+        if has_arrived || !self.calls_for(&self.occurrences[&id.occurrence], &openid) {
             self.close(id, Closing::Cancelled, now);
             return None;
         }
@@ -916,7 +927,7 @@ impl Books {
                     self.ledger_of(id).suspect = false;
                 }
             }
-            End::Doubt => self.end(id, State::InDoubt, now),
+            End::Doubt => self.unanswered(id, now),
             _ if busy => self.end(id, State::InDoubt, now),
             End::Refused => {
                 self.end(id, State::Refused, now);
@@ -985,7 +996,7 @@ impl Books {
         let ids: Vec<DeliveryId> = all.filter(|s| s.state == State::Attempting).map(|s| s.id).collect();
         for id in &ids {
             self.slot(*id).unwrap().attempts += 1;
-            self.end(*id, State::InDoubt, now);
+            self.unanswered(*id, now);
         }
         for pair in self.receipts.keys().cloned().collect::<Vec<_>>() {
             self.try_again(&pair, now);
@@ -1081,6 +1092,68 @@ impl Books {
         }
     }
 
+    /// In doubt, and to be repeated where its rule says so and its person was sent to less than three times.
+    fn unanswered(&mut self, id: DeliveryId, now: DateTime<Utc>) {
+        self.end(id, State::InDoubt, now);
+        let of = &self.occurrences[&id.occurrence];
+        let nth = of.repeats.map_or(1, |repeats| repeats.nth);
+        if of.on_doubt == OnDoubt::Resend && nth < 3 {
+            self.slot(id).unwrap().next_at = repeat::at(OnDoubt::Resend, 1, id, now);
+        }
+    }
+
+    fn repeat(&mut self, id: DeliveryId, again: Again, now: DateTime<Utc>) -> Repeated {
+        let Some(slot) = self.slot(id).cloned() else { return Repeated::Stale };
+        let (State::InDoubt, Some(at)) = (slot.state, slot.next_at) else { return Repeated::Stale };
+        let (repeated, next, why) = match again {
+            Again::NotBefore(later) => (Repeated::Noted, Some(later), None),
+            Again::Never(why) => (Repeated::Noted, None, why),
+            Again::Now if at > now => return Repeated::Stale,
+            Again::Now => match self.another(&slot) {
+                Ok(another) => (Repeated::Reserved(another), None, None),
+                Err(why) => (Repeated::Without(why), None, Some(why)),
+            },
+        };
+        let slot = self.slot(id).unwrap();
+        (slot.next_at, slot.skipped) = (next, why);
+        repeated
+    }
+
+    fn another(&mut self, slot: &Delivery) -> Result<DeliveryId, SkipReason> {
+        let mut of = self.occurrences[&slot.id.occurrence].clone();
+        if !self.recipients.contains_key(&(of.app.clone(), slot.openid.clone()))
+            || !self.calls_for(&of, &slot.openid)
+        {
+            return Err(SkipReason::NoConsent);
+        }
+        let id = DeliveryId { occurrence: self.n_opened + 1, chunk: 0, slot: 0 };
+        let grant = self.take(&of, &slot.openid, id)?;
+        self.n_opened += 1;
+        let nth = of.repeats.map_or(1, |repeats| repeats.nth) + 1;
+        of.repeats = Some(Repetition { of: slot.id, nth });
+        (of.number, of.state, of.reason, of.walked, of.position) =
+            (self.n_opened, OccurrenceState::Open, None, true, None);
+        of.counts = Counts { audience: 1, ..Counts::default() };
+        self.occurrences.insert(self.n_opened, of);
+        let delivery = Delivery {
+            id,
+            openid: slot.openid.clone(),
+            state: State::Reserved,
+            next_at: None,
+            attempts: 0,
+            first_started_at: None,
+            marked_at: None,
+            past: Past::Untried,
+            grant,
+            msgid: None,
+            errcode: None,
+            skipped: None,
+            settled_at: None,
+        };
+        self.chunks.insert((self.n_opened, 0), vec![delivery]);
+        Ok(id)
+    }
+
     fn presume(&mut self, before: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
         let all = self.chunks.values().flatten();
         let old = all.filter(|slot| slot.state == State::InDoubt && slot.settled_at.unwrap() < before);
@@ -1122,7 +1195,9 @@ impl Books {
                 (occurrence.app.clone(), occurrence.rule.clone(), occurrence.civil, occurrence.fold);
             let whose = occurrence.whose;
             let zone = (whose == Whose::OfZone).then(|| occurrence.zone.name());
-            self.identities.remove(&(identity, (whose, zone)));
+            if occurrence.repeats.is_none() {
+                self.identities.remove(&(identity, (whose, zone)));
+            }
             self.occurrences.remove(&occurrence.number);
         }
         let before = self.reports.len() + self.receipts.values().map(Vec::len).sum::<usize>();
@@ -1325,6 +1400,10 @@ impl Store for Model {
 
     fn recover(&self, now: DateTime<Utc>) -> Pending<u64> {
         self.decide(Fact::Recover(now), |books| books.recover(now))
+    }
+
+    fn repeat(&self, id: DeliveryId, again: Again, now: DateTime<Utc>) -> Pending<Repeated> {
+        self.decide(Fact::Repeat(id, again, now), |books| books.repeat(id, again, now))
     }
 
     fn settle_doubt(&self, id: DeliveryId, word: DoubtWord, now: DateTime<Utc>) -> Pending<bool> {
@@ -1631,7 +1710,9 @@ impl Store for Model {
     ) -> Result<Vec<Wake>, Unavailable> {
         let books = self.books();
         let wake = |(&(occurrence, chunk), slots): (&(u64, u32), &Vec<Delivery>)| {
-            let later = slots.iter().filter(|slot| matches!(slot.state, State::Held | State::Waiting));
+            let later = slots
+                .iter()
+                .filter(|slot| matches!(slot.state, State::Held | State::Waiting | State::InDoubt));
             later.filter_map(|slot| slot.next_at).min().map(|at| Wake { at, occurrence, chunk })
         };
         let mut all: Vec<Wake> = books.chunks.iter().filter_map(wake).collect();

@@ -8,8 +8,9 @@ use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId};
-use crate::domain::occurrence::{Counts, Due, OccurrenceState, SkipReason, Whose};
+use crate::domain::occurrence::{Counts, Due, OccurrenceState, Repetition, SkipReason, Whose};
 use crate::domain::recipient::{FieldValue, Profile, Recipient};
+use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 
@@ -186,6 +187,8 @@ pub struct Opening {
     pub snapshot_bytes: Vec<u8>,
     /// Where it comes among those who want the same consents.
     pub priority: u32,
+    /// What becomes of its messages that have no answer.
+    pub on_doubt: OnDoubt,
 }
 
 /// One occurrence to open.
@@ -409,7 +412,7 @@ pub enum Fate {
 /// A chunk in the index of what is to be looked at later; its order is that of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wake {
-    /// The next instant of its held and waiting deliveries.
+    /// The next instant of its held and waiting deliveries, and of those in doubt that shall be repeated.
     pub at: DateTime<Utc>,
     /// Of which occurrence.
     pub occurrence: u64,
@@ -515,6 +518,10 @@ pub struct Occurrence {
     pub whose: Whose,
     /// Where it comes among those who want the same consents: higher first.
     pub priority: u32,
+    /// What becomes of its messages that have no answer.
+    pub on_doubt: OnDoubt,
+    /// What it repeats; `None` for what opened at a due time or by hand.
+    pub repeats: Option<Repetition>,
 }
 
 /// A delivery as stored.
@@ -526,7 +533,7 @@ pub struct Delivery {
     pub openid: OpenId,
     /// Where it is.
     pub state: State,
-    /// When it may be sent, for a held or waiting one.
+    /// When it may be sent, for a held or waiting one; when it may be repeated, for one in doubt that shall be.
     pub next_at: Option<DateTime<Utc>>,
     /// How many attempts began.
     pub attempts: u32,
@@ -542,7 +549,7 @@ pub struct Delivery {
     pub msgid: Option<u64>,
     /// The platform's code of a refused or failed one.
     pub errcode: Option<i64>,
-    /// Why it was skipped.
+    /// Why it was skipped, or is in doubt and was not repeated.
     pub skipped: Option<SkipReason>,
     /// When it reached its state, for one that is not open.
     pub settled_at: Option<DateTime<Utc>>,

@@ -9,6 +9,7 @@ mod outcome;
 mod past;
 mod person;
 mod reminded;
+pub(in crate::admin) mod repeated;
 mod telling;
 
 #[cfg(test)]
@@ -110,7 +111,7 @@ impl Desk {
         let now = self.now();
         let live = self.live();
         let until = at.map_or(now, |at| at.min(now));
-        let records = self.records(&id, until, |record| !record.is_by_hand()).await?;
+        let records = self.records(&id, until, crate::store::Occurrence::is_of_plan).await?;
         let rule = live.rules.rules.get(&id).cloned();
         if rule.is_none() && records.is_empty() && !live.rules.disabled.contains(&id) {
             return Err(unknown_rule(&id, &live));

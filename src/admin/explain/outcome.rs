@@ -9,7 +9,7 @@ use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, OccurrenceState, SkipReason};
-use crate::domain::rule::Rule;
+use crate::domain::rule::{OnDoubt, Rule};
 use crate::domain::template::TemplateKind;
 use crate::plan::recurrence::{self, Window};
 use crate::plan::render::{Compiled, Input, Shown};
@@ -77,14 +77,20 @@ pub(super) fn settled(
         ),
         State::InDoubt => {
             let id = delivery.id;
+            let again = match occurrence.on_doubt {
+                OnDoubt::Hold => Said::new(", and is not sent again", "，不会重发"),
+                OnDoubt::Resend => Said::default(),
+            };
             known(
                 None,
                 Said::new(
                     format!(
-                        "Nobody knows whether it arrived: its request may have left, and no definite answer came. It is in doubt since {settled_at}, and is not sent again."
+                        "Nobody knows whether it arrived: its request may have left, and no definite answer came. It is in doubt since {settled_at}{}.",
+                        again.en
                     ),
                     format!(
-                        "没人知道是否送达：请求可能已经发出，没有得到确定的回答。从 {settled_at} 起存疑，不会重发。"
+                        "没人知道是否送达：请求可能已经发出，没有得到确定的回答。从 {settled_at} 起存疑{}。",
+                        again.zh
                     ),
                 ),
                 Some(Said::new(

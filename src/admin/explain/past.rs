@@ -142,7 +142,8 @@ impl Desk {
         }
         let default = case.rule.as_ref().map_or(case.live.config.zone, |rule| rule.zone);
         let is_his = |occurrence: &Occurrence| match (occurrence.whose, &case.recipient) {
-            (Whose::Everybody, _) => !occurrence.is_by_hand(),
+            _ if !occurrence.is_of_plan() => false,
+            (Whose::Everybody, _) => true,
             (Whose::Default, None) => true,
             (Whose::OfZone, None) => false,
             (Whose::Default | Whose::OfZone, Some(recipient)) => {
@@ -327,12 +328,15 @@ impl Desk {
             let Some(last) = page.last() else { return Ok(false) };
             after = last.number;
             let opened = |one: &Occurrence| {
-                one.state != OccurrenceState::Missed && from < one.due_at && one.due_at <= until
+                one.is_of_plan()
+                    && one.state != OccurrenceState::Missed
+                    && from < one.due_at
+                    && one.due_at <= until
             };
             if page.iter().any(opened) {
                 return Ok(true);
             }
-            if last.due_at > until {
+            if last.is_of_plan() && last.due_at > until {
                 return Ok(false);
             }
         }
@@ -380,6 +384,7 @@ impl Desk {
         let deadline = turn.map_or(occurrence.deadline, |turn| turn.deadline);
         let told = settled(occurrence, delivery, deadline, account.as_ref());
         steps.push(told.why.clone());
+        let told = self.with_repetitions(occurrence, delivery, told, account.as_ref(), steps)?;
         if let Some(template) = case.template(occurrence) {
             steps.push(telling::account(account.as_ref(), template, zone));
         }

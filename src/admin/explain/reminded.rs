@@ -62,8 +62,8 @@ impl Desk {
 
     /// Whether an occurrence is about an appointment of this person: it is his now, or he has a delivery of it.
     fn concerns(&self, case: &Case, occurrence: &Occurrence) -> Result<bool, Failure> {
-        if occurrence.about.is_none() {
-            return Ok(!occurrence.is_by_hand());
+        if occurrence.about.is_none() || !occurrence.is_of_plan() {
+            return Ok(occurrence.is_of_plan());
         }
         Ok(self.is_still_his(case, occurrence)?
             || self.delivery_of(occurrence, &case.person.openid)?.is_some())

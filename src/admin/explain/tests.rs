@@ -244,6 +244,7 @@ impl World {
             snapshot: snapshot::hash(&bytes),
             snapshot_bytes: bytes,
             priority: 0,
+            on_doubt: rule.on_doubt,
         };
         match self.store.open(opening).await.expect("opened").value {
             Opened::Moved(numbers) => numbers[0],

@@ -166,7 +166,9 @@ impl Phone {
         }
         let recent = self.recent()?;
         let mut last: BTreeMap<&RuleId, &Occurrence> = BTreeMap::new();
-        for occurrence in recent.iter().filter(|o| o.state != OccurrenceState::Missed && o.walked) {
+        for occurrence in
+            recent.iter().filter(|o| o.state != OccurrenceState::Missed && o.walked && o.repeats.is_none())
+        {
             last.insert(&occurrence.rule, occurrence);
         }
         let skipped = last.iter().flat_map(|(rule, occurrence)| {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::rivals::Rivals;
-use super::{SEATS, Walker};
+use super::{Ready, SEATS, Walker};
 use crate::clock::Clock;
 use crate::domain::occurrence::OccurrenceState;
+use crate::flow::dispatch::Feed;
 use crate::store::{Occurrence, Store, Unavailable};
 
 /// Who would have got a message has one in doubt; whose send time is yet to come is held for it.
@@ -25,15 +26,7 @@ pub async fn walk_lost(
     }
     // Nobody listens: what is handed over would be sent.
     let (feed, _nobody) = mpsc::channel(1);
-    let (store, clock) = (Arc::clone(store), clock.clone());
-    let walker = Walker {
-        store: Arc::clone(&store),
-        clock,
-        brake: None,
-        rivals: Rivals::default(),
-        feed,
-        seats: Arc::new(Semaphore::new(SEATS)),
-    };
+    let walker = Walker::alone(store, clock, feed);
     let cancelled =
         |reason: &str| store.stop_occurrence(number, OccurrenceState::Cancelled, Some(reason.to_owned()));
     let Some(mut ready) = walker.ready(&occurrence).await? else {
@@ -47,4 +40,31 @@ pub async fn walk_lost(
     }
     ready.booking = super::Booking::Lost;
     walker.walk(&Occurrence { state: OccurrenceState::Open, ..occurrence }, &ready).await
+}
+
+impl Walker {
+    /// One that has no rivals and is not held up, and hands over to `feed`.
+    fn alone(store: &Arc<dyn Store>, clock: &Clock, feed: mpsc::Sender<Feed>) -> Self {
+        Self {
+            store: Arc::clone(store),
+            clock: clock.clone(),
+            brake: None,
+            rivals: Rivals::default(),
+            feed,
+            seats: Arc::new(Semaphore::new(SEATS)),
+        }
+    }
+}
+
+/// The rule of an occurrence, ready for use; `None` when its snapshot cannot be read.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub(in crate::flow) async fn ready(
+    store: &Arc<dyn Store>,
+    clock: &Clock,
+    occurrence: &Occurrence,
+) -> Result<Option<Ready>, Unavailable> {
+    let (feed, _nobody) = mpsc::channel(1);
+    Walker::alone(store, clock, feed).ready(occurrence).await
 }

@@ -54,12 +54,17 @@ impl Ready {
         }
     }
 
+    /// Whether what the occurrence reminds of is there as it was; so is what reminds of nothing.
+    pub(in crate::flow) fn has_its_subject(&self, occurrence: &Occurrence) -> bool {
+        occurrence.about.is_none() || self.appointment.is_some()
+    }
+
     /// Whether what it reminds of belongs to him; so does what reminds of nothing.
     pub(super) fn is_about_him(&self, openid: &OpenId) -> bool {
         self.appointment.as_ref().is_none_or(|(about, kept, _)| kept.is_for(about, openid))
     }
 
-    pub(super) fn turn(
+    pub(in crate::flow) fn turn(
         &self,
         occurrence: &Occurrence,
         openid: &OpenId,

@@ -173,6 +173,7 @@ async fn remind(
         snapshot: snapshot::hash(&planned.bytes),
         snapshot_bytes: planned.bytes.clone(),
         priority: planned.rule.priority,
+        on_doubt: planned.rule.on_doubt,
     };
     Ok(store.remind(asked).await?.value)
 }

@@ -14,6 +14,13 @@ pub const CODES: &[(&str, Phrase)] = &[
         Phrase::new("a rule whose due times are all in its quiet hours", "触发时间全在免打扰时段里的规则"),
     ),
     ("app_needed", Phrase::new("several apps, and none is named", "有几个应用，却没有写明是哪一个")),
+    (
+        "at_least_once",
+        Phrase::new(
+            "a rule that sends again what has no answer, so that it may arrive twice",
+            "没有答复就会重发、可能重复送达的规则",
+        ),
+    ),
     ("bad_cron", Phrase::new("a cron expression that cannot be read", "cron 表达式写法有误")),
     (
         "bad_duration",

@@ -7,6 +7,7 @@ use crate::domain::language::{Phrase, Said};
 use crate::domain::zone::Zone;
 use crate::plan::pace::TooSlow;
 use crate::plan::recurrence::{Fate, Touched};
+use crate::plan::repeat::MAX_MESSAGES;
 
 /// A condition that nobody can meet.
 pub(in crate::rules) fn never_true() -> Problem {
@@ -61,6 +62,26 @@ pub(in crate::rules) fn always_quiet() -> Problem {
         Said::new(
             "change the due times or `quiet`, or write `then: hold` to send when the quiet hours are over",
             "修改触发时间或 `quiet`；或写 `then: hold`，过了免打扰时段再发",
+        ),
+    )
+}
+
+/// A rule that sends again what has no answer.
+pub(in crate::rules) fn at_least_once() -> Problem {
+    warning(
+        "at_least_once",
+        Said::new(
+            format!(
+                "a message without an answer may have arrived and is sent again all the same: a person may get it up to \
+                 {MAX_MESSAGES} times, and each one takes a consent"
+            ),
+            format!(
+                "没有得到答复的消息也许已经送达，仍会重发：同一个人最多可能收到 {MAX_MESSAGES} 次，每次都占用一次授权"
+            ),
+        ),
+        Said::new(
+            "if getting it twice is worse than not getting it, write `on_doubt: hold`",
+            "如果重复收到比收不到更糟，请写 `on_doubt: hold`",
         ),
     )
 }

@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use self::places::{Reopen, Sled};
-use self::steps::{Step, any_steps, steps, steps_of_appointments, steps_of_held};
+use self::steps::{Step, any_steps, steps, steps_of_appointments, steps_of_doubts, steps_of_held};
 use super::super::ledger::memory::Memory;
 use super::by_hand;
 use super::*;
@@ -176,6 +176,30 @@ impl Play<'_> {
             other @ (OpenedByHand::NotStarted | OpenedByHand::OnHold | OpenedByHand::TooMany) => {
                 panic!("{other:?}")
             }
+        }
+    }
+
+    fn repeat(&mut self, clock: i64, which: usize, how: u8) {
+        let mut doubts = self.deliveries();
+        doubts.retain(|delivery| delivery.state == State::InDoubt);
+        if !which.is_multiple_of(8) && doubts.iter().any(Delivery::is_to_be_repeated) {
+            doubts.retain(Delivery::is_to_be_repeated);
+        }
+        let Some(delivery) = doubts.get(which % doubts.len().max(1)) else { return };
+        let (again, now) = match how {
+            0 => (Again::NotBefore(at(clock + 30)), at(clock)),
+            1 => (Again::Never(Some(SkipReason::Quiet)), at(clock)),
+            2 => (Again::Now, at(clock)),
+            _ => (Again::Now, at(clock + 100)),
+        };
+        match both(&self.engine, &self.model, |store| store.repeat(delivery.id, again, now)) {
+            Repeated::Reserved(id) => {
+                self.n_opened = self.n_opened.max(id.occurrence);
+                self.saw("repeated");
+            }
+            Repeated::Without(_) => self.saw("nothing to repeat with"),
+            Repeated::Noted => self.saw("not to be repeated, or later"),
+            Repeated::Stale => self.saw("nothing to be repeated"),
         }
     }
 
@@ -401,6 +425,7 @@ impl Play<'_> {
             Step::Receipt { which, msgid, offset, arrival } => {
                 self.receipt(clock, which, msgid, offset, arrival);
             }
+            Step::Repeat { which, how } => self.repeat(clock, which, how),
             Step::Presume { age } => {
                 let act = |store: &dyn Store| store.presume(at(clock - age), at(clock));
                 let n = until_done(&self.engine, act);
@@ -656,7 +681,7 @@ proptest! {
 const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 60] = [
+const HAPPENS: [&str; 64] = [
     "a recipient moved to another zone",
     "erased",
     "erased while attempting",
@@ -685,6 +710,10 @@ const HAPPENS: [&str; 60] = [
     "held, then without consent",
     "held, and its send time is later",
     "doubt",
+    "repeated",
+    "nothing to repeat with",
+    "not to be repeated, or later",
+    "nothing to be repeated",
     "a second 43101 denies",
     "an ok reply clears a suspicion",
     "a dead grant comes back",
@@ -733,6 +762,9 @@ fn fixed_histories_agree_and_everything_happens_in_them() {
     }
     for _ in 0..60 {
         all.push(steps_of_held().new_tree(&mut runner).unwrap().current());
+    }
+    for _ in 0..60 {
+        all.push(steps_of_doubts().new_tree(&mut runner).unwrap().current());
     }
     for steps in all {
         for (what, n) in history(&Memory::default(), &steps) {

@@ -68,6 +68,23 @@ fn on_hold_nothing_is_marked_closed_or_cancelled() {
 }
 
 #[test]
+fn what_was_in_doubt_before_a_hold_is_not_repeated_behind_it() {
+    let store = open_at(&Memory::default());
+    open_work(&store);
+    let occurrence = open(&store, 1, 0, 300).expect("new");
+    let id = reserved(&store, piece(occurrence, None, &[(0, Want::Reserve)], Walk::Ends, 300))[0].id;
+    end(&store, id, End::Doubt, 301);
+    assert!(store.delivery(id).unwrap().unwrap().is_to_be_repeated());
+    done(&store, store.keep("hold", HOLD.to_vec()));
+    assert_eq!(done(&store, store.repeat(id, Again::Now, at(500))), Repeated::Stale);
+    assert_eq!(done(&store, store.end_hold(at(500))), HoldEnd::Ended);
+    let all = store.deliveries(None, None, usize::MAX).unwrap();
+    assert!(!all.iter().any(Delivery::is_to_be_repeated), "it may have been repeated since");
+    assert_eq!(done(&store, store.repeat(id, Again::Now, at(900))), Repeated::Stale);
+    is_sound(&store);
+}
+
+#[test]
 fn a_hold_does_not_end_before_everybody_is_walked() {
     let store = open_at(&Memory::default());
     assert_eq!(done(&store, store.end_hold(at(500))), HoldEnd::NoHold);

@@ -353,6 +353,8 @@ fn one(state: &mut State, app: Name, asked: &Reminders, new: &NewReminder) -> Re
         snapshot: asked.snapshot,
         whose: Whose::Everybody,
         priority: asked.priority,
+        on_doubt: asked.on_doubt,
+        repeats: None,
         about: Some(about),
     });
     Ok(OneReminder::As(number))

@@ -13,6 +13,7 @@ use crate::domain::consent::NoGrant;
 use crate::domain::delivery::{Past, State as DeliveryState};
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
+use crate::domain::rule::OnDoubt;
 use crate::store::{ByHand, Delivery, FIRST_BY_HAND, Occurrence, OpenedByHand};
 
 /// Keys that it may write beside pieces of a snapshot: occurrence and index, chunk and its index keys, account, identity.
@@ -81,6 +82,8 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
         about: None,
         whose,
         priority: 0,
+        on_doubt: OnDoubt::Hold,
+        repeats: None,
     });
     let slot = Delivery {
         id,

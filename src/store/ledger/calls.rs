@@ -11,7 +11,7 @@ use super::state::OpenTree;
 use super::writer::{Call, Writer};
 use super::{
     Doing, Ends, Ledger, Takes, appointments, audit, by_hand, consents, deliveries, dump, erasure, fsck,
-    holds, keys, occurrences, receipts, releases, upkeep,
+    holds, keys, occurrences, receipts, releases, repeats, upkeep,
 };
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
@@ -22,12 +22,12 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
 use crate::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed, Closing,
-    Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
-    KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening, OperatorGrant,
-    Pending, Piece, PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal, Refused, Release,
-    Reminded, Reminders, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
-    wait_durable,
+    AccountKey, AccountView, Again, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed,
+    Closing, Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd,
+    ImportPiece, KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening,
+    OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal,
+    Refused, Release, Reminded, Reminders, Repeated, Report, ReportOutcome, Settlement, Store, Unavailable,
+    Wait, Wake, Walked, wait_durable,
 };
 
 impl Store for Ledger {
@@ -179,6 +179,12 @@ impl Store for Ledger {
 
     fn receipt(&self, receipt: Receipt) -> Pending<ReceiptOutcome> {
         self.write(0, Takes::Room, Ends::Urgent, move |desk| receipts::receipt(desk, &receipt))
+    }
+
+    fn repeat(&self, id: DeliveryId, again: Again, now: DateTime<Utc>) -> Pending<Repeated> {
+        self.write(repeats::KEYS, Takes::Room, Ends::Whenever, move |desk| {
+            repeats::open(desk, id, again, now)
+        })
     }
 
     fn presume(&self, before: DateTime<Utc>, now: DateTime<Utc>) -> Pending<u64> {

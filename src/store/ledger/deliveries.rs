@@ -13,6 +13,7 @@ use super::holds;
 use super::keys;
 use super::receipts;
 use super::records;
+use super::repeats;
 use super::state::{BATCH_KEYS, finish};
 use super::unfinished;
 use super::writer::Desk;
@@ -48,6 +49,25 @@ fn change_started(
 ) -> Result<Option<Delivery>, Failed> {
     desk.room(CHANGE_KEYS)?;
     let state = &mut *desk.state;
+    let again_at = match event {
+        Event::Doubt => repeats::at(state, id, now)?,
+        Event::Reserve
+        | Event::Skip
+        | Event::Mark
+        | Event::NotStarted
+        | Event::Accept
+        | Event::Refuse
+        | Event::Fail
+        | Event::Wait
+        | Event::GrantDied
+        | Event::Expire
+        | Event::Cancel
+        | Event::Arrived
+        | Event::NotArrived
+        | Event::Age
+        | Event::NeverLeft
+        | Event::Lost => None,
+    };
     let Some(held) = state.chunk(id.occurrence, id.chunk)? else { return Ok(None) };
     let Some(slot) = held.chunk.slots.get_mut(usize::from(id.slot)) else { return Ok(None) };
     let before = slot.state;
@@ -57,7 +77,7 @@ fn change_started(
     slot.settled_at = (!after.is_open()).then_some(now);
     note(slot);
     if after != DeliveryState::Waiting && after != DeliveryState::Held {
-        slot.next_at = None;
+        slot.next_at = again_at;
     }
     let slot = slot.clone();
     state.changed_chunk(id.occurrence, id.chunk);
@@ -180,9 +200,9 @@ pub(super) fn mark(
         };
         let found = slot_of(desk, *id)?.map(|slot| (slot.openid.clone(), slot.state));
         if let Some((openid, state)) = found
-            && appointments::is_void(desk, *id, &openid)?
+            && (appointments::is_void(desk, *id, &openid)? || repeats::is_void(desk, *id)?)
         {
-            // Its appointment was moved or cancelled since, or belongs to him no more.
+            // Its appointment was moved or cancelled since, or belongs to him no more; or what it repeats has arrived.
             if state != DeliveryState::Attempting {
                 change(desk, *id, Event::Cancel, now, |_| {})?;
             }

@@ -16,6 +16,7 @@ use super::keys;
 use super::occurrences::take;
 use super::records;
 use super::releases;
+use super::repeats;
 use super::state::State;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
@@ -97,6 +98,7 @@ pub(super) fn end(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<HoldEnd, Fa
             }
         }
     }
+    repeats::give_up(desk)?;
     let (newest, now_ms) = (appointments::newest(desk.state)?, records::ms(now));
     for (app, rule, cursor_ms) in cursors::all(&opened)? {
         desk.room(3)?;

@@ -44,6 +44,7 @@ mod reads;
 mod receipts;
 mod records;
 mod releases;
+mod repeats;
 mod requests;
 mod restore;
 mod state;

@@ -91,6 +91,8 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
             about: None,
             whose: new.whose,
             priority: opening.priority,
+            on_doubt: opening.on_doubt,
+            repeats: None,
         });
         numbers.push(number);
     }

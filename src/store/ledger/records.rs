@@ -8,25 +8,25 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Failed;
-use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, Source};
 use crate::domain::delivery::State;
-use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, RuleId, TemplateId};
-use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
+use crate::domain::id::{DeliveryId, OpenId};
+use crate::domain::occurrence::SkipReason;
 use crate::domain::template::TemplateKind;
-use crate::domain::zone::Zone;
-use crate::store::{Arrival, KeptReceipt, Occurrence};
+use crate::store::{Arrival, KeptReceipt};
 
 mod appointments;
 mod chunks;
 pub(super) mod hex;
 mod lines;
+mod occurrences;
 mod real;
 mod recipients;
 
 pub(super) use appointments::{decode_appointment, encode_appointment};
 pub(super) use chunks::Chunk;
 pub(super) use lines::{Record, RecordKind};
+pub(super) use occurrences::{decode_occurrence, encode_occurrence};
 pub(super) use recipients::{decode_recipient, encode_recipient};
 
 /// The version of records that never changed.
@@ -39,6 +39,8 @@ const V3: u8 = 3;
 const USUAL_BYTES: usize = 256;
 /// The version of records that changed three times.
 const V4: u8 = 4;
+/// The version of records that changed four times.
+const V5: u8 = 5;
 /// What is said of a record that a newer program wrote.
 const UNKNOWN_VERSION: &str = "a record has a version this program does not know";
 
@@ -311,30 +313,6 @@ pub(super) fn openid(text: &str) -> Result<OpenId, Failed> {
     OpenId::parse(text).map_err(|_bad| Failed::Record("a record holds an openid that cannot be"))
 }
 
-#[derive(Serialize, Deserialize)]
-struct OccurrenceV1 {
-    app: String,
-    rule: String,
-    template: String,
-    long_term: bool,
-    due_ms: i64,
-    civil_s: i64,
-    fold: u8,
-    zone: String,
-    deadline_ms: i64,
-    state: u8,
-    reason: Option<String>,
-    n: u64,
-    position: Option<String>,
-    walked: bool,
-    n_chunks: u32,
-    audience: u64,
-    by_state: Vec<(u8, u64)>,
-    skipped: Vec<(u8, u64)>,
-    #[serde(with = "hex")]
-    snapshot: [u8; 32],
-}
-
 fn index_of<T: PartialEq>(all: &[T], one: &T) -> u8 {
     let index = all.iter().position(|each| each == one).unwrap_or(usize::from(u8::MAX));
     u8::try_from(index).unwrap_or(u8::MAX)
@@ -349,166 +327,6 @@ fn one_of<T: Copy>(all: &[T], index: u8) -> Result<T, Failed> {
 /// States in their stored order, which is never changed; new ones go to the end.
 const STATES: [State; 13] = State::ALL;
 const REASONS: [SkipReason; 7] = SkipReason::ALL;
-const WHOSE: [Whose; 3] = [Whose::Everybody, Whose::Default, Whose::OfZone];
-const OCCURRENCE_STATES: [OccurrenceState; 5] = [
-    OccurrenceState::Open,
-    OccurrenceState::Held,
-    OccurrenceState::Done,
-    OccurrenceState::Missed,
-    OccurrenceState::Cancelled,
-];
-
-/// What an occurrence reminds of: kind, id, milliseconds, number, after, previous.
-#[derive(Serialize, Deserialize)]
-struct AboutV1(String, String, i64, u64, u64, Option<u64>);
-
-/// An occurrence that reminds of an appointment.
-#[derive(Serialize, Deserialize)]
-struct OccurrenceV2 {
-    first: OccurrenceV1,
-    about: AboutV1,
-}
-
-/// An occurrence of a rule of the recipients' own time, with the index of whose it is.
-#[derive(Serialize, Deserialize)]
-struct OccurrenceV3 {
-    first: OccurrenceV1,
-    whose: u8,
-}
-
-/// An occurrence of a rule with a priority.
-#[derive(Serialize, Deserialize)]
-struct OccurrenceV4 {
-    first: OccurrenceV1,
-    about: Option<AboutV1>,
-    whose: u8,
-    priority: u32,
-}
-
-/// Encodes an occurrence's record, and how many chunks it has.
-pub(super) fn encode_occurrence(occurrence: &Occurrence, n_chunks: u32) -> Result<Vec<u8>, Failed> {
-    let first = OccurrenceV1::of(occurrence, n_chunks);
-    if occurrence.priority > 0 {
-        let (whose, priority) = (index_of(&WHOSE, &occurrence.whose), occurrence.priority);
-        let about = occurrence.about.as_ref().map(AboutV1::of);
-        return encode_as(V4, &OccurrenceV4 { first, about, whose, priority });
-    }
-    let Some(about) = &occurrence.about else {
-        return match occurrence.whose {
-            Whose::Everybody => encode(&first),
-            whose @ (Whose::Default | Whose::OfZone) => {
-                encode_as(V3, &OccurrenceV3 { first, whose: index_of(&WHOSE, &whose) })
-            }
-        };
-    };
-    encode_as(V2, &OccurrenceV2 { first, about: AboutV1::of(about) })
-}
-
-/// Decodes an occurrence's record of any version.
-pub(super) fn decode_occurrence(bytes: &[u8], number: u64) -> Result<(Occurrence, u32), Failed> {
-    match version(bytes)? {
-        (V1, body) => whole::<OccurrenceV1>(body)?.occurrence(number),
-        (V2, body) => {
-            let OccurrenceV2 { first, about } = whole(body)?;
-            let (mut occurrence, n_chunks) = first.occurrence(number)?;
-            occurrence.about = Some(about.about()?);
-            Ok((occurrence, n_chunks))
-        }
-        (V3, body) => {
-            let OccurrenceV3 { first, whose } = whole(body)?;
-            let (mut occurrence, n_chunks) = first.occurrence(number)?;
-            occurrence.whose = one_of(&WHOSE, whose)?;
-            Ok((occurrence, n_chunks))
-        }
-        (V4, body) => {
-            let OccurrenceV4 { first, about, whose, priority } = whole(body)?;
-            let (mut occurrence, n_chunks) = first.occurrence(number)?;
-            occurrence.about = about.map(AboutV1::about).transpose()?;
-            occurrence.whose = one_of(&WHOSE, whose)?;
-            occurrence.priority = priority;
-            Ok((occurrence, n_chunks))
-        }
-        (_, _) => Err(Failed::Record(UNKNOWN_VERSION)),
-    }
-}
-
-impl AboutV1 {
-    fn of(about: &About) -> Self {
-        let About { kind, id, at, number, after, previous } = about;
-        Self(kind.as_str().to_owned(), id.as_str().to_owned(), ms(*at), *number, *after, *previous)
-    }
-
-    fn about(self) -> Result<About, Failed> {
-        let bad = |_| Failed::Record("an occurrence holds a name that cannot be");
-        let Self(kind, id, at_ms, number, after, previous) = self;
-        let (kind, id) = (Kind::parse(&kind).map_err(bad)?, AppointmentId::parse(&id).map_err(bad)?);
-        Ok(About { kind, id, at: at(at_ms)?, number, after, previous })
-    }
-}
-
-impl OccurrenceV1 {
-    fn of(occurrence: &Occurrence, n_chunks: u32) -> Self {
-        let counts = &occurrence.counts;
-        Self {
-            app: occurrence.app.as_str().to_owned(),
-            rule: occurrence.rule.as_str().to_owned(),
-            template: occurrence.template.as_str().to_owned(),
-            long_term: occurrence.kind == TemplateKind::LongTerm,
-            due_ms: ms(occurrence.due_at),
-            civil_s: occurrence.civil.and_utc().timestamp(),
-            fold: occurrence.fold,
-            zone: occurrence.zone.name().to_owned(),
-            deadline_ms: ms(occurrence.deadline),
-            state: index_of(&OCCURRENCE_STATES, &occurrence.state),
-            reason: occurrence.reason.clone(),
-            n: occurrence.n,
-            position: occurrence.position.as_ref().map(|openid| openid.as_str().to_owned()),
-            walked: occurrence.walked,
-            n_chunks,
-            audience: counts.audience,
-            by_state: counts.by_state.iter().map(|(state, n)| (index_of(&STATES, state), *n)).collect(),
-            skipped: counts.skipped.iter().map(|(reason, n)| (index_of(&REASONS, reason), *n)).collect(),
-            snapshot: occurrence.snapshot,
-        }
-    }
-
-    fn occurrence(self, number: u64) -> Result<(Occurrence, u32), Failed> {
-        let bad = |_| Failed::Record("an occurrence holds a name that cannot be");
-        let mut counts = Counts { audience: self.audience, ..Counts::default() };
-        for (state, n) in self.by_state {
-            counts.by_state.insert(one_of(&STATES, state)?, n);
-        }
-        for (reason, n) in self.skipped {
-            counts.skipped.insert(one_of(&REASONS, reason)?, n);
-        }
-        let civil = DateTime::from_timestamp(self.civil_s, 0)
-            .ok_or(Failed::Record("a civil time is out of range"))?;
-        let occurrence = Occurrence {
-            number,
-            app: AppId::parse(&self.app).map_err(bad)?,
-            rule: RuleId::parse(&self.rule).map_err(bad)?,
-            template: TemplateId::parse(&self.template).map_err(bad)?,
-            kind: if self.long_term { TemplateKind::LongTerm } else { TemplateKind::OneTime },
-            due_at: at(self.due_ms)?,
-            civil: civil.naive_utc(),
-            fold: self.fold,
-            zone: Zone::parse(&self.zone).unwrap_or(Zone::UTC),
-            deadline: at(self.deadline_ms)?,
-            state: one_of(&OCCURRENCE_STATES, self.state)?,
-            reason: self.reason,
-            n: self.n,
-            position: self.position.as_deref().map(OpenId::parse).transpose().map_err(bad)?,
-            walked: self.walked,
-            counts,
-            snapshot: self.snapshot,
-            about: None,
-            whose: Whose::Everybody,
-            priority: 0,
-        };
-        Ok((occurrence, self.n_chunks))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -116,6 +116,8 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
         }
         let app = desk.state.name(occurrence.app.as_str())?;
         match &occurrence.about {
+            // It has no name of its own: that is still the one's which it repeats.
+            None | Some(_) if occurrence.repeats.is_some() => {}
             None => {
                 let Occurrence { civil, fold, whose, zone, .. } = occurrence;
                 identities::forget(

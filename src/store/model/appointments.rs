@@ -226,6 +226,8 @@ impl Books {
                 snapshot: asked.snapshot,
                 whose: Whose::Everybody,
                 priority: asked.priority,
+                on_doubt: asked.on_doubt,
+                repeats: None,
                 about: Some(about),
             },
         );

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use tixing::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, SecretSource};
 use tixing::domain::id::{AppId, AppName, OpenId, RuleId, TemplateId, TemplateName};
+use tixing::domain::rule::OnDoubt;
 use tixing::domain::rule::{Audience, Canary, MissedPolicy, Rule};
 use tixing::domain::template::{FieldKey, Template, TemplateKind};
 use tixing::domain::zone::Zone;
@@ -154,6 +155,7 @@ impl Scene {
             overflow: BTreeMap::new(),
             canary: Canary::Automatic,
             priority: 0,
+            on_doubt: OnDoubt::Hold,
         };
         RuleSet { rules: BTreeMap::from([(rule.id.clone(), Arc::new(rule))]), ..RuleSet::default() }
     }

@@ -10,6 +10,7 @@ use tixing::domain::consent::{Grant, Source};
 use tixing::domain::delivery::State;
 use tixing::domain::id::{AppId, DeliveryId, OpenId, ReportId, RuleId, TemplateId};
 use tixing::domain::occurrence::{Due, OccurrenceState};
+use tixing::domain::rule::OnDoubt;
 use tixing::domain::template::TemplateKind;
 use tixing::domain::zone::Zone;
 use tixing::flow::recovery::recover;
@@ -110,6 +111,7 @@ impl Bench {
             snapshot: [1; 32],
             snapshot_bytes: b"snapshot".to_vec(),
             priority: 0,
+            on_doubt: OnDoubt::Hold,
         };
         let Opened::Moved(numbers) = self.store.open(opening).await.unwrap().value else { panic!("stale") };
         let piece = Piece {

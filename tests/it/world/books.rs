@@ -13,6 +13,9 @@ use tixing::store::{Delivery, Earlier, Occurrence, Store};
 
 use super::{World, appid, beijing, openid, template};
 
+/// A delivery and what it is of.
+type Of<'a> = (&'a Occurrence, &'a Delivery);
+
 impl World {
     /// The occurrences of a rule: `open: 3 = 1 reserved, 2 sent` or `missed 2`, with `; ` between them.
     pub(super) fn story(&self, rule: &str) -> String {
@@ -112,7 +115,9 @@ impl World {
         }
         let deliveries = self.deliveries();
         let mut counted: BTreeMap<(u64, State), u64> = BTreeMap::new();
-        let mut of: BTreeMap<(&str, NaiveDateTime, &str), (&Occurrence, &Delivery)> = BTreeMap::new();
+        // With its repetitions, where a rule wants them.
+        let mut of: BTreeMap<(&str, NaiveDateTime, &str), Vec<Of<'_>>> = BTreeMap::new();
+        let mut repeated = BTreeSet::new();
         // Of the erased only the platform knows the names still.
         let mut nameless = BTreeSet::new();
         for (occurrence, delivery) in &deliveries {
@@ -122,12 +127,19 @@ impl World {
                 continue;
             }
             let name = (occurrence.rule.as_str(), occurrence.civil, delivery.openid.as_str());
-            let earlier = of.insert(name, (occurrence, delivery));
+            if let Some(repeats) = occurrence.repeats {
+                assert!(repeated.insert(repeats.of), "repeated twice: {delivery:?}");
+                assert!(repeats.nth <= 3, "{occurrence:?}");
+                of.get_mut(&name).expect("what it repeats").push((occurrence, delivery));
+                continue;
+            }
+            let earlier = of.insert(name, vec![(occurrence, delivery)]);
             // One of an appointment that was moved away and back before anything was sent does not stand in the way.
-            let untried = |(occurrence, delivery): &(&Occurrence, &Delivery)| {
+            let untried = |(occurrence, delivery): &Of<'_>| {
                 occurrence.about.is_some() && Earlier::of(delivery) == Earlier::Untried
             };
-            assert_eq!(earlier.filter(|earlier| !untried(earlier)), None, "two deliveries for one");
+            let mut earlier = earlier.into_iter().flatten();
+            assert_eq!(earlier.find(|earlier| !untried(earlier)), None, "two deliveries for one");
         }
         for occurrence in self.occurrences() {
             assert!(occurrence.counts.adds_up(), "{occurrence:?}");
@@ -139,30 +151,36 @@ impl World {
                 assert!(holds, "{n} {}: {occurrence:?}", state.as_str());
             }
         }
-        let mut cards = BTreeSet::new();
+        let mut cards: BTreeMap<_, usize> = BTreeMap::new();
         let mut repeats = 0;
         for send in self.sends() {
             let page = send.page.clone().unwrap();
             let (rule, due) = page.strip_prefix("p/i?rule=").unwrap().split_once("&due=").unwrap();
             let due = NaiveDateTime::parse_from_str(due, "%Y%m%dT%H%M%S").unwrap();
             if matches!(send.outcome, Outcome::Accepted { msgid } if nameless.contains(&msgid)) {
-                repeats += u64::from(!cards.insert((send.openid.clone(), page.clone())));
+                let n = cards.entry((send.openid.clone(), page.clone())).or_default();
+                *n += 1;
+                repeats += u64::from(*n > 1);
                 continue;
             }
-            let (occurrence, delivery) = of
+            let all = of
                 .get(&(rule, due, send.openid.as_str()))
                 .unwrap_or_else(|| panic!("a send without a delivery: {send:?}\n{}", self.told()));
+            let (occurrence, delivery) = all[0];
             let in_time = occurrence.due_at <= send.at && send.at <= occurrence.deadline;
             assert!(
                 in_time,
                 "due {}, deadline {}: {send:?} {delivery:?}",
                 occurrence.due_at, occurrence.deadline
             );
-            let with_grant = occurrence.kind == TemplateKind::LongTerm || delivery.grant.is_some();
-            assert!(with_grant, "a send without a consent: {delivery:?}");
+            let with_grant =
+                |delivery: &Delivery| occurrence.kind == TemplateKind::LongTerm || delivery.grant.is_some();
+            assert!(all.iter().all(|(_, one)| with_grant(one)), "a send without a consent: {all:?}");
             if let Outcome::Accepted { msgid } = send.outcome {
-                repeats += u64::from(!cards.insert((send.openid.clone(), page.clone())));
-                let known = match delivery.state {
+                let n = cards.entry((send.openid.clone(), page.clone())).or_default();
+                *n += 1;
+                repeats += u64::from(*n > all.len());
+                let known = |delivery: &Delivery| match delivery.state {
                     State::Sent => {
                         delivery.msgid == Some(msgid) || self.repeats_allowed > 0 || delivery.msgid.is_none()
                     }
@@ -177,7 +195,7 @@ impl World {
                     | State::Cancelled
                     | State::Skipped => false,
                 };
-                assert!(known, "accepted, and booked as {delivery:?}: {send:?}");
+                assert!(all.iter().any(|(_, one)| known(one)), "accepted, and booked as {all:?}: {send:?}");
             }
         }
         assert_eq!(repeats, self.repeats_allowed, "repeated cards\n{}", self.told());

@@ -61,6 +61,7 @@ mod quiet;
 mod recipients;
 mod refused;
 mod replies;
+mod resend;
 mod restart;
 mod scarce;
 mod tokens;

@@ -16,11 +16,12 @@ use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
 use tixing::store::{
-    AccountKey, AccountView, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed, Closing,
-    Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd, ImportPiece,
-    KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening, OperatorGrant,
-    Pending, Piece, PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused, Release,
-    Reminded, Reminders, Report, ReportOutcome, Settlement, Store, Unavailable, Wait, Wake, Walked,
+    AccountKey, AccountView, Again, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed,
+    Closing, Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd,
+    ImportPiece, KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening,
+    OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused,
+    Release, Reminded, Reminders, Repeated, Report, ReportOutcome, Settlement, Store, Unavailable, Wait,
+    Wake, Walked,
 };
 use tokio::sync::watch;
 
@@ -280,6 +281,7 @@ impl Store for Power {
         write erase(app: AppId, openid: OpenId, asked: Asked) -> Erased;
         write open(opening: Opening) -> Opened;
         write open_by_hand(asked: ByHand) -> OpenedByHand;
+        write repeat(id: DeliveryId, again: Again, now: DateTime<Utc>) -> Repeated;
         write change_appointment(change: AppointmentChange) -> Changed;
         write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write release(releases: Vec<Release>, now: DateTime<Utc>) -> Vec<Option<State>>;

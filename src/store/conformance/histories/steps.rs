@@ -25,6 +25,7 @@ pub(super) enum Step {
     Recover,
     Doubt { which: usize, sent: bool },
     Receipt { which: usize, msgid: u8, offset: i64, arrival: Arrival },
+    Repeat { which: usize, how: u8 },
     Presume { age: i64 },
     Retire { days: i64 },
     Appoint { step: Appoint },
@@ -89,6 +90,24 @@ fn step_of_held() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What may happen where most has no answer.
+fn step_of_doubts() -> impl Strategy<Value = Step> {
+    let how = || prop_oneof![2 => Just(6_u8), 1 => 0..19_u8];
+    prop_oneof![
+        2 => (0..3_usize, 1..9_u32).prop_map(|(who, n)| Step::Grant { who, template: 0, n }),
+        3 => Just(Step::Round { rule: 1, template: 0 }),
+        6 => (0..40_usize, how()).prop_map(|(which, how)| Step::Send { which, how }),
+        8 => (0..40_usize, 0..8_u8).prop_map(|(which, how)| Step::Repeat { which, how }),
+        1 => (0..40_usize, any::<bool>()).prop_map(|(which, sent)| Step::Doubt { which, sent }),
+        1 => step(),
+    ]
+}
+
+/// A history of doubts.
+pub(super) fn steps_of_doubts() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step_of_doubts(), 1..60)
+}
+
 /// A history of held deliveries.
 pub(super) fn steps_of_held() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step_of_held(), 1..60)
@@ -106,5 +125,5 @@ pub(super) fn steps_of_appointments() -> impl Strategy<Value = Vec<Step>> {
 
 /// A history of any kind.
 pub(super) fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![3 => steps(), 1 => steps_of_appointments(), 1 => steps_of_held()]
+    prop_oneof![3 => steps(), 1 => steps_of_appointments(), 1 => steps_of_held(), 1 => steps_of_doubts()]
 }

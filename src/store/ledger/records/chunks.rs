@@ -119,9 +119,10 @@ impl Chunk {
 }
 
 impl Chunk {
-    /// The next instant at which one of its held or waiting deliveries is to be looked at.
+    /// The next instant at which one of its deliveries is to be looked at that are held, wait or shall be repeated.
     pub(in super::super) fn next_ms(&self) -> Option<i64> {
-        let pending = self.slots.iter().filter(|slot| matches!(slot.state, State::Held | State::Waiting));
+        let is_pending = |state| matches!(state, State::Held | State::Waiting | State::InDoubt);
+        let pending = self.slots.iter().filter(|slot| is_pending(slot.state));
         pending.filter_map(|slot| slot.next_at).map(ms).min()
     }
 

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::appointments::AppointmentV1;
 use super::chunks::{ChunkOf, SlotV1, SlotV2};
+use super::occurrences::{OccurrenceV1, OccurrenceV2, OccurrenceV3, OccurrenceV4, OccurrenceV5};
 use super::recipients::{RecipientV1, RecipientV2, RecipientV3};
 use super::{
-    AccountV1, AccountV2, ErasingV1, Failed, OccurrenceV1, OccurrenceV2, OccurrenceV3, ReceiptsV1, ReportV1,
-    ReportV2, UNKNOWN_VERSION, encode_as, version, whole,
+    AccountV1, AccountV2, ErasingV1, Failed, ReceiptsV1, ReportV1, ReportV2, UNKNOWN_VERSION, encode_as,
+    version, whole,
 };
 
 /// What a record is of.
@@ -71,6 +72,8 @@ fn form_of(kind: RecordKind, version: u8) -> Result<Form, Failed> {
         (RecordKind::Occurrence, 1) => form::<OccurrenceV1>(),
         (RecordKind::Occurrence, 2) => form::<OccurrenceV2>(),
         (RecordKind::Occurrence, 3) => form::<OccurrenceV3>(),
+        (RecordKind::Occurrence, 4) => form::<OccurrenceV4>(),
+        (RecordKind::Occurrence, 5) => form::<OccurrenceV5>(),
         (RecordKind::Chunk, 1) => form::<ChunkOf<SlotV1>>(),
         (RecordKind::Chunk, 2) => form::<ChunkOf<SlotV2>>(),
         (RecordKind::Erasing, 1) => form::<ErasingV1>(),

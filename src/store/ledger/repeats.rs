@@ -1,0 +1,162 @@
+//! Decisions about repetitions: what is in doubt is repeated once, with a grant of its own, or stays as it is.
+//!
+//! Which are due and whether their people may be disturbed now is the flow's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::Failed;
+use super::appointments;
+use super::deliveries::slot_of;
+use super::holds;
+use super::keys;
+use super::occurrences::take;
+use super::records::{self, Chunk};
+use super::state::{AccountId, State, not_before};
+use super::writer::Desk;
+use crate::domain::appointment::bound_hash;
+use crate::domain::delivery::{Past, State as DeliveryState};
+use crate::domain::id::DeliveryId;
+use crate::domain::occurrence::{Counts, OccurrenceState, Repetition, SkipReason};
+use crate::plan::repeat;
+use crate::store::{Again, Delivery, Occurrence, Repeated};
+
+/// Keys that it may write: chunks and their index keys, occurrence and index, account.
+pub(super) const KEYS: usize = 14;
+
+/// Opens the repetition of a delivery in doubt, or notes that there is none, or when.
+pub(super) fn open(
+    desk: &mut Desk<'_>,
+    id: DeliveryId,
+    again: Again,
+    now: DateTime<Utc>,
+) -> Result<Repeated, Failed> {
+    if holds::holds(desk.state)? {
+        return Ok(Repeated::Stale);
+    }
+    let Some(slot) = slot_of(desk, id)?.filter(|slot| slot.is_to_be_repeated()).cloned() else {
+        return Ok(Repeated::Stale);
+    };
+    let Some(held) = desk.state.occurrence(id.occurrence)? else { return Ok(Repeated::Stale) };
+    let of = held.occurrence.clone();
+    let (repeated, next_at, skipped) = match again {
+        Again::Now if slot.next_at > Some(now) => return Ok(Repeated::Stale),
+        Again::Now => match reserve(desk, &slot, of, now)? {
+            Ok(id) => (Repeated::Reserved(id), None, None),
+            Err(reason) => (Repeated::Without(reason), None, Some(reason)),
+        },
+        Again::NotBefore(at) => (Repeated::Noted, Some(not_before(at)), None),
+        Again::Never(reason) => (Repeated::Noted, None, reason),
+    };
+    if let Some(held) = desk.state.chunk(id.occurrence, id.chunk)?
+        && let Some(slot) = held.chunk.slots.get_mut(usize::from(id.slot))
+    {
+        (slot.next_at, slot.skipped) = (next_at, skipped);
+    }
+    desk.state.changed_chunk(id.occurrence, id.chunk);
+    Ok(repeated)
+}
+
+/// Takes a grant for the repetition and opens it: the same due time, told and timed by the same rule.
+fn reserve(
+    desk: &mut Desk<'_>,
+    slot: &Delivery,
+    of: Occurrence,
+    now: DateTime<Utc>,
+) -> Result<Result<DeliveryId, SkipReason>, Failed> {
+    let app = desk.state.name(of.app.as_str())?;
+    if desk.state.recipient(app, &slot.openid)?.is_none()
+        || appointments::is_void(desk, slot.id, &slot.openid)?
+    {
+        return Ok(Err(SkipReason::NoConsent));
+    }
+    let state = &mut *desk.state;
+    let template = state.name(of.template.as_str())?;
+    let payer = AccountId { app, template, openid: slot.openid.as_str().into() };
+    let number = state.next_occurrence;
+    let id = DeliveryId { occurrence: number, chunk: 0, slot: 0 };
+    let bound = of.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
+    let grant = match take(state, payer, of.kind, id, bound)? {
+        Ok(grant) => grant,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    state.next_occurrence += 1;
+    state.new_occurrence(Occurrence {
+        number,
+        state: OccurrenceState::Open,
+        reason: None,
+        n: 1,
+        position: None,
+        walked: true,
+        counts: Counts {
+            audience: 1,
+            by_state: BTreeMap::from([(DeliveryState::Reserved, 1)]),
+            ..Counts::default()
+        },
+        repeats: Some(Repetition { of: slot.id, nth: of.nth().saturating_add(1) }),
+        ..of
+    });
+    let reserved = Delivery {
+        id,
+        openid: slot.openid.clone(),
+        state: DeliveryState::Reserved,
+        next_at: None,
+        attempts: 0,
+        first_started_at: None,
+        marked_at: None,
+        past: Past::Untried,
+        grant,
+        msgid: None,
+        errcode: None,
+        skipped: None,
+        settled_at: None,
+    };
+    state.new_chunk(number, 0, Chunk { base_ms: records::ms(now), slots: vec![reserved] });
+    if let Some(held) = state.occurrence(number)? {
+        held.n_chunks = 1;
+    }
+    Ok(Ok(id))
+}
+
+/// When a delivery that is in doubt since `now` is to be repeated.
+pub(super) fn at(
+    state: &mut State,
+    id: DeliveryId,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, Failed> {
+    let Some(held) = state.occurrence(id.occurrence)? else { return Ok(None) };
+    let of = &held.occurrence;
+    Ok(repeat::at(of.on_doubt, of.nth(), id, now).map(not_before))
+}
+
+/// Whether what a delivery repeats is known to have arrived since.
+pub(super) fn is_void(desk: &mut Desk<'_>, id: DeliveryId) -> Result<bool, Failed> {
+    let Some(held) = desk.state.occurrence(id.occurrence)? else { return Ok(false) };
+    let Some(Repetition { of, nth: _ }) = held.occurrence.repeats else { return Ok(false) };
+    Ok(slot_of(desk, of)?.is_some_and(|slot| slot.state == DeliveryState::Sent))
+}
+
+/// Lets nothing be repeated that is in doubt by now: it may have been since these books were written.
+pub(super) fn give_up(desk: &mut Desk<'_>) -> Result<(), Failed> {
+    desk.barrier()?;
+    let opened = Arc::clone(&desk.state.opened);
+    for entry in opened.tree.prefix(keys::TIME) {
+        let (key, _) = entry?;
+        let (occurrence, number) =
+            keys::read_chunk(&key).ok_or(Failed::Record("a key of the time index cannot be read"))?;
+        desk.room(3)?;
+        let Some(held) = desk.state.chunk(occurrence, number)? else { continue };
+        let waiting: Vec<&mut Delivery> =
+            held.chunk.slots.iter_mut().filter(|slot| slot.is_to_be_repeated()).collect();
+        if waiting.is_empty() {
+            continue;
+        }
+        for slot in waiting {
+            slot.next_at = None;
+        }
+        desk.state.changed_chunk(occurrence, number);
+    }
+    Ok(())
+}

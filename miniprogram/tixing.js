@@ -20,6 +20,8 @@ const TIMEOUT_MS = 20000
 /** Waits before a further try, without a word of the daemon: doubled each time, and up to half shorter by chance. */
 const FIRST_WAIT_S = 2
 const LONGEST_WAIT_S = 300
+/** A `Retry-After` up to this is waited for in `flush`; beyond, `flush` says when. */
+const SHORT_WAIT_S = 5
 /** A `Retry-After` beyond this is not believed. */
 const LONGEST_RETRY_AFTER_S = 3600
 /** Characters of a failure's text that are reported; the hook keeps as many. */
@@ -68,6 +70,7 @@ function createClient(options) {
   /** @type {Promise<Flushed> | null} */ let flushing = null
   /** The daemon's word when to come again. */
   /** @type {{ since: number, ms: number } | null} */ let barred = null
+  /** @type {((flushed: Promise<Flushed>) => void)[]} */ const waiting = []
   /** @type {any} */ let timer = null
   /** @type {number} */ let wait_s = 0
   let n_failed = 0
@@ -86,7 +89,7 @@ function createClient(options) {
   function subscribe(templateIds, extras) {
     const state = box.read()
     const ids = distinct(templateIds === undefined ? state.known.ask.slice(0, MAX_TEMPLATES) : templateIds)
-    if (templateIds === undefined && ids && ids.length === 0) return flush().then(flushed => subscribed({}, flushed, ''))
+    if (templateIds === undefined && ids && ids.length === 0) return go().then(flushed => subscribed({}, flushed, ''))
     const wrong = mistake(ids, platform) || full(state)
     if (wrong) return Promise.reject(wrong)
     return new Promise((resolve, reject) => {
@@ -106,7 +109,7 @@ function createClient(options) {
             || (/last call has not ended/.test(message) ? 'panel_open' : 'unknown')
           const fail = { code, name, message }
           // Without a code nothing came of the tap that a book could hold.
-          if (code === null) return resolve(flush().then(flushed => subscribed({}, flushed, '', { fail })))
+          if (code === null) return resolve(go().then(flushed => subscribed({}, flushed, '', { fail })))
           resolve(tell({}, { fail: { code, message } }, { fail }))
         },
       })
@@ -135,10 +138,13 @@ function createClient(options) {
     const now = Date.now()
     const report = now.toString(36) + '-' + run + '-' + n_taps.toString(36)
     const saved = box.change(state => { state.reports.push({ report, said, person, run, age_ms: 0, seen_at: now }) })
-    return flush().then(flushed => subscribed(results, flushed, report, more, saved))
+    return go().then(flushed => subscribed(results, flushed, report, more, saved))
   }
 
-  /** @type {(results: Record<string, string>, flushed: Flushed, report: string, more?: Partial<Subscribed>, saved?: boolean) => Subscribed} */
+  /**
+   * @type {(results: Record<string, string>, flushed: Flushed, report: string, more?: Partial<Subscribed>, saved?: boolean)
+   *   => Subscribed}
+   */
   function subscribed(results, flushed, report, more, saved) {
     const answer = answers[report]
     delete answers[report]
@@ -220,27 +226,44 @@ function createClient(options) {
   }
 
   /**
-   * Sends what is kept, oldest first, one at a time; a second call joins the first. Call it in `App.onShow`. Never rejects.
+   * Sends what is kept, oldest first, one at a time; a second call joins the first. Call it in `App.onShow`. Never rejects. While
+   * the daemon's `Retry-After` runs nothing is sent: a short one is waited for, a long one is told in `retry_in_s`.
    * @type {() => Promise<Flushed>}
    */
   function flush() {
+    const left_ms = bar()
+    if (left_ms > 0 && left_ms <= SHORT_WAIT_S * 1000) return new Promise(resolve => { waiting.push(resolve) })
+    return go()
+  }
+
+  /**
+   * For how long the daemon wants to be left alone.
+   * @type {() => number}
+   */
+  function bar() {
+    const gone = barred ? Date.now() - barred.since : 0
+    // A clock that was set back is no reason to wait longer.
+    return barred && gone >= 0 ? Math.max(0, barred.ms - gone) : 0
+  }
+
+  /** @type {() => Promise<Flushed>} */
+  function go() {
     if (flushing) return flushing
-    if (barred) {
-      const gone = Date.now() - barred.since
-      // A clock that was set back is no reason to wait longer.
-      if (gone >= 0 && gone < barred.ms) return Promise.resolve(flushed({ answered: 0, dropped: [], why: 'busy' }))
-      barred = null
-    }
+    if (bar() > 0) return Promise.resolve(flushed({ answered: 0, dropped: [], why: 'busy' }))
+    barred = null
     clearTimeout(timer)
     timer = null
+    const waiters = waiting.splice(0)
     /** @type {Pass} */
     const pass = { tried: {}, answered: 0, dropped: [], renewed: false, why: '' }
     const end = () => {
       flushing = null
       return flushed(pass)
     }
-    flushing = step(pass).then(end, () => stop(pass, 'broken', null).then(end))
-    return flushing
+    const ended = step(pass).then(end, () => stop(pass, 'broken', null).then(end))
+    waiters.forEach(resolve => resolve(ended))
+    flushing = ended
+    return ended
   }
 
   /** @type {(pass: Pass) => Promise<void>} */
@@ -356,7 +379,7 @@ function createClient(options) {
     timer = setTimeout(() => {
       timer = null
       barred = null
-      flush()
+      go()
     }, ms)
     if (timer && timer.unref) timer.unref() // in Node it holds up no test's end; WeChat's timers are numbers
     return Promise.resolve()
@@ -576,7 +599,8 @@ function mistake(ids, platform) {
       + ': ask for the others at a later tap · 一次最多请求 ' + MAX_TEMPLATES + ' 个模板，其余的请在下一次点击时再请求')
   }
   if (typeof platform.requestSubscribeMessage !== 'function') {
-    return fault('old_wechat', 'this WeChat has no subscription messages: base library 2.4.4 or newer · 微信版本过低，基础库需 2.4.4 以上')
+    return fault('old_wechat', 'this WeChat has no subscription messages: base library 2.4.4 or newer · '
+      + '微信版本过低，基础库需 2.4.4 以上')
   }
   return null
 }
@@ -646,7 +670,7 @@ function refused(what, answer) {
 
 /**
  * An error to branch on by its `code`; its text is for developers, in English and Chinese.
- * @type {(code: string, message: string, more?: { status?: number, retry_after_s?: number | null }) => Error & { code: string, status?: number, retry_after_s?: number | null }}
+ * @type {(code: string, message: string, more?: { status?: number, retry_after_s?: number | null }) => Fault}
  */
 function fault(code, message, more) {
   return Object.assign(new Error('tixing: ' + message), { code }, more)

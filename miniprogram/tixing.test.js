@@ -354,6 +354,19 @@ test('a Retry-After is kept to, and the wait without one grows', async () => {
     assert.equal((await w.ring()).pending, 0)
     assert.equal(w.armed().length, 0)
   }
+  const short = world()
+  await short.client.login()
+  short.hook.faults.push({ path: '/v1/consents', status: 503, header: { 'Retry-After': '2' } })
+  assert.equal((await short.tap()).pending, 1)
+  let n_ended = 0
+  const waits_for = [short.client.flush(), short.client.flush()]
+  waits_for.forEach(flush => flush.then(() => { n_ended += 1 }))
+  await until(() => true)
+  assert.deepEqual([n_ended, short.bodies().length], [0, 1], 'a short one is waited for')
+  assert.equal((await short.tap()).pending, 2, 'but nobody waits in a tap')
+  await short.ring()
+  assert.deepEqual((await Promise.all(waits_for)).map(flushed => flushed.pending), [0, 0])
+  assert.equal(short.bodies().length, 3)
   const w = world()
   await w.client.login()
   w.hook.faults = Array.from({ length: 99 }, () => ({ path: '/v1/consents', lose: 'request' }))

@@ -4,7 +4,7 @@
 const { after, before, test } = require('node:test')
 const assert = require('node:assert/strict')
 const { createClient } = require('../tixing.js')
-const { shown, startExample } = require('./example.js')
+const { example, readme, shown, startProgram } = require('./example.js')
 const { TEMPLATE, createDemo, createNetwork, createRealPhone } = require('./real.js')
 
 const REPORT = '/v1/consents'
@@ -145,9 +145,10 @@ test('what one person tapped is not booked for another', async () => {
 
 test('the example does what it shows', async () => {
   const { phone, openid } = somebody('i')
-  const example = () => startExample(phone, { baseUrl: network.url })
-  const page = example()
-  const { handlers, names } = shown('pages/index/index.wxml')
+  const [index] = JSON.parse(example('app.json')).pages
+  const start = () => startProgram(phone, { baseUrl: network.url }, { app: example('app.js'), page: example(index + '.js') })
+  const page = start()
+  const { handlers, names } = shown(example(index + '.wxml'))
   assert.deepEqual([handlers, names], [['onTapRemind'], Object.keys(page.data).sort()])
   await page.refresh()
   assert.deepEqual([page.data.ask, page.data.balances[0].n, page.data.pending], [[TEMPLATE], 0, 0])
@@ -161,11 +162,20 @@ test('the example does what it shows', async () => {
   network.cut(REPORT, 'answered')
   await tapped(page, 'accept')
   assert.deepEqual([page.data.pending, page.data.balances[0].n], [1, 2], 'the daemon has it, though its answer never came')
-  const next = example()
+  const next = start()
   assert.equal(next.data.balances[0].n, 2, 'what was said last shows at once')
   await next.refresh()
   assert.deepEqual([next.data.balances[0].n, next.data.pending], [2, 0])
   await holds(openid, 2)
+})
+
+test('what the README shows does what it says', async () => {
+  const { phone, openid } = somebody('j')
+  const { app, page } = readme()
+  const program = startProgram(phone, { baseUrl: network.url }, { app, page: page.replace('TEMPLATE_ID', TEMPLATE) })
+  await phone.subscribe({ subscribe: () => program.onTapRemind() }, 'accept')
+  assert.deepEqual(program.data, { results: { [TEMPLATE]: 'accept' }, balances: { [TEMPLATE]: 1 }, pending: 0 })
+  await holds(openid, 1)
 })
 
 test('the books balance at the end', () => {

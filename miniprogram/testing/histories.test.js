@@ -36,7 +36,7 @@ test('random histories: every acceptance counts once, for who gave it', async ()
         await w.client.login().catch(() => {})
       },
       kill: () => { w.start() },
-      flush: () => w.client.flush(),
+      flush: () => { w.client.flush() },
       end_sessions: () => w.hook.end_sessions(),
       later: () => { w.now += Math.floor((random() - 0.3) * 3600 * 1000) },
       lose_answers: () => { w.hook.faults = [{ lose: 'answer' }, { lose: 'answer' }] },

@@ -485,3 +485,13 @@ test('nothing is logged, and no session, code or openid is kept', async () => {
   assert.match(texts, /"reports":\[\{/)
   for (const secret of [...w.hook.sessions(), 'CODE', 'CANARY']) assert.ok(!texts.includes(secret), secret)
 })
+
+test('what the check installs is pinned, and the lock file names no host', () => {
+  const lock = require('./package-lock.json')
+  const packages = Object.entries(lock.packages).filter(([name]) => name !== '')
+  assert.ok(packages.length >= 2)
+  for (const [name, entry] of packages) assert.deepEqual([entry.resolved, /^sha512-/.test(entry.integrity)], [undefined, true], name)
+  const { devDependencies, dependencies } = require('./package.json')
+  assert.deepEqual([devDependencies, dependencies], [lock.packages[''].devDependencies, undefined])
+  for (const [name, version] of Object.entries(devDependencies)) assert.match(version, /^\d+\.\d+\.\d+$/, name)
+})

@@ -120,6 +120,15 @@ test('two quick taps are two acceptances', async () => {
   await holds(openid, 3)
 })
 
+test('who taps more often than the daemon takes in a minute loses nothing', async () => {
+  const { phone, client, openid } = somebody('k')
+  for (let n = 1; n <= 10; n += 1) assert.equal((await phone.subscribe(client, 'accept')).pending, 0)
+  const busy = await phone.subscribe(client, 'accept')
+  assert.equal(busy.pending, 1)
+  assert.match(phone.stored(), new RegExp(busy.report))
+  assert.equal((await demo.consents(openid)).granted, 10)
+})
+
 test('what one person tapped is not booked for another', async () => {
   const { phone, client, openid } = somebody('g')
   await client.login()

@@ -64,18 +64,18 @@ function createClient(options) {
   const run = random() + random()
 
   /** @type {Session | null} */ let session = null
-  /** Who this run is; a person cannot change without the program starting anew, but the code does not rely on it. */
+  // Who this run is; a person cannot change without the program starting anew, but the code does not rely on it.
   /** @type {string | null} */ let person = null
   /** @type {Promise<Session> | null} */ let entering = null
   /** @type {Promise<Flushed> | null} */ let flushing = null
-  /** The daemon's word when to come again. */
+  // The daemon's word when to come again, and who waits for that.
   /** @type {{ since: number, ms: number } | null} */ let barred = null
   /** @type {((flushed: Promise<Flushed>) => void)[]} */ const waiting = []
   /** @type {any} */ let timer = null
-  /** @type {number} */ let wait_s = 0
+  let wait_s = 0
   let n_failed = 0
   let n_taps = 0
-  /** Answers that a tap still waits for. */
+  // Answers that a tap still waits for.
   /** @type {Record<string, Answer['data']>} */ const answers = {}
 
   /**
@@ -124,10 +124,8 @@ function createClient(options) {
       + '已有 ' + n + ' 条上报等待发送，暂不再请求授权：请检查 baseUrl 和服务是否正常')
   }
 
-  /**
-   * Reports of this person; of everybody before the first login of this run.
-   * @type {(state: State) => number}
-   */
+  // Reports of this person; of everybody before the first login of this run.
+  /** @type {(state: State) => number} */
   function count(state) {
     return state.reports.filter(kept => person === null || kept.person === person).length
   }
@@ -236,10 +234,8 @@ function createClient(options) {
     return go()
   }
 
-  /**
-   * For how long the daemon wants to be left alone.
-   * @type {() => number}
-   */
+  // For how long the daemon wants to be left alone.
+  /** @type {() => number} */
   function bar() {
     const gone = barred ? Date.now() - barred.since : 0
     // A clock that was set back is no reason to wait longer.
@@ -282,10 +278,8 @@ function createClient(options) {
     return !pass.tried[kept.report] && (person === null || kept.person === person)
   }
 
-  /**
-   * The next report to send, with its age as it is now; what is too old is dropped on the way.
-   * @type {(pass: Pass) => Kept | undefined}
-   */
+  // The next report to send, with its age as it is now; what is too old is dropped on the way.
+  /** @type {(pass: Pass) => Kept | undefined} */
   function next(pass) {
     /** @type {Kept | undefined} */ let found
     box.change(state => {
@@ -306,10 +300,8 @@ function createClient(options) {
     return found
   }
 
-  /**
-   * What an answer means for its report; the table of docs/hook.md.
-   * @type {(pass: Pass, kept: Kept, used: Session, answer: Answer) => Promise<void>}
-   */
+  // What an answer means for its report; the table of docs/hook.md.
+  /** @type {(pass: Pass, kept: Kept, used: Session, answer: Answer) => Promise<void>} */
   function settle(pass, kept, used, answer) {
     const { status, data } = answer
     const done = (/** @type {(state: State) => void} */ more) => box.change(state => {
@@ -363,10 +355,8 @@ function createClient(options) {
     return stop(pass, status === 0 ? 'network' : status === 429 || status === 503 ? 'busy' : 'status_' + status, answer.retry_after_s)
   }
 
-  /**
-   * Ends a pass, and sets the time of the next.
-   * @type {(pass: Pass, why: string, retry_after_s: number | null | undefined) => Promise<void>}
-   */
+  // Ends a pass, and sets the time of the next.
+  /** @type {(pass: Pass, why: string, retry_after_s: number | null | undefined) => Promise<void>} */
   function stop(pass, why, retry_after_s) {
     pass.why = why
     n_failed += 1
@@ -467,10 +457,8 @@ function createClient(options) {
     }))
   }
 
-  /**
-   * One request; an answer of status 0 where there was none.
-   * @type {(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, bearer?: string) => Promise<Answer>}
-   */
+  // One request; an answer of status 0 where there was none.
+  /** @type {(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, bearer?: string) => Promise<Answer>} */
   function request(method, path, body, bearer) {
     return new Promise(resolve => {
       /** @type {Record<string, string>} */
@@ -537,10 +525,8 @@ function openBox(platform, key) {
     return memory
   }
 
-  /**
-   * Whether it is written; else it is in memory.
-   * @type {(edit: (state: State) => void) => boolean}
-   */
+  // Whether it is written; else it is in memory.
+  /** @type {(edit: (state: State) => void) => boolean} */
   function change(edit) {
     const state = read()
     edit(state)
@@ -559,10 +545,8 @@ function openBox(platform, key) {
   return { read, change }
 }
 
-/**
- * What storage gave, if it is ours; else an empty state.
- * @type {(value: any) => State}
- */
+// What storage gave, if it is ours; else an empty state.
+/** @type {(value: any) => State} */
 function tidy(value) {
   const is_ours = value && typeof value === 'object' && value.v === 1 && Array.isArray(value.reports)
   const known = is_ours && value.known || {}
@@ -582,10 +566,8 @@ function whole(kept) {
   return kept
 }
 
-/**
- * Why these templates cannot be asked for.
- * @type {(ids: string[] | null, platform: Platform) => Fault | null}
- */
+// Why these templates cannot be asked for.
+/** @type {(ids: string[] | null, platform: Platform) => Fault | null} */
 function mistake(ids, platform) {
   if (!ids || ids.some(id => typeof id !== 'string' || id === '')) {
     return fault('wrong_type', 'subscribe takes a list of template ids · subscribe 的参数应是模板 id 的数组')
@@ -616,10 +598,8 @@ function distinct(ids) {
   return Array.isArray(ids) ? ids.filter((id, at) => ids.indexOf(id) === at) : null
 }
 
-/**
- * Of what WeChat told, the answers to what was asked: some clients add numbers and keys of their own.
- * @type {(ids: string[], told: any) => Record<string, string>}
- */
+// Of what WeChat told, the answers to what was asked: some clients add numbers and keys of their own.
+/** @type {(ids: string[], told: any) => Record<string, string>} */
 function picked(ids, told) {
   /** @type {Record<string, string>} */
   const results = {}
@@ -642,10 +622,8 @@ function subscriptions(setting) {
   return { mainSwitch: !(setting && setting.mainSwitch === false), kept }
 }
 
-/**
- * Seconds of a `Retry-After`, whatever its case.
- * @type {(header: any) => number | null}
- */
+// Seconds of a `Retry-After`, whatever its case.
+/** @type {(header: any) => number | null} */
 function retryAfter(header) {
   const name = Object.keys(header || {}).filter(name => name.toLowerCase() === 'retry-after')[0]
   const text = name === undefined ? '' : String(header[name])
@@ -668,10 +646,8 @@ function refused(what, answer) {
     what + ': ' + said + ' · 请求未成功', { status: answer.status, retry_after_s: answer.retry_after_s })
 }
 
-/**
- * An error to branch on by its `code`; its text is for developers, in English and Chinese.
- * @type {(code: string, message: string, more?: { status?: number, retry_after_s?: number | null }) => Fault}
- */
+// An error to branch on by its `code`; its text is for developers, in English and Chinese.
+/** @type {(code: string, message: string, more?: { status?: number, retry_after_s?: number | null }) => Fault} */
 function fault(code, message, more) {
   return Object.assign(new Error('tixing: ' + message), { code }, more)
 }

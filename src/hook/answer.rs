@@ -9,6 +9,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use super::openapi::DOCUMENT;
 use crate::domain::appointment::Appointment;
 use crate::domain::id::{AppointmentId, Kind, OpenId, Ref, ReportId, Tag, TemplateId, UnionId};
 use crate::domain::recipient::{FieldValue, Fields};
@@ -21,7 +22,11 @@ pub(super) type Answer = Response<Full<Bytes>>;
 
 /// `body` as JSON, never to be cached: what it says may change with the next report.
 pub(super) fn document(status: StatusCode, body: &impl Serialize) -> Answer {
-    let mut answer = Response::new(Full::from(json(body)));
+    json_answer(status, json(body).into())
+}
+
+fn json_answer(status: StatusCode, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -45,6 +50,11 @@ pub(super) fn healthy() -> Answer {
         status: &'static str,
     }
     document(StatusCode::OK, &Document { status: "ok" })
+}
+
+/// `GET /openapi.json`.
+pub(super) fn openapi() -> Answer {
+    json_answer(StatusCode::OK, Bytes::from_static(DOCUMENT.as_bytes()))
 }
 
 /// `POST /v1/login`: the session, and the tag of its person.

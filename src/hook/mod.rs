@@ -9,6 +9,7 @@ mod body;
 mod guard;
 mod identity;
 mod json;
+mod openapi;
 mod problem;
 mod rate;
 mod routes;

@@ -1,6 +1,7 @@
 //! Problem documents (RFC 9457): the one form of every refusal.
 //!
-//! A detail names keys of the document and limits, never values, openids or header contents.
+//! What kinds there are stands in one table, [`Refusal`]; the OpenAPI document and docs/hook.md are held to it. A
+//! detail names keys of the document and limits, never values, openids or header contents.
 
 use std::borrow::Cow;
 
@@ -27,8 +28,7 @@ const LOGIN_RETRY_S: u32 = 60;
 /// A refusal.
 #[derive(Debug)]
 pub(super) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    refusal: Refusal,
     detail: Cow<'static, str>,
     retry_after_s: Option<u32>,
     allow: Option<&'static str>,
@@ -44,9 +44,120 @@ enum Closing {
     Yes,
 }
 
+/// What begins the `type` of a problem; its code ends it. A name, nothing that can be fetched.
+pub(super) const TYPES: &str = "urn:tixing:problem:";
+
+/// The kinds of refusals; those of one kind differ in their detail alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Refusal {
+    BrokenBody,
+    NotJson,
+    Identity,
+    BadCode,
+    RiskyUser,
+    NotFound,
+    Method,
+    SlowBody,
+    Conflict,
+    RefTaken,
+    Replayed,
+    TooLargeBody,
+    Malformed,
+    NotForSessions,
+    TooLarge,
+    UnknownApp,
+    UnknownAppointment,
+    AddressConnections,
+    Rate,
+    AllConnections,
+    Platform,
+    Unavailable,
+}
+
+impl Refusal {
+    /// All of them, by status and code.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 22] = [
+        Self::BrokenBody,
+        Self::NotJson,
+        Self::BadCode,
+        Self::Identity,
+        Self::RiskyUser,
+        Self::NotFound,
+        Self::Method,
+        Self::SlowBody,
+        Self::Conflict,
+        Self::RefTaken,
+        Self::Replayed,
+        Self::TooLargeBody,
+        Self::Malformed,
+        Self::NotForSessions,
+        Self::TooLarge,
+        Self::UnknownApp,
+        Self::UnknownAppointment,
+        Self::AddressConnections,
+        Self::Rate,
+        Self::AllConnections,
+        Self::Platform,
+        Self::Unavailable,
+    ];
+
+    /// Its status, its code, and what it means: the title.
+    pub(super) fn row(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body", "The body did not arrive whole"),
+            Self::NotJson => (StatusCode::BAD_REQUEST, "not_json", "The body is no JSON document"),
+            Self::BadCode => (StatusCode::UNAUTHORIZED, "bad_code", "The login code is not valid"),
+            Self::Identity => (StatusCode::UNAUTHORIZED, "identity", "Nobody proved to be speaking"),
+            Self::RiskyUser => (StatusCode::FORBIDDEN, "risky_user", "The platform blocks this user"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such thing"),
+            Self::Method => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "The route takes other methods")
+            }
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "slow_body", "The body did not arrive in time"),
+            Self::Conflict => {
+                (StatusCode::CONFLICT, "conflict", "The report was booked with another content")
+            }
+            Self::RefTaken => (StatusCode::CONFLICT, "ref_taken", "The ref is another recipient's"),
+            Self::Replayed => (StatusCode::CONFLICT, "replayed", "The request was carried out before"),
+            Self::TooLargeBody => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large_body", "The body exceeds its size limit")
+            }
+            Self::Malformed => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "malformed", "The document has the wrong shape")
+            }
+            Self::NotForSessions => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "not_for_sessions", "A session may not say this")
+            }
+            Self::TooLarge => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "too_large", "What is kept would exceed its size limit")
+            }
+            Self::UnknownApp => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_app", "No app is named"),
+            Self::UnknownAppointment => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "unknown_appointment",
+                "No appointment of this person is named",
+            ),
+            Self::AddressConnections => {
+                (StatusCode::TOO_MANY_REQUESTS, "connections", "There are too many connections")
+            }
+            Self::Rate => (StatusCode::TOO_MANY_REQUESTS, "rate", "There were too many requests"),
+            Self::AllConnections => {
+                (StatusCode::SERVICE_UNAVAILABLE, "connections", "There are too many connections")
+            }
+            Self::Platform => {
+                (StatusCode::SERVICE_UNAVAILABLE, "platform", "The platform does not let people log in")
+            }
+            Self::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Nothing can be promised now")
+            }
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
-    r#type: &'static str,
+    r#type: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
@@ -54,9 +165,9 @@ struct Document<'a> {
 }
 
 impl Problem {
-    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    fn new(refusal: Refusal, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
-        Self { status, code, detail, retry_after_s: None, allow: None, closing: Closing::No }
+        Self { refusal, detail, retry_after_s: None, allow: None, closing: Closing::No }
     }
 
     fn retry_after(mut self, seconds: u32) -> Self {
@@ -71,13 +182,12 @@ impl Problem {
 
     /// 404: no such route.
     pub(super) fn no_route() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such route")
+        Self::new(Refusal::NotFound, "there is no such route")
     }
 
     /// 405; `allow` lists what the route takes.
     pub(super) fn method(allow: &'static str) -> Self {
-        let mut problem =
-            Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this route takes other methods");
+        let mut problem = Self::new(Refusal::Method, "this route takes other methods");
         problem.allow = Some(allow);
         problem
     }
@@ -85,44 +195,44 @@ impl Problem {
     /// 413: the body is larger than `limit` bytes.
     pub(super) fn too_large(limit: usize) -> Self {
         let detail = format!("a body may have {limit} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large_body", detail).closing()
+        Self::new(Refusal::TooLargeBody, detail).closing()
     }
 
     /// 408: the body did not arrive in time.
     pub(super) fn slow_body() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not arrive in time").closing()
+        Self::new(Refusal::SlowBody, "the body did not arrive in time").closing()
     }
 
     /// 400: the body broke off.
     pub(super) fn broken_body() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "broken_body", "the body did not arrive whole").closing()
+        Self::new(Refusal::BrokenBody, "the body did not arrive whole").closing()
     }
 
     /// 400: the body is no JSON document.
     pub(super) fn not_json() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "not_json", "the body is not one JSON document in UTF-8")
+        Self::new(Refusal::NotJson, "the body is not one JSON document in UTF-8")
     }
 
     /// 422: the document has the wrong shape; `detail` names the key.
     pub(super) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "malformed", detail)
+        Self::new(Refusal::Malformed, detail)
     }
 
     /// 422: a session may not set `key`.
     pub(super) fn not_for_sessions(key: &str) -> Self {
         let detail = format!("`{key}` cannot be set by a session");
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not_for_sessions", detail)
+        Self::new(Refusal::NotForSessions, detail)
     }
 
     /// 422: `for` names no appointment of this person.
     pub(super) fn unknown_appointment() -> Self {
         let detail = "`for` names no appointment of this person";
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_appointment", detail)
+        Self::new(Refusal::UnknownAppointment, detail)
     }
 
     /// 422: `?app=` is needed, or names nothing.
     pub(super) fn app(detail: &'static str) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown_app", detail)
+        Self::new(Refusal::UnknownApp, detail)
     }
 
     /// 401: nobody proved to be speaking; one answer for all reasons, so that a forger learns none.
@@ -130,52 +240,49 @@ impl Problem {
         let detail = "no valid proof of identity: a session that has not expired (log in again), or the three \
                       webhook headers, made with a key for this app, the clock right within 5 minutes, over \
                       METHOD SP path-with-query LF body";
-        Self::new(StatusCode::UNAUTHORIZED, "identity", detail)
+        Self::new(Refusal::Identity, detail)
     }
 
     /// 409: this signed request changed something already.
     fn replayed() -> Self {
         let detail = "a request with this `webhook-id` was carried out before; a new one needs a new id";
-        Self::new(StatusCode::CONFLICT, "replayed", detail)
+        Self::new(Refusal::Replayed, detail)
     }
 
     /// 429; worth repeating after `seconds`.
     pub(super) fn rate(seconds: u32) -> Self {
         let detail = "too many requests of this kind in a short time";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate", detail).retry_after(seconds)
+        Self::new(Refusal::Rate, detail).retry_after(seconds)
     }
 
     /// 429: too many connections of one address.
     pub(super) fn address_connections() -> Self {
         let detail = "too many connections from this address";
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "connections", detail).retry_after(1).closing()
+        Self::new(Refusal::AddressConnections, detail).retry_after(1).closing()
     }
 
     /// 503: too many connections in all.
     pub(super) fn all_connections() -> Self {
         let detail = "too many connections";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "connections", detail).retry_after(1).closing()
+        Self::new(Refusal::AllConnections, detail).retry_after(1).closing()
     }
 
     /// 503: nothing was promised in the time that an answer may take.
     pub(super) fn no_answer() -> Self {
         let detail = "no answer in time; the same request may be sent again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(STORE_RETRY_S)
+        Self::new(Refusal::Unavailable, detail).retry_after(STORE_RETRY_S)
     }
 
     fn document(&self) -> Document<'_> {
-        Document {
-            r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or_default(),
-            status: self.status.as_u16(),
-            detail: &self.detail,
-            code: self.code,
-        }
+        let (status, code, title) = self.refusal.row();
+        let r#type = format!("{TYPES}{code}");
+        Document { r#type, title, status: status.as_u16(), detail: &self.detail, code }
     }
 
     /// The answer that says so.
     pub(super) fn answer(&self) -> Answer {
-        let mut answer = document(self.status, &self.document());
+        let (status, ..) = self.refusal.row();
+        let mut answer = document(status, &self.document());
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_s {
@@ -184,7 +291,7 @@ impl Problem {
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         match self.closing {
@@ -221,7 +328,7 @@ impl Problem {
 impl From<Unavailable> for Problem {
     fn from(_cause: Unavailable) -> Self {
         let detail = "the store cannot promise anything now; the same request may be sent again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(STORE_RETRY_S)
+        Self::new(Refusal::Unavailable, detail).retry_after(STORE_RETRY_S)
     }
 }
 
@@ -230,11 +337,11 @@ impl From<ReportError> for Problem {
         match error {
             ReportError::Conflict => {
                 let detail = "`report` was booked before with another content";
-                Self::new(StatusCode::CONFLICT, "conflict", detail)
+                Self::new(Refusal::Conflict, detail)
             }
             ReportError::TooLarge => {
                 let detail = "`tags` and `fields` of this recipient would exceed their size limit";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
+                Self::new(Refusal::TooLarge, detail)
             }
             ReportError::UnknownAppointment => Self::unknown_appointment(),
             ReportError::Unavailable(cause) => cause.into(),
@@ -246,12 +353,10 @@ impl From<AppointmentError> for Problem {
     fn from(error: AppointmentError) -> Self {
         match error {
             AppointmentError::Replayed => Self::replayed(),
-            AppointmentError::Unknown => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such appointment")
-            }
+            AppointmentError::Unknown => Self::new(Refusal::NotFound, "there is no such appointment"),
             AppointmentError::TooLarge => {
                 let detail = "recipients and `fields` of this appointment exceed 3 KiB";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
+                Self::new(Refusal::TooLarge, detail)
             }
             AppointmentError::Unavailable(cause) => cause.into(),
         }
@@ -263,14 +368,12 @@ impl From<RecipientError> for Problem {
         match error {
             RecipientError::Replayed => Self::replayed(),
             RecipientError::RefTaken => {
-                Self::new(StatusCode::CONFLICT, "ref_taken", "`ref` belongs to another recipient of this app")
+                Self::new(Refusal::RefTaken, "`ref` belongs to another recipient of this app")
             }
-            RecipientError::Unknown => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such recipient")
-            }
+            RecipientError::Unknown => Self::new(Refusal::NotFound, "there is no such recipient"),
             RecipientError::TooLarge => {
                 let detail = "`tags` and `fields` of this recipient exceed 3 KiB";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_large", detail)
+                Self::new(Refusal::TooLarge, detail)
             }
             RecipientError::Unavailable(cause) => cause.into(),
         }
@@ -282,22 +385,20 @@ impl From<LoginError> for Problem {
         match error {
             LoginError::BadCode => {
                 let detail = "`code` is not valid, or was used before; call wx.login again";
-                Self::new(StatusCode::UNAUTHORIZED, "bad_code", detail)
+                Self::new(Refusal::BadCode, detail)
             }
-            LoginError::RiskyUser => {
-                Self::new(StatusCode::FORBIDDEN, "risky_user", "the platform blocks this user as risky")
-            }
+            LoginError::RiskyUser => Self::new(Refusal::RiskyUser, "the platform blocks this user as risky"),
             LoginError::TooFrequent => {
                 let detail = "too many logins of this user in a minute";
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate", detail).retry_after(LOGIN_RETRY_S)
+                Self::new(Refusal::Rate, detail).retry_after(LOGIN_RETRY_S)
             }
             LoginError::Unavailable => {
                 let detail = "the platform gave no answer";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "platform", detail).retry_after(PLATFORM_RETRY_S)
+                Self::new(Refusal::Platform, detail).retry_after(PLATFORM_RETRY_S)
             }
             LoginError::App { errcode: _ } => {
                 let detail = "the platform refuses the logins of this app; its operator can see why";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "platform", detail).retry_after(LOGIN_RETRY_S)
+                Self::new(Refusal::Platform, detail).retry_after(LOGIN_RETRY_S)
             }
         }
     }

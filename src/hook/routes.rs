@@ -29,11 +29,11 @@ use crate::flow::live::Live;
 use crate::wechat::LoginError;
 
 /// Logins of one address in a minute: a household or an office behind one address, not a crowd.
-const LOGINS_PER_MINUTE: u32 = 60;
+pub(super) const LOGINS_PER_MINUTE: u32 = 60;
 /// Logins of one app in a second, so that a flood leaves the platform's quota of the app alone.
-const LOGINS_PER_SECOND: u32 = 20;
+pub(super) const LOGINS_PER_SECOND: u32 = 20;
 /// Reports of one session's person in a minute: more taps than that are no taps.
-const REPORTS_PER_MINUTE: u32 = 10;
+pub(super) const REPORTS_PER_MINUTE: u32 = 10;
 const MINUTE: Duration = Duration::from_mins(1);
 /// What stands before an appointment's kind and id.
 const APPOINTMENTS: &str = "/v1/appointments/";
@@ -42,8 +42,9 @@ const RECIPIENTS: &str = "/v1/recipients/";
 
 /// A route of the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     Health,
+    OpenApi,
     Login,
     Consents,
     Me,
@@ -53,11 +54,25 @@ enum Route {
 }
 
 impl Route {
-    const FIXED: [Self; 5] = [Self::Health, Self::Login, Self::Consents, Self::Me, Self::Ask];
+    const FIXED: [Self; 6] = [Self::Health, Self::OpenApi, Self::Login, Self::Consents, Self::Me, Self::Ask];
 
-    fn pattern(self) -> &'static str {
+    /// All of them.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 8] = [
+        Self::Health,
+        Self::OpenApi,
+        Self::Login,
+        Self::Consents,
+        Self::Me,
+        Self::Ask,
+        Self::Appointment,
+        Self::Recipient,
+    ];
+
+    pub(super) fn pattern(self) -> &'static str {
         match self {
             Self::Health => "/healthz",
+            Self::OpenApi => "/openapi.json",
             Self::Login => "/v1/login",
             Self::Consents => "/v1/consents",
             Self::Me => "/v1/me",
@@ -68,16 +83,16 @@ impl Route {
     }
 
     /// What it takes, as `Allow` says it.
-    fn allow(self) -> &'static str {
+    pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::Health | Self::Ask => "GET, HEAD",
+            Self::Health | Self::OpenApi | Self::Ask => "GET, HEAD",
             Self::Me => "GET, HEAD, DELETE",
             Self::Login | Self::Consents => "POST",
             Self::Appointment | Self::Recipient => "GET, HEAD, PUT, DELETE",
         }
     }
 
-    fn find(path: &str) -> Option<Self> {
+    pub(super) fn find(path: &str) -> Option<Self> {
         if path.starts_with(APPOINTMENTS) {
             return Some(Self::Appointment);
         }
@@ -152,6 +167,7 @@ impl<B: Books> Routes<B> {
         let answer = async {
             match route {
                 Route::Health => Ok(answer::healthy()),
+                Route::OpenApi => Ok(answer::openapi()),
                 Route::Login => self.login(&live, &read).await,
                 Route::Consents => self.consents(&live, &read).await,
                 Route::Me => self.me(&live, &read).await,
@@ -212,18 +228,14 @@ impl<B: Books> Routes<B> {
     async fn me(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
         let checks = self.checks(live);
         let identity = checks.identify(&read.head.headers, &read.signed())?;
+        // A backend is nobody's self.
+        let Identity::Session(Session { openid, .. }) = &identity else { return Err(Problem::identity()) };
         let app = checks.app(&identity, &read.asked())?;
-        match identity {
-            Identity::Session(session) if read.head.method == Method::DELETE => {
-                self.door.intake.erase(&app.name, &session.openid, None).await?;
-                Ok(answer::erased())
-            }
-            Identity::Session(session) => {
-                Ok(answer::me(&self.door.intake.me(&app.name, &session.openid).await?))
-            }
-            // A backend is nobody's self.
-            Identity::Backend(_) => Err(Problem::identity()),
+        if read.head.method == Method::DELETE {
+            self.door.intake.erase(&app.name, openid, None).await?;
+            return Ok(answer::erased());
         }
+        Ok(answer::me(&self.door.intake.me(&app.name, openid).await?))
     }
 
     async fn ask(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {

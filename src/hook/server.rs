@@ -44,9 +44,9 @@ const CLOSING_BYTES: usize = 1024 * 1024;
 /// Requests in flight at a stop end within this; the unit kills after 30 s.
 const STOP: Duration = Duration::from_secs(20);
 /// Bodies of reports have some hundred bytes.
-const BODY_BYTES: usize = 64 * 1024;
+pub(super) const BODY_BYTES: usize = 64 * 1024;
 /// A head with a session has some hundred bytes; hyper reads heads and bodies in pieces of this size.
-const HEAD_BYTES: usize = 16 * 1024;
+pub(super) const HEAD_BYTES: usize = 16 * 1024;
 /// Headers of a head beyond which hyper answers 431; its own default, which needs no allocation.
 #[cfg(test)]
 pub(super) const HEADERS: usize = 100;

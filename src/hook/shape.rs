@@ -4,6 +4,7 @@
 //! appointment is known is decided further in: an unknown one never refuses the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Datelike as _};
 
@@ -16,15 +17,17 @@ use crate::domain::zone::Zone;
 use crate::flow::intake::{ReportIn, Said};
 
 /// Oldest tap that may be reported: as long as the ids of reports are kept (180 days).
-const MAX_AGE_S: i64 = 15_552_000;
+pub(super) const MAX_AGE_S: i64 = 15_552_000;
 /// Most templates in one report; the platform shows at most 5 at once.
-const MAX_RESULTS: usize = 20;
+pub(super) const MAX_RESULTS: usize = 20;
 /// Longest `errMsg` that is kept, in characters.
-const MAX_MESSAGE_CHARS: usize = 256;
+pub(super) const MAX_MESSAGE_CHARS: usize = 256;
 /// Longest `wx.login` code; real ones have some 32 characters.
-const MAX_CODE_CHARS: usize = 256;
+pub(super) const MAX_CODE_CHARS: usize = 256;
+/// Years that an appointment may be in.
+pub(super) const YEARS: RangeInclusive<i32> = 1970..=9000;
 /// What `wx.requestSubscribeMessage` puts beside the statuses.
-const ERR_MSG: &str = "errMsg";
+pub(super) const ERR_MSG: &str = "errMsg";
 
 /// What the speaker of a report may say.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +102,7 @@ pub(super) fn appointment(body: &[u8]) -> Result<Appointment, Problem> {
         (None, None) => return Err(Problem::malformed("`openid` or `recipients` is missing")),
     };
     let at = needed(object.take("at"), "at")?.text("at")?;
-    let at = DateTime::parse_from_rfc3339(&at).ok().filter(|at| (1970..=9000).contains(&at.year()));
+    let at = DateTime::parse_from_rfc3339(&at).ok().filter(|at| YEARS.contains(&at.year()));
     let at = at.ok_or_else(|| {
         Problem::malformed("`at` must be an instant with its offset, like 2026-03-01T09:00:00+08:00")
     })?;

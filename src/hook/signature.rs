@@ -28,11 +28,11 @@ pub const TIMESTAMP: &str = "webhook-timestamp";
 pub const SIGNATURE: &str = "webhook-signature";
 
 /// How far the clocks of a backend and of this machine may be apart (Standard Webhooks: 5 minutes).
-const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+pub(super) const TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// Longest id; published libraries make some 30 characters.
-const MAX_ID_CHARS: usize = 256;
+pub(super) const MAX_ID_CHARS: usize = 256;
 /// Most signatures in one header: a sender in rotation has two.
-const MAX_SIGNATURES: usize = 8;
+pub(super) const MAX_SIGNATURES: usize = 8;
 /// Bytes of a secret that the scheme allows.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 /// How a secret begins; also what marks it in a file that should not hold one.

@@ -20,6 +20,7 @@ use crate::flow::intake::{Ignored, Said, Subject, Upcoming};
 
 mod abuse;
 mod callers;
+mod documented;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OPENID: &str = "oSECRETSECRET";
@@ -71,6 +72,8 @@ struct Flow {
     live: Mutex<Arc<Live>>,
     said: Mutex<Vec<String>>,
     refuses: Mutex<Option<ReportError>>,
+    /// Nothing can be promised.
+    down: Mutex<bool>,
     login: Mutex<Result<(), LoginError>>,
     /// A report waits for one of these; closed, it waits for nothing.
     gate: Semaphore,
@@ -118,6 +121,7 @@ impl Books for Arc<Flow> {
         to: Option<Appointment>,
         asking: Asking<'_>,
     ) -> Result<(), AppointmentError> {
+        self.up()?;
         let mut said = self.said.lock().unwrap();
         let what =
             to.as_ref().map_or("gone".to_owned(), |to| format!("{} for {}", to.at, to.recipients.len()));
@@ -126,7 +130,11 @@ impl Books for Arc<Flow> {
             return Err(AppointmentError::Replayed);
         }
         said.push(line);
-        if to.is_none() && id.as_str() == "none" { Err(AppointmentError::Unknown) } else { Ok(()) }
+        match id.as_str() {
+            "none" if to.is_none() => Err(AppointmentError::Unknown),
+            "large" => Err(AppointmentError::TooLarge),
+            _ => Ok(()),
+        }
     }
 
     async fn appointment(
@@ -134,6 +142,7 @@ impl Books for Arc<Flow> {
         _app: &AppName,
         (_kind, id): (Kind, AppointmentId),
     ) -> Result<Appointment, AppointmentError> {
+        self.up()?;
         let recipients = [OpenId::parse(OPENID).unwrap()].into();
         let text = FieldValue::Text("李".into());
         let fields = [(FieldName::parse("doctor").unwrap(), text)].into();
@@ -142,12 +151,17 @@ impl Books for Arc<Flow> {
     }
 
     async fn login(&self, _app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
+        if *self.down.lock().unwrap() {
+            *self.n_waiting.lock().unwrap() += 1;
+            let _turn = self.gate.acquire().await;
+        }
         self.login.lock().unwrap().clone()?;
         assert_eq!(code, "CODESECRET");
         Ok((OpenId::parse(OPENID).unwrap(), vec![TemplateId::parse("T").unwrap()]))
     }
 
     async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {
+        self.up()?;
         self.said.lock().unwrap().push(format!("{app} what to ask {}", openid.as_str()));
         Ok(vec![TemplateId::parse("T").unwrap()])
     }
@@ -181,6 +195,7 @@ impl Books for Arc<Flow> {
     }
 
     async fn me(&self, _app: &AppName, openid: &OpenId) -> Result<Person, Unavailable> {
+        self.up()?;
         assert_eq!(openid.as_str(), OPENID);
         let text = FieldValue::Text("京".into());
         let (kind, id) = (Kind::parse("visit").unwrap(), AppointmentId::parse("A17").unwrap());
@@ -207,8 +222,13 @@ impl Books for Arc<Flow> {
 }
 
 impl Flow {
+    fn up(&self) -> Result<(), Unavailable> {
+        if *self.down.lock().unwrap() { Err(Unavailable) } else { Ok(()) }
+    }
+
     /// Notes what a request does; done again it is refused.
     fn once(&self, what: &str, asking: Option<Asking<'_>>) -> Result<(), RecipientError> {
+        self.up()?;
         let mut said = self.said.lock().unwrap();
         let by = asking.map_or_else(|| "by himself".to_owned(), |asking| format!("by {}", asking.id));
         if asking.is_some() && said.iter().any(|before| before.ends_with(&by)) {
@@ -252,6 +272,7 @@ impl World {
             live: Mutex::new(Arc::new(live(apps))),
             said: Mutex::default(),
             refuses: Mutex::default(),
+            down: Mutex::default(),
             login: Mutex::new(Ok(())),
             gate: Semaphore::new(1),
             n_waiting: Mutex::default(),
@@ -351,7 +372,12 @@ async fn ask(stream: &mut TcpStream, head: &str, body: &str) -> Reply {
     text += "\r\n";
     text += body;
     within(stream.write_all(text.as_bytes())).await.unwrap();
-    if request.starts_with("HEAD ") { reply(stream, 0).await } else { answer(stream).await }
+    let reply = if request.starts_with("HEAD ") { reply(stream, 0).await } else { answer(stream).await };
+    let (method, target) = request.split_once(' ').unwrap();
+    let path = target.split('?').next().unwrap();
+    let undocumented = openapi::tests::undocumented((method, path), reply.status, &reply.head, &reply.body);
+    assert_eq!(undocumented, None, "docs/openapi.json, {request}: {reply:?}");
+    reply
 }
 
 async fn answer(stream: &mut TcpStream) -> Reply {

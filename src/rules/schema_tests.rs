@@ -81,6 +81,7 @@ struct Court {
     which: Which,
     /// What schedule files stand under.
     config: Config,
+    calendars: Calendars,
 }
 
 impl Court {
@@ -107,7 +108,14 @@ impl Court {
         })
         .expect("a configuration");
         assert_eq!(found.n_errors(), 0);
-        Self { schemas, schema, which, config }
+        let mut calendars = Calendars::default();
+        for (name, text) in CALENDARS {
+            let name = format!("calendars/{name}.yaml");
+            let mut found = Findings::default();
+            in_walk(text, &mut found, |root, walk| calendars.add(&name, Some(root), walk));
+            assert_eq!(found.n_errors(), 0, "{name}");
+        }
+        Self { schemas, schema, which, config, calendars }
     }
 
     /// What the loader has against a document.
@@ -116,15 +124,8 @@ impl Court {
         in_walk(text, &mut found, |root, walk| match self.which {
             Which::Config => drop(config_file::read(root, Path::new(""), &Pulled::default(), walk)),
             Which::Schedule => {
-                let mut calendars = Calendars::default();
-                for (name, text) in CALENDARS {
-                    let name = format!("calendars/{name}.yaml");
-                    let mut found = Findings::default();
-                    in_walk(text, &mut found, |root, walk| calendars.add(&name, Some(root), walk));
-                    assert_eq!(found.n_errors(), 0, "{name}");
-                }
                 let under = (&self.config, Trust::Whole);
-                schedule_file::read(root, under, &calendars, &mut Gathered::default(), walk);
+                schedule_file::read(root, under, &self.calendars, &mut Gathered::default(), walk);
             }
         });
         let all = found.into_diagnostics().0.into_iter();

@@ -63,7 +63,7 @@ async fn a_platform_that_never_says_what_becomes_of_messages_costs_a_few() {
     world.crowd(200).await;
     world.faults(vec![Fault::new(Api::Send, What::Status { code: 502, body: "bad gateway".to_owned() })]);
     world.at("08:00").await;
-    world.until("the pause", |world| !world.running.as_ref().unwrap().shared.status().in_order()).await;
+    world.until("the pause", |world| world.paused().is_some()).await;
     world.pass(10).await;
     let n = world.platform.totals().begun;
     // Eight in a row, three that were in flight with the last, and one alone after half a second, one, two, four.

@@ -23,7 +23,7 @@ impl Reopen for Memory {
     }
 
     fn compared_each(&self) -> usize {
-        1
+        3
     }
 
     fn holds(&self, text: &str) -> bool {

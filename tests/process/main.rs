@@ -29,6 +29,7 @@ mod machine;
 mod power;
 mod reload;
 mod samples;
+mod slow;
 mod stop;
 mod templates;
 mod unit;

@@ -17,6 +17,7 @@ use crate::domain::zone::Zone;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::pause::HeldOccurrence;
+use crate::plan::quota::Quota;
 use crate::rules::{Diagnostic, Severity};
 
 /// A running daemon, as far as operators steer it.
@@ -107,6 +108,8 @@ pub struct StatusParts {
     pub needs_attention: Vec<String>,
     /// Each app's state.
     pub apps: BTreeMap<AppName, AppState>,
+    /// What is left of the day's quota of apps of which it is asked for, and when that was said.
+    pub quotas: BTreeMap<AppName, (Quota, DateTime<Utc>)>,
     /// Rules that are held, and why.
     pub held_rules: Vec<(RuleId, String)>,
     /// Whether the wall clock can be believed.

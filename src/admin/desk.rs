@@ -28,6 +28,7 @@ use crate::domain::id::{DeliveryId, RuleId};
 use crate::domain::language::Language;
 use crate::flow::housekeeping::mark_clock;
 use crate::flow::live::{Current, Live};
+use crate::plan::quota::Quota;
 use crate::store::{DoubtWord, Dumped, Store};
 
 /// The operators' operations. Clones share everything.
@@ -283,7 +284,10 @@ impl Desk {
             apps: parts
                 .apps
                 .into_iter()
-                .map(|(name, state)| (name.to_string(), AppShape::of(state)))
+                .map(|(name, state)| {
+                    let quota = parts.quotas.get(&name).map(QuotaShape::of);
+                    (name.to_string(), AppShape { quota, ..AppShape::of(state) })
+                })
                 .collect(),
             rules: RulesShape {
                 loaded: live.rules.rules.len(),
@@ -367,13 +371,31 @@ struct StatusShape {
 struct AppShape {
     state: &'static str,
     reason: Option<String>,
+    /// Where it is asked for, and known of today.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<QuotaShape>,
+}
+
+#[derive(Serialize)]
+struct QuotaShape {
+    daily_limit: u64,
+    used: u64,
+    remain: u64,
+    at: String,
+}
+
+impl QuotaShape {
+    fn of((quota, at): &(Quota, DateTime<Utc>)) -> Self {
+        let Quota { daily_limit, used, remain } = *quota;
+        Self { daily_limit, used, remain, at: utc(*at) }
+    }
 }
 
 impl AppShape {
     fn of(state: AppState) -> Self {
         match state {
-            AppState::Sending => Self { state: "ok", reason: None },
-            AppState::Paused(reason) => Self { state: "paused", reason: Some(reason) },
+            AppState::Sending => Self { state: "ok", reason: None, quota: None },
+            AppState::Paused(reason) => Self { state: "paused", reason: Some(reason), quota: None },
         }
     }
 }

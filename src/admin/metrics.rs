@@ -10,6 +10,7 @@ use super::desk::Desk;
 use super::drift::DriftRow;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
+use crate::plan::quota::Quota;
 use crate::store::{Figures, Health};
 
 impl Desk {
@@ -58,6 +59,20 @@ impl Desk {
                 "tixing_needs_attention",
                 "Things that need a person.",
                 &plain(n_of(status.needs_attention.len())),
+            );
+            let of_apps = |n: fn(&Quota) -> u64| -> Vec<(String, u64)> {
+                let quotas = status.quotas.iter();
+                quotas.map(|(app, (quota, _))| (format!("{{app=\"{app}\"}}"), n(quota))).collect()
+            };
+            gauge(
+                "tixing_quota_daily_limit",
+                "Messages that the platform takes of the app in a day, where it is asked (`quota_probe`).",
+                &of_apps(|quota| quota.daily_limit),
+            );
+            gauge(
+                "tixing_quota_remaining",
+                "Messages that it still takes today, as it said last.",
+                &of_apps(|quota| quota.remain),
             );
             gauge(
                 "tixing_last_reload_ok",

@@ -494,6 +494,7 @@ impl Control for FakeDaemon {
             hold: None,
             needs_attention: Vec::new(),
             apps: [(app, state)].into(),
+            quotas: BTreeMap::new(),
             held_rules: Vec::new(),
             clock: ClockState::Ok,
             zone_data: "2025b".to_owned(),

@@ -294,6 +294,15 @@ fn status(value: &Value) -> String {
         for (name, app) in apps {
             let reason = app["reason"].as_str().map(|reason| format!(": {reason}")).unwrap_or_default();
             lines.push(format!("app {name}: {}{reason}", text(app, "state")));
+            let quota = &app["quota"];
+            if quota.is_object() {
+                lines.push(format!(
+                    "  quota: {} of {} messages are left today, as of {}",
+                    number(quota, "remain"),
+                    number(quota, "daily_limit"),
+                    text(quota, "at")
+                ));
+            }
         }
     }
     lines.push(format!("rules: {} loaded", number(&value["rules"], "loaded")));

@@ -32,6 +32,7 @@ use crate::flow::intake::Intake;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::{HeldOccurrence, Pauses};
 use crate::flow::pulse::Pulse;
+use crate::flow::quota::Quotas;
 use crate::hook;
 use crate::rules::Diagnostics;
 use crate::store::{Store, Unavailable};
@@ -148,6 +149,8 @@ pub struct Shared {
     brake: Brake,
     /// What housekeeping found of the books.
     books: Books,
+    /// What the platform said of the apps' quotas.
+    quotas: Quotas,
     /// The scheduler's looks.
     pulse: Pulse,
     /// One reload at a time.
@@ -195,6 +198,7 @@ impl Daemon {
             pauses: live_apps.into_iter().map(|app| (app, Pauses::default())).collect(),
             brake,
             books: Books::default(),
+            quotas: Quotas::default(),
             pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -219,6 +223,7 @@ impl Daemon {
             clock: daemon.shared.setup.clock.clone(),
             zones: Arc::<Shared>::clone(&daemon.shared),
             books: daemon.shared.books.clone(),
+            quotas: daemon.shared.quotas.clone(),
         };
         let at_start = housekeeping.clone();
         daemon.doors.spawn(async move { at_start.all().await });
@@ -464,6 +469,10 @@ impl Control for Shared {
                 .push(format!("rule {rule}: {told}; `tixing release --rule {rule}` lets it go on"));
             held_rules.push((rule, told));
         }
+        let quotas = self.quotas.of_today(&live, self.setup.clock.reckoned());
+        for (name, (quota, _)) in &quotas {
+            needs_attention.extend(quota.trouble().map(|trouble| format!("app {name}: {trouble}")));
+        }
         for (name, client) in &live.clients {
             needs_attention.extend(client.rival().map(|rival| format!("app {name}: {rival}")));
         }
@@ -485,6 +494,7 @@ impl Control for Shared {
             hold,
             needs_attention,
             apps,
+            quotas,
             held_rules,
             clock: clock_state,
             zone_data: Release::in_force().to_string(),

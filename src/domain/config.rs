@@ -63,6 +63,8 @@ pub struct App {
     pub in_flight: usize,
     /// Most requests begun in a second.
     pub per_second: Option<u32>,
+    /// Whether the platform is asked what is left of the day's quota.
+    pub quota_probe: bool,
     /// Its templates by name.
     pub templates: BTreeMap<TemplateName, Template>,
     /// Scheme and authority of the platform, without a slash at the end.

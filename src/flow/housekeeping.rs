@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::books::Books;
 use super::live::Current;
+use super::quota::Quotas;
 use crate::clock::{Clock, Standing};
 use crate::domain::when::Form;
 use crate::plan::recurrence;
@@ -53,6 +54,8 @@ pub struct Housekeeping {
     pub zones: Arc<dyn ZoneData>,
     /// What was found of the books.
     pub books: Books,
+    /// What is left of the apps' quotas.
+    pub quotas: Quotas,
 }
 
 impl Housekeeping {
@@ -147,6 +150,10 @@ impl Housekeeping {
             if let Err(error) = client.warm().await {
                 warn!(app = %name, "No access token for app {name}: {error}");
             }
+        }
+        // By the day of Beijing: a clock that nobody believes does not know it.
+        if let Some(now) = believed {
+            self.quotas.look(&self.current.get(), now).await;
         }
     }
 

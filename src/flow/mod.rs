@@ -13,6 +13,7 @@ pub mod lost;
 pub mod outlook;
 pub mod pause;
 pub mod pulse;
+pub mod quota;
 pub mod recovery;
 pub mod reminders;
 pub mod repeats;

@@ -41,6 +41,7 @@ fn app(name: &str) -> App {
         lang: "zh_CN".into(),
         in_flight: 1,
         per_second: None,
+        quota_probe: false,
         templates: BTreeMap::new(),
         base_url: String::new(),
     }

@@ -17,6 +17,7 @@ pub mod nearest;
 pub mod own_time;
 pub mod pace;
 pub mod quiet;
+pub mod quota;
 pub mod rate;
 pub mod recurrence;
 pub mod render;

@@ -107,7 +107,7 @@ fn read(
     }
     let state = map.get("state").and_then(|node| walk.one_of(node, "state", &STATES)).unwrap_or("formal");
     let lang = map.get("lang").and_then(|node| walk.one_of(node, "lang", &LANGS)).unwrap_or("zh_CN");
-    let (in_flight, per_second) = limits(map.get("limits"), walk);
+    let limits = limits(map.get("limits"), walk);
     let base_url = map.get("base_url").and_then(|node| {
         let wanted = Wanted { of: Thing::Key("base_url"), example: "base_url: https://api.weixin.qq.com" };
         url(node, wanted, values::base_url, walk)
@@ -123,8 +123,9 @@ fn read(
         secret: secret?,
         state: state.to_owned(),
         lang: lang.to_owned(),
-        in_flight,
-        per_second,
+        in_flight: limits.in_flight,
+        per_second: limits.per_second,
+        quota_probe: limits.quota_probe,
         templates,
         base_url: base_url.unwrap_or_else(|| PLATFORM_URL.to_owned()),
         proxy,
@@ -138,13 +139,25 @@ enum Consents {
     Events,
 }
 
-fn limits(node: Option<&Node>, walk: &mut Walk<'_>) -> (usize, Option<u32>) {
+/// How fast messages leave.
+struct Limits {
+    in_flight: usize,
+    per_second: Option<u32>,
+    quota_probe: bool,
+}
+
+fn limits(node: Option<&Node>, walk: &mut Walk<'_>) -> Limits {
     let wanted = Wanted { of: Thing::Key("limits"), example: "limits: { in_flight: 64 }" };
     let map = node.and_then(|node| walk.map(node, wanted, &config_keys::LIMITS)).unwrap_or_else(Map::empty);
     let in_flight = map.get("in_flight").and_then(|node| walk.whole(node, "in_flight", 1..=MAX_IN_FLIGHT));
     let per_second =
         map.get("per_second").and_then(|node| walk.whole(node, "per_second", 1..=MAX_PER_SECOND));
-    (in_flight.and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_IN_FLIGHT), per_second)
+    let quota_probe = map.get("quota_probe").and_then(|node| walk.switch(node, "quota_probe"));
+    Limits {
+        in_flight: in_flight.and_then(|n| usize::try_from(n).ok()).unwrap_or(DEFAULT_IN_FLIGHT),
+        per_second,
+        quota_probe: quota_probe.unwrap_or(false),
+    }
 }
 
 fn url(

@@ -163,6 +163,13 @@ keys! {
             absent: Absent::Means("no limit by the clock."),
             shape: || whole(1..=MAX_PER_SECOND),
         },
+        Key {
+            name: "quota_probe",
+            about: "Whether the platform is asked, at the start and a few times a day, how many messages it still takes today.",
+            example: "true",
+            absent: Absent::Default("false"),
+            shape: switch,
+        },
     ], later: &[];
 
     /// One template.

@@ -11,7 +11,7 @@ apps:
     state: trial
     lang: zh_CN
     consents_from: reports
-    limits: { in_flight: 32, per_second: 50 }
+    limits: { in_flight: 32, per_second: 50, quota_probe: false }
     base_url: http://127.0.0.1:9/
     proxy: http://10.0.0.1:3128
     templates:

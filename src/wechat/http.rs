@@ -18,6 +18,9 @@ use tokio::time::timeout;
 
 use crate::domain::id::AppId;
 
+/// Where messages go.
+const SEND_PATH: &str = "/cgi-bin/message/subscribe/send";
+
 /// The largest answer that is read; the platform's are below 1 KiB.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -181,7 +184,7 @@ impl Http {
     }
 
     pub(super) fn send_url(&self, token: &SecretString) -> SendUrl {
-        let mut url = self.url("/cgi-bin/message/subscribe/send");
+        let mut url = self.url(SEND_PATH);
         url.query_pairs_mut().append_pair("access_token", token.expose_secret());
         SendUrl(url)
     }
@@ -218,6 +221,14 @@ impl Http {
         let mut url = self.url("/wxaapi/newtmpl/gettemplate");
         url.query_pairs_mut().append_pair("access_token", token.expose_secret());
         self.limited(Request::new(Method::GET, url), MAX_LIST).await
+    }
+
+    /// Asks for the quota of sends.
+    pub(super) async fn quota(&self, token: &SecretString) -> Result<Body, NoAnswer> {
+        let mut url = self.url("/cgi-bin/openapi/quota/get");
+        url.query_pairs_mut().append_pair("access_token", token.expose_secret());
+        let body = serde_json::json!({ "cgi_path": SEND_PATH });
+        self.limited(post(url, body.to_string().into_bytes()), MAX_BODY).await
     }
 
     fn url(&self, path: &str) -> Url {

@@ -8,6 +8,7 @@
 mod answer;
 mod errcode;
 mod http;
+mod quota;
 mod rival;
 mod send;
 mod session;
@@ -31,6 +32,7 @@ use crate::domain::id::AppId;
 use crate::domain::message::Reply;
 
 pub use http::{BuildError, Carried, Carrier, NoAnswer};
+pub use quota::Untold;
 pub use rival::Rival;
 pub use send::Sent;
 pub use session::{Identity, LoginError};

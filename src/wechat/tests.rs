@@ -1,6 +1,7 @@
 //! What the client makes of a platform that behaves, misbehaves, or is not there.
 
 mod fake;
+mod quota;
 mod tokens;
 
 use std::time::Duration;

@@ -115,6 +115,7 @@ impl Scene {
             lang: "zh_CN".to_owned(),
             in_flight: self.in_flight,
             per_second: None,
+            quota_probe: false,
             templates: BTreeMap::from([(habit().name, habit())]),
             base_url: "http://127.0.0.1:9".to_owned(),
             proxy: None,

@@ -58,6 +58,7 @@ mod pace;
 mod pause;
 mod power;
 mod quiet;
+mod quota;
 mod recipients;
 mod refused;
 mod replies;

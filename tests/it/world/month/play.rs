@@ -490,6 +490,7 @@ impl Month {
                 clock: self.world.clock.clone(),
                 zones: std::sync::Arc::<tixing::daemon::Shared>::clone(&running.shared),
                 books: running.shared.books().clone(),
+                quotas: tixing::flow::quota::Quotas::default(),
             };
             self.nights.spawn(async move { jobs.all().await });
         }

@@ -1,0 +1,48 @@
+//! The quota that the platform tells of: asked for where the configuration says so, shown, and never in the way.
+
+use tixing::admin::request::Request;
+use tixing::sandbox::{Api, Fault, What};
+
+use super::{EIGHT, HABIT, World};
+
+fn says(body: &str) -> Fault {
+    Fault::new(Api::Quota, What::Status { code: 200, body: body.to_owned() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_quota_is_shown_and_little_of_it_needs_a_person() {
+    let little = r#"{"errcode":0,"quota":{"daily_limit":1000,"used":901,"remain":99}}"#;
+    let table = [
+        ("the platform's own", "in_flight: 8, quota_probe: true", None, Some(10_000_000), false),
+        ("little", "in_flight: 8, quota_probe: true", Some(says(little)), Some(99), true),
+        ("no answer", "in_flight: 8, quota_probe: true", Some(says("busy")), None, false),
+        ("not asked for", "in_flight: 8", Some(says(little)), None, false),
+    ];
+    for (what, limits, fault, remain, is_told) in table {
+        let mut world = World::with_limits(limits).await;
+        world.rule("water", &[EIGHT]).await;
+        world.faults(fault.into_iter().collect());
+        world.start().await;
+        world.grant("ann", HABIT, 1).await;
+        let quota = |world: &World| {
+            let shared = &world.running.as_ref().unwrap().shared;
+            tixing::admin::control::Control::status(&**shared).quotas.into_values().next()
+        };
+        world.until(what, |world| quota(world).map(|(quota, _)| quota.remain) == remain).await;
+        world.at("08:00").await;
+        world.expect("water", "done: 1 = 1 sent").await;
+        let status = tixing::admin::control::Control::status(&*world.running.as_ref().unwrap().shared);
+        let told = status.needs_attention.join("; ");
+        assert_eq!(told.contains("99 of 1000 messages are left"), is_told, "{what}: {told}");
+        assert_eq!(told.is_empty(), !is_told, "{what}: {told}");
+        if !is_told {
+            let shown = &world.asks(Request::Status).await[0]["apps"]["main"]["quota"]["remain"];
+            assert_eq!(shown.as_u64(), remain, "{what}");
+        }
+        // By the day of Beijing: what was said is of yesterday then.
+        world.at("03 00:00").await;
+        let asked = quota(&world).map(|(_, at)| (at + chrono::TimeDelta::hours(8)).to_string());
+        assert!(asked.is_none_or(|at| at.starts_with("2026-03-03")), "{what}");
+        world.stop_here().await;
+    }
+}

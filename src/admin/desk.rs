@@ -100,7 +100,9 @@ impl Desk {
             }
             Request::DoubtList { reveal } => self.doubt_list(reveal.into(), lines).await,
             Request::DoubtSettle { id, verdict } => self.doubt_settle(&id, verdict, lines).await,
-            Request::DoubtShow { id, reveal } => self.doubt_show(&id, reveal.into(), lines).await,
+            Request::DoubtShow { id, reveal, lang } => {
+                self.doubt_show(&id, reveal.into(), lang.into(), lines).await
+            }
             Request::DoubtSettleRule { rule, verdict } => self.doubt_settle_rule(&rule, verdict, lines).await,
             Request::Next { rule, span_s, at } => {
                 self.next(rule.as_deref(), span_s, at.as_deref(), lines).await

@@ -12,7 +12,8 @@ use super::request::DoubtVerdict;
 use super::who::{self, Reveal};
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State};
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{BadId, DeliveryId};
+use crate::domain::language::{Language, Said};
 use crate::flow::housekeeping::DOUBT_AGE;
 use crate::store::DoubtWord;
 
@@ -20,27 +21,46 @@ use crate::store::DoubtWord;
 const TOGETHER: usize = 64;
 
 impl Desk {
-    pub(super) async fn doubt_show(&self, id: &str, reveal: Reveal, lines: &Lines) -> Result<Exit, Failure> {
-        let id =
-            DeliveryId::parse(id).map_err(|bad| Failure::data(format!("`{}`: {bad}", who::short(id))))?;
+    pub(super) async fn doubt_show(
+        &self,
+        id: &str,
+        reveal: Reveal,
+        language: Language,
+        lines: &Lines,
+    ) -> Result<Exit, Failure> {
+        let refused = |said: Said| Failure::data(said.to(language));
+        let id = DeliveryId::parse(id).map_err(|bad| {
+            let (id, BadId { what, allowed }) = (who::short(id), bad.clone());
+            refused(Said::new(
+                format!("`{id}`: {bad}"),
+                format!("`{id}`：不是{}，应为{}", what.zh, allowed.zh),
+            ))
+        })?;
         let Some(delivery) = self.store().delivery(id)? else {
-            return Err(Failure::data(format!("there is no delivery {id}")));
+            return Err(refused(Said::new(format!("there is no delivery {id}"), format!("没有投递 {id}"))));
         };
         let of = self.store().occurrence(id.occurrence)?;
         self.synced().await?;
         if delivery.state != State::InDoubt {
             let state = delivery.state.as_str();
-            return Err(Failure::data(format!("delivery {id} is not in doubt, it is {state}")));
+            return Err(refused(Said::new(
+                format!("delivery {id} is not in doubt, it is {state}"),
+                format!("投递 {id} 并未存疑，状态是 {state}"),
+            )));
         }
         let shown = self.shown(reveal, None).await?;
         let why = match (delivery.past, delivery.first_started_at) {
-            (Past::Busy, _) => {
-                "WeChat answered -1, which it may have processed, and nothing definite after that"
+            (Past::Busy, _) => Said::new(
+                "WeChat answered -1, which it may have processed, and nothing definite after that",
+                "微信答复 -1，可能已经处理，之后没有确定的答复",
+            ),
+            (Past::Untried | Past::Tried, Some(_)) => {
+                Said::new("its request left, and no definite answer came", "请求已经发出，没有得到确定的答复")
             }
-            (Past::Untried | Past::Tried, Some(_)) => "its request left, and no definite answer came",
-            (Past::Untried | Past::Tried, None) => {
-                "it was marked for its request, and whether that left is not known: a crash, or books that were restored"
-            }
+            (Past::Untried | Past::Tried, None) => Said::new(
+                "it was marked for its request, and whether that left is not known: a crash, or books that were restored",
+                "已经标记要发，请求有没有发出不清楚：程序崩溃过，或者账本是恢复的",
+            ),
         };
         let presumed = delivery.settled_at.and_then(|since| since.checked_add_signed(DOUBT_AGE));
         let (repeats, again) = match &of {
@@ -52,7 +72,15 @@ impl Desk {
             None => None,
         };
         // Where it was repeated, that says it.
-        let again = again.filter(|_| repeated_as.is_none()).map(|said| said.en);
+        let again = again.filter(|_| repeated_as.is_none()).map(|said| said.to(language).to_owned());
+        let cure = Said::new(
+            format!(
+                "ask the person, or the template's figures of WeChat; then `tixing doubt settle {id} --as sent`, or `--as failed` where nothing left"
+            ),
+            format!(
+                "问问本人，或查看微信后台该模板的数据；然后 `tixing doubt settle {id} --as sent`，确实没发出就用 `--as failed`"
+            ),
+        );
         let row = json!({
             "id": id.to_string(),
             "rule": of.as_ref().map(|of| of.rule.as_str()),
@@ -63,13 +91,13 @@ impl Desk {
             "attempts": delivery.attempts,
             "first_started_at": delivery.first_started_at.or(delivery.marked_at).map(utc),
             "since": delivery.settled_at.map(utc),
-            "why": why,
+            "why": why.to(language),
             "repeats": repeats,
             "repeated_as": repeated_as,
             "again_at": delivery.next_at.map(utc),
             "again": again,
             "presumed_at": presumed.map(utc),
-            "cure": format!("ask the person, or the template's figures of WeChat; then `tixing doubt settle {id} --as sent`, or `--as failed` where nothing left"),
+            "cure": cure.to(language),
         });
         lines.row(&row).await?;
         Ok(Exit::Done)

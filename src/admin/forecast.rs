@@ -95,13 +95,15 @@ impl Ahead {
         (self.due.at, Reverse(self.rule.priority), &self.rule.id, self.subject.as_ref())
     }
 
-    /// What an admin should know of it: a clock change, or more people than the app's rate can serve in time.
-    fn remark(&self, app: Option<&App>) -> Option<String> {
+    /// What an admin should know of it: what keeps its rule from being sent now, a clock change, or more people than the
+    /// app's rate can serve in time.
+    fn remark(&self, app: Option<&App>, standstill: &[Said]) -> Option<String> {
         let change = remark(&self.due, self.zone);
         let rate = app.and_then(|app| app.per_second);
         let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace, self.rule.spread));
-        let parts: Vec<String> =
-            change.into_iter().chain(slow.map(|slow| slow.said())).map(|said| said.en).collect();
+        let standstill = standstill.iter().map(|said| said.en.trim_end_matches('.').to_owned());
+        let others = change.into_iter().chain(slow.map(|slow| slow.said())).map(|said| said.en);
+        let parts: Vec<String> = standstill.chain(others).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
@@ -167,7 +169,15 @@ impl Desk {
         }
         self.synced().await?;
         let mut words: BTreeMap<&RuleId, Said> = BTreeMap::new();
+        let mut standing: BTreeMap<&RuleId, Vec<Said>> = BTreeMap::new();
         for row in rows.iter().filter(|row| wanted.as_ref().is_none_or(|id| row.rule.id == *id)) {
+            let app = live.config.apps.get(&row.rule.app);
+            if let Some(app) = app
+                && !standing.contains_key(&row.rule.id)
+            {
+                standing.insert(&row.rule.id, self.standstill(app, &row.rule.id)?);
+            }
+            let standstill = standing.get(&row.rule.id).map_or(&[][..], Vec::as_slice);
             let said = words.entry(&row.rule.id).or_insert_with(|| words::when(&row.rule.when));
             lines
                 .row(&NextRow {
@@ -175,7 +185,7 @@ impl Desk {
                     due_at: utc(row.due.at),
                     local: local(row.due.at, row.zone),
                     zone: row.zone.name(),
-                    remark: row.remark(live.config.apps.get(&row.rule.app)),
+                    remark: row.remark(app, standstill),
                     would_send: row.send,
                     would_skip: row.skip.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
                     words: Words { en: &said.en, zh: &said.zh },

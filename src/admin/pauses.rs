@@ -5,11 +5,14 @@
 use serde::Serialize;
 
 use super::answer::{Exit, Failure, Lines};
+use super::control::AppState;
 use super::desk::{Desk, rule_id};
 use super::instant::{self, utc};
 use super::who::{self, app_name};
-use crate::domain::config::Basis;
+use crate::domain::config::{App, Basis};
 use crate::domain::hold::WAY_OUT;
+use crate::domain::id::RuleId;
+use crate::domain::language::Said;
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::pause::{MAX_REASON, Pause, Scope};
 use crate::flow::brake::{Brake, NotPaused};
@@ -44,10 +47,15 @@ impl Desk {
     ) -> Result<Exit, Failure> {
         let scope = self.scope(named)?;
         if let Scope::Rule(rule) = &scope
-            && self.control().is_some()
-            && !self.live().rules.rules.contains_key(rule)
+            && !self.is_known(rule)?
         {
-            return Err(Failure::data(format!("no rule `{rule}` is loaded; `tixing next` lists them")));
+            let why = match self.control() {
+                Some(_) => format!("no rule `{rule}` is loaded; `tixing next` lists them"),
+                None => format!(
+                    "no rule `{rule}` is in the schedule files or in the books; `tixing next` lists them"
+                ),
+            };
+            return Err(Failure::data(why));
         }
         let reason = reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         if let Some(text) = &reason
@@ -177,6 +185,63 @@ impl Desk {
             ))
             .await?;
         Ok(Exit::Done)
+    }
+
+    /// Whether there is such a rule: a loaded one where a daemon runs, else one of the files or of the books.
+    fn is_known(&self, rule: &RuleId) -> Result<bool, Failure> {
+        let live = self.live();
+        if live.rules.rules.contains_key(rule) || self.control().is_some() {
+            return Ok(live.rules.rules.contains_key(rule));
+        }
+        if live.rules.disabled.contains(rule) {
+            return Ok(true);
+        }
+        for app in live.config.apps.values() {
+            if self.store().cursor(&app.appid, rule)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What keeps messages of a rule from being sent now, by an operator's word or the platform's.
+    pub(super) fn standstill(&self, app: &App, rule: &RuleId) -> Result<Vec<Said>, Failure> {
+        let on_hold = |hold: &str| {
+            Said::new(format!("Everything is on hold: {hold}."), format!("全部暂停中：{hold}。"))
+        };
+        let held = |why: &str| Said::new(format!("The rule is held: {why}."), format!("规则已暂停：{why}。"));
+        let mut found = Vec::new();
+        let Some(control) = self.control() else {
+            found.extend(self.store().hold()?.map(|hold| on_hold(&hold.to_string())));
+            let brake = self.brake()?;
+            for pause in brake.pauses() {
+                let why = pause.to_string();
+                match &pause.scope {
+                    Scope::Everything => found.push(on_hold(&why)),
+                    Scope::App(paused) if *paused == app.appid => found.push(Said::new(
+                        format!("App `{}` does not send: {why}.", app.name),
+                        format!("小程序 `{}` 暂停发送：{why}。", app.name),
+                    )),
+                    Scope::Rule(paused) if paused == rule => found.push(held(&why)),
+                    Scope::App(_) | Scope::Rule(_) => {}
+                }
+            }
+            let rejected = brake.rejections().into_iter().filter(|rejection| rejection.rule == *rule);
+            found.extend(rejected.map(|rejection| held(&rejection.to_string())));
+            return Ok(found);
+        };
+        let status = control.status();
+        found.extend(status.hold.as_deref().map(on_hold));
+        if let Some(AppState::Paused(why)) = status.apps.get(&app.name) {
+            let app = &app.name;
+            found.push(Said::new(
+                format!("App `{app}` cannot send now ({why})."),
+                format!("小程序 `{app}` 现在不能发送（{why}）。"),
+            ));
+        }
+        let of_rule = status.held_rules.iter().filter(|(id, _)| id == rule);
+        found.extend(of_rule.map(|(_, why)| held(why)));
+        Ok(found)
     }
 
     /// The daemon's brake, or the one of the store that this command opened.

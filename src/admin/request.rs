@@ -117,6 +117,9 @@ pub enum Request {
         id: String,
         /// Show the openid in clear.
         reveal: bool,
+        /// In which language it is told; English where nothing is said.
+        #[serde(default)]
+        lang: Lang,
     },
     /// An operator's word on all deliveries of a rule that are in doubt.
     DoubtSettleRule {

@@ -104,15 +104,14 @@ impl Desk {
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let Some(control) = self.control() else { return Err(no_daemon()) };
-        let case = self.case_of(asked).await?;
+        let case = self.case_of(asked, language).await?;
         let Case { rule, app, person, recipient, account, due, .. } = &case;
         let profile = recipient.as_ref().map(|recipient| recipient.profile.clone()).unwrap_or_default();
-        let broken = |error: String| Failure::new(Exit::Config, format!("rule `{}`: {error}", rule.id));
+        let broken = |error: &str| Failure::new(Exit::Config, format!("rule `{}`: {error}", rule.id));
         let clocked = own_time::by_clock(rule, case.zone);
-        let compiled = Compiled::new(&clocked).map_err(|errors| {
-            broken(errors.first().map_or_else(String::new, |error| error.message.en.clone()))
-        })?;
-        let selector = Selector::new(&rule.audience).map_err(|error| broken(error.to_string()))?;
+        let compiled = Compiled::new(&clocked)
+            .map_err(|errors| broken(errors.first().map_or("", |error| error.message.to(language))))?;
+        let selector = Selector::new(&rule.audience).map_err(|error| broken(&error.to_string()))?;
         let input =
             Input { openid: &person.openid, profile: &profile, due, appointment: None, zone: case.zone };
         let rendered = compiled.try_render(&input);
@@ -190,22 +189,32 @@ impl Desk {
         Err(Failure::new(end.exit, end.why.to(language)))
     }
 
-    async fn case_of(&self, asked: Message<'_>) -> Result<Case, Failure> {
+    async fn case_of(&self, asked: Message<'_>, language: Language) -> Result<Case, Failure> {
         let id = rule_id(asked.rule)?;
+        let refused = |exit: Exit, said: Said| Failure::new(exit, said.to(language));
         let live = self.live();
         let Some(rule) = live.rules.rules.get(&id) else {
-            return Err(Failure::data(format!("no rule `{id}` is loaded; `tixing next` lists them")));
+            let said = Said::new(
+                format!("no rule `{id}` is loaded; `tixing next` lists them"),
+                format!("没有加载规则 `{id}`；`tixing next` 会列出全部规则"),
+            );
+            return Err(refused(Exit::BadData, said));
         };
         if of_appointments(rule).is_some() {
-            return Err(Failure::data(format!(
-                "rule `{id}` reminds of appointments, and a message by hand has none; put an appointment that is due soon instead"
-            )));
+            let said = Said::new(
+                format!(
+                    "rule `{id}` reminds of appointments, and a message by hand has none; put an appointment that is due soon instead"
+                ),
+                format!("规则 `{id}` 提醒的是预约，手动发送没有预约；请改为登记一个很快到时间的预约"),
+            );
+            return Err(refused(Exit::BadData, said));
         }
         let Some(app) = live.config.apps.get(&rule.app) else {
-            return Err(Failure::new(
-                Exit::Config,
+            let said = Said::new(
                 format!("rule `{id}` is of an app that is not configured"),
-            ));
+                format!("规则 `{id}` 的小程序没有配置"),
+            );
+            return Err(refused(Exit::Config, said));
         };
         let person = self.person(app, asked.who).await?;
         let recipient = self.store().recipient(&app.appid, &person.openid)?;

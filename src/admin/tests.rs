@@ -525,11 +525,19 @@ async fn pauses_are_of_everything_an_app_or_a_rule() {
     for (app, rule, reason, exit) in [
         (Some("nobody"), None, None, Exit::BadData),
         (None, Some("No Id"), None, Exit::BadData),
+        (None, Some("dayly"), None, Exit::BadData),
         (Some("clinic"), Some("daily"), None, Exit::Usage),
         (None, None, Some("two\nlines"), Exit::BadData),
     ] {
         assert_eq!(pause(app, rule, reason).await.exit, exit, "{app:?} {rule:?} {reason:?}");
     }
+    // Whoever asks what is due next is told that it will not be sent.
+    let told = world.ask(Request::Next { rule: None, span_s: 86_400, at: None }).await.rows.remove(0);
+    let paused = "paused by an operator since 2026-03-01T00:00:00Z";
+    let remark = format!(
+        "Everything is on hold: {paused}; App `clinic` does not send: {paused}; The rule is held: {paused}: flood"
+    );
+    assert_eq!(told["remark"], remark, "{told}");
     let got = world.ask(Request::Resume { app: None, rule: None }).await;
     let row = json!({"scope": "everything", "paused": false, "since": null, "reason": null});
     // And what still does not send.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::print::{Colour, Printer};
+use super::print::{Colour, Printer, Taste};
 use super::reach::{self, Reach, Without};
 use super::{broken_pipe, print};
 use crate::admin::answer::{Exit, Failure, Frame};
@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::domain::config::Config;
 use crate::domain::count::n_of;
 use crate::domain::hold::{Cause, Hold};
+use crate::domain::language::{Language, Phrase, Said};
 use crate::store::ledger::{Check, MAX_BACKUP_LINE, NotRestored, Summary};
 use crate::store::sled::{self, Options, RestoreError};
 
@@ -31,17 +32,27 @@ pub(super) async fn backup(
     config: Config,
     file: &Path,
     printer: &mut Printer,
-    colour: Colour,
+    taste: Taste,
 ) -> Result<Exit, Failure> {
-    let taken =
-        || Failure::new(Exit::Usage, format!("`{}` is there already; name another file", file.display()));
+    let language = taste.language;
+    let taken = || {
+        let file = file.display();
+        let said = Said::new(
+            format!("`{file}` is there already; name another file"),
+            format!("`{file}` 已经存在，请换一个文件名"),
+        );
+        Failure::new(Exit::Usage, said.to(language))
+    };
     if fs::symlink_metadata(file).is_ok() {
         return Err(taken());
     }
     let mut reach = Reach::find(config, Without::Store).await?;
-    let unfinished = unfinished(file)?;
+    let unfinished = unfinished(file, language)?;
     let failed = |error: io::Error| {
-        Failure::new(Exit::Store, format!("cannot write `{}`: {error}", unfinished.display()))
+        let file = unfinished.display();
+        let said =
+            Said::new(format!("cannot write `{file}`: {error}"), format!("无法写入 `{file}`：{error}"));
+        Failure::new(Exit::Store, said.to(language))
     };
     // What a killed one left is nobody's.
     match fs::remove_file(&unfinished) {
@@ -50,8 +61,8 @@ pub(super) async fn backup(
         Err(error) => return Err(failed(error)),
     }
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished);
-    let made = write(&mut reach, opened.map_err(failed)?, &failed, colour).await;
-    let made = made.and_then(|n_lines| read_back(&unfinished, n_lines, colour));
+    let made = write(&mut reach, opened.map_err(failed)?, &failed, taste).await;
+    let made = made.and_then(|n_lines| read_back(&unfinished, n_lines, taste));
     let put = made.and_then(|(summary, bytes)| {
         // A link takes no other file's place, as a rename would.
         match fs::hard_link(&unfinished, file) {
@@ -74,10 +85,12 @@ pub(super) async fn backup(
 }
 
 /// The name of a backup that is not whole yet.
-fn unfinished(file: &Path) -> Result<PathBuf, Failure> {
-    let name = file
-        .file_name()
-        .ok_or_else(|| Failure::new(Exit::Usage, format!("`{}` is no name of a file", file.display())))?;
+fn unfinished(file: &Path, language: Language) -> Result<PathBuf, Failure> {
+    let name = file.file_name().ok_or_else(|| {
+        let file = file.display();
+        let said = Said::new(format!("`{file}` is no name of a file"), format!("`{file}` 不是文件名"));
+        Failure::new(Exit::Usage, said.to(language))
+    })?;
     let mut name = name.to_owned();
     name.push(".unfinished");
     Ok(file.with_file_name(name))
@@ -88,9 +101,9 @@ async fn write(
     reach: &mut Reach,
     to: File,
     failed: &impl Fn(io::Error) -> Failure,
-    colour: Colour,
+    Taste { colour, language }: Taste,
 ) -> Result<u64, Failure> {
-    let bar = bar(None, "written", colour);
+    let bar = bar(None, Phrase::new("records written", "条已写入").to(language), colour);
     let mut to = BufWriter::new(to);
     let mut reply = reach.ask(Request::Backup).await?;
     while let Some(frame) = reply.next().await {
@@ -108,23 +121,29 @@ async fn write(
                 return Ok(bar.position());
             }
             Frame::End(end) => {
-                let message = end.message.unwrap_or_else(|| "the backup was refused".to_owned());
+                let refused = Phrase::new("the backup was refused", "备份被拒绝");
+                let message = end.message.unwrap_or_else(|| refused.to(language).to_owned());
                 return Err(Failure::new(end.exit, message));
             }
         }
     }
-    Err(Failure::new(Exit::Store, "the daemon stopped in the middle of the backup; try again"))
+    let stopped = Phrase::new(
+        "the daemon stopped in the middle of the backup; try again",
+        "备份到一半守护进程停了，请再试一次",
+    );
+    Err(Failure::new(Exit::Store, stopped.to(language)))
 }
 
 /// Reads a file that was written, as a restore would; says what is in it and its size.
-fn read_back(file: &Path, n_lines: u64, colour: Colour) -> Result<(Summary, u64), Failure> {
+fn read_back(file: &Path, n_lines: u64, taste: Taste) -> Result<(Summary, u64), Failure> {
     let bad = |why: String| {
-        Failure::new(
-            Exit::Store,
+        let said = Said::new(
             format!("what was written cannot be read back: {why}; nothing was kept of it"),
-        )
+            format!("写下的内容读不回来：{why}；没有保留"),
+        );
+        Failure::new(Exit::Store, said.to(taste.language))
     };
-    let summary = check(file, Some(n_lines), colour).map_err(|failure| bad(failure.message))?;
+    let summary = check(file, Some(n_lines), taste).map_err(|failure| bad(failure.message))?;
     let bytes = fs::metadata(file).map_err(|error| bad(error.to_string()))?.len();
     Ok((summary, bytes))
 }
@@ -138,21 +157,23 @@ pub(super) async fn restore(
     config: &Config,
     file: &Path,
     printer: &mut Printer,
-    colour: Colour,
+    taste: Taste,
 ) -> Result<Exit, Failure> {
-    let summary = check(file, None, colour)?;
+    let Taste { colour, language } = taste;
+    let summary = check(file, None, taste)?;
     if Reach::daemon(&config.admin.socket).await?.is_some() {
-        return Err(Failure::new(
-            Exit::Store,
+        let said = Phrase::new(
             "a daemon runs on this store; stop it first: `systemctl stop tixing`, or its own terminal",
-        ));
+            "守护进程正在用这个存储，请先停下：`systemctl stop tixing`，或在它自己的终端里停",
+        );
+        return Err(Failure::new(Exit::Store, said.to(language)));
     }
     reach::own(&config.store)?;
-    let bar = bar(Some(summary.n_records), "restored", colour);
-    let lines = lines(file)?.inspect(|_| bar.inc(1));
+    let bar = bar(Some(summary.n_records), Phrase::new("records restored", "条已恢复").to(language), colour);
+    let lines = lines(file, language)?.inspect(|_| bar.inc(1));
     let options = Options::new(config.store.clone());
-    let restored =
-        sled::restore(&options, &Clock::system(), lines).map_err(|error| not_restored(error, config))?;
+    let restored = sled::restore(&options, &Clock::system(), lines)
+        .map_err(|error| not_restored(error, config, language))?;
     bar.finish_and_clear();
     let made_at = restored.summary.made_at;
     let hold = Hold { cause: Cause::Restored { made_at }, since: made_at };
@@ -163,21 +184,30 @@ pub(super) async fn restore(
     });
     broken_pipe(printer.line(&row.to_string()).and_then(|()| printer.end()))?;
     let since = utc(made_at);
-    print::note(&format!(
-        "start the daemon, let the backend send again what it has reported since {since}, and end the hold: tixing release --lost-since {since}"
-    ));
+    let next = Said::new(
+        format!(
+            "start the daemon, let the backend send again what it has reported since {since}, and end the hold: tixing release --lost-since {since}"
+        ),
+        format!(
+            "接下来：启动守护进程，让后端把 {since} 以来上报过的重新上报，再解除停发：tixing release --lost-since {since}"
+        ),
+    );
+    print::note(next.to(language));
     Ok(if n_violations == 0 { Exit::Done } else { Exit::NotInOrder })
 }
 
-fn not_restored(error: RestoreError, config: &Config) -> Failure {
+fn not_restored(error: RestoreError, config: &Config, language: Language) -> Failure {
     let store = config.store.display();
     match error {
-        RestoreError::Books(NotRestored::NotEmpty) => Failure::new(
-            Exit::NotInOrder,
-            format!(
-                "the store `{store}` has books already, and a restore makes new ones only; move them away first: mv {store} {store}.old"
-            ),
-        ),
+        RestoreError::Books(NotRestored::NotEmpty) => {
+            let said = Said::new(
+                format!(
+                    "the store `{store}` has books already, and a restore makes new ones only; move them away first: mv {store} {store}.old"
+                ),
+                format!("存储 `{store}` 里已经有账本，恢复只能新建；请先移走：mv {store} {store}.old"),
+            );
+            Failure::new(Exit::NotInOrder, said.to(language))
+        }
         RestoreError::Books(error @ (NotRestored::Line { .. } | NotRestored::File(_))) => {
             Failure::data(format!("{:#}", anyhow::Error::new(error)))
         }
@@ -189,11 +219,12 @@ fn not_restored(error: RestoreError, config: &Config) -> Failure {
 }
 
 /// Reads a whole backup, line by line.
-fn check(file: &Path, n_lines: Option<u64>, colour: Colour) -> Result<Summary, Failure> {
-    let bar = bar(n_lines, "checked", colour);
+fn check(file: &Path, n_lines: Option<u64>, taste: Taste) -> Result<Summary, Failure> {
+    let Taste { colour, language } = taste;
+    let bar = bar(n_lines, Phrase::new("records checked", "条已检查").to(language), colour);
     let mut check = Check::default();
     let at = |number: u64, why: &str| Failure::data(format!("{}:{number}: {why}", file.display()));
-    for line in lines(file)? {
+    for line in lines(file, language)? {
         let number = check.n_lines() + 1;
         let line = line.map_err(|error| at(number, &error.to_string()))?;
         check.line(&line).map_err(|why| at(number, &why))?;
@@ -205,8 +236,15 @@ fn check(file: &Path, n_lines: Option<u64>, colour: Colour) -> Result<Summary, F
 }
 
 /// The lines of a file, without their ends, none longer than a backup has.
-fn lines(file: &Path) -> Result<impl Iterator<Item = io::Result<String>>, Failure> {
-    let unreadable = |error: io::Error| Failure::data(format!("cannot read `{}`: {error}", file.display()));
+fn lines(
+    file: &Path,
+    language: Language,
+) -> Result<impl Iterator<Item = io::Result<String>> + use<>, Failure> {
+    let unreadable = |error: io::Error| {
+        let file = file.display();
+        let said = Said::new(format!("cannot read `{file}`: {error}"), format!("无法读取 `{file}`：{error}"));
+        Failure::data(said.to(language))
+    };
     let opened = File::open(file).map_err(unreadable)?;
     if opened.metadata().map_err(unreadable)?.is_dir() {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
@@ -235,12 +273,12 @@ fn bar(records: Option<u64>, what: &str, colour: Colour) -> ProgressBar {
     // On a pipe or in a log the target draws nothing.
     let bar = ProgressBar::with_draw_target(records, ProgressDrawTarget::stderr());
     let template = match (records, colour) {
-        (None, _) => format!("{{pos}} records {what}, {{per_sec}}"),
+        (None, _) => format!("{{pos}} {what}, {{per_sec}}"),
         (Some(_), Colour::Never) => {
-            format!("{{bar:32}} {{pos}}/{{len}} records {what}, {{per_sec}}, {{eta}} left")
+            format!("{{bar:32}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left")
         }
         (Some(_), Colour::Welcome) => {
-            format!("{{bar:32.green}} {{pos}}/{{len}} records {what}, {{per_sec}}, {{eta}} left")
+            format!("{{bar:32.green}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left")
         }
     };
     bar.with_style(ProgressStyle::with_template(&template).expect("a constant template is a valid one"))

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::names;
 use super::print::Look;
-use crate::domain::language::Language;
+use crate::domain::language::{Language, Phrase, Said};
 
 pub(super) const CONSENTS: Look = Look::Table(&[
     "app",
@@ -46,14 +46,14 @@ pub(super) const APPOINTMENTS: Look = Look::Table(&["app", "kind", "id", "at", "
 pub(super) const APPOINTMENT: Look = Look::Text(appointment);
 pub(super) const DELETED: Look = Look::Table(&["app", "kind", "id", "state"]);
 pub(super) const SETTLED: Look = Look::Table(&["id", "rule", "state", "n"]);
-pub(super) const DOUBT: Look = Look::Text(doubt);
+pub(super) const DOUBT: Look = Look::Told(doubt);
 pub(super) const NEXT: Look =
     Look::Table(&["rule", "appointment", "local", "zone", "would_send", "would_skip", "words", "remark"]);
 pub(super) const DUES: Look = Look::Table(&["due_at", "local", "remark"]);
 pub(super) const CALENDAR: Look = Look::Table(&["date", "weekday", "in", "why"]);
 pub(super) const IMPORT: Look = Look::Text(import);
-pub(super) const BACKUP: Look = Look::Text(backup);
-pub(super) const RESTORE: Look = Look::Text(restore);
+pub(super) const BACKUP: Look = Look::Told(backup);
+pub(super) const RESTORE: Look = Look::Told(restore);
 pub(super) const CLOCK: Look = Look::Table(&["clock", "at"]);
 pub(super) const PAUSED: Look = Look::Table(&["scope", "app", "rule", "paused", "since", "reason"]);
 pub(super) const RELEASED: Look = Look::Table(&["rule", "due_at", "state", "n"]);
@@ -117,21 +117,31 @@ fn appointment(value: &Value) -> String {
     lines.join("\n")
 }
 
-fn backup(value: &Value) -> String {
-    let (records, bytes) = (number(value, "records"), number(value, "bytes"));
-    format!("{records} records, {bytes} bytes, written to {} and read back", text(value, "path"))
+fn backup(value: &Value, language: Language) -> String {
+    let (records, bytes, path) = (number(value, "records"), number(value, "bytes"), text(value, "path"));
+    match language {
+        Language::English => format!("{records} records, {bytes} bytes, written to {path} and read back"),
+        Language::Chinese => format!("{records} 条记录，{bytes} 字节，已写入 {path} 并读回核对"),
+    }
 }
 
-fn restore(value: &Value) -> String {
+fn restore(value: &Value, language: Language) -> String {
     let (records, made_at) = (number(value, "records"), text(value, "made_at"));
-    let balance = match number(value, "violations") {
-        0 => "the books balance".to_owned(),
-        n => format!("the books do not balance, {n} violations: `tixing fsck` tells them"),
+    let hold = text(value, "hold");
+    let said = match number(value, "violations") {
+        0 => Said::new("the books balance", "账本平衡"),
+        n => Said::new(
+            format!("the books do not balance, {n} violations: `tixing fsck` tells them"),
+            format!("账本不平，{n} 处不符：`tixing fsck` 会列出"),
+        ),
     };
-    format!(
-        "{records} records of {made_at} restored; {balance}\neverything is on hold: {}",
-        text(value, "hold")
-    )
+    let balance = said.to(language);
+    match language {
+        Language::English => {
+            format!("{records} records of {made_at} restored; {balance}\neverything is on hold: {hold}")
+        }
+        Language::Chinese => format!("已恢复 {made_at} 的 {records} 条记录；{balance}\n全部停发：{hold}"),
+    }
 }
 
 fn fsck(value: &Value) -> String {
@@ -171,24 +181,36 @@ fn explain(value: &Value) -> String {
     lines.join("\n")
 }
 
-fn doubt(value: &Value) -> String {
-    let mut lines = vec![
-        format!(
-            "{} of rule {} to {}: {}",
-            text(value, "id"),
-            text(value, "rule"),
-            text(value, "openid"),
-            text(value, "state")
-        ),
-        format!("  due {}, template {}", text(value, "due_at"), text(value, "template")),
-        format!("  {} attempts, the first at {}", number(value, "attempts"), text(value, "first_started_at")),
-        format!("  in doubt since {}: {}", text(value, "since"), text(value, "why")),
-        format!("  counts as sent at {}", text(value, "presumed_at")),
+fn doubt(value: &Value, language: Language) -> String {
+    let of = |key: &str| text(value, key);
+    let (id, rule, openid, state) = (of("id"), of("rule"), of("openid"), of("state"));
+    let (due, template, since, why) = (of("due_at"), of("template"), of("since"), of("why"));
+    let (n, first, presumed) = (number(value, "attempts"), of("first_started_at"), of("presumed_at"));
+    let mut lines = match language {
+        Language::English => vec![
+            format!("{id} of rule {rule} to {openid}: {state}"),
+            format!("  due {due}, template {template}"),
+            format!("  {n} attempts, the first at {first}"),
+            format!("  in doubt since {since}: {why}"),
+            format!("  counts as sent at {presumed}"),
+        ],
+        Language::Chinese => vec![
+            format!("{id}，规则 {rule}，发给 {openid}：{state}"),
+            format!("  应在 {due} 发送，模板 {template}"),
+            format!("  试过 {n} 次，第一次在 {first}"),
+            format!("  从 {since} 起存疑：{why}"),
+            format!("  到 {presumed} 算作已发送"),
+        ],
+    };
+    let named = [
+        ("repeats", Phrase::new("it repeats", "重发的是")),
+        ("repeated_as", Phrase::new("sent again as", "已重发为")),
     ];
-    lines.extend(value["repeats"].as_str().map(|id| format!("  it repeats {id}")));
-    lines.extend(value["repeated_as"].as_str().map(|id| format!("  sent again as {id}")));
+    for (key, said) in named {
+        lines.extend(value[key].as_str().map(|id| format!("  {} {id}", said.to(language))));
+    }
     lines.extend(value["again"].as_str().map(|again| format!("  {again}")));
-    lines.push(format!("  ⇒ {}", text(value, "cure")));
+    lines.push(format!("  ⇒ {}", of("cure")));
     lines.join("\n")
 }
 

@@ -137,7 +137,9 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         }
         Command::AcceptClock(output) => ask(Request::AcceptClock, output, looks::CLOCK, Without::Nothing),
         Command::Pause(args::Pause { what: What { app, rule }, reason, output }) => {
-            ask(Request::Pause { app, rule, reason }, output, looks::PAUSED, Without::Store)
+            // Whether there is such a rule.
+            let without = if rule.is_some() { Without::StoreAndPerhapsRules } else { Without::Store };
+            ask(Request::Pause { app, rule, reason }, output, looks::PAUSED, without)
         }
         Command::Resume(args::Resume { what: What { app, rule }, output }) => {
             ask(Request::Resume { app, rule }, output, looks::PAUSED, Without::Store)
@@ -150,12 +152,12 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
         Command::Backup(args::Backup { file, output }) => {
             let config = load(&path, language)?;
             let mut printer = printer(output, looks::BACKUP, taste);
-            runtime()?.block_on(backup::backup(config, &file, &mut printer, colour))
+            runtime()?.block_on(backup::backup(config, &file, &mut printer, taste))
         }
         Command::Restore(args::Backup { file, output }) => {
             let config = load(&path, language)?;
             let mut printer = printer(output, looks::RESTORE, taste);
-            runtime()?.block_on(backup::restore(&config, &file, &mut printer, colour))
+            runtime()?.block_on(backup::restore(&config, &file, &mut printer, taste))
         }
         Command::Fsck(output) => ask(Request::Fsck, output, looks::FSCK, Without::Store),
         Command::Consents(Consents::Show { openid: who, app, reveal, output }) => {
@@ -193,7 +195,8 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             ask(Request::DoubtList { reveal: reveal.reveal }, output, looks::DELIVERIES, Without::Store)
         }
         Command::Doubt(Doubt::Show { id, reveal, output }) => {
-            ask(Request::DoubtShow { id, reveal: reveal.reveal }, output, looks::DOUBT, Without::Store)
+            let request = Request::DoubtShow { id, reveal: reveal.reveal, lang: language.into() };
+            ask(request, output, looks::DOUBT, Without::Store)
         }
         Command::Doubt(Doubt::Settle { id, rule, verdict, output }) => {
             let verdict = match verdict {

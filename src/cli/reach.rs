@@ -41,6 +41,8 @@ pub(super) enum Without {
     Store,
     /// The same, and it asks for the rules as the files have them now.
     StoreAndRules,
+    /// The same, and where the files have a mistake it goes without them.
+    StoreAndPerhapsRules,
     /// It is about the daemon.
     Nothing,
 }
@@ -99,6 +101,9 @@ impl Reach {
                     })?
                     .value
                     .set
+            }
+            Without::StoreAndPerhapsRules => {
+                rules::load_rules(&config).map(|loaded| loaded.value.set).unwrap_or_default()
             }
             Without::Store | Without::Nothing => RuleSet::default(),
         };

@@ -12,7 +12,6 @@ use chrono::{DateTime, Utc};
 use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
 use crate::admin::answer::{Exit, Failure};
-use crate::admin::control::AppState;
 use crate::admin::desk::Desk;
 use crate::admin::forecast;
 use crate::admin::instant::remark;
@@ -96,7 +95,7 @@ impl Desk {
             format!("If tixing is down at that time: {lateness}."),
             format!("如果那时 tixing 没有运行：{}。", lateness.zh),
         ));
-        let trouble = self.trouble(case);
+        let trouble = self.trouble(case)?;
         steps.extend(trouble.iter().cloned());
         let (outcome, reason, why, cure) = match link {
             Link::Breaks { reason, why, cure } => ("would_skip", Some(reason.to_owned()), why, Some(cure)),
@@ -274,30 +273,13 @@ impl Desk {
     }
 
     /// What stands in the way of everybody now.
-    fn trouble(&self, case: &Case) -> Vec<Said> {
-        let Some(control) = self.control() else {
-            return vec![Said::new(
-                "No daemon runs now; nothing is sent until it is started: systemctl start tixing.",
-                "现在没有守护进程在运行，启动之前什么都不会发送：systemctl start tixing。",
-            )];
-        };
-        let status = control.status();
-        let mut trouble = Vec::new();
-        if let Some(hold) = status.hold {
-            trouble
-                .push(Said::new(format!("Everything is on hold: {hold}."), format!("全部暂停中：{hold}。")));
-        }
-        if let Some(AppState::Paused(why)) = status.apps.get(&case.app.name) {
-            let app = &case.app.name;
-            trouble.push(Said::new(
-                format!("App `{app}` cannot send now ({why}); it goes on by itself when that is over."),
-                format!("小程序 `{app}` 现在不能发送（{why}），恢复后会自动继续。"),
-            ));
-        }
-        if let Some((_, why)) = status.held_rules.iter().find(|(id, _)| *id == case.id) {
-            trouble.push(Said::new(format!("The rule is held: {why}."), format!("规则已暂停：{why}。")));
-        }
-        trouble
+    fn trouble(&self, case: &Case) -> Result<Vec<Said>, Failure> {
+        let down = Said::new(
+            "No daemon runs now; nothing is sent until it is started: systemctl start tixing.",
+            "现在没有守护进程在运行，启动之前什么都不会发送：systemctl start tixing。",
+        );
+        let down = Some(down).filter(|_| self.control().is_none());
+        Ok(down.into_iter().chain(self.standstill(&case.app, &case.id)?).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sends without a definite answer, and a platform that is not there.
 
 use tixing::admin::control::{AppState, Control as _};
-use tixing::admin::request::{DoubtVerdict, Request};
+use tixing::admin::request::{DoubtVerdict, Lang, Request};
 use tixing::domain::delivery::State;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::{DoubtWord, Store};
@@ -132,7 +132,8 @@ async fn one_in_doubt_is_shown_and_all_of_a_rule_are_settled_at_once() {
         world.at("08:00").await;
         world.expect("water", "done: 3 = 3 in_doubt").await;
         let id = world.power().doubts(10).unwrap()[0].id.to_string();
-        let shown = world.asks(Request::DoubtShow { id: id.clone(), reveal: false }).await.remove(0);
+        let shown =
+            world.asks(Request::DoubtShow { id: id.clone(), reveal: false, lang: Lang::En }).await.remove(0);
         assert_eq!(
             (&shown["id"], &shown["rule"], &shown["attempts"]),
             (&id.into(), &"water".into(), &1.into())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tixing::admin::request::Request;
+use tixing::admin::request::{Lang, Request};
 use tixing::domain::delivery::State;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::{DoubtWord, Store};
@@ -62,9 +62,12 @@ async fn what_has_no_answer_is_sent_again_with_a_second_consent() {
                 (&Value::Null, &json!(first.1.id.to_string()))
             );
         }
-        let shown =
-            world.asks(Request::DoubtShow { id: first.1.id.to_string(), reveal: false }).await.remove(0);
+        let shown = world
+            .asks(Request::DoubtShow { id: first.1.id.to_string(), reveal: false, lang: Lang::Zh })
+            .await
+            .remove(0);
         assert_eq!(shown["repeated_as"], second.1.id.to_string(), "{shown}");
+        assert_eq!(shown["why"], "请求已经发出，没有得到确定的答复", "{shown}");
         // It ages as any other, and is never repeated again.
         world.at("10:59").await;
         assert_eq!(world.story("water"), SENT_AGAIN);

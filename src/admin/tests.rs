@@ -67,7 +67,14 @@ pub(super) fn world_of(rules: &str) -> World {
     let clock = Clock::by_hand(at("2026-03-01T00:00:00Z"));
     let options = Options::new(config.store.clone());
     let store = Arc::new(sled::open(&options, clock.clone()).expect("a store"));
-    let live = Live { generation: 1, at: clock.now(), config, rules, clients: BTreeMap::default() };
+    let live = Live {
+        generation: 1,
+        at: clock.now(),
+        config,
+        rules,
+        clients: BTreeMap::default(),
+        pushes: BTreeMap::default(),
+    };
     let current = Current::new(live);
     let shared: Arc<dyn Store> = Arc::<Ledger>::clone(&store);
     let desk = Desk::new(shared, current.clone(), clock.clone(), None);

@@ -128,7 +128,14 @@ impl Reach {
 
     fn desk(store: Arc<dyn Store>, config: Config, rules: RuleSet) -> Self {
         let clock = Clock::system();
-        let live = Live { generation: 0, at: clock.now(), config, rules, clients: BTreeMap::new() };
+        let live = Live {
+            generation: 0,
+            at: clock.now(),
+            config,
+            rules,
+            clients: BTreeMap::new(),
+            pushes: BTreeMap::new(),
+        };
         Self::Desk(Desk::new(store, Current::new(live), clock, None))
     }
 

@@ -63,6 +63,7 @@ impl Place {
             config,
             rules,
             clients: std::collections::BTreeMap::default(),
+            pushes: std::collections::BTreeMap::default(),
         };
         Desk::new(store, Current::new(live), clock, None)
     }

@@ -1,11 +1,15 @@
-//! Keys of the daemon: those of the hook's backends, and those it makes for itself at the first start.
+//! Keys of the daemon: those of the hook's backends and of the platform's events, and those it makes for itself at the first start.
+
+use std::collections::BTreeMap;
 
 use secrecy::ExposeSecret;
 
 use super::{Failure, Outside};
 use crate::domain::config::Config;
+use crate::domain::id::AppName;
 use crate::hook;
 use crate::store::{Store, Unavailable};
+use crate::wechat::push;
 
 /// The key of this name from the store, made at random and durable on return when it was not there.
 ///
@@ -38,4 +42,28 @@ pub(super) fn hook_keys(config: &Config, outside: &dyn Outside) -> Result<Vec<ho
             Ok(hook::Key { id: key.id.clone(), secret, apps: key.apps.clone() })
         })
         .collect()
+}
+
+/// The keys of the platform's events, of each app that takes them, their secrets resolved.
+///
+/// # Errors
+/// [`Failure::Secret`] names the app, what is wrong and the fix.
+pub(super) fn push_keys(
+    config: &Config,
+    outside: &dyn Outside,
+) -> Result<BTreeMap<AppName, push::Keys>, Failure> {
+    let apps = config.apps.values().filter_map(|app| Some((app, app.push.as_ref()?)));
+    apps.map(|(app, of)| {
+        let wrong =
+            |error: &dyn std::fmt::Display| Failure::Secret(format!("push of app {}: {error}", app.name));
+        let token = outside.secret(&of.token).map_err(Failure::Secret)?;
+        let aes_key = of.aes_key.as_ref().map(|source| {
+            let text = outside.secret(source).map_err(Failure::Secret)?;
+            push::AesKey::parse(text.expose_secret()).map_err(|error| wrong(&error))
+        });
+        let plain = if of.plain { push::Plain::Allowed } else { push::Plain::Refused };
+        let keys = push::Keys::new(token, aes_key.transpose()?, plain).map_err(|error| wrong(&error))?;
+        Ok((app.name.clone(), keys))
+    })
+    .collect()
 }

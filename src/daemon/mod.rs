@@ -28,7 +28,7 @@ use crate::flow::bell::Bell;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
-use crate::flow::intake::Intake;
+use crate::flow::intake::{Intake, sources};
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::{HeldOccurrence, Pauses};
 use crate::flow::pulse::Pulse;
@@ -172,7 +172,9 @@ impl Daemon {
         let reload::First { config, rules: set, reloaded: first, seen } =
             reload::First::read(&setup.config, now)?;
         let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
+        let pushes = keys::push_keys(&config, &*setup.outside)?;
         let keys = hook::Keys::new(keys::hook_keys(&config, &*setup.outside)?);
+        sources::follow(&*setup.store, &config, now).await?;
         let session_key = keys::kept_or_made(&*setup.store, "session_key").await?;
         keys::kept_or_made(&*setup.store, "mask_key").await?;
         keys::kept_or_made(&*setup.store, "erasure_key").await?;
@@ -185,7 +187,7 @@ impl Daemon {
         let brake = Brake::of_store(Arc::clone(&setup.store), now)?;
         brake.reconsider(&set, now);
         let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
-        let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients });
+        let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients, pushes });
         let shared = Arc::new(Shared {
             current: current.clone(),
             keys: keys.clone(),
@@ -241,7 +243,7 @@ impl Daemon {
         let Setup { store, clock, .. } = &self.shared.setup;
         let live = current.get();
         let door = hook::Door {
-            intake: Intake::new(Arc::clone(store), current.clone(), clock.clone()),
+            intake: Intake::new(Arc::clone(store), current.clone(), clock.clone(), self.shared.brake.clone()),
             keys: self.shared.keys.clone(),
             session_key: hook::SessionKey::new(session_key),
             clock: clock.clone(),

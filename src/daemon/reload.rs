@@ -15,6 +15,7 @@ use super::{Failure, Shared, clients, keys};
 use crate::admin::control::{FirstDue, Reloaded};
 use crate::domain::config::{Basis, Config, RuleSet};
 use crate::domain::language::Said;
+use crate::flow::intake::sources;
 use crate::flow::live::{Live, Planned};
 use crate::plan::recurrence;
 use crate::plan::words;
@@ -290,6 +291,9 @@ impl Shared {
         let outside = &*self.setup.outside;
         let new_keys = keys::hook_keys(&whole.config, outside).map_err(refused)?;
         let clients = clients(&whole.config, outside, &self.setup.clock, Some(&old)).map_err(refused)?;
+        let pushes = keys::push_keys(&whole.config, outside).map_err(refused)?;
+        let noted = sources::follow(&*self.setup.store, &whole.config, now).await;
+        noted.map_err(|unavailable| vec![self.store_away(&unavailable.to_string())])?;
         let (whole, kept) = blocking(move || {
             let kept = keep_last_good(&whole);
             (whole, kept)
@@ -307,7 +311,7 @@ impl Shared {
         self.tell(asker, now, &old.rules, &whole.rules.set, &mut done);
         self.keys.replace(new_keys);
         let generation = old.generation + 1;
-        let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients };
+        let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients, pushes };
         self.current.replace(new);
         self.brake.reconsider(&self.current.get().rules, now);
         self.reloaded.notify_one();

@@ -93,6 +93,7 @@ impl Shared {
             config,
             rules: RuleSet { rules, ..old.rules.clone() },
             clients: old.clients.clone(),
+            pushes: old.pushes.clone(),
         });
         self.reloaded.notify_one();
         tokio::select! {

@@ -71,6 +71,31 @@ pub struct App {
     pub base_url: String,
     /// The proxy that requests go through; the environment names none.
     pub proxy: Option<String>,
+    /// How the platform's events come, where they do.
+    pub push: Option<Push>,
+    /// Which source of acceptances grants.
+    pub consents_from: ConsentsFrom,
+}
+
+/// What the platform's console and we agreed on for events (消息推送).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// Where the Token is.
+    pub token: SecretSource,
+    /// Where the EncodingAESKey is; only plain events can be read without.
+    pub aes_key: Option<SecretSource>,
+    /// Whether events that are not encrypted count, as far as nothing can be gained by forging them.
+    pub plain: bool,
+}
+
+/// Which source of acceptances grants; the other one is only compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConsentsFrom {
+    /// What the mini program or its backend reports.
+    #[default]
+    Reports,
+    /// The platform's popup events.
+    Events,
 }
 
 impl App {

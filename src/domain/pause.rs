@@ -18,11 +18,22 @@ pub enum Scope {
     Rule(RuleId),
 }
 
-/// An operator's word that something does not send until he takes it back.
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// An operator's.
+    Operator,
+    /// The platform's, which punishes the mini program; an operator ends it all the same.
+    Platform,
+}
+
+/// A word that something does not send until an operator takes it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// What.
     pub scope: Scope,
+    /// Who said so.
+    pub by: By,
     /// Since when.
     pub since: DateTime<Utc>,
     /// Why, if he said so.
@@ -55,7 +66,11 @@ impl Pause {
 impl std::fmt::Display for Pause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let since = self.since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        write!(f, "paused by an operator since {since}")?;
+        let by = match self.by {
+            By::Operator => "an operator",
+            By::Platform => "WeChat",
+        };
+        write!(f, "paused by {by} since {since}")?;
         match &self.reason {
             Some(reason) => write!(f, ": {reason}"),
             None => Ok(()),

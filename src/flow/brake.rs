@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use crate::domain::config::{Basis, RuleSet};
 use crate::domain::id::{AppId, RuleId};
-use crate::domain::pause::{Pause, Scope};
+use crate::domain::pause::{By, MAX_REASON, Pause, Scope};
 use crate::domain::rejection::{Rejection, Wording};
 use crate::rules::snapshot;
 use crate::store::{Pending, Store, Unavailable};
@@ -24,6 +24,8 @@ mod rejections;
 
 /// Under this name the store keeps them.
 const PAUSES: &str = "pauses";
+/// Under this name the store keeps when each app was punished last, by the platform's clock.
+const PUNISHED: &str = "punished";
 /// The largest value that the store keeps under a name, in bytes.
 const MAX_BYTES: usize = 3 * 1024;
 /// After this nothing is left of an occurrence that was open when its rule was held: grace and spread are at most 31 days.
@@ -82,6 +84,8 @@ struct Kept {
     app: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_platform: bool,
     since_ms: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -98,7 +102,7 @@ impl Brake {
             Some(bytes) => decode(&bytes).unwrap_or_else(|| {
                 error!("What operators have paused cannot be read: everything is paused; `tixing resume` ends that");
                 let reason = Some("what was paused cannot be read".to_owned());
-                vec![Pause { scope: Scope::Everything, since: now, reason }]
+                vec![Pause { scope: Scope::Everything, by: By::Operator, since: now, reason }]
             }),
         };
         let rejections = rejections::of_store(&*store)?;
@@ -257,11 +261,45 @@ impl Brake {
         let mut pauses = self.pauses();
         let known = pauses.iter().position(|pause| pause.scope == scope).map(|at| pauses.remove(at));
         let since = known.as_ref().map_or(now, |known| known.since);
+        let by = known.as_ref().map_or(By::Operator, |known| known.by);
         let reason = reason.or(known.and_then(|known| known.reason));
-        let pause = Pause { scope, since, reason };
+        let pause = Pause { scope, by, since, reason };
         pauses.push(pause.clone());
         self.put(pauses).await?;
         Ok(pause)
+    }
+
+    /// Pauses an app that the platform punishes, durable on return; the same event again, or an older one, changes nothing,
+    /// also when an operator has let the app go on since.
+    ///
+    /// # Errors
+    /// [`NotPaused`].
+    pub async fn punish(
+        &self,
+        app: &AppId,
+        reason: &str,
+        told_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), NotPaused> {
+        let _one = self.0.changing.lock().await;
+        let kept = self.0.store.kept(PUNISHED)?.unwrap_or_default();
+        let mut punished: Vec<(String, i64)> = serde_json::from_slice(&kept).unwrap_or_default();
+        let told_ms = told_at.timestamp_millis();
+        match punished.iter_mut().find(|(known, _)| known == app.as_str()) {
+            Some((_, last)) if *last >= told_ms => return Ok(()),
+            Some((_, last)) => *last = told_ms,
+            None => punished.push((app.as_str().to_owned(), told_ms)),
+        }
+        let mut pauses = self.pauses();
+        let scope = Scope::App(app.clone());
+        if !pauses.iter().any(|pause| pause.scope == scope) {
+            let reason = Some(reason.chars().take(MAX_REASON).collect());
+            pauses.push(Pause { scope, by: By::Platform, since: now, reason });
+            self.put(pauses).await?;
+        }
+        let bytes = serde_json::to_vec(&punished).expect("texts and numbers are JSON");
+        let decided = self.0.store.keep(PUNISHED, bytes).await?;
+        Ok(self.0.store.wait(decided.number).await?)
     }
 
     /// Ends a pause, and says which; durable and in force on return. `None` where there was none.
@@ -306,21 +344,27 @@ fn encode(pauses: &[Pause]) -> Vec<u8> {
             Scope::App(app) => (Some(app.as_str().to_owned()), None),
             Scope::Rule(rule) => (None, Some(rule.as_str().to_owned())),
         };
-        Kept { app, rule, since_ms: pause.since.timestamp_millis(), reason: pause.reason.clone() }
+        let by_platform = match pause.by {
+            By::Operator => false,
+            By::Platform => true,
+        };
+        let since_ms = pause.since.timestamp_millis();
+        Kept { app, rule, by_platform, since_ms, reason: pause.reason.clone() }
     });
     serde_json::to_vec(&kept.collect::<Vec<_>>()).expect("texts and numbers are JSON")
 }
 
 fn decode(bytes: &[u8]) -> Option<Vec<Pause>> {
     let kept: Vec<Kept> = serde_json::from_slice(bytes).ok()?;
-    let pause = |Kept { app, rule, since_ms, reason }: Kept| {
+    let pause = |Kept { app, rule, by_platform, since_ms, reason }: Kept| {
         let scope = match (app, rule) {
             (None, None) => Scope::Everything,
             (Some(app), None) => Scope::App(AppId::parse(&app).ok()?),
             (None, Some(rule)) => Scope::Rule(RuleId::parse(&rule).ok()?),
             (Some(_), Some(_)) => return None,
         };
-        Some(Pause { scope, since: DateTime::from_timestamp_millis(since_ms)?, reason })
+        let by = if by_platform { By::Platform } else { By::Operator };
+        Some(Pause { scope, by, since: DateTime::from_timestamp_millis(since_ms)?, reason })
     };
     kept.into_iter().map(pause).collect()
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
+use super::brake::Brake;
 use super::live::{Current, Live};
 use super::outlook::{ASK_AHEAD, One, Outlook};
 use super::reminders::{self, Reminder};
 use crate::clock::Clock;
-use crate::domain::config::App;
+use crate::domain::config::{App, ConsentsFrom};
 use crate::domain::consent::{Grant, NotGranted, Source};
 use crate::domain::count::n_of;
 use crate::domain::id::{
@@ -26,7 +27,9 @@ use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Sto
 use crate::wechat::LoginError;
 
 pub mod appointments;
+mod events;
 pub mod recipients;
+pub mod sources;
 
 /// Who proved to be speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,13 +147,14 @@ pub struct Intake {
     current: Current,
     clock: Clock,
     outlook: Arc<Outlook>,
+    brake: Brake,
 }
 
 impl Intake {
     /// Books into `store` what concerns the apps and rules in force.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, current: Current, clock: Clock) -> Self {
-        Self { store, current, clock, outlook: Arc::default() }
+    pub fn new(store: Arc<dyn Store>, current: Current, clock: Clock, brake: Brake) -> Self {
+        Self { store, current, clock, outlook: Arc::default(), brake }
     }
 
     /// The generation in force, for doors that look up an app.
@@ -181,7 +185,8 @@ impl Intake {
             // A session may name an own appointment only.
             return Err(ReportError::UnknownAppointment);
         }
-        let (answers, mut ignored) = answers(app, &report, speaker, arrived_at, bound);
+        let counts_from = sources::since(&self.store, app).await?;
+        let (answers, mut ignored) = answers(app, &report, speaker, arrived_at, (bound, counts_from));
         let statuses: BTreeMap<TemplateId, String> = match &report.said {
             Said::Results(results) => answers
                 .iter()
@@ -328,7 +333,7 @@ fn answers(
     report: &ReportIn,
     speaker: Speaker,
     arrived_at: DateTime<Utc>,
-    bound: Option<u64>,
+    (bound, counts_from): (Option<u64>, Option<DateTime<Utc>>),
 ) -> (Vec<Answer>, Vec<Ignored>) {
     let accepted_at = arrived_at - TimeDelta::seconds(i64::from(report.age_s));
     let grant = Grant {
@@ -349,7 +354,11 @@ fn answers(
         let known = app.templates.values().find(|template| template.id.as_str() == id);
         let choice = match status.as_str() {
             "accept" | "acceptWithAudio" | "acceptWithAlert" | "acceptWithForcePush" => {
-                Ok(Choice::Accept(grant))
+                let counts = match app.consents_from {
+                    ConsentsFrom::Reports => counts_from.is_none_or(|since| accepted_at >= since),
+                    ConsentsFrom::Events => false,
+                };
+                if counts { Ok(Choice::Accept(grant)) } else { Err("not_granted") }
             }
             "reject" => Ok(Choice::Reject(accepted_at)),
             "ban" | "filter" => Err("not_granted"),

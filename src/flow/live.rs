@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::domain::config::{App, Config, RuleSet};
 use crate::domain::id::AppName;
-use crate::wechat::Client;
+use crate::wechat::{Client, push};
 
 /// One generation.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Live {
     pub rules: RuleSet,
     /// A platform client for each app.
     pub clients: BTreeMap<AppName, Client>,
+    /// The keys of the platform's events, of each app that takes them.
+    pub pushes: BTreeMap<AppName, push::Keys>,
 }
 
 impl Live {

@@ -36,7 +36,7 @@ pub(super) struct Checks<'a> {
     pub(super) now: DateTime<Utc>,
 }
 
-impl Checks<'_> {
+impl<'a> Checks<'a> {
     /// Who sent `headers` with `signed`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Checks<'_> {
     ///
     /// # Errors
     /// 401 when it may not speak to that app, whether or not there is one; 422 when none was named and there are several.
-    pub(super) fn app(&self, identity: &Identity, asked: &Asked) -> Result<&App, Problem> {
+    pub(super) fn app(&self, identity: &Identity, asked: &Asked) -> Result<&'a App, Problem> {
         let app = match (identity, asked) {
             (Identity::Session(session), Asked::Nothing) => self.live.app(Some(&session.app)),
             (Identity::Session(session), Asked::App(name)) => {

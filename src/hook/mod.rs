@@ -44,6 +44,7 @@ use crate::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Speaker};
 use crate::flow::live::Live;
 use crate::store::Unavailable;
 use crate::wechat::LoginError;
+use crate::wechat::push::Event;
 
 /// How the door is held open.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +99,17 @@ pub trait Books: Send + Sync + 'static {
         app: &AppName,
         name: (Kind, AppointmentId),
     ) -> impl Future<Output = Result<Appointment, AppointmentError>> + Send;
+
+    /// [`Intake::is_erased_since`].
+    fn is_erased_since(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        then: DateTime<Utc>,
+    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
+
+    /// [`Intake::event`].
+    fn event(&self, app: &AppName, event: Event) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// [`Intake::login`].
     fn login(
@@ -173,6 +185,19 @@ impl Books for Intake {
         name: (Kind, AppointmentId),
     ) -> Result<Appointment, AppointmentError> {
         Self::appointment(self, app, name).await
+    }
+
+    async fn is_erased_since(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        then: DateTime<Utc>,
+    ) -> Result<bool, Unavailable> {
+        Self::is_erased_since(self, app, openid, then).await
+    }
+
+    async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
+        Self::event(self, app, event).await
     }
 
     async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {

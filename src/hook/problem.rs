@@ -17,6 +17,7 @@ use crate::flow::intake::appointments::AppointmentError;
 use crate::flow::intake::recipients::RecipientError;
 use crate::store::Unavailable;
 use crate::wechat::LoginError;
+use crate::wechat::push::Refused;
 
 /// Seconds after which a request refused with 503 is worth repeating: the store reopens after 1 s and more.
 const STORE_RETRY_S: u32 = 2;
@@ -54,6 +55,7 @@ pub(super) enum Refusal {
     NotJson,
     Identity,
     BadCode,
+    NotGenuine,
     RiskyUser,
     NotFound,
     Method,
@@ -67,6 +69,7 @@ pub(super) enum Refusal {
     TooLarge,
     UnknownApp,
     UnknownAppointment,
+    UnreadableEvent,
     AddressConnections,
     Rate,
     AllConnections,
@@ -77,11 +80,12 @@ pub(super) enum Refusal {
 impl Refusal {
     /// All of them, by status and code.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::BrokenBody,
         Self::NotJson,
         Self::BadCode,
         Self::Identity,
+        Self::NotGenuine,
         Self::RiskyUser,
         Self::NotFound,
         Self::Method,
@@ -95,6 +99,7 @@ impl Refusal {
         Self::TooLarge,
         Self::UnknownApp,
         Self::UnknownAppointment,
+        Self::UnreadableEvent,
         Self::AddressConnections,
         Self::Rate,
         Self::AllConnections,
@@ -109,6 +114,7 @@ impl Refusal {
             Self::NotJson => (StatusCode::BAD_REQUEST, "not_json", "The body is no JSON document"),
             Self::BadCode => (StatusCode::UNAUTHORIZED, "bad_code", "The login code is not valid"),
             Self::Identity => (StatusCode::UNAUTHORIZED, "identity", "Nobody proved to be speaking"),
+            Self::NotGenuine => (StatusCode::FORBIDDEN, "not_genuine", "It is no event of this app"),
             Self::RiskyUser => (StatusCode::FORBIDDEN, "risky_user", "The platform blocks this user"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is no such thing"),
             Self::Method => {
@@ -133,6 +139,9 @@ impl Refusal {
                 (StatusCode::UNPROCESSABLE_ENTITY, "too_large", "What is kept would exceed its size limit")
             }
             Self::UnknownApp => (StatusCode::UNPROCESSABLE_ENTITY, "unknown_app", "No app is named"),
+            Self::UnreadableEvent => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "unreadable_event", "Nobody can tell what the event says")
+            }
             Self::UnknownAppointment => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "unknown_appointment",
@@ -322,6 +331,24 @@ impl Problem {
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&body);
         bytes
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotGenuine => {
+                let detail =
+                    "no event of this app: the signature, the time (within 10 minutes) or the appid is wrong";
+                Self::new(Refusal::NotGenuine, detail)
+            }
+            Refused::NotEncrypted => {
+                let detail =
+                    "events must be encrypted: choose safe mode (安全模式) in the platform's console";
+                Self::new(Refusal::NotGenuine, detail)
+            }
+            Refused::Unreadable => Self::new(Refusal::UnreadableEvent, "the event cannot be read"),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 use tracing::{debug, info, warn};
@@ -22,11 +22,13 @@ use super::session::Session;
 use super::shape;
 use super::signature::Signed;
 use super::{Books, Door, body};
+use crate::domain::config::App;
 use crate::domain::id::AppName;
 use crate::flow::intake::Speaker;
 use crate::flow::intake::appointments::Asking;
 use crate::flow::live::Live;
 use crate::wechat::LoginError;
+use crate::wechat::push::{Query, Refused};
 
 /// Logins of one address in a minute: a household or an office behind one address, not a crowd.
 pub(super) const LOGINS_PER_MINUTE: u32 = 60;
@@ -39,6 +41,10 @@ const MINUTE: Duration = Duration::from_mins(1);
 const APPOINTMENTS: &str = "/v1/appointments/";
 /// What stands before a recipient's openid.
 const RECIPIENTS: &str = "/v1/recipients/";
+/// What stands before the name of the app whose events come.
+const WECHAT: &str = "/wechat/";
+/// The platform ends a connection after 5 s without an answer, and sends the event again (消息推送).
+const EVENT_ANSWER: Duration = Duration::from_secs(4);
 
 /// A route of the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,7 @@ pub(super) enum Route {
     Ask,
     Appointment,
     Recipient,
+    WeChat,
 }
 
 impl Route {
@@ -58,7 +65,7 @@ impl Route {
 
     /// All of them.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Health,
         Self::OpenApi,
         Self::Login,
@@ -67,6 +74,7 @@ impl Route {
         Self::Ask,
         Self::Appointment,
         Self::Recipient,
+        Self::WeChat,
     ];
 
     pub(super) fn pattern(self) -> &'static str {
@@ -79,6 +87,7 @@ impl Route {
             Self::Ask => "/v1/ask",
             Self::Appointment => "/v1/appointments/{kind}/{id}",
             Self::Recipient => "/v1/recipients/{openid}",
+            Self::WeChat => "/wechat/{app}",
         }
     }
 
@@ -87,6 +96,7 @@ impl Route {
         match self {
             Self::Health | Self::OpenApi | Self::Ask => "GET, HEAD",
             Self::Me => "GET, HEAD, DELETE",
+            Self::WeChat => "GET, HEAD, POST",
             Self::Login | Self::Consents => "POST",
             Self::Appointment | Self::Recipient => "GET, HEAD, PUT, DELETE",
         }
@@ -98,6 +108,9 @@ impl Route {
         }
         if path.starts_with(RECIPIENTS) {
             return Some(Self::Recipient);
+        }
+        if path.starts_with(WECHAT) {
+            return Some(Self::WeChat);
         }
         Self::FIXED.into_iter().find(|route| route.pattern() == path)
     }
@@ -174,12 +187,24 @@ impl<B: Books> Routes<B> {
                 Route::Ask => self.ask(&live, &read).await,
                 Route::Appointment => self.appointment(&live, &read).await,
                 Route::Recipient => self.recipient(&live, &read).await,
+                Route::WeChat => self.wechat(&live, &read).await,
             }
+        };
+        let most = match route {
+            Route::WeChat => self.limits.answer.min(EVENT_ANSWER),
+            Route::Health
+            | Route::OpenApi
+            | Route::Login
+            | Route::Consents
+            | Route::Me
+            | Route::Ask
+            | Route::Appointment
+            | Route::Recipient => self.limits.answer,
         };
         tokio::select! {
             biased;
             answer = answer => answer,
-            () = clock.sleep(self.limits.answer) => Err(Problem::no_answer()),
+            () = clock.sleep(most) => Err(Problem::no_answer()),
         }
     }
 
@@ -203,10 +228,7 @@ impl<B: Books> Routes<B> {
     }
 
     async fn consents(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
-        let checks = self.checks(live);
-        let identity = checks.identify(&read.head.headers, &read.signed())?;
-        let app = checks.app(&identity, &read.asked())?;
-        let now = checks.now;
+        let (identity, app, now) = self.speaker(live, read).await?;
         let (openid, speaker, report, arrived_at) = match identity {
             Identity::Session(session) => {
                 // What is no report does not count as one.
@@ -229,19 +251,18 @@ impl<B: Books> Routes<B> {
         let checks = self.checks(live);
         let identity = checks.identify(&read.head.headers, &read.signed())?;
         // A backend is nobody's self.
-        let Identity::Session(Session { openid, .. }) = &identity else { return Err(Problem::identity()) };
+        let Identity::Session(session) = &identity else { return Err(Problem::identity()) };
         let app = checks.app(&identity, &read.asked())?;
+        self.still_there(app, session).await?;
         if read.head.method == Method::DELETE {
-            self.door.intake.erase(&app.name, openid, None).await?;
+            self.door.intake.erase(&app.name, &session.openid, None).await?;
             return Ok(answer::erased());
         }
-        Ok(answer::me(&self.door.intake.me(&app.name, openid).await?))
+        Ok(answer::me(&self.door.intake.me(&app.name, &session.openid).await?))
     }
 
     async fn ask(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
-        let checks = self.checks(live);
-        let identity = checks.identify(&read.head.headers, &read.signed())?;
-        let app = checks.app(&identity, &read.asked())?;
+        let (identity, app, _now) = self.speaker(live, read).await?;
         let named = shape::asked_openid(read.head.uri.query())?;
         let openid = match (identity, named) {
             (Identity::Session(session), None) => session.openid,
@@ -253,14 +274,12 @@ impl<B: Books> Routes<B> {
     }
 
     async fn recipient(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
-        let checks = self.checks(live);
-        let identity = checks.identify(&read.head.headers, &read.signed())?;
-        let app = checks.app(&identity, &read.asked())?;
+        let (identity, app, now) = self.speaker(live, read).await?;
         // A session reads itself at `/v1/me`, and names nobody.
         let Identity::Backend(proof) = &identity else { return Err(Problem::identity()) };
         let path = read.head.uri.path();
         let openid = shape::openid_in(path.strip_prefix(RECIPIENTS).unwrap_or(path))?;
-        let asking = Asking { id: &proof.id, at: checks.now };
+        let asking = Asking { id: &proof.id, at: now };
         let intake = &self.door.intake;
         if read.head.method == Method::DELETE {
             intake.erase(&app.name, &openid, Some(asking)).await?;
@@ -273,14 +292,12 @@ impl<B: Books> Routes<B> {
     }
 
     async fn appointment(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
-        let checks = self.checks(live);
-        let identity = checks.identify(&read.head.headers, &read.signed())?;
-        let app = checks.app(&identity, &read.asked())?;
+        let (identity, app, now) = self.speaker(live, read).await?;
         // Appointments are a backend's: a session has none to put.
         let Identity::Backend(proof) = &identity else { return Err(Problem::identity()) };
         let path = read.head.uri.path();
         let (kind, id) = shape::appointment_name(path.strip_prefix(APPOINTMENTS).unwrap_or(path))?;
-        let (name, asking) = ((kind.clone(), id.clone()), Asking { id: &proof.id, at: checks.now });
+        let (name, asking) = ((kind.clone(), id.clone()), Asking { id: &proof.id, at: now });
         let intake = &self.door.intake;
         let stands = if read.head.method == Method::PUT {
             let to = shape::appointment(&read.body)?;
@@ -293,6 +310,53 @@ impl<B: Books> Routes<B> {
             Some(intake.appointment(&app.name, name).await?)
         };
         Ok(answer::appointment((&kind, &id), stands.as_ref()))
+    }
+
+    /// The platform tries the address, or tells something; durable before it is answered `success`.
+    async fn wechat(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {
+        let path = read.head.uri.path();
+        let name = AppName::parse(path.strip_prefix(WECHAT).unwrap_or(path)).ok();
+        let app = live.app(name.as_ref()).filter(|_| name.is_some()).ok_or_else(Problem::no_route)?;
+        let keys = live.pushes.get(&app.name).ok_or_else(Problem::no_route)?;
+        let (query, now) = (Query::read(read.head.uri.query()), self.door.clock.now());
+        if read.head.method != Method::POST {
+            return Ok(answer::text(keys.verify(&query, now)?));
+        }
+        let event = keys.open(&app.appid, &query, &read.body, now).inspect_err(|refused| {
+            // Anybody may ask, so only what has the platform's signature is worth a line.
+            match refused {
+                Refused::NotGenuine => {
+                    debug!(app = %app.name, "An event for app {} was refused: {refused}", app.name);
+                }
+                Refused::NotEncrypted | Refused::Unreadable => {
+                    warn!(app = %app.name, "An event for app {} was refused: {refused}", app.name);
+                }
+            }
+        })?;
+        self.door.intake.event(&app.name, event).await?;
+        Ok(answer::text("success".to_owned()))
+    }
+
+    /// Who speaks, to which app, and when.
+    async fn speaker<'a>(
+        &'a self,
+        live: &'a Live,
+        read: &Read,
+    ) -> Result<(Identity, &'a App, DateTime<Utc>), Problem> {
+        let checks = self.checks(live);
+        let identity = checks.identify(&read.head.headers, &read.signed())?;
+        let app = checks.app(&identity, &read.asked())?;
+        match &identity {
+            Identity::Session(session) => self.still_there(app, session).await?,
+            Identity::Backend(_) => {}
+        }
+        Ok((identity, app, checks.now))
+    }
+
+    /// A session of somebody who was erased since is none any more.
+    async fn still_there(&self, app: &App, session: &Session) -> Result<(), Problem> {
+        let erased = self.door.intake.is_erased_since(&app.name, &session.openid, session.issued_at).await?;
+        if erased { Err(Problem::identity()) } else { Ok(()) }
     }
 
     fn checks<'a>(&'a self, live: &'a Live) -> Checks<'a> {

@@ -12,15 +12,17 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, SecretSource};
+use crate::domain::config::{Admin, App, Config, ConsentsFrom, Hook, ReloadMode, RuleSet, SecretSource};
 use crate::domain::id::{AppId, FieldName, KeyName, Ref, RuleId, Tag, UnionId};
 use crate::domain::recipient::FieldValue;
 use crate::domain::zone::Zone;
 use crate::flow::intake::{Ignored, Said, Subject, Upcoming};
+use crate::wechat::push;
 
 mod abuse;
 mod callers;
 mod documented;
+mod events;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OPENID: &str = "oSECRETSECRET";
@@ -44,6 +46,8 @@ fn app(name: &str) -> App {
         quota_probe: false,
         templates: BTreeMap::new(),
         base_url: String::new(),
+        push: None,
+        consents_from: ConsentsFrom::Reports,
     }
 }
 
@@ -64,7 +68,25 @@ fn live(apps: &[&str]) -> Live {
         admin: Admin { socket: "admin.sock".into() },
         reload: ReloadMode::Manual,
     };
-    Live { generation: 1, at: start(), config, rules: RuleSet::default(), clients: BTreeMap::new() }
+    Live {
+        generation: 1,
+        at: start(),
+        config,
+        rules: RuleSet::default(),
+        clients: BTreeMap::new(),
+        pushes: pushes(apps),
+    }
+}
+
+/// The keys of events, of the app `clinic`.
+fn pushes(apps: &[&str]) -> BTreeMap<AppName, push::Keys> {
+    let clinic = AppName::parse("clinic").unwrap();
+    if !apps.contains(&"clinic") {
+        return BTreeMap::new();
+    }
+    let key = push::AesKey::parse("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG").unwrap();
+    let keys = push::Keys::new("remindtoken".to_owned().into(), Some(key), push::Plain::Allowed).unwrap();
+    [(clinic, keys)].into()
 }
 
 /// A flow that notes what it gets and answers what it is told.
@@ -149,6 +171,24 @@ impl Books for Arc<Flow> {
         let fields = [(FieldName::parse("doctor").unwrap(), text)].into();
         let stands = Appointment { recipients, at: start(), fields };
         (id.as_str() == "A17").then_some(stands).ok_or(AppointmentError::Unknown)
+    }
+
+    async fn is_erased_since(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        then: DateTime<Utc>,
+    ) -> Result<bool, Unavailable> {
+        let erased = format!("{app} forget {} by himself", openid.as_str());
+        Ok(self.said.lock().unwrap().contains(&erased) && then <= start())
+    }
+
+    async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
+        if self.refuses.lock().unwrap().is_some() {
+            return Err(Unavailable);
+        }
+        self.said.lock().unwrap().push(format!("{app} {event:?}"));
+        Ok(())
     }
 
     async fn login(&self, _app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {

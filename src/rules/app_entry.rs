@@ -12,7 +12,7 @@ use super::source::Spot;
 use super::values;
 use super::walk::{Map, Walk, Wanted};
 use super::yaml::{Key, Node, Value};
-use crate::domain::config::{App, DEFAULT_IN_FLIGHT, PLATFORM_URL};
+use crate::domain::config::{App, ConsentsFrom, DEFAULT_IN_FLIGHT, PLATFORM_URL, Push};
 use crate::domain::id::{AppId, AppName, TemplateId, TemplateName};
 use crate::domain::language::Phrase;
 use crate::domain::template::{FieldKey, FieldType, Template, TemplateKind};
@@ -33,6 +33,9 @@ pub(super) const STATES: [(&str, &str); 3] =
 /// Languages of the platform; the first is the default.
 pub(super) const LANGS: [(&str, &str); 4] =
     [("zh_CN", "zh_CN"), ("en_US", "en_US"), ("zh_HK", "zh_HK"), ("zh_TW", "zh_TW")];
+/// Sources of acceptances; the first is the default.
+pub(super) const SOURCES: [(&str, ConsentsFrom); 2] =
+    [("reports", ConsentsFrom::Reports), ("events", ConsentsFrom::Events)];
 /// Kinds of templates; the first is the default.
 pub(super) const KINDS: [(&str, TemplateKind); 2] =
     [("one_time", TemplateKind::OneTime), ("long_term", TemplateKind::LongTerm)];
@@ -94,15 +97,15 @@ fn read(
             appid
         }
     };
-    let secret = secret(map, key.spot, of, folder, walk);
-    if let Some(node) = map.get("consents_from") {
-        let words = [("reports", Consents::Reports), ("events", Consents::Events)];
-        if let Some(Consents::Events) = walk.one_of(node, "consents_from", &words) {
-            let instead = Phrase::new(
-                "write `consents_from: reports`, the default",
-                "写成默认的 `consents_from: reports`",
-            );
-            walk.not_yet(node.spot, "consents_from: events", instead);
+    let secret = secret(map, "secret", key.spot, of, folder, walk);
+    let push = map.get("push").and_then(|node| push(node, folder, walk));
+    let from = map.get("consents_from");
+    let consents_from =
+        from.and_then(|node| walk.one_of(node, "consents_from", &SOURCES)).unwrap_or_default();
+    if let (Some(node), ConsentsFrom::Events) = (from, consents_from) {
+        match map.get("push") {
+            None => walk.report(node.spot, config::events_without_push()),
+            Some(_) => walk.report(node.spot, config::events_may_miss()),
         }
     }
     let state = map.get("state").and_then(|node| walk.one_of(node, "state", &STATES)).unwrap_or("formal");
@@ -129,14 +132,24 @@ fn read(
         templates,
         base_url: base_url.unwrap_or_else(|| PLATFORM_URL.to_owned()),
         proxy,
+        push,
+        consents_from,
     })
 }
 
-/// Which source of acceptances grants.
-#[derive(Clone, Copy)]
-enum Consents {
-    Reports,
-    Events,
+fn push(node: &Node, folder: &Path, walk: &mut Walk<'_>) -> Option<Push> {
+    let example =
+        "push: { token: { credential: clinic-push-token }, aes_key: { credential: clinic-aes-key } }";
+    let of = Thing::Key("push");
+    let map = walk.map(node, Wanted { of, example }, &config_keys::PUSH)?;
+    let token = secret(map, "token", node.spot, of, folder, walk);
+    let plain = map.get("plain").and_then(|node| walk.switch(node, "plain")).unwrap_or(false);
+    let aes_key = if map.get("aes_key").is_some() || !plain {
+        Some(secret(map, "aes_key", node.spot, of, folder, walk)?)
+    } else {
+        None
+    };
+    Some(Push { token: token?, aes_key, plain })
 }
 
 /// How fast messages leave.

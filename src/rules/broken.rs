@@ -134,9 +134,25 @@ fn mistakes_in_the_configuration() {
             "hook: { keys: [{ id: b, secret: { env: A }, apps: [] }] }",
             &[("empty_list", 7, 51)],
         ),
+        ("    templates:", "    consents_from: events\n    templates:", &[("events_without_push", 5, 20)]),
+        ("    templates:", "    push: { plain: true }\n    templates:", &[("missing_key", 5, 11)]),
+        ("    templates:", "    push: { token: { env: A } }\n    templates:", &[("missing_key", 5, 11)]),
+        (
+            "    templates:",
+            "    push: { token: abc, plain: true }\n    templates:",
+            &[("inline_secret", 5, 20)],
+        ),
+        (
+            "    templates:",
+            "    push: { token: { env: A }, plain: maybe }\n    templates:",
+            &[("missing_key", 5, 11), ("bad_value", 5, 39)],
+        ),
+        (
+            "    templates:",
+            "    push: { token: { env: A }, plain: true }\n    consents_from: events\n    templates:",
+            &[("events_may_miss", 6, 20)],
+        ),
         // Later versions.
-        ("    templates:", "    consents_from: events\n    templates:", &[("not_yet", 5, 20)]),
-        ("    templates:", "    push: { plain: true }\n    templates:", &[("not_yet", 5, 5)]),
         ("store: sled:store", "admin: { listen: 127.0.0.1:8081 }", &[("not_yet", 7, 10)]),
         // Two of one kind.
         (

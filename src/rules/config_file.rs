@@ -177,7 +177,7 @@ fn keys(
         if map.get("id").is_none() {
             walk.missing(map.spot, "id", Thing::HookKey, "id: backend");
         }
-        let secret = secret(map, map.spot, Thing::HookKey, folder, walk);
+        let secret = secret(map, "secret", map.spot, Thing::HookKey, folder, walk);
         let its_apps = key_apps(map, top, apps, walk);
         if let (Some(id), Some(secret)) = (id, secret) {
             keys.push(HookKey { id, secret, apps: its_apps });
@@ -232,15 +232,20 @@ const PLACE: BadId = BadId {
 /// Where a secret is. A secret in the file itself is refused, and not repeated.
 pub(super) fn secret(
     map: Map<'_>,
+    key: &'static str,
     owner: Spot,
     of: Thing<'_>,
     folder: &Path,
     walk: &mut Walk<'_>,
 ) -> Option<SecretSource> {
-    let example = "secret: { credential: clinic-secret }";
-    let wanted = Wanted { of: Thing::Key("secret"), example };
-    let Some(node) = map.get("secret") else {
-        walk.missing(owner, "secret", of, example);
+    let example = match key {
+        "token" => "token: { credential: clinic-push-token }",
+        "aes_key" => "aes_key: { credential: clinic-aes-key }",
+        _ => "secret: { credential: clinic-secret }",
+    };
+    let wanted = Wanted { of: Thing::Key(key), example };
+    let Some(node) = map.get(key) else {
+        walk.missing(owner, key, of, example);
         return None;
     };
     if matches!(node.value, Value::Text(_)) {

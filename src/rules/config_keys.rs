@@ -4,14 +4,14 @@
 
 use super::app_entry::{
     KINDS, LANGS, MAX_APPS, MAX_FIELDS as MAX_TEMPLATE_FIELDS, MAX_IN_FLIGHT, MAX_PER_SECOND, MAX_TEMPLATES,
-    STATES,
+    SOURCES, STATES,
 };
 use super::config_file::{MAX_NAMED, MAX_SESSION_HOURS, RELOADS};
 use super::keys::{Absent, Key, keys};
 use super::pattern;
 use super::schema::{
-    appid, credential, exactly_one, field_key, field_name, list, map, name, named, set, some_text, switch,
-    template_id, text, variable, whole, words, zone,
+    app, appid, credential, exactly_one, field_key, field_name, list, map, name, named, push, set, some_text,
+    switch, template_id, text, variable, whole, words, zone,
 };
 use crate::domain::language::Phrase;
 use crate::domain::recipient::MAX_FIELDS;
@@ -27,7 +27,7 @@ keys! {
             example: r#"{ "clinic": { "appid": "wx0123456789abcdef", "secret": { "credential": "clinic-secret" },
                 "templates": {} } }"#,
             absent: Absent::Mistake,
-            shape: || named(pattern::NAME, map(&APP), "One mini program.", 1..=MAX_APPS),
+            shape: || named(pattern::NAME, app(map(&APP)), "One mini program.", 1..=MAX_APPS),
         },
         Key {
             name: "timezone",
@@ -108,7 +108,7 @@ keys! {
             about: "Which source of acceptances counts.",
             example: r#""reports""#,
             absent: Absent::Default(r#""reports""#),
-            shape: || words(&[("reports", ())]),
+            shape: || words(&SOURCES),
         },
         Key {
             name: "limits",
@@ -139,13 +139,39 @@ keys! {
             absent: Absent::Means("none, whatever the environment says."),
             shape: || pattern::texts(&pattern::proxy(), "http:// or https:// and a host, no password"),
         },
-    ], later: &[(
-        "push",
-        Phrase::new(
-            "delete it: this version takes consents from `POST /v1/consents` only",
-            "请删掉；当前版本只通过 `POST /v1/consents` 接收订阅次数",
-        ),
-    )];
+        Key {
+            name: "push",
+            about: "How the platform's events come (开发管理 → 消息推送), to `/wechat/` and the app's name at the hook.",
+            example: r#"{ "token": { "credential": "clinic-push-token" }, "aes_key": { "credential": "clinic-aes-key" } }"#,
+            absent: Absent::Means("no events are taken."),
+            shape: || push(map(&PUSH)),
+        },
+    ], later: &[];
+
+    /// `push` of an app.
+    PUSH = [
+        Key {
+            name: "token",
+            about: "Where the Token is; never the token itself.",
+            example: r#"{ "credential": "clinic-push-token" }"#,
+            absent: Absent::Mistake,
+            shape: secret,
+        },
+        Key {
+            name: "aes_key",
+            about: "Where the EncodingAESKey is; never the key itself.",
+            example: r#"{ "credential": "clinic-aes-key" }"#,
+            absent: Absent::Means("only plain events can be read, which `plain` allows."),
+            shape: secret,
+        },
+        Key {
+            name: "plain",
+            about: "Whether events that are not encrypted count too: of these, refusals and receipts alone.",
+            example: "true",
+            absent: Absent::Default("false"),
+            shape: switch,
+        },
+    ], later: &[];
 
     /// `limits` of an app.
     LIMITS = [

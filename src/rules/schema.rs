@@ -279,6 +279,19 @@ pub(super) fn of_appointments(map: Value) -> Value {
     and(map, "allOf", needs)
 }
 
+/// An app whose acceptances come by events, if they come.
+pub(super) fn app(map: Value) -> Value {
+    let by_events =
+        json!({ "required": ["consents_from"], "properties": { "consents_from": { "const": "events" } } });
+    and(and(map, "if", by_events), "then", json!({ "required": ["push"] }))
+}
+
+/// Events that can be read: by a key, or because they are plain.
+pub(super) fn push(map: Value) -> Value {
+    let plain = json!({ "required": ["plain"], "properties": { "plain": { "const": true } } });
+    and(and(map, "if", json!({ "not": { "required": ["aes_key"] } })), "then", plain)
+}
+
 /// `all`, or a map that chooses.
 pub(super) fn to(map: Value) -> Value {
     json!({ "anyOf": [{ "const": "all" }, and(map, "minProperties", 1)] })

@@ -11,6 +11,7 @@ apps:
     state: trial
     lang: zh_CN
     consents_from: reports
+    push: { token: { credential: a }, aes_key: { env: B }, plain: true }
     limits: { in_flight: 32, per_second: 50, quota_probe: false }
     base_url: http://127.0.0.1:9/
     proxy: http://10.0.0.1:3128

@@ -378,6 +378,7 @@ fn every_key_is_as_the_tables_say() {
         (&s::TO, Which::Schedule, "/rules/drink/to", false),
         (&c::FILE, Which::Config, "", false),
         (&c::APP, Which::Config, "/apps/clinic", false),
+        (&c::PUSH, Which::Config, "/apps/clinic/push", false),
         (&c::LIMITS, Which::Config, "/apps/clinic/limits", false),
         (&c::TEMPLATE, Which::Config, "/apps/clinic/templates/habit", false),
         (&c::HOOK, Which::Config, "/hook", false),

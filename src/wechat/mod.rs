@@ -8,6 +8,7 @@
 mod answer;
 mod errcode;
 mod http;
+pub mod push;
 mod quota;
 mod rival;
 mod send;

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::appointments::Asking;
 use super::{Intake, Upcoming};
 use crate::domain::id::{AppName, OpenId, TemplateId};
 use crate::domain::recipient::Profile;
-use crate::store::{Asked, Erased, Put, Unavailable};
+use crate::store::{Asked, Erased, Put, Store, Unavailable};
 
 /// What the doors may tell of a person.
 #[derive(Clone, Debug)]
@@ -103,6 +104,28 @@ impl Intake {
         self.store.wait(seen.number).await?;
         let person = Person { profile: seen.recipient.profile, balances: seen.balances, upcoming };
         Ok((seen.is_known, person))
+    }
+
+    /// Whether a person was erased at `then` or later: what was begun before is his no more.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn is_erased_since(
+        &self,
+        app: &AppName,
+        openid: &OpenId,
+        then: DateTime<Utc>,
+    ) -> Result<bool, Unavailable> {
+        let live = self.current.get();
+        let appid = live.config.apps.get(app).ok_or(Unavailable)?.appid.clone();
+        let openid = openid.clone();
+        let read = move |store: &dyn Store| Ok((store.erased_at(&appid, &openid)?, store.decided()));
+        let (erased_at, number) = super::super::read(&self.store, read).await?;
+        let is_erased = erased_at.is_some_and(|at| at >= then);
+        if is_erased {
+            self.store.wait(number).await?;
+        }
+        Ok(is_erased)
     }
 
     /// Takes a person out of the books of an app: by a signed request, or by his own session. On return that is durable.

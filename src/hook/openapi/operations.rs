@@ -165,6 +165,28 @@ pub(super) fn of(route: Route) -> Vec<Operation> {
                 .by(Who::Backend, &["openid", "app"])
                 .refused(&[Refusal::Malformed, Refusal::Replayed]),
         ],
+        Route::WeChat => {
+            let verify = new("GET", "verifyPush", "").says(
+                "WeChat tries the address of its events",
+                "`echostr` comes back as it is where the Token signs the query. There is no such route for an app without \
+                 `push`.",
+            );
+            let push = new("POST", "push", "").says(
+                "WeChat tells what happened",
+                "JSON or XML, in safe, compatible or, where `plain` allows it, plain mode, as the platform's page says \
+                 (消息推送). `success` is a promise: what was told is on the disk. It may come again, late, in any order.",
+            );
+            let signed = &["pushed", "signature", "msg_signature", "timestamp", "nonce", "echostr"][..];
+            vec![
+                Operation { parameters: signed, ..verify }.refused(&[Refusal::NotGenuine, Refusal::NotFound]),
+                Operation { parameters: &signed[..5], ..push }.refused(&[
+                    Refusal::NotGenuine,
+                    Refusal::NotFound,
+                    Refusal::UnreadableEvent,
+                    Refusal::Unavailable,
+                ]),
+            ]
+        }
         Route::Appointment => vec![
             new("GET", "appointment", "Appointment")
                 .says("An appointment as it stands", "")
@@ -279,6 +301,10 @@ fn named(examples: &samples::Examples) -> Value {
 }
 
 fn good(operation: &Operation) -> Value {
+    if operation.route == Route::WeChat {
+        let content = json!({ "text/plain; charset=utf-8": { "schema": { "type": "string" } } });
+        return json!({ "description": operation.summary, "content": content });
+    }
     let content = match operation.route {
         // It would hold itself.
         Route::OpenApi => json!({ "schema": { "type": "object", "required": ["openapi", "info", "paths"] } }),
@@ -288,7 +314,8 @@ fn good(operation: &Operation) -> Value {
         | Route::Me
         | Route::Ask
         | Route::Appointment
-        | Route::Recipient => json!({
+        | Route::Recipient
+        | Route::WeChat => json!({
             "schema": shape(operation.answer),
             "examples": named(&samples::answers(operation.answer)),
         }),
@@ -336,11 +363,18 @@ fn refused(group: &[Refusal]) -> Value {
 
 fn parameters() -> Value {
     let parameter = |name, at, required: bool, form, about| json!({ "name": name, "in": at, "required": required, "schema": shape(form), "description": about });
+    let of_push = |name, about| json!({ "name": name, "in": "query", "required": false, "schema": { "type": "string" }, "description": about });
     json!({
         "app": parameter(
             "app", "query", false, "AppName",
             "The app, by its name in tixing.yaml. Left out while there is one, or a session names it.",
         ),
+        "pushed": parameter("app", "path", true, "AppName", "The app, by its name in tixing.yaml."),
+        "signature": of_push("signature", "Of the address, and of plain events: SHA-1 of Token, timestamp and nonce."),
+        "msg_signature": of_push("msg_signature", "Of encrypted events: what they hold is signed too."),
+        "timestamp": of_push("timestamp", "Seconds since 1970, within 10 minutes of the door's clock."),
+        "nonce": of_push("nonce", "Anything."),
+        "echostr": of_push("echostr", "What WeChat wants to have back."),
         "asked": parameter("openid", "query", false, "OpenId", "Needed of a backend; never of a session."),
         "openid": parameter("openid", "path", true, "OpenId", "The recipient."),
         "kind": parameter("kind", "path", true, "Kind", "What the appointment is: visit, class, bill…"),

@@ -18,6 +18,7 @@ use crate::flow::intake::recipients::{Person, RecipientError};
 use crate::flow::intake::{Ignored, ReportError, ReportOut, Subject, Upcoming};
 use crate::store::Unavailable;
 use crate::wechat::LoginError;
+use crate::wechat::push::Refused;
 
 /// Examples and their names.
 pub(in crate::hook) type Examples = Vec<(&'static str, Value)>;
@@ -109,6 +110,8 @@ pub(super) fn problem(refusal: Refusal) -> Value {
         Refusal::NotJson => Problem::not_json(),
         Refusal::Identity => Problem::identity(),
         Refusal::BadCode => LoginError::BadCode.into(),
+        Refusal::NotGenuine => Refused::NotGenuine.into(),
+        Refusal::UnreadableEvent => Refused::Unreadable.into(),
         Refusal::RiskyUser => LoginError::RiskyUser.into(),
         Refusal::NotFound => Problem::no_route(),
         Refusal::Method => Problem::method("GET, HEAD"),

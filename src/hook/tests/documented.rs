@@ -2,6 +2,7 @@
 
 use super::openapi::operations::{self, Operation, Who};
 use super::problem::Refusal;
+use super::routes::Route;
 use super::*;
 
 /// A request of an operation that is well, and how to make it ill.
@@ -22,6 +23,11 @@ fn good(operation: &Operation) -> Request {
         .replace("{id}", "A17");
     let who = if operation.who == Who::Both { Who::Backend } else { operation.who };
     let asks = operation.id == "ask" && who == Who::Backend;
+    if operation.route == Route::WeChat {
+        let target = format!("/wechat/clinic?{}&echostr=7", events::signed(start().timestamp()));
+        let body = if operation.method == "POST" { events::REFUSAL } else { "" };
+        return Request { method: operation.method, target, who, body: body.into() };
+    }
     let target = format!("{path}?app=clinic{}", if asks { "&openid=oSECRETSECRET" } else { "" });
     let body =
         if operation.id == "login" { r#"{"code":"CODESECRET"}"#.into() } else { example.unwrap_or_default() };
@@ -154,6 +160,7 @@ async fn provoked(operation: &Operation, refusal: Refusal) -> Reply {
                 *flow.live.lock().unwrap() = Arc::new(closed);
                 good.send(&world).await
             }
+            "push" | "verifyPush" => good.to("clinic", "nobody").send(&world).await,
             "recipient" | "putRecipient" => good.to(OPENID, "oNOBODYATALL").send(&world).await,
             _ => good.to("A17", "none").send(&world).await,
         },
@@ -191,6 +198,8 @@ async fn provoked(operation: &Operation, refusal: Refusal) -> Reply {
                 }
             }
         }
+        Refusal::NotGenuine => good.to("nonce=n1", "nonce=n2").send(&world).await,
+        Refusal::UnreadableEvent => good.saying("{}").send(&world).await,
         Refusal::BadCode => login_refused(&world, &good, LoginError::BadCode).await,
         Refusal::RiskyUser => login_refused(&world, &good, LoginError::RiskyUser).await,
         Refusal::Platform => login_refused(&world, &good, LoginError::Unavailable).await,

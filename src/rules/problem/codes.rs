@@ -77,6 +77,14 @@ pub const CODES: &[(&str, Phrase)] = &[
     ),
     ("empty_file", Phrase::new("a file without content", "文件没有内容")),
     ("empty_list", Phrase::new("a list without entries", "列表里一项也没有")),
+    (
+        "events_may_miss",
+        Phrase::new("consents from events alone, of which some may not come", "只从事件计订阅次数，可能会漏"),
+    ),
+    (
+        "events_without_push",
+        Phrase::new("consents from events that are not taken", "要从事件计订阅次数，却没有配置接收事件"),
+    ),
     ("file_too_large", Phrase::new("a file over 1 MiB", "文件超过 1 MiB")),
     ("files_changing", Phrase::new("files that change while they are read", "读取时一直在变的文件")),
     ("folder_too_large", Phrase::new("schedule files over 8 MiB in all", "提醒规则文件总共超过 8 MiB")),

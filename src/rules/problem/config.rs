@@ -177,6 +177,39 @@ pub(in crate::rules) fn template_fields_order(order: &[&str]) -> Problem {
     )
 }
 
+/// Acceptances that are to come by events, and no events come.
+pub(in crate::rules) fn events_without_push() -> Problem {
+    error(
+        "events_without_push",
+        Said::new(
+            "consents would come from events, and no events are taken",
+            "订阅次数要从事件来，但没有配置接收事件",
+        ),
+        Said::new(
+            "give `push` too: `push: { token: { credential: clinic-push-token }, aes_key: { credential: \
+             clinic-aes-key } }`, or write `consents_from: reports`",
+            "再写上 `push`：`push: { token: { credential: clinic-push-token }, aes_key: { credential: \
+             clinic-aes-key } }`，或者写 `consents_from: reports`",
+        ),
+    )
+}
+
+/// Acceptances come by events alone, of which the platform may not send all.
+pub(in crate::rules) fn events_may_miss() -> Problem {
+    warning(
+        "events_may_miss",
+        Said::new(
+            "an acceptance that the platform pushes no event for grants nothing: those of \"always keep\" are \
+             not known to be pushed, and an event may be lost",
+            "平台没有推送事件的同意不会计入：勾选“总是保持以上选择”后的静默同意是否推送没有说明，事件也可能丢失",
+        ),
+        Said::new(
+            "report acceptances from the mini program and write `consents_from: reports`, the default",
+            "由小程序上报结果，并写成默认的 `consents_from: reports`",
+        ),
+    )
+}
+
 /// A template whose fields nobody listed.
 pub(in crate::rules) fn unchecked_template(name: &str) -> Problem {
     warning(

@@ -90,10 +90,18 @@ impl Stage {
         let options = Options::of(&app, SecretString::from("SECRET"));
         let client = Client::over(options, clock.clone(), Arc::new(platform.clone())).unwrap();
         let clients = BTreeMap::from([(scene::app(), client)]);
-        let live = Live { generation: 1, at: start.at, config, rules: self.rules.clone(), clients };
+        let live = Live {
+            generation: 1,
+            at: start.at,
+            config,
+            rules: self.rules.clone(),
+            clients,
+            pushes: BTreeMap::new(),
+        };
         let current = Current::new(live);
         let shared: Arc<dyn Store> = Arc::<Ledger>::clone(&store);
-        let intake = Intake::new(shared, current, clock.clone());
+        let brake = Brake::of_store(Arc::clone(&shared), start.at).unwrap();
+        let intake = Intake::new(shared, current, clock.clone(), brake);
         let flows = JoinSet::new();
         let proofs = self.proofs.clone();
         Daemon { scene, store, clock, platform, odometer, intake, proofs, flows }

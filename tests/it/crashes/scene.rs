@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use tixing::domain::config::{Admin, App, Config, Hook, ReloadMode, RuleSet, SecretSource};
+use tixing::domain::config::{Admin, App, Config, ConsentsFrom, Hook, ReloadMode, RuleSet, SecretSource};
 use tixing::domain::id::{AppId, AppName, OpenId, RuleId, TemplateId, TemplateName};
 use tixing::domain::rule::OnDoubt;
 use tixing::domain::rule::{Audience, Canary, MissedPolicy, Rule};
@@ -118,6 +118,8 @@ impl Scene {
             quota_probe: false,
             templates: BTreeMap::from([(habit().name, habit())]),
             base_url: "http://127.0.0.1:9".to_owned(),
+            push: None,
+            consents_from: ConsentsFrom::Reports,
             proxy: None,
         };
         Config {

@@ -184,11 +184,12 @@ impl World {
                     State::Sent => {
                         delivery.msgid == Some(msgid) || self.repeats_allowed > 0 || delivery.msgid.is_none()
                     }
+                    // A receipt says that it did not arrive.
+                    State::Undelivered => delivery.msgid == Some(msgid),
                     State::InDoubt | State::PresumedSent | State::Attempting => true,
                     State::Waiting => delivery.past == Past::Busy,
                     State::Held
                     | State::Reserved
-                    | State::Undelivered
                     | State::Refused
                     | State::Failed
                     | State::Expired

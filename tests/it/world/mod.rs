@@ -48,6 +48,7 @@ mod disk;
 mod doubt;
 mod drift;
 mod due;
+mod events;
 mod foretold;
 mod held;
 mod hold;
@@ -101,6 +102,7 @@ pub(super) struct World {
     /// Sends of earlier runs of the platform that it did not accept: it remembers only accepted ones.
     sends_before: Vec<SendRecord>,
     limits: &'static str,
+    consents_from: &'static str,
     /// Where the store is instead of in the folder.
     pub(super) disk: Option<Disk>,
     /// A configuration of its own, with `{base_url}` where the platform is; else the world's usual one.
@@ -209,6 +211,7 @@ impl World {
             _address: address,
             sends_before: Vec::new(),
             limits: "in_flight: 8",
+            consents_from: "reports",
             disk: None,
             config: None,
             rules: BTreeMap::new(),
@@ -237,7 +240,7 @@ impl World {
         let daemon = Daemon::start(setup).await.unwrap();
         let shared = daemon.shared();
         let store = Arc::<Power>::clone(&power);
-        let intake = Intake::new(store, shared.current().clone(), self.clock.clone());
+        let intake = Intake::new(store, shared.current().clone(), self.clock.clone(), shared.brake().clone());
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(daemon.run(async move {
@@ -362,6 +365,7 @@ impl World {
 
     fn write_files(&self) -> PathBuf {
         let (base_url, limits) = (format!("http://{}", self.options.listen), self.limits);
+        let consents_from = self.consents_from;
         let config = self.folder.path().join("tixing.yaml");
         if let Some(text) = &self.config {
             fs::write(&config, text.replace("{base_url}", &base_url)).unwrap();
@@ -369,7 +373,7 @@ impl World {
         }
         let text = format!(
             "apps:\n  main:\n    appid: {APPID}\n    secret: {{ env: SECRET }}\n    base_url: {base_url}\n    \
-             limits: {{ {limits} }}\n    templates:\n      habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \
+             limits: {{ {limits} }}\n    push: {{ token: {{ env: TOKEN }}, plain: true }}\n    consents_from: {consents_from}\n    templates:\n      habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \
              bill: {{ id: {BILL}, kind: long_term, fields: [thing1] }}\nschedules: schedules\nstore: sled:store\n\
              hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\nreload: manual\n"
         );
@@ -378,6 +382,11 @@ impl World {
         let rules = if rules.is_empty() { "rules: {}\n".to_owned() } else { format!("rules:\n{rules}") };
         fs::write(self.folder.path().join("schedules/rules.yaml"), rules).unwrap();
         config
+    }
+
+    /// Which source of acceptances grants, from the next start on.
+    pub(super) fn consents_from(&mut self, source: &'static str) {
+        self.consents_from = source;
     }
 
     // --- the people -----------------------------------------------------------------------------

@@ -1,0 +1,212 @@
+//! Events of the platform into the books: refusals in the settings, receipts, accounts that were closed, punishments, and
+//! acceptances where an app takes them from events.
+//!
+//! The platform sends an event up to three times, in any order, or not at all, so each is booked such that it may
+//! come again: a refusal and an erasure by its own time, a receipt by its message, an acceptance under an id made of the event.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use super::Intake;
+use super::sources;
+use crate::domain::config::{App, ConsentsFrom};
+use crate::domain::consent::{Grant, Source};
+use crate::domain::id::{AppName, OpenId, ReportId};
+use crate::domain::template::Template;
+use crate::flow::brake::NotPaused;
+use crate::store::{
+    Additions, Answer, Arrival, Choice, Erased, Receipt, Refusal, Report, ReportOutcome, Unavailable,
+};
+use crate::wechat::push::{Answered, Event, Sent, What};
+
+/// A warning of the platform, after which everything goes on.
+const WARNING: &str = "1";
+
+impl Intake {
+    /// Books what the platform tells of an app; on return it is durable.
+    ///
+    /// What concerns templates that are not configured, or nobody, changes nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: the platform has to send it again.
+    pub async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
+        let live = self.current.get();
+        let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let Event { created_at, what } = event;
+        match what {
+            What::Asked { openid, answers } => self.asked(app, &openid, &answers, created_at).await,
+            What::Changed { openid, answers } => self.changed(app, &openid, &answers, created_at).await,
+            What::Sent { openid, messages } => self.told(app, &openid, &messages, created_at).await,
+            What::Left { openid } => self.left(app, &openid, created_at).await,
+            What::Punished { kind, detail } => self.punished(app, &kind, &detail, created_at).await,
+            What::Other { name } => {
+                tracing::debug!(app = %app.name, "An event {name} of app {} concerns no consent", app.name);
+                Ok(())
+            }
+        }
+    }
+
+    /// An acceptance on the panel grants only where events are the source; a refusal there is none in the settings.
+    async fn asked(
+        &self,
+        app: &App,
+        openid: &OpenId,
+        answers: &[Answered],
+        created_at: DateTime<Utc>,
+    ) -> Result<(), Unavailable> {
+        match app.consents_from {
+            ConsentsFrom::Reports => return Ok(()),
+            ConsentsFrom::Events => {}
+        }
+        let since = sources::since(&self.store, app).await?;
+        let grant = Grant { accepted_at: created_at, source: Source::Event, bound: None };
+        let booked = answers.iter().filter_map(|answered| {
+            let template = template(app, answered)?;
+            let choice = match answered.status.as_str() {
+                "accept" if since.is_none_or(|since| created_at >= since) => Choice::Accept(grant),
+                "reject" => Choice::Reject(created_at),
+                _ => return None,
+            };
+            Some(Answer { template: template.id.clone(), kind: template.kind, choice })
+        });
+        let report = Report {
+            app: app.appid.clone(),
+            openid: openid.clone(),
+            id: id(openid, answers, created_at),
+            content: [0; 32],
+            now: self.clock.reckoned(),
+            tapped_at: created_at,
+            adds: Additions::default(),
+            answers: booked.collect(),
+        };
+        let decided = self.store.report(report).await?;
+        self.store.wait(decided.number).await?;
+        match decided.value {
+            ReportOutcome::Booked(_)
+            | ReportOutcome::Duplicate
+            | ReportOutcome::Conflict
+            | ReportOutcome::Erased => {}
+            // Nothing is added, so only somebody new could be too large, and he is not.
+            ReportOutcome::TooLarge => {
+                warn!(app = %app.name, "An acceptance could not be booked: its record is full");
+            }
+        }
+        Ok(())
+    }
+
+    async fn changed(
+        &self,
+        app: &App,
+        openid: &OpenId,
+        answers: &[Answered],
+        created_at: DateTime<Utc>,
+    ) -> Result<(), Unavailable> {
+        // Today the platform pushes refusals alone.
+        for answered in answers.iter().filter(|answered| answered.status == "reject") {
+            let Some(template) = template(app, answered) else { continue };
+            let refusal = Refusal {
+                app: app.appid.clone(),
+                openid: openid.clone(),
+                template: template.id.clone(),
+                kind: template.kind,
+                created_at,
+            };
+            let decided = self.store.refuse(refusal).await?;
+            self.store.wait(decided.number).await?;
+        }
+        Ok(())
+    }
+
+    async fn told(
+        &self,
+        app: &App,
+        openid: &OpenId,
+        messages: &[Sent],
+        created_at: DateTime<Utc>,
+    ) -> Result<(), Unavailable> {
+        for message in messages {
+            if message.errcode != 0 {
+                let errcode = message.errcode;
+                info!(app = %app.name, wechat.msgid = message.msgid, wechat.errcode = errcode,
+                    "WeChat could not deliver message {} of app {}: {errcode}", message.msgid, app.name);
+            }
+            let receipt = Receipt {
+                app: app.appid.clone(),
+                openid: openid.clone(),
+                template: message.template.clone(),
+                msgid: message.msgid,
+                created_at,
+                arrival: if message.errcode == 0 { Arrival::Arrived } else { Arrival::NotArrived },
+                now: self.clock.reckoned(),
+            };
+            let decided = self.store.receipt(receipt).await?;
+            self.store.wait(decided.number).await?;
+        }
+        Ok(())
+    }
+
+    /// A closed account is erased, unless it was since then: the same event again must not take who came back.
+    async fn left(&self, app: &App, openid: &OpenId, created_at: DateTime<Utc>) -> Result<(), Unavailable> {
+        if self.is_erased_since(&app.name, openid, created_at).await? {
+            return Ok(());
+        }
+        let decided =
+            self.store.erase(app.appid.clone(), openid.clone(), self.clock.reckoned().into()).await?;
+        self.store.wait(decided.number).await?;
+        match decided.value {
+            Erased::Booked | Erased::Replayed => {
+                info!(app = %app.name, "Somebody closed his account with app {} and was erased", app.name);
+                Ok(())
+            }
+            Erased::Busy => Err(Unavailable),
+        }
+    }
+
+    async fn punished(
+        &self,
+        app: &App,
+        kind: &str,
+        detail: &str,
+        created_at: DateTime<Utc>,
+    ) -> Result<(), Unavailable> {
+        let what = match kind {
+            WARNING => "a warning",
+            "2" => "functions are banned",
+            "3" => "the mini program was taken down",
+            "4" => "the account is banned",
+            _ => "pages are banned",
+        };
+        let reason = format!("wxa_punish_event: {what} {detail}");
+        warn!(app = %app.name, "WeChat punishes app {}: {what} {detail}", app.name);
+        if kind == WARNING {
+            return Ok(());
+        }
+        match self.brake.punish(&app.appid, reason.trim(), created_at, self.clock.reckoned()).await {
+            Ok(()) => Ok(()),
+            Err(NotPaused::Store(unavailable)) => Err(unavailable),
+            Err(NotPaused::TooMany) => Err(Unavailable),
+        }
+    }
+}
+
+fn template<'a>(app: &'a App, answered: &Answered) -> Option<&'a Template> {
+    app.templates.values().find(|template| template.id == answered.template)
+}
+
+/// One second can hold two events of one person; the same event again has the same id.
+fn id(openid: &OpenId, answers: &[Answered], created_at: DateTime<Utc>) -> ReportId {
+    let mut hash = Sha256::new();
+    hash.update(openid.as_str());
+    hash.update(created_at.timestamp().to_be_bytes());
+    for answered in answers {
+        hash.update(answered.template.as_str());
+        hash.update([0]);
+        hash.update(&answered.status);
+        hash.update([0]);
+    }
+    let text = URL_SAFE_NO_PAD.encode(hash.finalize());
+    ReportId::parse(&format!("event-{text}")).expect("49 characters of a–z, A–Z, 0–9, _ and -")
+}

@@ -1,0 +1,150 @@
+//! The events that concern consents and messages, in whatever form they come (订阅消息: 事件推送).
+//!
+//! An event of which nothing is known, or that names nobody, is an event too: the platform gets its answer, and
+//! does not send it again.
+
+use chrono::{DateTime, Utc};
+
+use super::tree::Node;
+use crate::domain::id::{OpenId, TemplateId};
+
+/// Longest text of the platform that is kept, in characters.
+const MAX_WORDS: usize = 64;
+
+/// What the platform tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened, in whole seconds; never after it came.
+    pub created_at: DateTime<Utc>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Somebody answered the panel (`subscribe_msg_popup_event`).
+    Asked {
+        /// Who.
+        openid: OpenId,
+        /// For each template.
+        answers: Vec<Answered>,
+    },
+    /// Somebody changed his mind in the settings (`subscribe_msg_change_event`).
+    Changed {
+        /// Who.
+        openid: OpenId,
+        /// For each template.
+        answers: Vec<Answered>,
+    },
+    /// What became of messages (`subscribe_msg_sent_event`).
+    Sent {
+        /// Whom they were for.
+        openid: OpenId,
+        /// Each of them.
+        messages: Vec<Sent>,
+    },
+    /// Somebody closed his account with the mini program (`user_authorization_cancellation`).
+    Left {
+        /// Who.
+        openid: OpenId,
+    },
+    /// The platform warns or punishes the mini program (`wxa_punish_event`).
+    Punished {
+        /// Its kind: 1 a warning, 2 functions banned, 3 taken down, 4 the account banned, others pages.
+        kind: String,
+        /// What is banned, as the platform says it.
+        detail: String,
+    },
+    /// Anything else, by its name.
+    Other {
+        /// Its name, cut.
+        name: String,
+    },
+}
+
+/// What somebody chose for one template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Which one.
+    pub template: TemplateId,
+    /// `accept`, `reject`, or what else the platform says.
+    pub status: String,
+}
+
+/// What became of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Of which template it was.
+    pub template: TemplateId,
+    /// The platform's number of the message.
+    pub msgid: u64,
+    /// 0 when it arrived.
+    pub errcode: i64,
+}
+
+impl Event {
+    /// Reads an event that came at `now`, signed at `signed_at`; `None` where it has no name.
+    pub(super) fn read(document: &Node, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Self> {
+        let seconds = document.text("CreateTime").and_then(|text| text.parse().ok());
+        let created_at =
+            seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or(signed_at);
+        // A refusal of tomorrow would kill what is accepted today.
+        let created_at = created_at.min(now);
+        let whole = DateTime::from_timestamp(created_at.timestamp(), 0).unwrap_or(created_at);
+        Some(Self { created_at: whole, what: what(document)? })
+    }
+
+    /// What an event may tell that anybody could have made who saw one: only what can cost a message, and gain none.
+    pub(super) fn harmless(self) -> Self {
+        let what = match self.what {
+            What::Changed { .. } | What::Sent { .. } | What::Other { .. } => self.what,
+            What::Asked { .. } => What::Other { name: "subscribe_msg_popup_event".to_owned() },
+            What::Left { .. } => What::Other { name: "user_authorization_cancellation".to_owned() },
+            What::Punished { .. } => What::Other { name: "wxa_punish_event".to_owned() },
+        };
+        Self { what, ..self }
+    }
+}
+
+fn what(document: &Node) -> Option<What> {
+    let name = document.text("Event").or_else(|| document.text("MsgType"))?;
+    let from = || document.text("FromUserName").and_then(|text| OpenId::parse(&text).ok());
+    let items = || document.all("List");
+    let answers = || items().into_iter().filter_map(answered).collect();
+    let read = match name.as_str() {
+        "subscribe_msg_popup_event" => from().map(|openid| What::Asked { openid, answers: answers() }),
+        "subscribe_msg_change_event" => from().map(|openid| What::Changed { openid, answers: answers() }),
+        "subscribe_msg_sent_event" => from()
+            .map(|openid| What::Sent { openid, messages: items().into_iter().filter_map(sent).collect() }),
+        // The sender is the platform here, and the person a field.
+        "user_authorization_cancellation" => {
+            let openid = document.text("OpenID").and_then(|text| OpenId::parse(&text).ok());
+            openid.map(|openid| What::Left { openid })
+        }
+        "wxa_punish_event" => Some(What::Punished {
+            kind: cut(&document.text("event_type").unwrap_or_default()),
+            detail: cut(&document.text("detail").unwrap_or_default()),
+        }),
+        _ => None,
+    };
+    Some(read.unwrap_or_else(|| What::Other { name: cut(&name) }))
+}
+
+fn answered(item: &Node) -> Option<Answered> {
+    let template = TemplateId::parse(&item.text("TemplateId")?).ok()?;
+    Some(Answered { template, status: item.text("SubscribeStatusString")? })
+}
+
+fn sent(item: &Node) -> Option<Sent> {
+    let template = TemplateId::parse(&item.text("TemplateId")?).ok()?;
+    // Some say `MsgID`, some `MsgId`.
+    let msgid = item.text("MsgID").or_else(|| item.text("MsgId"))?.parse().ok()?;
+    let errcode = item.text("ErrorCode").and_then(|text| text.parse().ok()).unwrap_or(-1);
+    Some(Sent { template, msgid, errcode })
+}
+
+/// A text of the platform for the log and for people: short, in one line.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
+}

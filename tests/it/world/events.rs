@@ -1,0 +1,155 @@
+//! What WeChat pushes: each event again, late, in any order, and what it does to the books once.
+
+use chrono::{DateTime, Utc};
+use tixing::admin::control::Control as _;
+use tixing::domain::id::{AppName, TemplateId};
+use tixing::flow::intake::ReportError;
+use tixing::wechat::push::{Answered, Event, Sent, What};
+
+use super::{EIGHT, HABIT, World, openid};
+
+impl World {
+    /// The platform tells `what` that happened at `created_at`, as often as it likes.
+    async fn pushes(&self, created_at: DateTime<Utc>, what: &What) {
+        let intake = &self.running.as_ref().unwrap().intake;
+        let created_at = DateTime::from_timestamp(created_at.timestamp(), 0).unwrap();
+        for _ in 0..3 {
+            let event = Event { created_at, what: what.clone() };
+            intake.event(&AppName::parse("main").unwrap(), event).await.unwrap();
+        }
+    }
+}
+
+fn answers(id: &str, status: &str) -> Vec<Answered> {
+    vec![Answered { template: TemplateId::parse(id).unwrap(), status: status.to_owned() }]
+}
+
+fn changed(name: &str, status: &str) -> What {
+    What::Changed { openid: openid(name), answers: answers(HABIT, status) }
+}
+
+fn arrived(name: &str, msgid: u64, errcode: i64) -> What {
+    let message = Sent { template: TemplateId::parse(HABIT).unwrap(), msgid, errcode };
+    What::Sent { openid: openid(name), messages: vec![message] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_counts_once_and_only_as_what_it_is() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    for name in ["ann", "bob", "cid", "dan", "eve"] {
+        world.grant(name, HABIT, 3).await;
+    }
+    // By reports alone consents are granted here: a tap that the platform tells of too is none more.
+    world
+        .pushes(world.clock.now(), &What::Asked { openid: openid("ann"), answers: answers(HABIT, "accept") })
+        .await;
+    world
+        .pushes(world.clock.now(), &What::Asked { openid: openid("ann"), answers: answers(HABIT, "reject") })
+        .await;
+    world.pushes(world.clock.now(), &changed("ann", "accept")).await;
+    world
+        .pushes(
+            world.clock.now(),
+            &What::Changed { openid: openid("ann"), answers: answers("NOBODYS", "reject") },
+        )
+        .await;
+    assert_eq!(world.balance("ann", HABIT), "3 granted = 3 available");
+
+    world.pass(2).await;
+    let refused_at = world.clock.now();
+    world.pushes(refused_at, &changed("bob", "reject")).await;
+    assert_eq!(world.balance("bob", HABIT), "3 granted = 3 voided");
+    world.pass(2).await;
+    world.report("bob", HABIT, "accept").await.unwrap();
+    // Again, much later: what he accepted since stands.
+    world.pushes(refused_at, &changed("bob", "reject")).await;
+    assert_eq!(world.balance("bob", HABIT), "4 granted = 1 available, 3 voided");
+
+    let left_at = world.clock.now();
+    world.pushes(left_at, &What::Left { openid: openid("cid") }).await;
+    assert_eq!(world.balance("cid", HABIT), "nothing");
+    world.pass(2).await;
+    world.report("cid", HABIT, "accept").await.unwrap();
+    world.pushes(left_at, &What::Left { openid: openid("cid") }).await;
+    assert_eq!(world.balance("cid", HABIT), "1 granted = 1 available", "who came back is not erased again");
+
+    world.at("08:00:30").await;
+    world.expect("water", "done: 5 = 5 sent").await;
+    let msgid = world.delivery("water", "dan").msgid.unwrap();
+    world.pushes(world.clock.now(), &arrived("dan", msgid, 43004)).await;
+    assert_eq!(world.delivery("water", "dan").state.as_str(), "undelivered");
+    world.pushes(world.clock.now(), &arrived("eve", world.delivery("water", "eve").msgid.unwrap(), 0)).await;
+    assert_eq!(world.delivery("water", "eve").state.as_str(), "sent");
+    world.stop_here().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_punished_app_pauses_until_a_person_lets_it_go_on() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    let punished = |kind: &str| What::Punished { kind: kind.to_owned(), detail: "x".to_owned() };
+    let told_at = world.clock.now();
+    world.pushes(told_at, &punished("1")).await;
+    assert_eq!(world.paused(), None, "a warning stops nothing");
+    world.pushes(told_at, &punished("2")).await;
+    let reason = world.paused().unwrap();
+    assert!(reason.contains("paused by WeChat since") && reason.contains("functions are banned"), "{reason}");
+    world.restart().await;
+    assert_eq!(world.paused(), Some(reason), "it is in the books");
+    world.at("08:00:30").await;
+    assert_eq!(world.cards("ann"), 0);
+    let brake = world.running.as_ref().unwrap().shared.brake().clone();
+    for pause in brake.pauses() {
+        brake.resume(&pause.scope).await.unwrap();
+    }
+    world.pushes(told_at, &punished("2")).await;
+    assert_eq!(world.paused(), None, "the same event again is no new one");
+    world.expect("water", "done: 1 = 1 sent").await;
+    world.pushes(world.clock.now(), &punished("4")).await;
+    assert!(world.paused().is_some());
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_events_grant_reports_do_not_and_a_switch_counts_nothing_twice() {
+    let mut world = World::new().await;
+    world.consents_from("events");
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    let asked = |status| What::Asked { openid: openid("ann"), answers: answers(HABIT, status) };
+    // Accepted before these events were the source.
+    world.pushes(world.clock.now() - chrono::TimeDelta::seconds(60), &asked("accept")).await;
+    assert_eq!(world.me("ann").await.balances.values().sum::<u64>(), 0);
+    world.pass(2).await;
+    let tapped_at = world.clock.now();
+    world.pushes(tapped_at, &asked("accept")).await;
+    let report = world.report("ann", HABIT, "accept").await.unwrap();
+    assert_eq!(report.ignored.first().map(|ignored| ignored.why), Some("not_granted"));
+    assert_eq!(world.balance("ann", HABIT), "1 granted = 1 available");
+    world.pushes(world.clock.now(), &asked("reject")).await;
+    assert_eq!(
+        world.balance("ann", HABIT),
+        "1 granted = 1 available",
+        "one tap less is not one consent less"
+    );
+
+    world.consents_from("reports");
+    world.pass(2).await;
+    world.restart().await;
+    let late = world.report_as("late", "ann", HABIT, "accept", 3600).await.unwrap();
+    assert_eq!(
+        late.ignored.first().map(|ignored| ignored.why),
+        Some("not_granted"),
+        "tapped before the switch"
+    );
+    world.pushes(tapped_at, &asked("accept")).await;
+    assert_eq!(world.balance("ann", HABIT), "1 granted = 1 available");
+    world.pass(2).await;
+    assert!(!matches!(world.report("ann", HABIT, "accept").await, Err(ReportError::Conflict)));
+    assert_eq!(world.balance("ann", HABIT), "2 granted = 2 available");
+    world.stop_here().await;
+}

@@ -74,6 +74,7 @@ pub(super) fn world_of(rules: &str) -> World {
         rules,
         clients: BTreeMap::default(),
         pushes: BTreeMap::default(),
+        sources: std::collections::BTreeMap::new(),
     };
     let current = Current::new(live);
     let shared: Arc<dyn Store> = Arc::<Ledger>::clone(&store);

@@ -135,6 +135,7 @@ impl Reach {
             rules,
             clients: BTreeMap::new(),
             pushes: BTreeMap::new(),
+            sources: std::collections::BTreeMap::new(),
         };
         Self::Desk(Desk::new(store, Current::new(live), clock, None))
     }

@@ -64,6 +64,7 @@ impl Place {
             rules,
             clients: std::collections::BTreeMap::default(),
             pushes: std::collections::BTreeMap::default(),
+            sources: std::collections::BTreeMap::new(),
         };
         Desk::new(store, Current::new(live), clock, None)
     }

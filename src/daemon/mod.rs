@@ -174,7 +174,7 @@ impl Daemon {
         let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
         let pushes = keys::push_keys(&config, &*setup.outside)?;
         let keys = hook::Keys::new(keys::hook_keys(&config, &*setup.outside)?);
-        sources::follow(&*setup.store, &config, now).await?;
+        let sources = sources::follow(&*setup.store, &config, now).await?;
         let session_key = keys::kept_or_made(&*setup.store, "session_key").await?;
         keys::kept_or_made(&*setup.store, "mask_key").await?;
         keys::kept_or_made(&*setup.store, "erasure_key").await?;
@@ -187,7 +187,8 @@ impl Daemon {
         let brake = Brake::of_store(Arc::clone(&setup.store), now)?;
         brake.reconsider(&set, now);
         let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
-        let current = Current::new(Live { generation: 1, at: now, config, rules: set, clients, pushes });
+        let current =
+            Current::new(Live { generation: 1, at: now, config, rules: set, clients, pushes, sources });
         let shared = Arc::new(Shared {
             current: current.clone(),
             keys: keys.clone(),

@@ -292,8 +292,8 @@ impl Shared {
         let new_keys = keys::hook_keys(&whole.config, outside).map_err(refused)?;
         let clients = clients(&whole.config, outside, &self.setup.clock, Some(&old)).map_err(refused)?;
         let pushes = keys::push_keys(&whole.config, outside).map_err(refused)?;
-        let noted = sources::follow(&*self.setup.store, &whole.config, now).await;
-        noted.map_err(|unavailable| vec![self.store_away(&unavailable.to_string())])?;
+        let sources = sources::follow(&*self.setup.store, &whole.config, now).await;
+        let sources = sources.map_err(|unavailable| vec![self.store_away(&unavailable.to_string())])?;
         let (whole, kept) = blocking(move || {
             let kept = keep_last_good(&whole);
             (whole, kept)
@@ -311,7 +311,15 @@ impl Shared {
         self.tell(asker, now, &old.rules, &whole.rules.set, &mut done);
         self.keys.replace(new_keys);
         let generation = old.generation + 1;
-        let new = Live { generation, at: now, config: whole.config, rules: whole.rules.set, clients, pushes };
+        let new = Live {
+            generation,
+            at: now,
+            config: whole.config,
+            rules: whole.rules.set,
+            clients,
+            pushes,
+            sources,
+        };
         self.current.replace(new);
         self.brake.reconsider(&self.current.get().rules, now);
         self.reloaded.notify_one();

@@ -94,6 +94,7 @@ impl Shared {
             rules: RuleSet { rules, ..old.rules.clone() },
             clients: old.clients.clone(),
             pushes: old.pushes.clone(),
+            sources: old.sources.clone(),
         });
         self.reloaded.notify_one();
         tokio::select! {

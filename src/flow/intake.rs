@@ -185,7 +185,7 @@ impl Intake {
             // A session may name an own appointment only.
             return Err(ReportError::UnknownAppointment);
         }
-        let counts_from = sources::since(&self.store, app).await?;
+        let counts_from = live.sources.get(&app.appid).copied();
         let (answers, mut ignored) = answers(app, &report, speaker, arrived_at, (bound, counts_from));
         let statuses: BTreeMap<TemplateId, String> = match &report.said {
             Said::Results(results) => answers

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
 use crate::domain::config::{App, Config, RuleSet};
-use crate::domain::id::AppName;
+use crate::domain::id::{AppId, AppName};
 use crate::wechat::{Client, push};
 
 /// One generation.
@@ -29,6 +29,8 @@ pub struct Live {
     pub clients: BTreeMap<AppName, Client>,
     /// The keys of the platform's events, of each app that takes them.
     pub pushes: BTreeMap<AppName, push::Keys>,
+    /// Since when the source of acceptances grants, of each app where it was ever switched.
+    pub sources: BTreeMap<AppId, DateTime<Utc>>,
 }
 
 impl Live {

@@ -16,7 +16,7 @@ use sha2::Sha256;
 use crate::domain::id::{AppId, AppName, OpenId};
 
 /// First byte of a session; another form would get another.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes of an HMAC-SHA256.
 const MAC_BYTES: usize = 32;
 /// Characters of a person's tag: 96 bits, so that no two of one app share one.
@@ -56,7 +56,7 @@ pub(super) struct Session {
     pub(super) app: AppName,
     /// Who speaks.
     pub(super) openid: OpenId,
-    /// When it was made, to the second.
+    /// When it was made, to the millisecond: who was erased a moment before is somebody new.
     pub(super) issued_at: DateTime<Utc>,
     /// When it ends, to the second.
     pub(super) expires_at: DateTime<Utc>,
@@ -66,7 +66,8 @@ impl Session {
     /// A session from `now` on.
     pub(super) fn new(app: AppName, openid: OpenId, now: DateTime<Utc>, lasts: TimeDelta) -> Self {
         let whole = |at: DateTime<Utc>| DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at);
-        Self { app, openid, issued_at: whole(now), expires_at: whole(now + lasts) }
+        let issued_at = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
+        Self { app, openid, issued_at, expires_at: whole(now + lasts) }
     }
 
     /// The text to show as `Authorization: Bearer`.
@@ -74,7 +75,7 @@ impl Session {
         let app = self.app.as_str().as_bytes();
         let app_len = u8::try_from(app.len()).expect("an app name has at most 64 bytes");
         let mut bytes = vec![VERSION];
-        bytes.extend(self.issued_at.timestamp().to_be_bytes());
+        bytes.extend(self.issued_at.timestamp_millis().to_be_bytes());
         bytes.extend(self.expires_at.timestamp().to_be_bytes());
         bytes.push(app_len);
         bytes.extend(app);
@@ -124,7 +125,7 @@ impl Session {
         Some(Self {
             app: AppName::parse(str::from_utf8(app).ok()?).ok()?,
             openid: OpenId::parse(str::from_utf8(openid).ok()?).ok()?,
-            issued_at: instant(issued_at)?,
+            issued_at: DateTime::from_timestamp_millis(i64::from_be_bytes(*issued_at))?,
             expires_at: instant(expires_at)?,
         })
     }

@@ -75,6 +75,7 @@ fn live(apps: &[&str]) -> Live {
         rules: RuleSet::default(),
         clients: BTreeMap::new(),
         pushes: pushes(apps),
+        sources: std::collections::BTreeMap::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 //! It is a second reading of the platform's contract: it shares no code with the client it is talked to by,
 //! so that the two check each other. It serves access tokens, code2Session, gettemplate, getApiQuota and
 //! send with counted consents and field checks, and it fails on command ([`Fault`]). It keeps honest books of what
-//! it accepted, also when it destroyed the answer. It does not push events yet, knows no quota that runs out
+//! it accepted, also when it destroyed the answer. It makes events as they are pushed ([`push`]), knows no quota that runs out
 //! but that of forced refreshes, and does not imitate the platform's latency unless told to.
 
 mod api;
@@ -14,6 +14,7 @@ mod fields;
 mod journal;
 mod login;
 mod platform;
+pub mod push;
 mod server;
 #[cfg(test)]
 mod tests;

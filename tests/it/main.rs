@@ -12,6 +12,7 @@ mod crashes;
 mod disk;
 mod docs;
 mod edits;
+mod pushes;
 mod recurrence;
 mod tidy;
 mod world;

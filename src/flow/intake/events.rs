@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::Intake;
-use super::sources;
 use crate::domain::config::{App, ConsentsFrom};
 use crate::domain::consent::{Grant, Source};
 use crate::domain::id::{AppName, OpenId, ReportId};
@@ -37,7 +36,10 @@ impl Intake {
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let Event { created_at, what } = event;
         match what {
-            What::Asked { openid, answers } => self.asked(app, &openid, &answers, created_at).await,
+            What::Asked { openid, answers } => {
+                let since = live.sources.get(&app.appid).copied();
+                self.asked((app, since), &openid, &answers, created_at).await
+            }
             What::Changed { openid, answers } => self.changed(app, &openid, &answers, created_at).await,
             What::Sent { openid, messages } => self.told(app, &openid, &messages, created_at).await,
             What::Left { openid } => self.left(app, &openid, created_at).await,
@@ -52,7 +54,7 @@ impl Intake {
     /// An acceptance on the panel grants only where events are the source; a refusal there is none in the settings.
     async fn asked(
         &self,
-        app: &App,
+        (app, since): (&App, Option<DateTime<Utc>>),
         openid: &OpenId,
         answers: &[Answered],
         created_at: DateTime<Utc>,
@@ -61,7 +63,6 @@ impl Intake {
             ConsentsFrom::Reports => return Ok(()),
             ConsentsFrom::Events => {}
         }
-        let since = sources::since(&self.store, app).await?;
         let grant = Grant { accepted_at: created_at, source: Source::Event, bound: None };
         let booked = answers.iter().filter_map(|answered| {
             let template = template(app, answered)?;

@@ -3,12 +3,12 @@
 //! Without it a switch would count what both sources tell of one tap. It is kept in the store, and durable before the
 //! configuration that switches is in force.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::config::{App, Config, ConsentsFrom};
+use crate::domain::config::{Config, ConsentsFrom};
 use crate::domain::id::AppId;
 use crate::store::{Store, Unavailable};
 
@@ -23,11 +23,16 @@ struct Kept {
     since_ms: i64,
 }
 
-/// Notes each source that `config` switches, at `now`; durable on return.
+/// Notes each source that `config` switches, at `now`, and says since when each that was ever switched grants; durable on
+/// return.
 ///
 /// # Errors
 /// [`Unavailable`]: nothing was noted.
-pub async fn follow(store: &dyn Store, config: &Config, now: DateTime<Utc>) -> Result<(), Unavailable> {
+pub async fn follow(
+    store: &dyn Store,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<AppId, DateTime<Utc>>, Unavailable> {
     let mut all = read(store)?;
     let before = all.clone();
     for app in config.apps.values() {
@@ -43,22 +48,14 @@ pub async fn follow(store: &dyn Store, config: &Config, now: DateTime<Utc>) -> R
             None => {}
         }
     }
-    if all == before {
-        return Ok(());
+    if all != before {
+        let bytes = serde_json::to_vec(&all).expect("texts and numbers are JSON");
+        let decided = store.keep(SOURCES, bytes).await?;
+        store.wait(decided.number).await?;
     }
-    let bytes = serde_json::to_vec(&all).expect("texts and numbers are JSON");
-    let decided = store.keep(SOURCES, bytes).await?;
-    store.wait(decided.number).await
-}
-
-/// When the source of `app` was switched last.
-pub(super) async fn since(store: &Arc<dyn Store>, app: &App) -> Result<Option<DateTime<Utc>>, Unavailable> {
-    let appid: AppId = app.appid.clone();
-    super::super::read(store, move |store| {
-        let kept = read(store)?.into_iter().find(|kept| kept.app == appid.as_str());
-        Ok(kept.and_then(|kept| DateTime::from_timestamp_millis(kept.since_ms)))
-    })
-    .await
+    let since =
+        |kept: &Kept| Some((AppId::parse(&kept.app).ok()?, DateTime::from_timestamp_millis(kept.since_ms)?));
+    Ok(all.iter().filter_map(since).collect())
 }
 
 fn read(store: &dyn Store) -> Result<Vec<Kept>, Unavailable> {

@@ -97,6 +97,7 @@ impl Stage {
             rules: self.rules.clone(),
             clients,
             pushes: BTreeMap::new(),
+            sources: std::collections::BTreeMap::new(),
         };
         let current = Current::new(live);
         let shared: Arc<dyn Store> = Arc::<Ledger>::clone(&store);

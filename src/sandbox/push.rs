@@ -116,13 +116,13 @@ impl Told {
         match form {
             Form::Xml => {
                 let texts: String = parts.map(element).collect();
-                let items: String = self
+                let items: Vec<String> = self
                     .items
                     .iter()
                     .map(|item| format!("<List>{}</List>", item.iter().map(element).collect::<String>()))
                     .collect();
                 let wrapper: String = self.event.split('_').map(capital).collect();
-                format!("<xml>{texts}<{wrapper}>{items}</{wrapper}></xml>")
+                format!("<xml>{texts}<{wrapper}>{}</{wrapper}></xml>", items.concat())
             }
             Form::Json | Form::JsonOfOne => {
                 let value = |text: &str| match text.parse::<u64>() {

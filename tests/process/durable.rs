@@ -27,8 +27,8 @@ fn traced(base_url: &str, work: impl FnOnce(&mut Daemon)) -> Vec<String> {
     read().lines().map(str::to_owned).collect()
 }
 
-/// A sync takes 100 ms at least, so that whoever does not wait for it is seen to be early.
-const SLOW_DISK: &str = "inject=fdatasync:delay_enter=100000";
+/// A sync takes 300 ms at least, so that whoever does not wait for it is seen to be early, also on a busy machine.
+const SLOW_DISK: &str = "inject=fdatasync:delay_enter=300000";
 
 const CALLS: &str =
     "trace=fdatasync,fsync,read,recvfrom,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg";

@@ -1181,7 +1181,9 @@ impl Books {
             let doubt = slots().any(|slot| slot.state == State::InDoubt);
             let about = occurrence.about.as_ref();
             let wanted = about.map(|about| about.at.max(occurrence.deadline)).max(Some(occurrence.due_at));
-            if wanted.unwrap() >= ago(90) || !is_over || doubt {
+            let earlier = about.and_then(|about| about.previous);
+            let is_needed = earlier.is_some_and(|earlier| self.occurrences.contains_key(&earlier));
+            if wanted.unwrap() >= ago(90) || !is_over || doubt || is_needed {
                 continue;
             }
             n += 1;

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use self::appointments::Appoint;
 use self::places::{Reopen, Sled};
 use self::steps::{Step, any_steps, steps, steps_of_appointments, steps_of_doubts, steps_of_held};
 use super::super::ledger::memory::Memory;
@@ -675,6 +676,21 @@ proptest! {
     fn on_sled_too(steps in any_steps()) {
         history(&Sled(tempfile::tempdir().unwrap()), &steps);
     }
+}
+
+/// An earlier occurrence of a reminder once outlived the later ones through which it is found.
+#[test]
+fn what_is_in_doubt_keeps_those_through_which_it_is_found() {
+    let away_and_back = || Step::Appoint { step: Appoint::AwayAndBack { which: 0, settles: false } };
+    let round = Step::Appoint { step: Appoint::Round { rule: 1, late: false } };
+    let steps = [
+        away_and_back(),
+        round,
+        Step::Settle { which: 0, how: 6 },
+        away_and_back(),
+        Step::Retire { days: 91 },
+    ];
+    history(&Memory::default(), &steps);
 }
 
 /// Zones that recipients have; one more is none.

@@ -362,7 +362,9 @@ impl Pass<'_> {
             self.occurrences.values().filter_map(|(o, _)| o.about.as_ref()?.previous).collect();
         let mut unnamed: Vec<u64> = Vec::new();
         for (number, (occurrence, _)) in &self.occurrences {
-            if occurrence.about.is_some() && !named.contains(number) && !previous.contains(number) {
+            // A repetition has no name of its own.
+            let has_name = occurrence.about.is_some() && occurrence.repeats.is_none();
+            if has_name && !named.contains(number) && !previous.contains(number) {
                 unnamed.push(*number);
             }
         }

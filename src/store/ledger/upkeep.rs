@@ -93,6 +93,12 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
         if is_wanted_until(&occurrence) >= before || is_unfinished(&occurrence) || in_doubt {
             continue;
         }
+        // Earlier ones of the same reminder go first: through this one they are found.
+        if let Some(earlier) = occurrence.about.as_ref().and_then(|about| about.previous)
+            && desk.state.occurrence(earlier)?.is_some()
+        {
+            continue;
+        }
         // From the end, so that what is left is a whole number of chunks at each step.
         for chunk in (0..n_chunks).rev() {
             let Some(held) = desk.state.chunk(number, chunk)? else { continue };
@@ -130,14 +136,9 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
             Some(about) => {
                 let ms = records::ms(about.at);
                 let identity = keys::reminder(app, &about.kind, &about.id, ms, &occurrence.rule);
-                // A later occurrence of the same reminder may have taken the name over, and an earlier one may be kept longer.
+                // A later occurrence of the same reminder may have taken the name over.
                 if desk.state.get(&identity)?.as_deref() == Some(&number.to_be_bytes()) {
-                    match about.previous {
-                        Some(earlier) if desk.state.occurrence(earlier)?.is_some() => {
-                            desk.state.put(identity, earlier.to_be_bytes().to_vec());
-                        }
-                        Some(_) | None => desk.state.remove(identity),
-                    }
+                    desk.state.remove(identity);
                 }
             }
         }

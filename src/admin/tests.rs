@@ -1,4 +1,6 @@
 //! The desk over a real store: shapes to the letter, masks, imports, forecasts.
+//!
+//! One file a little over its length: all cases speak through one desk, whose hands are here; those of `explain` are beside it.
 
 use std::collections::BTreeMap;
 use std::future::Future;

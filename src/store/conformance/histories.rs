@@ -1,4 +1,5 @@
-//! Random histories, told to an engine and to the reference model, with both books compared after each step.
+//! Random histories, told to an engine and to the reference model, with both answers compared at each step, and both books
+//! at the end, after each reopening and every few steps.
 //!
 //! Most run on a tree in memory, which costs little; the same on sled are fewer. A failing history is shrunk
 //! and printed, with the line `cc SEED` that makes it again: in `proptest-regressions/` beside `src`, where it was put,

@@ -555,6 +555,27 @@ pub struct Delivery {
     pub settled_at: Option<DateTime<Utc>>,
 }
 
+impl Delivery {
+    /// One that may be marked, with its grant; `None` without one or under a standing acceptance.
+    pub(crate) fn reserved(id: DeliveryId, openid: OpenId, grant: Option<Grant>) -> Self {
+        Self {
+            id,
+            openid,
+            state: State::Reserved,
+            next_at: None,
+            attempts: 0,
+            first_started_at: None,
+            marked_at: None,
+            past: Past::Untried,
+            grant,
+            msgid: None,
+            errcode: None,
+            skipped: None,
+            settled_at: None,
+        }
+    }
+}
+
 /// What fsck found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fsck {

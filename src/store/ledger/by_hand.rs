@@ -1,16 +1,12 @@
 //! Opens what an operator sends: occurrence, delivery and grant in one batch, so that all of it is there or nothing.
 
-use std::collections::BTreeMap;
-
 use super::Failed;
 use super::holds;
 use super::identities::{self, Identity};
-use super::occurrences::{keep_snapshot, take};
-use super::records::{self, Chunk};
+use super::occurrences::{keep_snapshot, open_alone, take};
 use super::state::AccountId;
 use super::writer::Desk;
 use crate::domain::consent::NoGrant;
-use crate::domain::delivery::{Past, State as DeliveryState};
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
 use crate::domain::rule::OnDoubt;
@@ -57,7 +53,7 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
     let grant = take(state, payer, asked.kind, id, None)?
         .map_err(|_none| Failed::Record("a consent that was there cannot be taken"))?;
     state.next_occurrence += 1;
-    state.new_occurrence(Occurrence {
+    let occurrence = Occurrence {
         number,
         app: asked.app,
         rule: asked.rule,
@@ -73,36 +69,14 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
         n: 1,
         position: None,
         walked: true,
-        counts: Counts {
-            audience: 1,
-            by_state: BTreeMap::from([(DeliveryState::Reserved, 1)]),
-            ..Counts::default()
-        },
+        counts: Counts::default(),
         snapshot: asked.snapshot,
         about: None,
         whose,
         priority: 0,
         on_doubt: OnDoubt::Hold,
         repeats: None,
-    });
-    let slot = Delivery {
-        id,
-        openid: asked.openid,
-        state: DeliveryState::Reserved,
-        next_at: None,
-        attempts: 0,
-        first_started_at: None,
-        marked_at: None,
-        past: Past::Untried,
-        grant,
-        msgid: None,
-        errcode: None,
-        skipped: None,
-        settled_at: None,
     };
-    state.new_chunk(number, 0, Chunk { base_ms: records::ms(asked.due_at), slots: vec![slot] });
-    if let Some(held) = state.occurrence(number)? {
-        held.n_chunks = 1;
-    }
+    open_alone(state, occurrence, Delivery::reserved(id, asked.openid, grant), asked.due_at)?;
     Ok(OpenedByHand::Reserved(id))
 }

@@ -12,7 +12,7 @@ use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
 use crate::domain::consent::NoGrant;
 use crate::domain::count::n_of;
-use crate::domain::delivery::{Past, State as DeliveryState};
+use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, RuleId};
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
 use crate::domain::template::TemplateKind;
@@ -100,6 +100,33 @@ pub(super) fn open(desk: &mut Desk<'_>, opening: Opening) -> Result<Opened, Fail
     Ok(Opened::Moved(numbers))
 }
 
+/// Opens an occurrence of one message, which has its grant: nobody is left to be walked to.
+///
+/// What `of` says of its number and progress is set here.
+pub(super) fn open_alone(
+    state: &mut State,
+    of: Occurrence,
+    message: Delivery,
+    now: DateTime<Utc>,
+) -> Result<(), Failed> {
+    let number = message.id.occurrence;
+    state.new_occurrence(Occurrence {
+        number,
+        state: OccurrenceState::Open,
+        reason: None,
+        n: 1,
+        position: None,
+        walked: true,
+        counts: Counts { audience: 1, by_state: [(message.state, 1)].into(), ..Counts::default() },
+        ..of
+    });
+    state.new_chunk(number, 0, Chunk { base_ms: records::ms(now), slots: vec![message] });
+    if let Some(held) = state.occurrence(number)? {
+        held.n_chunks = 1;
+    }
+    Ok(())
+}
+
 /// Keeps a rule as it is now, once per hash; a large one in batches before whatever the caller puts.
 ///
 /// The first piece goes last: where it is, all are.
@@ -171,21 +198,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         // At most CHUNK_DELIVERIES = 64 slots.
         let slot = u8::try_from(slots.len()).unwrap_or(u8::MAX);
         let id = DeliveryId { occurrence: piece.occurrence, chunk: number, slot };
-        let mut delivery = Delivery {
-            id,
-            openid: member.openid,
-            state: DeliveryState::Reserved,
-            next_at: None,
-            attempts: 0,
-            first_started_at: None,
-            marked_at: None,
-            past: Past::Untried,
-            grant: None,
-            msgid: None,
-            errcode: None,
-            skipped: None,
-            settled_at: None,
-        };
+        let mut delivery = Delivery::reserved(id, member.openid, None);
         match member.want {
             Want::Reserve => {
                 if is_claimed(state, &payer_of(&delivery), kind, &member.behind)? {

@@ -2,7 +2,6 @@
 //!
 //! Which are due and whether their people may be disturbed now is the flow's.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -12,14 +11,13 @@ use super::appointments;
 use super::deliveries::slot_of;
 use super::holds;
 use super::keys;
-use super::occurrences::take;
-use super::records::{self, Chunk};
+use super::occurrences::{open_alone, take};
 use super::state::{AccountId, State, not_before};
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
-use crate::domain::delivery::{Past, State as DeliveryState};
+use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::DeliveryId;
-use crate::domain::occurrence::{Counts, OccurrenceState, Repetition, SkipReason};
+use crate::domain::occurrence::{Repetition, SkipReason};
 use crate::plan::repeat;
 use crate::store::{Again, Delivery, Occurrence, Repeated};
 
@@ -83,40 +81,9 @@ fn reserve(
         Err(reason) => return Ok(Err(reason)),
     };
     state.next_occurrence += 1;
-    state.new_occurrence(Occurrence {
-        number,
-        state: OccurrenceState::Open,
-        reason: None,
-        n: 1,
-        position: None,
-        walked: true,
-        counts: Counts {
-            audience: 1,
-            by_state: BTreeMap::from([(DeliveryState::Reserved, 1)]),
-            ..Counts::default()
-        },
-        repeats: Some(Repetition { of: slot.id, nth: of.nth().saturating_add(1) }),
-        ..of
-    });
-    let reserved = Delivery {
-        id,
-        openid: slot.openid.clone(),
-        state: DeliveryState::Reserved,
-        next_at: None,
-        attempts: 0,
-        first_started_at: None,
-        marked_at: None,
-        past: Past::Untried,
-        grant,
-        msgid: None,
-        errcode: None,
-        skipped: None,
-        settled_at: None,
-    };
-    state.new_chunk(number, 0, Chunk { base_ms: records::ms(now), slots: vec![reserved] });
-    if let Some(held) = state.occurrence(number)? {
-        held.n_chunks = 1;
-    }
+    let repeats = Some(Repetition { of: slot.id, nth: of.nth().saturating_add(1) });
+    let message = Delivery::reserved(id, slot.openid.clone(), grant);
+    open_alone(state, Occurrence { repeats, ..of }, message, now)?;
     Ok(Ok(id))
 }
 

@@ -18,10 +18,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::books::{Message, NotAccepted, Outcome};
-use super::faults::{Api, Fate, What};
+use super::faults::{Api, Fate, Of, What};
 use super::fields::{self, BadValue};
 use super::login::BadCode;
 use super::platform::{Flight, Inner, State};
+use super::push::Told;
 use super::tokens::{BadToken, Mint, Refresh, Tokens};
 use super::{Field, Template, TemplateKind};
 
@@ -190,8 +191,8 @@ async fn strike(inner: &Inner, what: What, reply: Option<Reply>) -> Ending {
             let busy = || Refusal::new(-1, "system error").reply(&mut inner.state().mint);
             Ending::Half(reply.unwrap_or_else(busy))
         }
-        // Delays were waited for where they stood.
-        What::Delay(_) => match reply {
+        // Delays were waited for where they stood, and an answer comes once.
+        What::Delay(_) | What::Repeat(_) => match reply {
             Some(reply) => Ending::Whole(reply),
             None => Ending::Reset,
         },
@@ -243,7 +244,8 @@ async fn send(inner: &Arc<Inner>, asked: &Asked) -> Ending {
             | What::DestroyBefore
             | What::DestroyAfter
             | What::Hang
-            | What::Truncate => Outcome::Unhandled,
+            | What::Truncate
+            | What::Repeat(_) => Outcome::Unhandled,
         };
         flight.record = Some(inner.state().books.record(at, &sent.appid, &sent.message, outcome));
         let ending = strike(inner, what, None).await;
@@ -288,7 +290,8 @@ fn admit(
     let admitted = bearer(&state.tokens, asked, at).and_then(|appid| {
         sent.appid = appid;
         if state.enter(flight, &sent.appid, &sent.message.openid) {
-            Ok(state.faults.draw(Api::Send, Some((&sent.message.openid, &sent.message.template))))
+            let Message { openid, template, .. } = &sent.message;
+            Ok(state.faults.draw(Api::Send, Some(Of { openid, template, event: None })))
         } else {
             let msg = "Cannot make concurrent calls to the same OpenID, please try again";
             Err(Refusal::new(43108, msg))
@@ -365,6 +368,9 @@ fn decide(inner: &Inner, flight: &mut Flight, sent: &Sent) -> Reply {
     match accepted {
         Ok((record, msgid)) => {
             flight.record = Some(record);
+            let Message { openid, template, .. } = &sent.message;
+            let told = Told::sent(openid, template, msgid, 0, inner.clock.now().timestamp());
+            state.post.tell(&mut state.faults, &sent.appid, told);
             let body = format!(r#"{{"errcode":0,"errmsg":"ok","msgid":{msgid}}}"#);
             Reply { status: 200, content_type: JSON, body: body.into() }
         }

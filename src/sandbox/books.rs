@@ -147,6 +147,8 @@ pub(super) struct Books {
     words: HashSet<Arc<str>>,
     contents: HashSet<u64>,
     last_msgid: u64,
+    /// Error codes of the receipts that were taken, by msgid.
+    receipts: HashMap<u64, i64>,
     totals: Totals,
 }
 
@@ -189,6 +191,9 @@ impl Books {
                 let index = self.record(at, &appid, &message, Outcome::Accepted { msgid });
                 self.last_msgid = self.last_msgid.max(msgid);
                 unanswered.insert(msgid, index);
+            }
+            Line::Told { msgid, errcode } => {
+                self.receipts.insert(msgid, errcode);
             }
             Line::Answered { msgid } => {
                 if let Some(stored) = unanswered.remove(&msgid).and_then(|index| self.sends.get_mut(index)) {
@@ -256,6 +261,28 @@ impl Books {
         self.write(&Line::Revoked { appid: appid.into(), openid: openid.into(), template: template.into() })?;
         *self.consent(pair) = Consent::default();
         Ok(())
+    }
+
+    /// The templates for which somebody of an app ever consented.
+    pub(super) fn templates_of(&self, appid: &str, openid: &str) -> Vec<String> {
+        let of_app = self.consents.get(appid).into_iter().flatten();
+        of_app
+            .filter(|(_, people)| people.contains_key(openid))
+            .map(|(template, _)| template.clone())
+            .collect()
+    }
+
+    /// Notes that the receipt of a message was taken.
+    pub(super) fn told(&mut self, msgid: u64, errcode: i64) {
+        if self.receipts.insert(msgid, errcode).is_none() {
+            // A line that cannot be written makes it a card without a receipt in the next run.
+            let _best_effort = self.write(&Line::Told { msgid, errcode });
+        }
+    }
+
+    /// What the receipt of a message said, once it was taken.
+    pub(super) fn receipt(&self, msgid: u64) -> Option<i64> {
+        self.receipts.get(&msgid).copied()
     }
 
     /// Accepts a send: takes a consent, gives a msgid, and returns both its place and its number.

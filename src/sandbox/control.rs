@@ -9,22 +9,28 @@
 //!                                                                                → {"status","remaining"}
 //! POST   /sandbox/grant_many    {"appid","openid","template","n"}                → {"remaining"}
 //! POST   /sandbox/revoke        {"appid","openid","template"}                    → {"remaining"}
+//! POST   /sandbox/leave         {"appid","openid"}                               → {}
+//! POST   /sandbox/punish        {"appid","kind":2,"detail"}                      → {}
+//! POST   /sandbox/push          {"appid","url","token","aes_key","mode":"plain"|"compatible"|"safe",
+//!                                "form":"xml"|"json"|"json_of_one"}              → {}, once the receiver echoed a trial
+//! DELETE /sandbox/push?appid=                                                    → {}
 //! POST   /sandbox/revoke_tokens {"appid"}                                        → {}
 //! POST   /sandbox/expire_tokens {"appid"}                                        → {}
 //! POST   /sandbox/refuse_tokens {"appid","tokens":"refused"|"ruled"}             → {}
-//! POST   /sandbox/faults        [{"api":"send"|"token"|"login"|"templates"|"quota",
+//! POST   /sandbox/faults        [{"api":"send"|"token"|"login"|"templates"|"quota"|"push",
 //!                                 "what":"errcode"|"status"|"garbage"|"delay"|"destroy_before"|"destroy_after"
-//!                                       |"hang"|"truncate",
+//!                                       |"hang"|"truncate"|"repeat",
 //!                                 "stage":"before"|"after",
 //!                                 "code":-1,"msg":"of an errcode","body":"of a status","delay_ms":0,
-//!                                 "openid","template","skip":0,"at_most":null,"share":1.0,"seed":0}]   → {}
+//!                                 "n":1,"openid","template","event","skip":0,"at_most":null,"share":1.0,"seed":0}]   → {}
 //! DELETE /sandbox/faults                                                         → {}
 //! GET    /sandbox/remaining?appid=&openid=&template=                             → {"remaining"}
 //! GET    /sandbox/cards?openid=     → [{"title","template","fields":[{"label","key","value"}],
-//!                                       "page","at","msgid"}]
+//!                                       "page","at","msgid","receipt":null|0}]
 //! GET    /sandbox/totals            → {"accepted","refused":{"43101":n},"duplicates","accepted_but_unanswered",
 //!                                      "in_flight","in_flight_max","begun","token_calls","connections","change"}
 //! GET    /sandbox/in_flight         → {"in_flight"}
+//! GET    /sandbox/pushes            → {"told","tries","taken","lost","given_up","under_way"}
 //! GET    /sandbox/sends?from=0      → [{"at","appid","openid","template","page","data":{},
 //!                                       "msgid"|"errcode","answered"}]
 //! GET    /sandbox/changes?after=N   → {"change"}, as soon as it is larger than N
@@ -47,11 +53,25 @@ use super::api::{Asked, Reply};
 use super::books::{Answer, Outcome, SendRecord};
 use super::faults::{Api, Fault, MAX_FAULTS, Stage, What, When};
 use super::platform::{Card, Keep, Platform};
+use super::post::{Push, Pushes};
+use super::push::{Form, Mode};
 use super::tokens::Acceptance;
 
 /// Answers a request under `/sandbox/`.
 pub(super) async fn answer(platform: &Platform, asked: &Asked) -> Reply {
     let done = match (&asked.method, asked.path.strip_prefix("/sandbox/").unwrap_or_default()) {
+        (&Method::POST, "push") => match read::<PushShape>(&asked.body) {
+            Ok(PushShape { appid, url, token, aes_key, mode, form }) => {
+                let push = Push { url, token, aes_key, mode: mode.into(), form: form.into() };
+                let kept = platform.try_push(&appid, &push).await;
+                kept.map(|()| json!({})).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error),
+        },
+        (&Method::DELETE, "push") => {
+            let ended = platform.set_push(&asked.param("appid").unwrap_or_default(), None);
+            ended.map(|()| json!({})).map_err(|error| error.to_string())
+        }
         (&Method::POST, name) => order(platform, name, &asked.body),
         (&Method::DELETE, "faults") => {
             platform.clear_faults();
@@ -84,6 +104,63 @@ struct OfApp {
 struct Login {
     appid: String,
     openid: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Punish {
+    appid: String,
+    kind: u8,
+    #[serde(default)]
+    detail: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PushShape {
+    appid: String,
+    url: String,
+    token: String,
+    #[serde(default)]
+    aes_key: String,
+    mode: ModeShape,
+    form: FormShape,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ModeShape {
+    Plain,
+    Compatible,
+    Safe,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FormShape {
+    Xml,
+    Json,
+    JsonOfOne,
+}
+
+impl From<ModeShape> for Mode {
+    fn from(mode: ModeShape) -> Self {
+        match mode {
+            ModeShape::Plain => Self::Plain,
+            ModeShape::Compatible => Self::Compatible,
+            ModeShape::Safe => Self::Safe,
+        }
+    }
+}
+
+impl From<FormShape> for Form {
+    fn from(form: FormShape) -> Self {
+        match form {
+            FormShape::Xml => Self::Xml,
+            FormShape::Json => Self::Json,
+            FormShape::JsonOfOne => Self::JsonOfOne,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -159,6 +236,16 @@ fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String>
             platform.revoke(&appid, &openid, &template).map_err(|e| e.to_string())?;
             Ok(json!({"remaining": 0}))
         }
+        "leave" => {
+            let Login { appid, openid } = read(body)?;
+            platform.leave(&appid, &openid).map_err(|e| e.to_string())?;
+            Ok(json!({}))
+        }
+        "punish" => {
+            let Punish { appid, kind, detail } = read(body)?;
+            platform.punish(&appid, kind, &detail);
+            Ok(json!({}))
+        }
         "revoke_tokens" => {
             platform.revoke_tokens(&read::<OfApp>(body)?.appid);
             Ok(json!({}))
@@ -207,8 +294,11 @@ struct FaultShape {
     body: String,
     #[serde(default)]
     delay_ms: u64,
+    #[serde(default = "once")]
+    n: u8,
     openid: Option<String>,
     template: Option<String>,
+    event: Option<String>,
     #[serde(default)]
     skip: u64,
     at_most: Option<u64>,
@@ -216,6 +306,10 @@ struct FaultShape {
     share: f64,
     #[serde(default)]
     seed: u64,
+}
+
+fn once() -> u8 {
+    1
 }
 
 fn whole() -> f64 {
@@ -230,6 +324,7 @@ enum ApiShape {
     Login,
     Templates,
     Quota,
+    Push,
 }
 
 #[derive(Deserialize, Default)]
@@ -251,6 +346,7 @@ enum WhatShape {
     DestroyAfter,
     Hang,
     Truncate,
+    Repeat,
 }
 
 impl FaultShape {
@@ -262,10 +358,12 @@ impl FaultShape {
                 ApiShape::Login => Api::Login,
                 ApiShape::Templates => Api::Templates,
                 ApiShape::Quota => Api::Quota,
+                ApiShape::Push => Api::Push,
             },
             when: When {
                 openid: self.openid,
                 template: self.template,
+                event: self.event,
                 skip: self.skip,
                 at_most: self.at_most,
                 share: self.share,
@@ -286,6 +384,7 @@ impl FaultShape {
                 WhatShape::DestroyAfter => What::DestroyAfter,
                 WhatShape::Hang => What::Hang,
                 WhatShape::Truncate => What::Truncate,
+                WhatShape::Repeat => What::Repeat(self.n),
             },
         }
     }
@@ -322,6 +421,17 @@ fn question(platform: &Platform, name: &str, asked: &Asked) -> Result<Value, Str
             }))
         }
         "in_flight" => Ok(json!({"in_flight": platform.in_flight()})),
+        "pushes" => {
+            let Pushes { told, tries, taken, lost, given_up, under_way } = platform.pushes();
+            Ok(json!({
+                "told": told,
+                "tries": tries,
+                "taken": taken,
+                "lost": lost,
+                "given_up": given_up,
+                "under_way": under_way,
+            }))
+        }
         "sends" => {
             let from = usize::try_from(number(asked, "from")).unwrap_or(usize::MAX);
             Ok(platform.sends_from(from).iter().map(send).collect())
@@ -344,6 +454,7 @@ fn card(card: &Card) -> Value {
         "page": card.page,
         "at": instant(card.at),
         "msgid": card.msgid.to_string(),
+        "receipt": card.receipt,
     })
 }
 

@@ -38,15 +38,20 @@ pub enum Api {
     Templates,
     /// `openapi/quota/get`.
     Quota,
+    /// Events on their way to the app's receiver: late by a delay, lost ([`What::DestroyBefore`]), taken but their first answer
+    /// not read ([`What::DestroyAfter`]), repeated, or a receipt that tells of an error ([`What::Errcode`]).
+    Push,
 }
 
 /// Which of the requests a rule meets. The default is all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct When {
-    /// Only sends to this openid.
+    /// Only sends to this openid, and events about it.
     pub openid: Option<String>,
-    /// Only sends of this template.
+    /// Only sends of this template, and events about it.
     pub template: Option<String>,
+    /// Only events of this name: `subscribe_msg_sent_event`.
+    pub event: Option<String>,
     /// The first so many that match go free.
     pub skip: u64,
     /// Fires at most so often; `None` is without end.
@@ -59,7 +64,7 @@ pub struct When {
 
 impl Default for When {
     fn default() -> Self {
-        Self { openid: None, template: None, skip: 0, at_most: None, share: 1.0, seed: 0 }
+        Self { openid: None, template: None, event: None, skip: 0, at_most: None, share: 1.0, seed: 0 }
     }
 }
 
@@ -103,6 +108,16 @@ pub enum What {
     Hang,
     /// Half of the answer, then the connection is closed.
     Truncate,
+    /// An event comes so often again, all at once; nothing else does.
+    Repeat(u8),
+}
+
+/// What a request or an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Of<'a> {
+    pub(super) openid: &'a str,
+    pub(super) template: &'a str,
+    pub(super) event: Option<&'a str>,
 }
 
 impl Fault {
@@ -140,6 +155,13 @@ impl Fault {
         self
     }
 
+    /// The same, only for events of this name.
+    #[must_use]
+    pub fn event(mut self, name: &str) -> Self {
+        self.when.event = Some(name.to_owned());
+        self
+    }
+
     /// The same, only for sends of `template`.
     #[must_use]
     pub fn template(mut self, template: &str) -> Self {
@@ -162,6 +184,7 @@ impl Fault {
             Api::Login => "login",
             Api::Templates => "templates",
             Api::Quota => "quota",
+            Api::Push => "push",
         };
         let what = match &self.what {
             What::Errcode { code, .. } => format!("errcode {code}"),
@@ -171,6 +194,7 @@ impl Fault {
             What::DestroyBefore | What::DestroyAfter => "destroy".to_owned(),
             What::Hang => "hang".to_owned(),
             What::Truncate => "truncate".to_owned(),
+            What::Repeat(_) => "repeat".to_owned(),
         };
         let stage = match self.strikes() {
             Stage::Before => "before",
@@ -189,7 +213,8 @@ impl Fault {
             | What::Garbage
             | What::Delay(_)
             | What::Hang
-            | What::Truncate => self.stage,
+            | What::Truncate
+            | What::Repeat(_) => self.stage,
         }
     }
 }
@@ -228,11 +253,11 @@ impl Faults {
         self.struck.clone()
     }
 
-    /// Draws the fate of a request; `send` are the openid and template of a send.
-    pub(super) fn draw(&mut self, api: Api, send: Option<(&str, &str)>) -> Fate {
+    /// Draws the fate of a request, or of an event; `of` is what a send or an event is about.
+    pub(super) fn draw(&mut self, api: Api, of: Option<Of<'_>>) -> Fate {
         let mut fate = Fate::default();
         for rule in &mut self.rules {
-            if !rule.meets(api, send) {
+            if !rule.meets(api, of) {
                 continue;
             }
             *self.struck.entry(rule.fault.told()).or_default() += 1;
@@ -252,14 +277,15 @@ impl Faults {
 }
 
 impl Counted {
-    fn meets(&mut self, api: Api, send: Option<(&str, &str)>) -> bool {
-        let When { openid, template, skip, at_most, share, seed } = &self.fault.when;
+    fn meets(&mut self, api: Api, of: Option<Of<'_>>) -> bool {
+        let When { openid, template, event, skip, at_most, share, seed } = &self.fault.when;
         let only = |wanted: &Option<String>, is: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| is == Some(wanted))
         };
         if self.fault.api != api
-            || !only(openid, send.map(|(openid, _)| openid))
-            || !only(template, send.map(|(_, template)| template))
+            || !only(openid, of.map(|of| of.openid))
+            || !only(template, of.map(|of| of.template))
+            || !only(event, of.and_then(|of| of.event))
         {
             return false;
         }
@@ -285,7 +311,7 @@ mod tests {
         faults.set(vec![fault]);
         let met = |n: u32| {
             let openid = if n.is_multiple_of(2) { "even" } else { "odd" };
-            faults.draw(Api::Send, Some((openid, "T"))).before.is_some()
+            faults.draw(Api::Send, Some(Of { openid, template: "T", event: None })).before.is_some()
         };
         (0..10).map(met).map(|met| if met { 'x' } else { '.' }).collect()
     }
@@ -298,6 +324,7 @@ mod tests {
             (fault.clone().skip(3).at_most(2), "...xx....."),
             (fault.clone().openid("odd").skip(1), "...x.x.x.x"),
             (fault.clone().template("U"), ".........."),
+            (fault.clone().event("subscribe_msg_sent_event"), ".........."),
             (fault.clone().share(0.0, 1), ".........."),
             (Fault::new(Api::Token, What::Garbage), ".........."),
             (fault.clone().after(), ".........."),

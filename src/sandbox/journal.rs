@@ -35,6 +35,8 @@ pub(super) enum Line<'a> {
     },
     /// The answer to an accepted send was given in full.
     Answered { msgid: u64 },
+    /// The receipt of an accepted send was taken by the app's receiver.
+    Told { msgid: u64, errcode: i64 },
 }
 
 /// The open file.

@@ -3,8 +3,8 @@
 //! It is a second reading of the platform's contract: it shares no code with the client it is talked to by,
 //! so that the two check each other. It serves access tokens, code2Session, gettemplate, getApiQuota and
 //! send with counted consents and field checks, and it fails on command ([`Fault`]). It keeps honest books of what
-//! it accepted, also when it destroyed the answer. It makes events as they are pushed ([`push`]), knows no quota that runs out
-//! but that of forced refreshes, and does not imitate the platform's latency unless told to.
+//! it accepted, also when it destroyed the answer. It pushes events as they happen to where the console says ([`Push`]), in every mode
+//! and form ([`push`]), knows no quota that runs out but that of forced refreshes, and does not imitate the platform's latency unless told to.
 
 mod api;
 mod books;
@@ -14,6 +14,7 @@ mod fields;
 mod journal;
 mod login;
 mod platform;
+mod post;
 pub mod push;
 mod server;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use std::time::Duration;
 pub use books::{Answer, Outcome, SendRecord, Totals};
 pub use faults::{Api, Fault, Stage, What, When};
 pub use platform::{Card, Keep, Platform};
+pub use post::{Push, Pushes};
 pub use server::Sandbox;
 pub use tokens::Acceptance;
 

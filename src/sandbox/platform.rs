@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::books::{Answer, Books, Outcome, Pair, SendRecord, Totals};
 use super::faults::{Fault, Faults};
 use super::login::Codes;
+use super::post::{self, Event, Post, Push, Pushes};
+use super::push::{CHANGE, POPUP, Told};
 use super::tokens::{Acceptance, Mint, Tokens};
 use super::{App, Options, Template, TemplateKind};
 use crate::clock::Clock;
@@ -46,6 +48,8 @@ pub struct Card {
     pub at: DateTime<Utc>,
     /// The platform's number of the message.
     pub msgid: u64,
+    /// The error code of its receipt, once the app's receiver took it; 0 says that the message arrived.
+    pub receipt: Option<i64>,
 }
 
 impl Platform {
@@ -59,8 +63,8 @@ impl Platform {
     /// sees: `accept` or `reject`.
     ///
     /// An accept adds exactly one consent; for a long-term template it stands, and a reject ends it. A choice
-    /// that was kept earlier ([`Keep::Always`]) is given again, whatever `answer` says. A template that nobody
-    /// knows is counted too, and of no use.
+    /// that was kept earlier ([`Keep::Always`]) is given again, whatever `answer` says, and no event tells of it: the panel does
+    /// not show. A template that nobody knows is counted too, and of no use.
     ///
     /// # Errors
     /// Those of the books' file; then nothing was added.
@@ -75,7 +79,8 @@ impl Platform {
         let pair = Pair { appid, openid, template };
         let status = {
             let mut state = self.0.state();
-            let answer = state.books.kept(&pair).unwrap_or(answer);
+            let kept = state.books.kept(&pair);
+            let answer = kept.unwrap_or(answer);
             let status = match (answer, self.0.kind(template)) {
                 (Answer::Accept, TemplateKind::OneTime | TemplateKind::LongTerm) => {
                     state.books.grant(&pair, 1)?;
@@ -89,6 +94,9 @@ impl Platform {
             };
             if keep == Keep::Always && state.books.kept(&pair) != Some(answer) {
                 state.books.keep(&pair, answer)?;
+            }
+            if kept.is_none() {
+                state.tell(appid, Told::answer(POPUP, openid, template, status, self.0.seconds()));
             }
             status
         };
@@ -108,14 +116,62 @@ impl Platform {
 
     /// Turns a template off in the settings of the mini program: consents and the kept choice are gone.
     ///
-    /// Whether the real platform keeps earlier consents is not documented; this one does not.
+    /// Whether the real platform keeps earlier consents is not documented; this one does not. The app's receiver is told.
     ///
     /// # Errors
     /// Those of the books' file; then nothing has changed.
     pub fn revoke(&self, appid: &str, openid: &str, template: &str) -> io::Result<()> {
-        self.0.state().books.revoke(&Pair { appid, openid, template })?;
+        {
+            let mut state = self.0.state();
+            state.books.revoke(&Pair { appid, openid, template })?;
+            state.tell(appid, Told::answer(CHANGE, openid, template, "reject", self.0.seconds()));
+        }
         self.0.changed();
         Ok(())
+    }
+
+    /// Somebody closes his account with the mini program: his consents and kept choices are gone. The app's receiver is told.
+    ///
+    /// # Errors
+    /// Those of the books' file; then the rest of his consents stays, and nobody was told.
+    pub fn leave(&self, appid: &str, openid: &str) -> io::Result<()> {
+        {
+            let mut state = self.0.state();
+            for template in state.books.templates_of(appid, openid) {
+                state.books.revoke(&Pair { appid, openid, template: &template })?;
+            }
+            state.tell(appid, Told::left(openid, self.0.seconds()));
+        }
+        self.0.changed();
+        Ok(())
+    }
+
+    /// Tells an app's receiver that the platform punishes it; nothing else changes here.
+    pub fn punish(&self, appid: &str, kind: u8, detail: &str) {
+        self.0.state().tell(appid, Told::punished(kind, detail, self.0.seconds()));
+        self.0.changed();
+    }
+
+    /// Where an app's events go from now on; nowhere for `None`, as at the start.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an address that is not http on loopback, and for an aes key that is none.
+    pub fn set_push(&self, appid: &str, push: Option<&Push>) -> io::Result<()> {
+        self.0.state().post.set(appid, push)
+    }
+
+    /// The same, after the receiver has shown that it knows the token, as the console asks for it.
+    ///
+    /// # Errors
+    /// The same, and why the receiver was not believed.
+    pub async fn try_push(&self, appid: &str, push: &Push) -> io::Result<()> {
+        post::verify(&self.0, appid, push).await?;
+        self.set_push(appid, Some(push))
+    }
+
+    /// What became of the events of this run.
+    pub fn pushes(&self) -> Pushes {
+        self.0.state().post.counts()
     }
 
     /// Consents left; 1 for a standing long-term acceptance.
@@ -129,10 +185,10 @@ impl Platform {
     /// Looks through all sends; meant for a phone, not for a benchmark.
     pub fn cards(&self, openid: &str) -> Vec<Card> {
         let state = self.0.state();
-        state.books.accepted_by(openid).filter_map(|send| self.card(send)).collect()
+        state.books.accepted_by(openid).filter_map(|send| self.card(&state, send)).collect()
     }
 
-    fn card(&self, mut send: SendRecord) -> Option<Card> {
+    fn card(&self, state: &State, mut send: SendRecord) -> Option<Card> {
         let Outcome::Accepted { msgid } = send.outcome else { return None };
         let template = self.0.templates.get(&send.template);
         let mut fields = Vec::new();
@@ -149,6 +205,7 @@ impl Platform {
             page: send.page,
             at: send.at,
             msgid,
+            receipt: state.books.receipt(msgid),
         })
     }
 
@@ -249,22 +306,25 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) codes: Codes,
     pub(super) mint: Mint,
+    pub(super) post: Post,
     lanes: HashMap<String, HashSet<Box<str>>>,
 }
 
 impl Inner {
-    pub(super) fn new(options: Options, clock: Clock) -> io::Result<Self> {
+    pub(super) fn new(options: Options, clock: Clock) -> io::Result<(Self, mpsc::Receiver<Event>)> {
         let seed = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let (post, outbox) = Post::new();
         let state = State {
             books: Books::open(options.books.as_deref())?,
             tokens: Tokens::new(seed),
             faults: Faults::default(),
             codes: Codes::new(!seed),
             mint: Mint::new(seed.rotate_left(32)),
+            post,
             lanes: HashMap::new(),
         };
         let by_id = |template: &Template| (template.id.clone(), template.clone());
-        Ok(Self {
+        let inner = Self {
             clock,
             apps: options.apps,
             templates: options.templates.iter().map(by_id).collect(),
@@ -277,7 +337,12 @@ impl Inner {
             in_flight_max: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             changes: watch::Sender::new(0),
-        })
+        };
+        Ok((inner, outbox))
+    }
+
+    fn seconds(&self) -> i64 {
+        self.clock.now().timestamp()
     }
 
     /// The state; a panic of another holder does not spoil it.
@@ -304,6 +369,10 @@ impl Inner {
 }
 
 impl State {
+    fn tell(&mut self, appid: &str, told: Told) {
+        self.post.tell(&mut self.faults, appid, told);
+    }
+
     /// Takes the lane of an openid; false while another send to it is in flight.
     pub(super) fn enter(&mut self, flight: &mut Flight, appid: &str, openid: &str) -> bool {
         if !self.lanes.contains_key(appid) {

@@ -1,7 +1,6 @@
 //! Events as the platform pushes them: what is told, in each mode and form, signed and encrypted.
 //!
-//! Here they are made, not sent: whoever plays the platform brings them to a door, in whatever order, as often as it
-//! likes, or not at all. Where the platform's pages and its traffic differ, the form says which of them is made.
+//! Here they are made, not sent: `post` brings them to a receiver, and tests to wherever they like. Where the platform's pages and its traffic differ, the form says which of them is made.
 
 use aes::Aes256;
 use aes::cipher::{BlockModeEncrypt as _, KeyIvInit as _};
@@ -77,7 +76,11 @@ impl Told {
     /// Somebody refuses a template in the settings, or answers the panel.
     #[must_use]
     pub fn answer(event: &'static str, openid: &str, template: &str, status: &str, created_at: i64) -> Self {
-        let item = vec![("TemplateId", template.to_owned()), ("SubscribeStatusString", status.to_owned())];
+        let mut item =
+            vec![("TemplateId", template.to_owned()), ("SubscribeStatusString", status.to_owned())];
+        if event == POPUP {
+            item.push(("PopupScene", "0".to_owned()));
+        }
         Self { event, from: openid.to_owned(), created_at, more: Vec::new(), items: vec![item] }
     }
 
@@ -90,7 +93,7 @@ impl Told {
             ("ErrorCode", errcode.to_string()),
             ("ErrorStatus", if errcode == 0 { "success" } else { "failed" }.to_owned()),
         ];
-        let event = "subscribe_msg_sent_event";
+        let event = SENT;
         Self { event, from: openid.to_owned(), created_at, more: Vec::new(), items: vec![item] }
     }
 
@@ -100,6 +103,38 @@ impl Told {
         let more = vec![("OpenID", openid.to_owned())];
         let event = "user_authorization_cancellation";
         Self { event, from: "gh_platform".to_owned(), created_at, more, items: Vec::new() }
+    }
+
+    /// The platform warns or punishes the mini program (`wxa_punish_event`).
+    #[must_use]
+    pub fn punished(kind: u8, detail: &str, created_at: i64) -> Self {
+        let more = vec![("event_type", kind.to_string()), ("detail", detail.to_owned())];
+        let event = "wxa_punish_event";
+        Self { event, from: "gh_platform".to_owned(), created_at, more, items: Vec::new() }
+    }
+
+    /// Whom it is about; nobody for the platform's own.
+    pub(super) fn of(&self) -> &str {
+        let named = self.more.iter().find(|(name, _)| *name == "OpenID");
+        named.map_or(&self.from, |(_, openid)| openid)
+    }
+
+    /// A receipt says that the message did not arrive; other events stay as they are.
+    pub(super) fn fail(&mut self, code: i32, status: &str) {
+        for (name, text) in self.items.iter_mut().flatten().filter(|_| self.event == SENT) {
+            match *name {
+                "ErrorCode" => *text = code.to_string(),
+                "ErrorStatus" => status.clone_into(text),
+                _ => {}
+            }
+        }
+    }
+
+    /// The message that it is the receipt of, and its error code.
+    pub(super) fn receipt(&self) -> Option<(u64, i64)> {
+        let item = self.items.first().filter(|_| self.event == SENT)?;
+        let text = |name: &str| item.iter().find(|(of, _)| *of == name).map(|(_, text)| text);
+        Some((text("MsgID")?.parse().ok()?, text("ErrorCode")?.parse().ok()?))
     }
 
     fn document(&self, form: Form) -> String {
@@ -249,5 +284,11 @@ impl Pusher {
     }
 }
 
+/// Somebody answered the panel.
+pub(super) const POPUP: &str = "subscribe_msg_popup_event";
+/// Somebody turned a template off.
+pub(super) const CHANGE: &str = "subscribe_msg_change_event";
+/// What became of a message.
+const SENT: &str = "subscribe_msg_sent_event";
 /// Any text does.
 const NONCE: &str = "sandbox";

@@ -28,6 +28,7 @@ use super::Options;
 use super::api::{self, Asked, Ending, Reply};
 use super::control;
 use super::platform::{Inner, Platform};
+use super::post;
 use crate::clock::Clock;
 
 /// Longest body that is read; the platform's own limit is not documented.
@@ -59,9 +60,11 @@ impl Sandbox {
         }
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
-        let platform = Platform(Arc::new(Inner::new(options, clock)?));
+        let (inner, outbox) = Inner::new(options, clock)?;
+        let platform = Platform(Arc::new(inner));
         let (stop, stopped) = watch::channel(());
         let mut tasks = JoinSet::new();
+        tasks.spawn(post::run(Arc::clone(&platform.0), outbox, stopped.clone()));
         tasks.spawn(accept(listener, platform.clone(), stopped));
         Ok(Self { addr, platform, stop, tasks })
     }
@@ -81,8 +84,8 @@ impl Sandbox {
         self.platform.clone()
     }
 
-    /// Closes the socket and every connection, and waits until all tasks have ended. Requests in flight are
-    /// cut.
+    /// Closes the socket and every connection, and waits until all tasks have ended. Requests in flight and pushes
+    /// under way are cut.
     pub async fn stop(mut self) {
         drop(self.stop);
         while self.tasks.join_next().await.is_some() {}

@@ -1,6 +1,7 @@
 //! The sandbox as a client on a socket meets it, and as the hand on its control sees it.
 
 mod faults;
+mod pushes;
 mod sends;
 mod services;
 

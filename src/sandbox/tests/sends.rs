@@ -27,6 +27,7 @@ async fn an_accepted_send_takes_one_consent_and_becomes_a_card() {
         page: Some("pages/water?n=1".to_owned()),
         at: world.clock.now(),
         msgid,
+        receipt: None,
     };
     assert_eq!(world.platform.cards(ANNA), [card]);
     assert_eq!(world.platform.cards(BERT), []);

@@ -3,8 +3,9 @@
 
 const assert = require('node:assert/strict')
 const { createClient } = require('./tixing.js')
+const { OldPromise } = require('./testing/old-promise.js')
 const { createPhone } = require('./testing/wx-stub.js')
-const { ALICE, BOB, T, test, until, world } = require('./testing/world.js')
+const { ALICE, BOB, T, createClientWith, test, until, world } = require('./testing/world.js')
 
 const DAY_S = 86400
 
@@ -262,6 +263,23 @@ test('two quick taps are two reports, or one and a panel that is open', async ()
   const a = w.client.flush()
   const b = w.client.flush()
   assert.deepEqual(await Promise.all([a, b]), [{ pending: 0, answered: 0 }, { pending: 0, answered: 0 }])
+})
+
+test('a tap that is answered while the queue is sent is sent too, in whatever turn', async () => {
+  for (const make of [createClient, createClientWith(OldPromise)]) {
+    for (let n_turns = 0; n_turns < 60; n_turns += 1) {
+      const w = world({}, make)
+      const what = `after ${n_turns} turns with ${make === createClient ? 'a' : 'an old'} Promise`
+      await w.client.login()
+      const first = w.tap()
+      const second = w.phone.tap(() => w.client.subscribe(['T2']))
+      const panel = w.phone.panels.pop()
+      for (let n = 0; n < n_turns; n += 1) await new Promise(setImmediate)
+      panel.answer({ T2: 'accept' })
+      assert.equal((await first).balances[T], 1, what)
+      assert.deepEqual([(await second).pending, (await second).balances, w.armed()], [0, { [T]: 1, T2: 1 }, []], what)
+    }
+  }
 })
 
 test('a full queue shows no panel, so that no acceptance is lost', async () => {

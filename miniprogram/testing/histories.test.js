@@ -2,14 +2,17 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const { ALICE, BOB, T, test, until, world } = require('./world.js')
+const { createClient } = require('../tixing.js')
+const { OldPromise } = require('./old-promise.js')
+const { ALICE, BOB, T, createClientWith, test, until, world } = require('./world.js')
 
 test('random histories: every acceptance counts once, for who gave it', async () => {
+  const old_client = createClientWith(OldPromise)
   const only = Number(process.env.TIXING_SEED || 0)
   for (let seed = only || 1; seed <= (only || 300); seed += 1) {
     const random = dice(seed)
     const pick = list => list[Math.floor(random() * list.length)]
-    const w = world()
+    const w = world({}, seed % 3 === 0 ? old_client : createClient)
     const given = { [ALICE]: 0, [BOB]: 0 }
     let who
     // WeChat keeps the storage of its users apart. Where it would not, what was tapped after the run's login is still nobody else's.

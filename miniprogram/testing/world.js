@@ -1,6 +1,8 @@
 // A phone, a daemon, and time that is moved by hand: what the client's tests are told in.
 'use strict'
 
+const fs = require('node:fs')
+const path = require('node:path')
 const { test: run } = require('node:test')
 const { createClient } = require('../tixing.js')
 const { createPhone } = require('./wx-stub.js')
@@ -24,8 +26,15 @@ function test(name, body) {
   })
 }
 
-/** A phone, a daemon, and a clock and timers that are moved by hand. */
-function world(options) {
+/** The client as it runs where `Promise` is another than Node's. */
+function createClientWith(Promise) {
+  const module = { exports: {} }
+  new Function('module', 'Promise', fs.readFileSync(path.join(__dirname, '../tixing.js'), 'utf8'))(module, Promise)
+  return module.exports.createClient
+}
+
+/** A phone, a daemon, and a clock and timers that are moved by hand; the client is made by `make`. */
+function world(options, make = createClient) {
   const hook = createHook()
   const phone = createPhone({ code: hook.code, answer: hook.answer })
   const w = { hook, phone, now: 1800000000000, timers: [], told: [] }
@@ -40,7 +49,7 @@ function world(options) {
   /** Starts the program. */
   w.start = more => {
     w.timers.forEach(timer => { timer.on = false })
-    w.client = createClient({ baseUrl: 'https://remind.example.com/', ...options, ...more, wx: phone.start() })
+    w.client = make({ baseUrl: 'https://remind.example.com/', ...options, ...more, wx: phone.start() })
     return w.client
   }
   /** A tap on a button that asks for `ids`, and on the panel: what to answer, or a fail code. */
@@ -73,4 +82,4 @@ async function until(seen) {
   throw new Error('waited in vain')
 }
 
-module.exports = { ALICE, BOB, T, test, until, world }
+module.exports = { ALICE, BOB, T, createClientWith, test, until, world }

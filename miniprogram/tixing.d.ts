@@ -30,7 +30,7 @@ export interface Dropped {
   report: string
   /** All of it, or only `for`, `fields` and `time_zone`: then the acceptances are sent without them. */
   what: 'report' | 'extras'
-  /** `too_old`, `conflict`, or the hook's `code`. */
+  /** `too_old`, `conflict`, the hook's `code`, or `status_413`. */
   why: string
   /** The hook's words. */
   detail?: string

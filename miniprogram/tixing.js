@@ -38,9 +38,9 @@ const FAILURES = {
 
 /**
  * @typedef {Extras & { results?: Record<string, string>, fail?: { code: number, message: string } }} Said What is reported.
- * @typedef {{ report: string, said: Said, person: string | null, run: string, age_ms: number, seen_at: number }} Kept A report in
- *   storage: its id, made once; whose it is, as a login named him, null before the first login of its run; which run of the program
- *   made it; its age when the clock was last read, and that reading.
+ * @typedef {{ report: string, said: Said, person: string | null, run: string, age_ms: number, seen_at: number, stripped?: true }} Kept
+ *   A report in storage: its id, made once; whose it is, as a login named him, null before the first login of its run; which run of the
+ *   program made it; its age when the clock was last read, and that reading; whether what went with it was refused and taken off.
  * @typedef {{ person: string, ask: string[], balances: Record<string, number> }} Known What the daemon said last, and to whom.
  * @typedef {{ v: 1, reports: Kept[], known: Known }} State
  * @typedef {{ text: string, person: string }} Session
@@ -102,7 +102,7 @@ function createClient(options) {
         },
         fail(told) {
           const { errCode, errMsg } = /** @type {{ errCode?: unknown, errMsg?: unknown }} */ (told || {})
-          const message = String(errMsg || '').slice(0, MAX_MESSAGE)
+          const message = Array.from(String(errMsg || '')).slice(0, MAX_MESSAGE).join('') // no character is cut in two
           if (/TAP gesture/i.test(message)) return reject(notInTap(message))
           const code = typeof errCode === 'number' && isFinite(errCode) ? Math.trunc(errCode) : null
           const name = code !== null && FAILURES[/** @type {keyof FAILURES} */ (code)]
@@ -327,19 +327,32 @@ function createClient(options) {
     }
     if (status === 409 && data.code === 'conflict') {
       done(() => {})
-      pass.dropped.push({ report: kept.report, what: 'report', why: 'conflict', detail: data.detail })
+      if (kept.stripped) {
+        // An earlier sending was booked, with all that went with it, and its answer lost.
+        pass.dropped = pass.dropped.filter(dropped => dropped.report !== kept.report)
+        pass.answered += 1
+      } else {
+        pass.dropped.push({ report: kept.report, what: 'report', why: 'conflict', detail: data.detail })
+      }
       return step(pass)
     }
-    if (status === 422 && typeof data.code === 'string' && data.code !== 'unknown_app') {
-      const { results, fail } = kept.said
-      const is_bare = !kept.said.for && !kept.said.fields && !kept.said.time_zone
-      pass.dropped.push({ report: kept.report, what: is_bare ? 'report' : 'extras', why: data.code, detail: data.detail })
+    const { results, fail } = kept.said
+    const is_bare = !kept.said.for && !kept.said.fields && !kept.said.time_zone
+    // A 400 or 413 may be about what goes with a tap, as long as something does: half a character, 70 KiB of text.
+    const is_wrong = status === 422 ? typeof data.code === 'string' && data.code !== 'unknown_app'
+      : !is_bare && (status === 413 || status === 400 && typeof data.code === 'string')
+    if (is_wrong) {
+      const why = typeof data.code === 'string' ? data.code : 'status_' + status
+      pass.dropped.push({ report: kept.report, what: is_bare ? 'report' : 'extras', why, detail: data.detail })
       if (is_bare) {
         done(() => {})
       } else {
-        // The acceptance is real, whatever is wrong beside it. Nothing of a refused report counts, so its id is still good.
+        // The acceptance is real, whatever is wrong beside it. Nothing of a refused sending counts, so its id is still good; but an
+        // earlier one may have been booked before, and then the same id without its extras is a conflict.
         box.change(state => {
-          for (const other of state.reports) if (other.report === kept.report) other.said = results ? { results } : { fail }
+          for (const other of state.reports) {
+            if (other.report === kept.report) Object.assign(other, { said: results ? { results } : { fail }, stripped: true })
+          }
         })
       }
       return step(pass)

@@ -157,6 +157,51 @@ test('a report ends where the daemon says so, with the reason', async () => {
   assert.deepEqual(bare, { report: mended.report, age_s: 0, results: { [T]: 'accept' } })
 })
 
+test('what goes with a tap never costs the acceptance', async () => {
+  for (const [what, fields, fault, why] of [
+    ['more than the hook takes', { note: 'x'.repeat(70000) }, null, 'too_large_body'],
+    ['half a character', { note: '😀'.slice(0, 1) }, null, 'not_json'],
+    ['what a session may not set', { bad: 1 }, null, 'not_for_sessions'],
+    ['more than a proxy takes', { note: 'x' }, { status: 413, data: '<html>' }, 'status_413'],
+    ['a broken body', { note: 'x' }, { status: 400, data: { code: 'broken_body' } }, 'broken_body'],
+  ]) {
+    const w = world()
+    await w.client.login()
+    if (fault) w.hook.faults.push({ path: '/v1/consents', ...fault })
+    const out = await w.tap({ [T]: 'accept' }, [T], { fields })
+    assert.deepEqual([out.pending, out.balances, w.hook.balance(ALICE, T)], [0, { [T]: 1 }, 1], what)
+    assert.deepEqual(out.dropped.map(dropped => [dropped.report, dropped.what, dropped.why]), [[out.report, 'extras', why]], what)
+  }
+  const w = world()
+  await w.client.login()
+  w.hook.faults.push({ path: '/v1/consents', status: 400, data: '<html>' })
+  const out = await w.tap({ [T]: 'accept' }, [T], { fields: { note: 'x' } })
+  assert.deepEqual([out.pending, out.dropped, (await w.client.flush()).dropped], [1, undefined, undefined], 'a page of another says nothing of them')
+  assert.deepEqual(w.bodies().pop().fields, { note: 'x' })
+  const promise = w.phone.tap(() => w.client.subscribe([T]))
+  w.phone.panels.pop().fail(20004, 'x'.repeat(255 - 'requestSubscribeMessage:fail '.length) + '😀')
+  assert.equal((await promise).pending, 0, 'nor is a character cut in two')
+  assert.match(w.bodies().pop().fail.message, /x😀$/)
+})
+
+test('a first copy that was booked, though its answer was lost and its repetition refused, is not told as lost', async () => {
+  const extras = { for: { kind: 'visit', id: 'A17' } }
+  const gone = { path: '/v1/consents', status: 422, data: { code: 'unknown_appointment' } }
+  const w = world()
+  await w.client.login()
+  w.hook.faults.push({ path: '/v1/consents', lose: 'answer' })
+  assert.equal((await w.tap({ [T]: 'accept' }, [T], extras)).pending, 1)
+  w.hook.faults.push(gone)
+  assert.deepEqual(await w.client.flush(), { pending: 0, answered: 1 }, 'it was booked with all that went with it')
+  assert.deepEqual([w.bodies().length, w.hook.balance(ALICE, T)], [3, 1])
+  // Also by a program that starts later.
+  w.hook.faults.push({ path: '/v1/consents', lose: 'answer' })
+  await w.tap({ [T]: 'accept' }, [T], extras)
+  w.hook.faults.push(gone, { path: '/v1/consents', lose: 'request' })
+  await w.client.flush()
+  assert.deepEqual([await w.start().flush(), w.hook.balance(ALICE, T)], [{ pending: 0, answered: 1 }, 2])
+})
+
 test('a session is renewed once, silently, and never without end', async () => {
   const w = world()
   await w.tap()

@@ -79,6 +79,8 @@ function createHook() {
     }
     if (path === '/v1/me') return say(200, { balances, upcoming: [], muted: false })
     if (path !== '/v1/consents') return problem(404, 'not_found')
+    if (body.length > 65536) return problem(413, 'too_large_body')
+    if (/\\ud[89a-f]/.test(body)) return problem(400, 'not_json') // JSON.stringify writes so what is half a character
     const { report, age_s, ...said } = json
     if (!/^[A-Za-z0-9_-]{1,64}$/.test(report)) return problem(422, 'malformed')
     if (!Number.isInteger(age_s) || age_s < 0 || age_s > 15552000) return problem(422, 'malformed')

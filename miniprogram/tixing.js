@@ -60,7 +60,7 @@ function createClient(options) {
   }
   const base = options.baseUrl.replace(/\/+$/, '')
   const query = options.app ? '?app=' + encodeURIComponent(options.app) : ''
-  const box = openBox(platform, 'tixing ' + base + query)
+  const box = boxOf(platform, 'tixing ' + base + query)
   const run = random() + random()
 
   /** @type {Session | null} */ let session = null
@@ -506,9 +506,21 @@ function platformOf(options) {
   throw fault('no_wx', 'there is no `wx`: outside of WeChat pass `{ wx }` · 不在微信里运行时请传入 `wx`')
 }
 
+/** @type {WeakMap<Platform, Record<string, ReturnType<typeof openBox>>>} The boxes that are open. */
+const boxes = new WeakMap()
+
+// One box for all clients of one daemon in a program: with two memories, what one could not write would be written over the other's.
+/** @type {(platform: Platform, key: string) => ReturnType<typeof openBox>} */
+function boxOf(platform, key) {
+  const open = boxes.get(platform) || {}
+  boxes.set(platform, open)
+  if (!open[key]) open[key] = openBox(platform, key)
+  return open[key]
+}
+
 /**
- * The phone's storage as one value that is read, changed and written in one turn, so that several clients of one program see each
- * other's changes. While it refuses to be read or written, what changed lives on in memory, and is written when it can be.
+ * The phone's storage as one value that is read, changed and written in one turn, so that whoever else writes it is seen. While it
+ * refuses to be read or written, what changed lives on in memory, and is written when it can be.
  * @param {Platform} platform
  * @param {string} key
  */

@@ -501,6 +501,18 @@ test('two clients of one program see each other\'s reports', async () => {
   w.client = other
   await w.tap()
   assert.deepEqual([w.hook.balance(ALICE, T), (await one.flush()).pending], [2, 0])
+  // Also while the storage takes nothing.
+  const lose = () => w.hook.faults.push({ path: '/v1/consents', lose: 'request' })
+  w.phone.storage_writes = false
+  w.client = one
+  lose()
+  await w.tap()
+  w.phone.storage_writes = true
+  w.client = other
+  lose()
+  assert.equal((await w.tap()).pending, 2)
+  await one.flush()
+  assert.deepEqual([(await other.flush()).pending, w.hook.balance(ALICE, T)], [0, 4])
   const elsewhere = createClient({ baseUrl: 'https://test.example.com', wx: platform })
   assert.deepEqual(elsewhere.known(), { ask: [], balances: {} }, 'what is for one daemon is for no other')
 })

@@ -75,8 +75,8 @@ function createClient(options) {
   let wait_s = 0
   let n_failed = 0
   let n_taps = 0
-  // Answers that a tap still waits for.
-  /** @type {Record<string, Answer['data']>} */ const answers = {}
+  // By the reports that a tap still waits for: their answers, null until there is one.
+  /** @type {Record<string, Answer['data'] | null>} */ const answers = {}
 
   /**
    * Asks for templates, and reports the answer. Call it in the tap handler itself, before any `await`: WeChat shows its panel
@@ -135,6 +135,7 @@ function createClient(options) {
     n_taps += 1
     const now = Date.now()
     const report = now.toString(36) + '-' + run + '-' + n_taps.toString(36)
+    answers[report] = null
     const saved = box.change(state => { state.reports.push({ report, said, person, run, age_ms: 0, seen_at: now }) })
     return go().then(flushed => subscribed(results, flushed, report, more, saved))
   }
@@ -320,7 +321,7 @@ function createClient(options) {
           state.known.ask = texts(data.ask)
         }
       })
-      if (kept.run === run) answers[kept.report] = data
+      if (kept.report in answers) answers[kept.report] = data
       pass.answered += 1
       n_failed = 0
       return step(pass)

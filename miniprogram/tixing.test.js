@@ -2,6 +2,8 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const v8 = require('node:v8')
+const vm = require('node:vm')
 const { createClient } = require('./tixing.js')
 const { OldPromise } = require('./testing/old-promise.js')
 const { createPhone } = require('./testing/wx-stub.js')
@@ -292,6 +294,29 @@ test('an age is made anew at each sending, and no step of the clock spoils it', 
     }
     assert.ok(w.bodies().every(body => Number.isInteger(body.age_s) && body.age_s >= 0 && body.age_s <= 15552000), what)
   }
+})
+
+test('an answer is kept only for a tap that waits for it', async () => {
+  v8.setFlagsFromString('--expose-gc')
+  const collect = vm.runInNewContext('gc')
+  const w = world()
+  const platform = w.phone.start()
+  const told = []
+  const wx = { ...platform, request: options => platform.request({ ...options, success: answer => {
+    if (answer.data.report) told.push(new WeakRef(answer.data))
+    options.success(answer)
+  } }) }
+  w.client = createClient({ baseUrl: 'https://remind.example.com', wx })
+  await w.client.login()
+  w.hook.faults.push({ path: '/v1/consents', lose: 'request' })
+  assert.equal((await w.tap()).pending, 1)
+  assert.equal((await w.client.flush()).answered, 1)
+  assert.equal((await w.tap()).balances[T], 2)
+  for (let n = 0; n < 3; n += 1) {
+    await new Promise(setImmediate)
+    collect()
+  }
+  assert.deepEqual(told.map(answer => answer.deref()), [undefined, undefined])
 })
 
 test('two quick taps are two reports, or one and a panel that is open', async () => {

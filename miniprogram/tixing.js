@@ -15,8 +15,8 @@ const MAX_KEPT = 50
 const MAX_KEPT_OF_ALL = 200
 /** The hook's limit of `age_s`, 180 days; as long as it knows report ids. */
 const MAX_AGE_S = 15552000
-/** Longer than the hook takes at most for an answer. */
-const TIMEOUT_MS = 20000
+/** Longer than the hook takes at most for an answer, 30 s. */
+const TIMEOUT_MS = 35000
 /** Waits before a further try, without a word of the daemon: doubled each time, and up to half shorter by chance. */
 const FIRST_WAIT_S = 2
 const LONGEST_WAIT_S = 300
@@ -68,11 +68,9 @@ function createClient(options) {
   /** @type {string | null} */ let person = null
   /** @type {Promise<Session> | null} */ let entering = null
   /** @type {Promise<Flushed> | null} */ let flushing = null
-  // The daemon's word when to come again, and who waits for that.
-  /** @type {{ since: number, ms: number } | null} */ let barred = null
+  // The next try by itself: since when it waits, for how long, whether that is the daemon's word; and who waits for it.
+  /** @type {{ timer: any, since: number, ms: number, is_told: boolean } | null} */ let retry = null
   /** @type {((flushed: Promise<Flushed>) => void)[]} */ const waiting = []
-  /** @type {any} */ let timer = null
-  let wait_s = 0
   let n_failed = 0
   let n_taps = 0
   // By the reports that a tap still waits for: their answers, null until there is one.
@@ -238,25 +236,22 @@ function createClient(options) {
   // For how long the daemon wants to be left alone.
   /** @type {() => number} */
   function bar() {
-    const gone = barred ? Date.now() - barred.since : 0
     // A clock that was set back is no reason to wait longer.
-    return barred && gone >= 0 ? Math.max(0, barred.ms - gone) : 0
+    return retry && retry.is_told && Date.now() >= retry.since ? Math.max(0, retry.since + retry.ms - Date.now()) : 0
   }
 
   /** @type {() => Promise<Flushed>} */
   function go() {
     if (flushing) return flushing
     if (bar() > 0) return Promise.resolve(flushed({ answered: 0, dropped: [], why: 'busy' }))
-    barred = null
-    clearTimeout(timer)
-    timer = null
+    unset()
     const waiters = waiting.splice(0)
     /** @type {Pass} */
     const pass = { tried: {}, answered: 0, dropped: [], renewed: false, why: '' }
     /** @type {() => Promise<Flushed> | Flushed} */
     const end = () => {
       // A tap that joined since the last look: on iOS 15 and before WeChat's Promise is made of timers, and each callback has a turn.
-      if (timer === null && box.read().reports.some(kept => is_next(pass, kept))) return run_to_end()
+      if (!retry && box.read().reports.some(kept => is_next(pass, kept))) return run_to_end()
       flushing = null
       return flushed(pass)
     }
@@ -380,17 +375,23 @@ function createClient(options) {
     n_failed += 1
     const own_s = Math.min(LONGEST_WAIT_S, FIRST_WAIT_S * Math.pow(2, Math.min(n_failed - 1, 10)))
     // All phones of a town come back at once after an outage: they spread.
-    wait_s = typeof retry_after_s === 'number' ? retry_after_s * (1 + Math.random() / 5) : own_s * (1 - Math.random() / 2)
+    const is_told = typeof retry_after_s === 'number'
+    const wait_s = is_told ? Math.max(1, retry_after_s) * (1 + Math.random() / 5) : own_s * (1 - Math.random() / 2)
     const ms = Math.ceil(wait_s * 1000)
-    barred = typeof retry_after_s === 'number' ? { since: Date.now(), ms } : null
-    clearTimeout(timer)
-    timer = setTimeout(() => {
-      timer = null
-      barred = null
+    unset()
+    /** @type {any} */
+    const timer = setTimeout(() => {
+      retry = null
       go()
     }, ms)
+    retry = { timer, since: Date.now(), ms, is_told }
     if (timer && timer.unref) timer.unref() // in Node it holds up no test's end; WeChat's timers are numbers
     return Promise.resolve()
+  }
+
+  function unset() {
+    if (retry) clearTimeout(retry.timer)
+    retry = null
   }
 
   /** @type {(pass: { answered: number, dropped: Dropped[], why: string }) => Flushed} */
@@ -399,7 +400,7 @@ function createClient(options) {
     const out = { pending: count(box.read()), answered: pass.answered }
     if (pass.dropped.length > 0) out.dropped = pass.dropped
     if (pass.why) out.why = pass.why
-    if (timer !== null) out.retry_in_s = Math.ceil(wait_s)
+    if (retry) out.retry_in_s = Math.max(0, Math.ceil((retry.ms - Math.max(0, Date.now() - retry.since)) / 1000))
     return out
   }
 

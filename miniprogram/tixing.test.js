@@ -2,6 +2,8 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const path = require('node:path')
 const v8 = require('node:v8')
 const vm = require('node:vm')
 const { createClient } = require('./tixing.js')
@@ -424,7 +426,7 @@ test('no report is ever sent in the name of another person', async () => {
 test('a Retry-After is kept to, and the wait without one grows', async () => {
   for (const [header, low, high] of [
     [{ 'Retry-After': '30' }, 30, 36], [{ 'retry-after': 30 }, 30, 36], [{ 'RETRY-AFTER': '999999' }, 3600, 4320],
-    [{ 'Retry-After': 'Wed, 21 Oct 2026 07:28:00 GMT' }, 1, 2], [{}, 1, 2],
+    [{ 'Retry-After': 'Wed, 21 Oct 2026 07:28:00 GMT' }, 1, 2], [{}, 1, 2], [{ 'Retry-After': '0' }, 1, 1.2],
   ]) {
     const w = world()
     await w.client.login()
@@ -438,6 +440,8 @@ test('a Retry-After is kept to, and the wait without one grows', async () => {
       assert.deepEqual([barred.pending, barred.why, w.phone.requests.length], [1, 'busy', n], 'nothing leaves until then')
       assert.equal((await w.tap()).pending, 2)
       assert.equal(barred.retry_in_s, Math.ceil(timer.ms / 1000))
+      w.now += 20 * 1000
+      assert.equal((await w.client.flush()).retry_in_s, Math.ceil(timer.ms / 1000 - 20), 'what is left of it')
     }
     assert.equal((await w.ring()).pending, 0)
     assert.equal(w.armed().length, 0)
@@ -473,6 +477,15 @@ test('a Retry-After is kept to, and the wait without one grows', async () => {
   await w.tap()
   w.now -= DAY_S * 1000
   assert.equal((await w.client.flush()).pending, 0, 'nor does a clock set back make a wait longer')
+})
+
+test('no request is given up before the daemon gives it up', async () => {
+  const server = fs.readFileSync(path.join(__dirname, '../src/hook/server.rs'), 'utf8')
+  const answer_s = Number(server.match(/const ANSWER: Duration = Duration::from_secs\((\d+)\)/)[1])
+  const w = world()
+  await w.tap()
+  await w.client.me()
+  assert.deepEqual(w.phone.requests.map(asked => asked.timeout > answer_s * 1000), [true, true, true])
 })
 
 test('one bad report does not hold up the others', async () => {

@@ -7,6 +7,7 @@ const path = require('node:path')
 const v8 = require('node:v8')
 const vm = require('node:vm')
 const { createClient } = require('./tixing.js')
+const { readme, startProgram } = require('./testing/example.js')
 const { OldPromise } = require('./testing/old-promise.js')
 const { createPhone } = require('./testing/wx-stub.js')
 const { ALICE, BOB, T, createClientWith, test, until, world } = require('./testing/world.js')
@@ -553,6 +554,22 @@ test('two clients of one program see each other\'s reports', async () => {
   assert.deepEqual([(await other.flush()).pending, w.hook.balance(ALICE, T)], [0, 4])
   const elsewhere = createClient({ baseUrl: 'https://test.example.com', wx: platform })
   assert.deepEqual(elsewhere.known(), { ask: [], balances: {} }, 'what is for one daemon is for no other')
+})
+
+test('what the READMEs show stands a report that waits, and a tap that WeChat does not take for one', async () => {
+  for (const file of ['README.md', 'README.zh-CN.md']) {
+    const w = world()
+    const { app, page } = readme(file)
+    const program = startProgram(w.phone, {}, { app, page: page.replace('TEMPLATE_ID', T) })
+    w.client = { subscribe: () => program.onTapRemind() }
+    w.hook.faults.push({ path: '/v1/consents', lose: 'request' })
+    await w.tap()
+    assert.deepEqual(program.data, { results: { [T]: 'accept' }, balances: {}, pending: 1 }, file)
+    await w.tap()
+    assert.deepEqual(program.data, { results: { [T]: 'accept' }, balances: { [T]: 2 }, pending: 0 }, file)
+    await program.onTapRemind()
+    assert.match(program.data.hint, /before any await/, file)
+  }
 })
 
 test('the settings tell the switch and what is always kept', async () => {

@@ -8,9 +8,9 @@ const { createClient } = require('../tixing.js')
 /** A file of the example. */
 const example = file => fs.readFileSync(path.join(__dirname, '../example', file), 'utf8')
 
-/** What the README shows of app.js and of a page. */
-function readme() {
-  const text = fs.readFileSync(path.join(__dirname, '../../README.md'), 'utf8')
+/** What a README shows of app.js and of a page. */
+function readme(file = 'README.md') {
+  const text = fs.readFileSync(path.join(__dirname, '../..', file), 'utf8')
   const [app, page] = text.split('```js\n// app.js\n')[1].split('```')[0].split('// pages/index/index.js\n')
   return { app, page }
 }
@@ -34,7 +34,12 @@ function startProgram(phone, options, sources) {
   app.onLaunch()
   app.onShow()
   page.data = JSON.parse(JSON.stringify(page.data || {}))
-  page.setData = more => Object.assign(page.data, JSON.parse(JSON.stringify(more)))
+  page.setData = more => {
+    const [name] = Object.keys(more).filter(name => more[name] === undefined)
+    // WeChat only warns of it, and leaves on the screen what was there.
+    if (name) throw new Error('setData takes no undefined: ' + name)
+    Object.assign(page.data, JSON.parse(JSON.stringify(more)))
+  }
   if (page.onShow) page.onShow()
   return page
 }

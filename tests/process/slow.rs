@@ -47,7 +47,7 @@ enum Slow {
 const ALL: [Slow; 5] = [Slow::Header, Slow::Body, Slow::Read, Slow::Idle, Slow::Hoarding];
 
 impl Slow {
-    /// After how many seconds he is cut off (DESIGN §8, README).
+    /// After how many seconds he is cut off (README, Limits).
     fn limit_s(self) -> u64 {
         match self {
             Self::Header | Self::Hoarding => 5,

@@ -1,9 +1,10 @@
 // The real daemon with the fake platform (`tixing demo`), a phone that reaches it by real HTTP, and a network between them that cuts.
 //
-// The demo's own rule is paused, so that its books hold what the taps gave and nothing else. Programs end with their test.
+// The demo's rules are paused, or some of them, so that its books hold what the taps gave and nothing else. Programs end with their test.
 'use strict'
 
 const { execFileSync, spawn, spawnSync } = require('node:child_process')
+const { createHmac, randomUUID } = require('node:crypto')
 const fs = require('node:fs')
 const http = require('node:http')
 const net = require('node:net')
@@ -16,8 +17,8 @@ const BIN = path.resolve(process.env.TIXING_BIN || path.join(__dirname, '../../t
 const APPID = 'wxdemo0123456789ab'
 const TEMPLATE = 'HABITdemo0123456789abcdefghijklmnopqrstuvwx'
 
-/** A demo over a folder of its own; `kill` and `start` keep the folder. */
-async function createDemo() {
+/** A demo over a folder of its own; `kill` and `start` keep the folder. `pause` are words for what is paused: all of it without. */
+async function createDemo({ pause = [] } = {}) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'tixing-client-'))
   const config = path.join(folder, 'tixing.yaml')
   const person = 'oCANARYclient-' + process.pid.toString(36)
@@ -29,6 +30,7 @@ async function createDemo() {
   process.once('exit', () => { if (child) child.kill('SIGKILL') })
   const demo = {
     person,
+    folder,
     hook: '',
     /** What the daemon's command line answers; a list of its JSON lines. */
     tixing: (...words) => execFileSync(BIN, [...words, '--config', config, '--json'], { encoding: 'utf8' })
@@ -48,7 +50,7 @@ async function createDemo() {
         child.stdout.once('data', resolve)
       })
       demo.hook = demo.hook_now()
-      if (!paused) demo.tixing('pause') // it outlives the daemon
+      if (!paused) demo.tixing('pause', ...pause) // it outlives the daemon
       paused = true
     },
     /** SIGKILL; on return it is gone. */
@@ -68,6 +70,23 @@ async function createDemo() {
       if (statusCode !== 200) throw new Error(name + ': ' + text)
       return JSON.parse(text)
     },
+    /** A request of the mini program's backend, signed with its key. */
+    async backend(method, target, document) {
+      const body = JSON.stringify(document)
+      const key = Buffer.from(demo.secret('hook-key').replace('whsec_', ''), 'base64')
+      const id = randomUUID()
+      const at = Math.floor(Date.now() / 1000)
+      const mac = createHmac('sha256', key).update(`${id}.${at}.${method} ${target}\n${body}`).digest('base64')
+      const header = { 'webhook-id': id, 'webhook-timestamp': String(at), 'webhook-signature': 'v1,' + mac }
+      const { statusCode, text } = await exchange({ url: `http://${demo.hook}${target}`, method, header, body })
+      if (statusCode !== 200) throw new Error(target + ': ' + text)
+      return JSON.parse(text)
+    },
+    /** A secret that the demo made. */
+    secret: name => fs.readFileSync(path.join(folder, name), 'utf8').trim(),
+    /** From now on WeChat's events come to `url`, by the demo's own keys. */
+    push: (url, mode, form) => demo.sandbox('POST', 'push',
+      { appid: APPID, url, token: demo.secret('push-token'), aes_key: demo.secret('push-key'), mode, form }),
     /** What a tap on WeChat's panel gives. */
     panel: async (openid, answer) =>
       (await demo.sandbox('POST', 'tap', { appid: APPID, openid, template: TEMPLATE, answer, keep: 'once' })).status,
@@ -127,6 +146,41 @@ async function createNetwork(demo) {
   return network
 }
 
+/** What WeChat's events pass on their way to the hook; while it is closed it keeps them. */
+async function createDoor(demo) {
+  const waiting = []
+  const door = { url: '', is_open: true }
+  const server = http.createServer((asked, answer) => {
+    let body = ''
+    asked.setEncoding('utf8')
+    asked.on('data', piece => { body += piece })
+    asked.on('end', async () => {
+      if (!door.is_open) await new Promise(open => waiting.push(open))
+      try {
+        const { method, headers } = asked
+        const told = await exchange({ url: `http://${demo.hook}${asked.url}`, method, header: { 'content-type': headers['content-type'] }, body: body || undefined })
+        answer.writeHead(told.statusCode)
+        answer.end(told.text)
+      } catch {
+        answer.destroy()
+      }
+    })
+  })
+  await new Promise(resolve => server.listen(0, '127.0.0.1', resolve))
+  door.url = 'http://127.0.0.1:' + server.address().port
+  door.close = () => { door.is_open = false }
+  door.open = () => {
+    door.is_open = true
+    waiting.splice(0).forEach(open => open())
+  }
+  door.end = () => {
+    door.open()
+    server.closeAllConnections()
+    return new Promise(resolve => server.close(resolve))
+  }
+  return door
+}
+
 function isWhole(message) {
   const [head, body] = message.split('\r\n\r\n')
   const length = /content-length: *(\d+)/i.exec(head)
@@ -167,4 +221,4 @@ function createRealPhone(demo) {
   return phone
 }
 
-module.exports = { TEMPLATE, createDemo, createNetwork, createRealPhone }
+module.exports = { APPID, TEMPLATE, createDemo, createDoor, createNetwork, createRealPhone }

@@ -83,6 +83,7 @@ fn a_tap_a_card_and_a_kill() {
     assert_eq!(balance(&tapped) as usize + cards(&tapped), 1);
     until("the card arrives", || cards(&demo.phone()) == 1);
     until("the balance goes down", || balance(&demo.phone()) == 0);
+    until("its receipt comes", || demo.phone()["cards"][0]["receipt"] == "delivered");
     let card = demo.phone()["cards"][0].clone();
     assert_eq!(card["title"], "习惯打卡提醒");
     assert_eq!(card["fields"]["提醒内容"], "喝水时间到");
@@ -95,6 +96,34 @@ fn a_tap_a_card_and_a_kill() {
     assert_eq!(demo.phone()["cards"][0], card, "SIGKILL loses nothing");
     let foreign = [("origin", "http://evil.example".to_owned())];
     assert_eq!(request(&demo.address, "POST", "/demo/tap", &foreign, b"{}").unwrap().0, 403);
+}
+
+#[test]
+fn a_visit_a_refusal_and_a_closed_account() {
+    let state = tempfile::tempdir().unwrap();
+    let demo = Demo::start(state.path());
+    let tapped = json!({ "answer": "accept" });
+    // The other rule takes one every 15 s.
+    for _ in 0..4 {
+        demo.call("POST", "/demo/tap", &tapped);
+    }
+    demo.call("POST", "/demo/visit", &Value::Null);
+    until("the visit's reminder arrives", || {
+        let picture = demo.phone();
+        let cards = picture["cards"].as_array().unwrap();
+        cards.iter().any(|card| card["fields"]["提醒内容"] == "李医生门诊" && card["receipt"] == "delivered")
+    });
+    demo.call("POST", "/demo/tap", &tapped);
+    demo.call("POST", "/demo/refuse", &Value::Null);
+    until("what was left is void", || balance(&demo.phone()) == 0);
+    until("the next one is skipped for that reason", || {
+        demo.phone()["skipped"].as_array().unwrap().iter().any(|s| s["reason"] == "refused" && s["n"] == 1)
+    });
+    assert_eq!(demo.phone()["known"], true);
+    demo.call("POST", "/demo/leave", &Value::Null);
+    until("nobody is known", || demo.phone()["known"] == false);
+    assert_eq!(demo.call("POST", "/demo/tap", &tapped)["known"], true, "who comes back is new");
+    until("and is reminded again", || cards(&demo.phone()) > 0 && balance(&demo.phone()) == 0);
 }
 
 /// A browser, driven by the WebDriver protocol.
@@ -214,6 +243,7 @@ fn a_person_taps_in_a_browser() {
     assert!(seen_one, "the balance went up");
     assert_eq!(browser.text("article.card h3"), "习惯打卡提醒");
     assert_eq!(browser.text("article.card dd"), "喝水时间到");
+    until("its receipt shows", || browser.text("article.card .receipt") == "已送达");
     until("the balance goes down", || browser.text("#balance") == "0");
     if asked("TIXING_PICTURE", 0) == 1 {
         let picture = browser.call("GET", "/screenshot", &Value::Null);
@@ -224,4 +254,12 @@ fn a_person_taps_in_a_browser() {
     browser.open(&format!("http://{}/?lang=zh", demo.address));
     until("the card is there after a SIGKILL", || browser.text("article.card h3") == "习惯打卡提醒");
     assert_eq!(browser.text("#balance"), "0", "and the balance");
+    browser.click("#refuse");
+    until("the next one is skipped for the refusal", || browser.text("#skipped").contains("已拒绝订阅"));
+    browser.click("#leave");
+    let shows = "const e = document.querySelector('#unknown'); return e && !e.hidden ? e.textContent : '';";
+    until("the closed account shows", || {
+        let text = browser.call("POST", "/execute/sync", &json!({ "script": shows, "args": [] }));
+        text.as_str().unwrap_or("").contains("账号已注销")
+    });
 }

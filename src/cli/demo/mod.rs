@@ -1,7 +1,8 @@
 //! `tixing demo`: the real daemon against the sandbox, and a page with a phone.
 //!
 //! Nothing here is special to the demo but the phone: the daemon runs from a configuration file with
-//! an embedded store, and a tap goes through the same login and consent routes as in a mini program.
+//! an embedded store, a tap goes through the same login and consent routes as in a mini program, visits are put by a signed
+//! backend, and the sandbox pushes its events to the daemon's hook as WeChat does.
 //! Daemon and sandbox keep their books in one folder, so a kill loses nothing.
 
 use std::fs;
@@ -18,12 +19,16 @@ use crate::clock::Clock;
 use crate::daemon::{Daemon, Outside, Setup};
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::recipient::Profile;
+use crate::hook::Secret;
+use crate::sandbox::push::{Form, Mode};
 use crate::sandbox::{self, Sandbox};
 use crate::store::Store;
 
 mod page;
 mod phone;
 
+/// What the configuration calls its app.
+const APP: &str = "demo";
 /// The mini program of the demo.
 const APPID: &str = "wxdemo0123456789ab";
 /// Its template.
@@ -68,6 +73,10 @@ impl Demo {
         let store = open(&state.join("store"))?;
         let openid = kept(&state.join("person"), || Ok(format!("oDemo{}", random_hex(12)?)))?;
         let secret = kept(&state.join("secret"), || random_hex(16))?;
+        // Hexadecimal digits are base64 too, here of 48 bytes.
+        let hook_key = kept(&state.join("hook-key"), || Ok(format!("whsec_{}", random_hex(32)?)))?;
+        let token = kept(&state.join("push-token"), || random_hex(16))?;
+        let aes_key = kept(&state.join("push-key"), || Ok(random_hex(22)?.chars().take(43).collect()))?;
         let sandbox = start_sandbox(&state, secret, &clock).await?;
         let config = write_files(&state, &sandbox.base_url())?;
         let appid = AppId::parse(APPID)?;
@@ -79,8 +88,13 @@ impl Demo {
         let mut daemon = Daemon::start(Setup { config, outside, store, clock: clock.clone() }).await?;
         let listener = bind(listen).await?;
         let address = listener.local_addr().context("cannot learn the page's address")?;
-        let phone =
-            phone::Phone { platform: sandbox.platform(), daemon: daemon.shared(), appid, person, clock };
+        let platform = sandbox.platform();
+        let hook_at = daemon.shared().hook_at().context("the hook does not listen")?;
+        let (url, mode, form) = (format!("http://{hook_at}/wechat/{APP}"), Mode::Safe, Form::Json);
+        let push = sandbox::Push { url, token, aes_key, mode, form };
+        platform.set_push(APPID, Some(&push)).context("the sandbox does not push to the hook")?;
+        let backend = Secret::parse(&hook_key).context("the file `hook-key` does not hold a key")?;
+        let phone = phone::Phone { platform, daemon: daemon.shared(), appid, person, backend, clock };
         daemon.add_door(|stop| page::serve(listener, address, phone, stop));
         Ok(Self { address, daemon, sandbox })
     }
@@ -123,14 +137,18 @@ fn write_files(state: &Path, base_url: &str) -> anyhow::Result<PathBuf> {
     let config = state.join("tixing.yaml");
     let text = format!(
         "# Made by `tixing demo` at each start.\n\
-         apps:\n  demo:\n    appid: {APPID}\n    secret: {{ file: secret }}\n    base_url: {base_url}\n    \
+         apps:\n  {APP}:\n    appid: {APPID}\n    secret: {{ file: secret }}\n    base_url: {base_url}\n    \
+         push: {{ token: {{ file: push-token }}, aes_key: {{ file: push-key }} }}\n    \
          templates:\n      habit: {{ id: {TEMPLATE}, kind: one_time, fields: [thing1, time2, thing3] }}\n\
-         schedules: schedules\nstore: sled:store\nhook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\n"
+         schedules: schedules\nstore: sled:store\nhook:\n  listen: 127.0.0.1:0\n  \
+         keys: [{{ id: backend, secret: {{ file: hook-key }}, apps: [{APP}] }}]\nadmin: {{ socket: admin.sock }}\n"
     );
-    let rules = "# The sample rule of `tixing demo`: every 15 seconds.\n\
+    let rules = "# The sample rules of `tixing demo`: every 15 seconds, and 20 seconds before each visit.\n\
         timezone: Asia/Shanghai\nrules:\n  drink-water:\n    template: habit\n    when: { cron: \"*/15 * * * * *\" }\n    \
         data:\n      thing1: 喝水时间到\n      time2: \"{{ due | local('%Y-%m-%d %H:%M:%S') }}\"\n      thing3: 喝一杯水，活动一下\n    \
-        grace: 1m\n";
+        grace: 1m\n  visit-soon:\n    template: habit\n    when: { before: 20s, of: visit }\n    \
+        data:\n      thing1: \"{{ appointment.doctor }}门诊\"\n      time2: \"{{ appointment.at | local('%Y-%m-%d %H:%M:%S') }}\"\n      \
+        thing3: 请携带就诊卡\n";
     let schedules = state.join("schedules");
     fs::create_dir_all(&schedules)
         .with_context(|| format!("cannot make the folder `{}`", schedules.display()))?;

@@ -45,6 +45,9 @@ pub(super) async fn serve(
         .route("/", get(page))
         .route("/demo/phone", get(picture))
         .route("/demo/tap", post(tap))
+        .route("/demo/visit", post(visit))
+        .route("/demo/refuse", post(refuse))
+        .route("/demo/leave", post(leave))
         .route("/demo/events", get(events))
         .layer(middleware::from_fn_with_state(site.clone(), own_pages_only))
         .with_state(site);
@@ -138,7 +141,28 @@ async fn tap(State(site): State<Site>, axum::Json(tap): axum::Json<Tap>) -> Resp
         Tapped::Reject => Answer::Reject,
     };
     let keep = if tap.always_keep { Keep::Always } else { Keep::Once };
-    match site.phone.tap(answer, keep).await {
+    let tapped = site.phone.tap(answer, keep).await;
+    done(site, tapped).await
+}
+
+async fn visit(State(site): State<Site>) -> Response {
+    let booked = site.phone.book().await;
+    done(site, booked).await
+}
+
+async fn refuse(State(site): State<Site>) -> Response {
+    let refused = site.phone.refuse();
+    done(site, refused).await
+}
+
+async fn leave(State(site): State<Site>) -> Response {
+    let left = site.phone.leave();
+    done(site, left).await
+}
+
+/// The picture after something was done on the phone.
+async fn done(site: Site, done: anyhow::Result<()>) -> Response {
+    match done {
         Ok(()) => picture(State(site)).await,
         Err(error) => {
             warn!("A tap of the demo phone failed: {error:#}");

@@ -1,12 +1,15 @@
 //! The phone of the demo: what a person does in the mini program, and what he sees.
 //!
 //! A tap asks the sandbox as WeChat's consent panel would, and then reports to the daemon's hook over
-//! HTTP, as the mini program does. The picture of both is one document.
+//! HTTP, as the mini program does; a booked visit is put there by a signed request, as the mini program's backend does. What is
+//! done in WeChat itself, turning reminders off and closing the account, is told to the sandbox alone: the daemon hears of it by
+//! the events that the sandbox pushes. The picture of both is one document.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
 use bytes::Bytes;
+use chrono::TimeDelta;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
@@ -15,13 +18,14 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-use super::{APPID, TEMPLATE};
+use super::{APP, APPID, TEMPLATE};
 use crate::clock::Clock;
 use crate::daemon::Shared;
 use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::OccurrenceState;
+use crate::hook::{Secret, signature};
 use crate::plan::recurrence;
 use crate::plan::words;
 use crate::sandbox::{Answer, Keep, Platform};
@@ -29,6 +33,8 @@ use crate::store::{Occurrence, Unavailable};
 
 /// Largest answer of the hook that is read.
 const MAX_ANSWER_BYTES: usize = 65_536;
+/// From booking a visit to it: the sample rule reminds 20 s before it.
+const VISIT_AHEAD: TimeDelta = TimeDelta::seconds(30);
 /// Occurrences in the picture, the newest.
 const RECENT: usize = 8;
 /// Occurrences read at a time.
@@ -41,12 +47,15 @@ pub(super) struct Phone {
     pub(super) daemon: Arc<Shared>,
     pub(super) appid: AppId,
     pub(super) person: OpenId,
+    pub(super) backend: Secret,
     pub(super) clock: Clock,
 }
 
 /// Phone and daemon as one document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Picture {
+    /// Whether the daemon knows the person; not after the account was closed.
+    known: bool,
     cards: Vec<Card>,
     balances: BTreeMap<String, u64>,
     skipped: Vec<Skipped>,
@@ -59,6 +68,8 @@ struct Card {
     title: String,
     fields: BTreeMap<String, String>,
     at: String,
+    /// What the daemon was told of its end: `delivered`, `failed`, or nothing yet.
+    receipt: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -100,35 +111,68 @@ impl Phone {
         let status =
             self.platform.tap(APPID, person, TEMPLATE, answer, keep).context("the sandbox keeps no books")?;
         let code = self.platform.login_code(APPID, person);
-        let login = self.call("/v1/login", None, &json!({ "code": code })).await?;
+        let login = self.call(Method::POST, "/v1/login", &[], &json!({ "code": code })).await?;
         let session = login.get("session").and_then(|s| s.as_str()).context("the login gave no session")?;
         let report = json!({
             "report": format!("demo-{}", super::random_hex(10)?),
             "results": { TEMPLATE: status },
             "age_s": 0,
         });
-        self.call("/v1/consents", Some(session), &report).await?;
+        let header = [("authorization", format!("Bearer {session}"))];
+        self.call(Method::POST, "/v1/consents", &header, &report).await?;
         Ok(())
     }
 
-    /// One request to the daemon's hook, as the mini program makes it.
+    /// The mini program's backend puts a visit of the person, a little ahead.
+    pub(super) async fn book(&self) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let id = super::random_hex(6)?;
+        let visit = json!({
+            "openid": self.person.as_str(),
+            "at": rfc3339(now + VISIT_AHEAD),
+            "fields": { "doctor": "李医生" },
+        });
+        let (target, seconds) = (format!("/v1/appointments/visit/{id}?app={APP}"), now.timestamp());
+        let signed =
+            signature::sign(&self.backend, &id, seconds, "PUT", &target, visit.to_string().as_bytes());
+        let header = [
+            (signature::ID, id),
+            (signature::TIMESTAMP, seconds.to_string()),
+            (signature::SIGNATURE, signed),
+        ];
+        self.call(Method::PUT, &target, &header, &visit).await?;
+        Ok(())
+    }
+
+    /// The person turns the reminder off in WeChat's settings.
+    pub(super) fn refuse(&self) -> anyhow::Result<()> {
+        self.platform.revoke(APPID, self.person.as_str(), TEMPLATE).context("the sandbox keeps no books")
+    }
+
+    /// The person closes his account with the mini program.
+    pub(super) fn leave(&self) -> anyhow::Result<()> {
+        self.platform.leave(APPID, self.person.as_str()).context("the sandbox keeps no books")
+    }
+
+    /// One request to the daemon's hook, as the mini program or its backend makes it.
     async fn call(
         &self,
+        method: Method,
         path: &str,
-        session: Option<&str>,
+        headers: &[(&str, String)],
         body: &serde_json::Value,
     ) -> anyhow::Result<serde_json::Value> {
         let hook = self.daemon.hook_at().context("the hook does not listen")?;
         let stream = TcpStream::connect(hook).await.context("cannot reach the hook")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let mut request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(path)
             .header("host", hook.to_string())
             .header("content-type", "application/json")
             .header("connection", "close");
-        if let Some(session) = session {
-            request = request.header("authorization", format!("Bearer {session}"));
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_string())))?;
         let exchange = async {
@@ -157,6 +201,7 @@ impl Phone {
             title: card.title,
             fields: card.fields.into_iter().map(|(label, _key, value)| (label, value)).collect(),
             at: rfc3339(card.at),
+            receipt: card.receipt.map(|errcode| if errcode == 0 { "delivered" } else { "failed" }),
         });
         let mut balances = BTreeMap::new();
         for template in live.config.apps.values().flat_map(|app| app.templates.values()) {
@@ -185,6 +230,7 @@ impl Phone {
             Some(Next { rule: rule.id.to_string(), due_at: rfc3339(due.at), words: Words { en, zh } })
         });
         Ok(Picture {
+            known: store.recipient(&self.appid, &self.person)?.is_some(),
             cards: cards.collect(),
             balances,
             skipped: skipped.collect(),

@@ -281,6 +281,37 @@ fn what_the_steps_install_is_there_and_all_of_it_is_installed() {
     assert_eq!(installed(shown), BTreeSet::from(["a/b.c"]));
 }
 
+/// A test that returns at once because a variable is not set has not passed: scripts/test passes it over by this name.
+#[test]
+fn what_does_nothing_without_a_variable_is_not_counted_as_passed() {
+    let script = read("scripts/test");
+    let table = script.split("\nneeds=(").nth(1).unwrap().split(')').next().unwrap();
+    let needs: Vec<(&str, &str)> =
+        table.split_whitespace().map(|need| need.split_once('=').unwrap()).collect();
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir("tests/process").unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let mut function = "";
+        for line in text.lines() {
+            if let Some(rest) = line.trim_start().strip_prefix("fn ") {
+                function = rest.split('(').next().unwrap();
+            }
+            let variable =
+                line.trim().strip_prefix("if asked(\"").and_then(|rest| rest.strip_suffix("\", 0) == 0 {"));
+            if let Some(variable) = variable {
+                let test = format!("{}::{function}", path.file_stem().unwrap().to_str().unwrap());
+                let is_test = text.contains(&format!("#[test]\nfn {function}()"));
+                let named =
+                    needs.iter().any(|(of, name)| *of == variable && (!is_test || test.starts_with(name)));
+                assert!(named, "{test} needs {variable}");
+                found.insert(variable.to_owned());
+            }
+        }
+    }
+    assert!(found.len() >= 6, "{found:?}");
+}
+
 #[test]
 fn the_two_commands_are_in_both_readmes() {
     for name in ["README.md", "README.zh-CN.md"] {

@@ -17,6 +17,7 @@ use crate::domain::zone::Zone;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::pause::HeldOccurrence;
+use crate::flow::templates::Templates;
 use crate::plan::quota::Quota;
 use crate::rules::{Diagnostic, Severity};
 
@@ -32,6 +33,9 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
 
     /// What operators have paused.
     fn brake(&self) -> &Brake;
+
+    /// The templates as the platform lists them.
+    fn templates(&self) -> &Templates;
 
     /// Occurrences that are held until a person releases them or their deadline has passed.
     fn held(&self) -> Vec<HeldOccurrence>;

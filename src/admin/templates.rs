@@ -1,7 +1,7 @@
 //! Which templates the platform has for an app, as operators ask for them.
 //!
 //! The daemon asks, because it has the secrets; a command that has them too asks by itself and uses the same
-//! shape. Nothing is written and nothing is compared here.
+//! shape. What the daemon hears it holds against its rules at once; nothing is written and nothing is compared here.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::who;
 use crate::domain::config::App;
 use crate::domain::id::{AppName, TemplateId};
 use crate::domain::template::{Described, DescribedField, FieldKey, TemplateKind};
-use crate::wechat::{Client, TemplatesError, TokenError};
+use crate::wechat::{Client, Listed, TemplatesError, TokenError};
 
 /// One template of the account.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,8 +63,9 @@ impl Row {
     pub fn described(self) -> Option<Described> {
         let kind = [TemplateKind::OneTime, TemplateKind::LongTerm];
         let kind = kind.into_iter().find(|kind| kind.as_str() == self.kind)?;
-        let field =
-            |FieldRow { key, label }| Some(DescribedField { key: FieldKey::parse(&key).ok()?, label });
+        let field = |FieldRow { key, label }| {
+            Some(DescribedField { key: FieldKey::parse(&key).ok()?, label, values: Vec::new() })
+        };
         let fields = self.fields.into_iter().map(field).collect::<Option<Vec<_>>>()?;
         Some(Described { id: TemplateId::parse(&self.id).ok()?, title: self.title, kind, fields })
     }
@@ -75,9 +76,17 @@ impl Row {
 /// # Errors
 /// 78 when the platform refuses the app, 75 when trying again can help.
 pub async fn ask(app: &App, client: &Client) -> Result<(Vec<Described>, Option<String>), Failure> {
-    let listed = client.templates().await.map_err(|error| failure(&app.name, &error))?;
-    let note = (listed.n_odd > 0).then(|| {
-        let (n, app) = (listed.n_odd, &app.name);
+    told(app, client.templates().await)
+}
+
+fn told(
+    app: &App,
+    listed: Result<Listed, TemplatesError>,
+) -> Result<(Vec<Described>, Option<String>), Failure> {
+    let listed = listed.map_err(|error| failure(&app.name, &error))?;
+    let n_odd = listed.odd.len() + listed.n_nameless;
+    let note = (n_odd > 0).then(|| {
+        let (n, app) = (n_odd, &app.name);
         format!(
             "{n} more templates of app {app} are left out: this version does not know their kind or fields"
         )
@@ -101,7 +110,11 @@ impl Desk {
         let Some(client) = live.clients.get(&app.name) else {
             return Err(Failure::new(Exit::NoDaemon, "no daemon runs here to ask the platform"));
         };
-        let (templates, note) = ask(app, client).await?;
+        let listed = client.templates().await;
+        if let Some(control) = self.control() {
+            control.templates().hear(&live, app, listed.as_ref(), self.clock().reckoned()).await?;
+        }
+        let (templates, note) = told(app, listed)?;
         for template in &templates {
             lines.row(&Row::of(app, template)).await?;
         }

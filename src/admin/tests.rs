@@ -27,6 +27,7 @@ use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::HeldOccurrence;
+use crate::flow::templates::Templates;
 use crate::rules;
 use crate::store::ledger::Ledger;
 use crate::store::sled::{self, Options};
@@ -448,6 +449,7 @@ async fn rows_that_cannot_be_name_their_line_and_no_person() {
 struct FakeDaemon {
     ok: bool,
     brake: Brake,
+    templates: Templates,
     books: Books,
 }
 
@@ -486,6 +488,10 @@ impl Control for FakeDaemon {
 
     fn brake(&self) -> &Brake {
         &self.brake
+    }
+
+    fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     fn held(&self) -> Vec<HeldOccurrence> {
@@ -564,7 +570,9 @@ async fn status_and_reload_speak_for_the_daemon() {
     for (ok, exit) in [(true, Exit::Done), (false, Exit::NotInOrder)] {
         let store: Arc<dyn Store> = Arc::<Ledger>::clone(&world.store);
         let brake = Brake::of_store(Arc::clone(&store), world.clock.now()).expect("nothing is paused");
-        let control: Arc<dyn Control> = Arc::new(FakeDaemon { ok, brake, books: Books::default() });
+        let templates = Templates::of_store(Arc::clone(&store), brake.clone()).expect("nothing is kept");
+        let control: Arc<dyn Control> =
+            Arc::new(FakeDaemon { ok, brake, templates, books: Books::default() });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
             "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",

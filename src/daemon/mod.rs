@@ -33,6 +33,7 @@ use crate::flow::live::{Current, Live};
 use crate::flow::pause::{HeldOccurrence, Pauses};
 use crate::flow::pulse::Pulse;
 use crate::flow::quota::Quotas;
+use crate::flow::templates::Templates;
 use crate::hook;
 use crate::rules::Diagnostics;
 use crate::store::{Store, Unavailable};
@@ -151,6 +152,8 @@ pub struct Shared {
     books: Books,
     /// What the platform said of the apps' quotas.
     quotas: Quotas,
+    /// The templates as the platform lists them.
+    templates: Templates,
     /// The scheduler's looks.
     pulse: Pulse,
     /// One reload at a time.
@@ -186,6 +189,8 @@ impl Daemon {
             .map_err(|source| Failure::Listen { address: config.hook.listen.to_string(), source })?;
         let brake = Brake::of_store(Arc::clone(&setup.store), now)?;
         brake.reconsider(&set, now);
+        let templates = Templates::of_store(Arc::clone(&setup.store), brake.clone())?;
+        templates.judge(&[(&config, &set)], now).await?;
         let live_apps: Vec<AppName> = config.apps.keys().cloned().collect();
         let current =
             Current::new(Live { generation: 1, at: now, config, rules: set, clients, pushes, sources });
@@ -202,6 +207,7 @@ impl Daemon {
             brake,
             books: Books::default(),
             quotas: Quotas::default(),
+            templates,
             pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -227,6 +233,7 @@ impl Daemon {
             zones: Arc::<Shared>::clone(&daemon.shared),
             books: daemon.shared.books.clone(),
             quotas: daemon.shared.quotas.clone(),
+            templates: daemon.shared.templates.clone(),
         };
         let at_start = housekeeping.clone();
         daemon.doors.spawn(async move { at_start.all().await });
@@ -346,6 +353,12 @@ impl Shared {
         &self.current
     }
 
+    /// The templates as the platform lists them.
+    #[must_use]
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
     /// The books.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -410,6 +423,10 @@ impl Control for Shared {
 
     fn brake(&self) -> &Brake {
         &self.brake
+    }
+
+    fn templates(&self) -> &Templates {
+        &self.templates
     }
 
     fn held(&self) -> Vec<HeldOccurrence> {

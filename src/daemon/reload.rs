@@ -294,6 +294,10 @@ impl Shared {
         let pushes = keys::push_keys(&whole.config, outside).map_err(refused)?;
         let sources = sources::follow(&*self.setup.store, &whole.config, now).await;
         let sources = sources.map_err(|unavailable| vec![self.store_away(&unavailable.to_string())])?;
+        // Before they are in force: none of them sends before it was held against its template.
+        let both = [(&old.config, &old.rules), (&whole.config, &whole.rules.set)];
+        let judged = self.templates.judge(&both, now).await;
+        judged.map_err(|unavailable| vec![self.store_away(&unavailable.to_string())])?;
         let (whole, kept) = blocking(move || {
             let kept = keep_last_good(&whole);
             (whole, kept)
@@ -321,7 +325,13 @@ impl Shared {
             sources,
         };
         self.current.replace(new);
-        self.brake.reconsider(&self.current.get().rules, now);
+        let live = self.current.get();
+        self.brake.reconsider(&live.rules, now);
+        if self.templates.judge(&[(&live.config, &live.rules)], now).await.is_err() {
+            warn!(
+                "What was edited may stay held until the templates are looked at: the store cannot promise"
+            );
+        }
         self.reloaded.notify_one();
         if matches!(self.setup.store.hold(), Ok(Some(_))) {
             // Nothing is planned before somebody has released it; then it is by the rules that are live.

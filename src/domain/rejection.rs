@@ -37,6 +37,35 @@ pub enum Fault {
         /// How many.
         n: usize,
     },
+    /// It does not fit its template, as the platform's list has that now; nothing was sent for it.
+    Mismatch(Mismatch),
+}
+
+/// How a rule does not fit its template as the platform has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The account has no such template: it was deleted, or banned.
+    Gone,
+    /// It is of the newer kind, which neither subscribing nor sending takes.
+    ServiceCard,
+    /// Its acceptances count once, and the configuration takes them for standing ones.
+    OneTime,
+    /// It has other fields.
+    Fields {
+        /// Its keys that the rule has no value for.
+        lacks: Vec<String>,
+        /// Keys of the rule that it does not have.
+        strange: Vec<String>,
+    },
+    /// A field takes certain values alone, and the rule's constant is none of them.
+    Value {
+        /// The field's key.
+        key: String,
+        /// The rule's value, perhaps cut.
+        value: String,
+        /// Some of those it takes.
+        allowed: Vec<String>,
+    },
 }
 
 /// A rule does not send, since the platform refuses it.
@@ -50,22 +79,43 @@ pub struct Rejection {
     pub since: DateTime<Utc>,
     /// What of it.
     pub fault: Fault,
-    /// The platform's code.
-    pub errcode: i64,
+    /// The platform's code; none of a [`Fault::Mismatch`].
+    pub errcode: Option<i64>,
     /// The platform's text, without secrets, openids and values.
     pub errmsg: Option<String>,
     /// The platform's number of the request.
     pub rid: Option<String>,
     /// Whether the rule was edited since: then only what is left of the old wording does not send.
     pub passed: bool,
+    /// Whether an operator let it send all the same, which counts for a [`Fault::Mismatch`] until it is another one.
+    pub released: bool,
 }
 
 impl Rejection {
+    /// Whether nothing of it is sent.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.released
+    }
+
+    /// Whether it does not fit its template, and nothing was refused.
+    #[must_use]
+    pub fn is_mismatch(&self) -> bool {
+        matches!(self.fault, Fault::Mismatch(_))
+    }
+
     /// What ends it, for people.
     #[must_use]
     pub fn cure(&self) -> String {
         let rule = &self.rule;
-        let what = match (&self.fault, self.errcode) {
+        let what = match (&self.fault, self.errcode.unwrap_or_default()) {
+            (Fault::Mismatch(mismatch), _) => {
+                return format!(
+                    "{}; it goes on by itself when they fit (`tixing templates pull` looks at once), and `tixing release \
+                     --rule {rule}` sends all the same",
+                    mismatch.cure()
+                );
+            }
             (Fault::Template, 41_030) => "correct its `page`, or publish the version that has it",
             (Fault::Template, 43_101..=43_107 | 43_116) => {
                 "look at the account and the template on mp.weixin.qq.com, or use another template"
@@ -82,15 +132,20 @@ impl Rejection {
 impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let since = self.since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        write!(f, "held since {since}: the platform refuses ")?;
+        write!(f, "held since {since}: ")?;
+        if let Fault::Mismatch(mismatch) = &self.fault {
+            return mismatch.fmt(f);
+        }
+        f.write_str("the platform refuses ")?;
         match &self.fault {
-            Fault::Template if self.errcode == 41_030 => f.write_str("its page")?,
+            Fault::Mismatch(_) => {}
+            Fault::Template if self.errcode == Some(41_030) => f.write_str("its page")?,
             Fault::Template => f.write_str("its template")?,
             Fault::Constant { key } => write!(f, "`{key}`, which is the same for everybody")?,
             Fault::InARow { key: Some(key), n } => write!(f, "`{key}` of {n} people in a row")?,
             Fault::InARow { key: None, n } => write!(f, "the messages to {n} people in a row")?,
         }
-        write!(f, " (errcode {}", self.errcode)?;
+        write!(f, " (errcode {}", self.errcode.unwrap_or_default())?;
         if let Some(errmsg) = &self.errmsg {
             write!(f, ": {errmsg}")?;
         }
@@ -98,5 +153,52 @@ impl std::fmt::Display for Rejection {
             write!(f, ", rid {rid}")?;
         }
         f.write_str(")")
+    }
+}
+
+impl Mismatch {
+    fn cure(&self) -> &'static str {
+        match self {
+            Self::Gone | Self::ServiceCard => {
+                "name another template in tixing.yaml (`tixing templates pull` shows them)"
+            }
+            Self::OneTime => "write `kind: one_time` in tixing.yaml",
+            Self::Fields { .. } => {
+                "correct its `data`, and `fields` in tixing.yaml (`tixing templates pull`)"
+            }
+            Self::Value { .. } => "correct its `data`",
+        }
+    }
+}
+
+/// For people: `its template has other fields on the platform: time3 is needed; time2 is unknown there`.
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gone => f.write_str(
+                "the platform has its template no more, as far as the account lists them: it was deleted or banned",
+            ),
+            Self::ServiceCard => f.write_str(
+                "its template is of the newer kind (新版一次性订阅, a service card), which cannot be sent by this call",
+            ),
+            Self::OneTime => {
+                f.write_str("its template is for one message per acceptance, and tixing.yaml says `long_term`")
+            }
+            Self::Fields { lacks, strange } => {
+                f.write_str("its template has other fields on the platform")?;
+                let mut mark = ": ";
+                for (keys, what) in [(lacks, "needed"), (strange, "unknown there")] {
+                    if !keys.is_empty() {
+                        let verb = if keys.len() == 1 { "is" } else { "are" };
+                        write!(f, "{mark}{} {verb} {what}", keys.join(", "))?;
+                        mark = "; ";
+                    }
+                }
+                Ok(())
+            }
+            Self::Value { key, value, allowed } => {
+                write!(f, "`{key}` takes certain values alone, and `{value}` is none of them: {}", allowed.join(", "))
+            }
+        }
     }
 }

@@ -32,6 +32,16 @@ pub struct Described {
     pub fields: Vec<DescribedField>,
 }
 
+impl Described {
+    /// Whether it is of the newer kind (新版一次性订阅消息, service cards), which the calls for subscribing and sending do not
+    /// take: the platform lists those of one-time kind and without content (community thread 0000a450288eb026d0d405f506b000,
+    /// read 2026-11-27).
+    #[must_use]
+    pub fn is_service_card(&self) -> bool {
+        self.fields.is_empty()
+    }
+}
+
 /// A field with what stands before it on the card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedField {
@@ -39,6 +49,8 @@ pub struct DescribedField {
     pub key: FieldKey,
     /// What stands before it.
     pub label: String,
+    /// The values that it takes, where it takes no others and they were asked for.
+    pub values: Vec<String>,
 }
 
 /// How acceptances of a template count.

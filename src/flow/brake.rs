@@ -1,22 +1,23 @@
 //! What does not send, kept over restarts, and looked at before each request: what operators have paused, and rules that
-//! the platform refuses.
+//! the platform refuses, or would.
 //!
 //! A pause is durable before it is in force, and in force before its operator is answered. A rejected rule is held at once, and
 //! durable before the end of the delivery that was refused. Neither ends anything: what is due is opened all the same, and
 //! what is not sent by its deadline expires and gives its grant back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::domain::config::{Basis, RuleSet};
 use crate::domain::id::{AppId, RuleId};
 use crate::domain::pause::{By, MAX_REASON, Pause, Scope};
-use crate::domain::rejection::{Rejection, Wording};
+use crate::domain::rejection::{Fault, Rejection, Wording};
+use crate::plan::templates::Fit;
 use crate::rules::snapshot;
 use crate::store::{Pending, Store, Unavailable};
 
@@ -56,7 +57,12 @@ struct Force {
 
 impl Force {
     fn stops(&self, app: &AppId, rule: &RuleId, wording: Wording) -> bool {
-        self.pauses.iter().any(|pause| pause.covers(app, rule)) || self.place(rule, wording).is_ok()
+        self.pauses.iter().any(|pause| pause.covers(app, rule))
+            || self
+                .place(rule, wording)
+                .ok()
+                .and_then(|at| self.rejections.get(at))
+                .is_some_and(Rejection::holds)
     }
 
     /// Where the rejection of this wording is, or would be.
@@ -64,6 +70,15 @@ impl Force {
         self.rejections
             .binary_search_by(|rejection| (&rejection.rule, rejection.wording).cmp(&(rule, wording)))
     }
+}
+
+/// How a wording of a rule fits its template.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    /// Whether it does.
+    pub(super) fit: Fit,
+    /// Whether the rule was edited since.
+    pub(super) passed: bool,
 }
 
 /// Why a pause was not taken.
@@ -120,7 +135,15 @@ impl Brake {
     /// Rules that the platform refuses as they are written now.
     #[must_use]
     pub fn rejections(&self) -> Vec<Rejection> {
-        self.0.force.borrow().rejections.iter().filter(|rejection| !rejection.passed).cloned().collect()
+        let is_told = |rejection: &&Rejection| rejection.holds() && !rejection.passed;
+        self.0.force.borrow().rejections.iter().filter(is_told).cloned().collect()
+    }
+
+    /// Rules of which some wording did not fit its template, as far as that was judged.
+    pub(super) fn mismatched(&self) -> BTreeSet<RuleId> {
+        let force = self.0.force.borrow();
+        let those = force.rejections.iter().filter(|rejection| rejection.is_mismatch());
+        those.map(|rejection| rejection.rule.clone()).collect()
     }
 
     /// Whether nothing of an app is sent.
@@ -155,7 +178,14 @@ impl Brake {
         let at = rejections::place_of(&rejection.rule);
         let new =
             self.0.force.send_if_modified(|force| match force.place(&rejection.rule, rejection.wording) {
-                Ok(_known) => false,
+                Ok(at) => match force.rejections.get_mut(at) {
+                    // It was sent all the same, and the platform has refused it.
+                    Some(known) if !known.holds() => {
+                        *known = rejection;
+                        true
+                    }
+                    Some(_) | None => false,
+                },
                 Err(place) => {
                     force.rejections.insert(place, rejection);
                     true
@@ -176,11 +206,16 @@ impl Brake {
         let kept = {
             let _one = self.0.holding.lock().unwrap_or_else(PoisonError::into_inner);
             self.0.force.send_modify(|force| {
-                ended.extend(
-                    force
-                        .rejections
-                        .extract_if(.., |rejection| rule.is_none_or(|rule| rejection.rule == *rule)),
-                );
+                let is_named = |rejection: &Rejection| rule.is_none_or(|rule| rejection.rule == *rule);
+                // What does not fit is remembered: it would be held again by the next look.
+                for mismatch in &mut force.rejections {
+                    if mismatch.is_mismatch() && mismatch.holds() && is_named(mismatch) {
+                        mismatch.released = true;
+                        ended.push(mismatch.clone());
+                    }
+                }
+                let refused = |rejection: &mut Rejection| !rejection.is_mismatch() && is_named(rejection);
+                ended.extend(force.rejections.extract_if(.., refused));
             });
             self.keep_those(&ended)
         };
@@ -203,6 +238,9 @@ impl Brake {
         let mut touched = Vec::new();
         self.0.force.send_if_modified(|force| {
             force.rejections.retain_mut(|rejection| {
+                if rejection.is_mismatch() {
+                    return true; // judged by its template
+                }
                 let same = wording(rules, &rejection.rule) == Some(rejection.wording);
                 if same == rejection.passed {
                     let rule = &rejection.rule;
@@ -213,6 +251,69 @@ impl Brake {
                 rejection.passed = !same;
                 stays
             });
+            !touched.is_empty()
+        });
+        let _queued = self.keep_those(&touched);
+    }
+
+    /// Holds rules that do not fit their templates, and lets go on those that were held for that and fit, or are left in
+    /// nothing; what was released stays so until it is something else that does not fit.
+    pub(super) fn judge(&self, mut judged: BTreeMap<(RuleId, Wording), Judged>, now: DateTime<Utc>) {
+        let _one = self.0.holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut touched = Vec::new();
+        self.0.force.send_if_modified(|force| {
+            force.rejections.retain_mut(|held| {
+                let judged = judged.remove(&(held.rule.clone(), held.wording));
+                let Fault::Mismatch(before) = &mut held.fault else { return true };
+                let id = held.rule.clone();
+                match judged {
+                    Some(Judged { fit: Fit::Unknown, passed }) => {
+                        held.passed = passed;
+                        true
+                    }
+                    Some(Judged { fit: Fit::Misfits(mismatch), passed }) => {
+                        let is_new = *before != mismatch;
+                        if is_new || held.passed != passed {
+                            (*before, held.passed) = (mismatch, passed);
+                            held.released &= !is_new;
+                            touched.push(held.clone());
+                        }
+                        if is_new && !passed {
+                            warn!(rule.id = %id, "Rule {id} does not send, it is {held}: {}", held.cure());
+                        }
+                        true
+                    }
+                    Some(Judged { fit: Fit::Fits, passed: _ }) => {
+                        info!(rule.id = %id, "Rule {id} fits its template again: it was {held}");
+                        touched.push(held.clone());
+                        false
+                    }
+                    None => {
+                        info!(rule.id = %id, "Rule {id} was edited, and nothing is left of what was {held}");
+                        touched.push(held.clone());
+                        false
+                    }
+                }
+            });
+            for ((rule, wording), Judged { fit, passed }) in judged {
+                let Fit::Misfits(mismatch) = fit else { continue };
+                let Err(place) = force.place(&rule, wording) else { continue };
+                let held = Rejection {
+                    rule,
+                    wording,
+                    since: now,
+                    fault: Fault::Mismatch(mismatch),
+                    errcode: None,
+                    errmsg: None,
+                    rid: None,
+                    passed,
+                    released: false,
+                };
+                let rule = &held.rule;
+                warn!(rule.id = %rule, "Rule {rule} does not send, it is {held}: {}", held.cure());
+                touched.push(held.clone());
+                force.rejections.insert(place, held);
+            }
             !touched.is_empty()
         });
         let _queued = self.keep_those(&touched);

@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::books::Books;
 use super::live::Current;
 use super::quota::Quotas;
+use super::templates::Templates;
 use crate::clock::{Clock, Standing};
 use crate::domain::when::Form;
 use crate::plan::recurrence;
@@ -56,6 +57,8 @@ pub struct Housekeeping {
     pub books: Books,
     /// What is left of the apps' quotas.
     pub quotas: Quotas,
+    /// The apps' templates.
+    pub templates: Templates,
 }
 
 impl Housekeeping {
@@ -150,6 +153,9 @@ impl Housekeeping {
             if let Err(error) = client.warm().await {
                 warn!(app = %name, "No access token for app {name}: {error}");
             }
+        }
+        if self.templates.look(&self.current.get(), self.clock.reckoned()).await.is_err() {
+            warn!("The templates could not be held against the rules: the store cannot promise");
         }
         // By the day of Beijing: a clock that nobody believes does not know it.
         if let Some(now) = believed {

@@ -18,6 +18,7 @@ pub mod recovery;
 pub mod reminders;
 pub mod repeats;
 pub mod scheduler;
+pub mod templates;
 
 use std::sync::Arc;
 

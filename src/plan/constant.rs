@@ -17,6 +17,13 @@ pub(super) fn beginning(source: &str) -> String {
     }
 }
 
+/// All that the source puts out, where no expression makes any of it; blanks at the ends go.
+pub(super) fn whole(source: &str) -> Option<String> {
+    let Ok(ast::Stmt::Template(root)) = parse(source, "text", SyntaxConfig::default()) else { return None };
+    let [ast::Stmt::EmitRaw(raw)] = root.children.as_slice() else { return None };
+    Some(raw.raw.trim().to_owned())
+}
+
 /// The text that the source puts out whoever it is for, its parts joined; blanks at the ends may go.
 ///
 /// What stands inside of a condition or loop may not come at all, and is left out.

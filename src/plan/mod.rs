@@ -26,6 +26,7 @@ pub mod retry;
 mod script;
 pub mod spread;
 mod syntax;
+pub mod templates;
 #[cfg(test)]
 mod tests_support;
 pub mod turn;

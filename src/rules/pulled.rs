@@ -216,7 +216,11 @@ fn template(key: &Key, node: &Node, walk: &mut Walk<'_>) -> Option<(AppId, Descr
     let fields = needed("fields", walk).and_then(|node| walk.names(node, wanted("fields")))?;
     let fields = fields.entries().iter().filter_map(|(key, node)| {
         let label = walk.text(node, wanted("fields"))?.to_owned();
-        Some(DescribedField { key: walk.name(&key.text, key.spot, FieldKey::parse)?, label })
+        Some(DescribedField {
+            key: walk.name(&key.text, key.spot, FieldKey::parse)?,
+            label,
+            values: Vec::new(),
+        })
     });
     let fields = fields.collect();
     Some((app?, Described { id: id?, title: title.to_owned(), kind: kind?, fields }))
@@ -238,6 +242,7 @@ mod tests {
         let field = |key: &&str| DescribedField {
             key: FieldKey::parse(key).expect("a field"),
             label: format!("的\"{key}\\"),
+            values: Vec::new(),
         };
         let title = "“喝水”: {提醒}, #1".to_owned();
         let id = TemplateId::parse(id).expect("an id");

@@ -387,7 +387,8 @@ fn check(inner: &Inner, sent: &Sent) -> Result<TemplateKind, Refusal> {
     if !(10..=64).contains(&sent.message.openid.len()) || !sent.message.openid.bytes().all(good) {
         return Err(Refusal::new(40003, "invalid openid"));
     }
-    let template = inner.templates.get(&sent.message.template);
+    let templates = inner.templates();
+    let template = templates.iter().find(|template| template.id == sent.message.template);
     let template = template.ok_or_else(|| Refusal::new(40037, "invalid template_id"))?;
     if let Err(refusal) = &sent.words {
         return Err(Refusal { code: refusal.code, msg: refusal.msg.clone() });
@@ -505,7 +506,7 @@ fn login(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, Refus
 
 fn templates(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, Refusal> {
     bearer(&state.tokens, asked, inner.clock.now())?;
-    let data: Vec<Value> = inner.listed.iter().map(listed).collect();
+    let data: Vec<Value> = inner.templates().iter().map(listed).collect();
     Ok(Reply::json(&json!({"errcode": 0, "errmsg": "ok", "data": data})))
 }
 

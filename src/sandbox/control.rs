@@ -17,6 +17,8 @@
 //! POST   /sandbox/revoke_tokens {"appid"}                                        → {}
 //! POST   /sandbox/expire_tokens {"appid"}                                        → {}
 //! POST   /sandbox/refuse_tokens {"appid","tokens":"refused"|"ruled"}             → {}
+//! POST   /sandbox/templates     [{"id","title","kind":"one_time"|"long_term",
+//!                                 "fields":[{"key","label","values":[]}]}], all that there are from now on   → {}
 //! POST   /sandbox/faults        [{"api":"send"|"token"|"login"|"templates"|"quota"|"push",
 //!                                 "what":"errcode"|"status"|"garbage"|"delay"|"destroy_before"|"destroy_after"
 //!                                       |"hang"|"truncate"|"repeat",
@@ -56,6 +58,7 @@ use super::platform::{Card, Keep, Platform};
 use super::post::{Push, Pushes};
 use super::push::{Form, Mode};
 use super::tokens::Acceptance;
+use super::{Field, Template, TemplateKind};
 
 /// Answers a request under `/sandbox/`.
 pub(super) async fn answer(platform: &Platform, asked: &Asked) -> Reply {
@@ -263,6 +266,11 @@ fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String>
             platform.refuse_tokens(&appid, acceptance);
             Ok(json!({}))
         }
+        "templates" => {
+            let templates: Vec<TemplateShape> = read(body)?;
+            platform.set_templates(templates.into_iter().map(TemplateShape::template).collect());
+            Ok(json!({}))
+        }
         "faults" => {
             let faults: Vec<FaultShape> = read(body)?;
             if faults.len() > MAX_FAULTS {
@@ -277,6 +285,46 @@ fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String>
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TemplateShape {
+    id: String,
+    title: String,
+    kind: KindShape,
+    fields: Vec<FieldShape>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum KindShape {
+    OneTime,
+    LongTerm,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FieldShape {
+    key: String,
+    label: String,
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+impl TemplateShape {
+    fn template(self) -> Template {
+        let field = |FieldShape { key, label, values }| Field { key, label, enum_values: values };
+        Template {
+            id: self.id,
+            title: self.title,
+            kind: match self.kind {
+                KindShape::OneTime => TemplateKind::OneTime,
+                KindShape::LongTerm => TemplateKind::LongTerm,
+            },
+            fields: self.fields.into_iter().map(field).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -190,7 +190,8 @@ impl Platform {
 
     fn card(&self, state: &State, mut send: SendRecord) -> Option<Card> {
         let Outcome::Accepted { msgid } = send.outcome else { return None };
-        let template = self.0.templates.get(&send.template);
+        let templates = self.0.templates();
+        let template = templates.iter().find(|template| template.id == send.template);
         let mut fields = Vec::new();
         for field in template.map_or(&[][..], |template| &template.fields) {
             if let Some((key, value)) = send.data.remove_entry(&field.key) {
@@ -244,6 +245,14 @@ impl Platform {
         self.0.changes.subscribe()
     }
 
+    /// What each app has from now on: templates are added, deleted and changed, as on mp.weixin.qq.com.
+    ///
+    /// The books are as before; a template that is gone takes no message.
+    pub fn set_templates(&self, templates: Vec<Template>) {
+        *self.0.templates.write().unwrap_or_else(PoisonError::into_inner) = templates.into();
+        self.0.changed();
+    }
+
     /// Puts these rules in force instead of the earlier ones; their counts begin at 0. Rules beyond 256 are
     /// left out.
     pub fn set_faults(&self, faults: Vec<Fault>) {
@@ -286,8 +295,7 @@ impl Platform {
 pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) apps: Vec<App>,
-    pub(super) listed: Vec<Template>,
-    pub(super) templates: HashMap<String, Template>,
+    templates: RwLock<Arc<[Template]>>,
     pub(super) answer_after: Duration,
     pub(super) token_calls: AtomicU64,
     pub(super) connections: AtomicU64,
@@ -323,12 +331,10 @@ impl Inner {
             post,
             lanes: HashMap::new(),
         };
-        let by_id = |template: &Template| (template.id.clone(), template.clone());
         let inner = Self {
             clock,
             apps: options.apps,
-            templates: options.templates.iter().map(by_id).collect(),
-            listed: options.templates,
+            templates: RwLock::new(options.templates.into()),
             answer_after: options.answer_after,
             token_calls: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -355,7 +361,14 @@ impl Inner {
     }
 
     fn kind(&self, template: &str) -> TemplateKind {
-        self.templates.get(template).map_or(TemplateKind::OneTime, |template| template.kind)
+        let templates = self.templates();
+        let known = templates.iter().find(|known| known.id == template);
+        known.map_or(TemplateKind::OneTime, |known| known.kind)
+    }
+
+    /// The templates that each app has now.
+    pub(super) fn templates(&self) -> Arc<[Template]> {
+        Arc::clone(&self.templates.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts a send whose body has been read.

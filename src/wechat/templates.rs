@@ -1,7 +1,7 @@
 //! Which templates an account has, and what is in them.
 //!
-//! Read for people who write rules, never on the way of a message: nothing here is kept or retried. What is
-//! odd about one template never hides the others.
+//! Read for people who write rules and to see in time what has changed, never on the way of a message: nothing here is kept
+//! or retried. What is odd about one template never hides the others.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -19,14 +19,18 @@ use super::{Client, TokenError, errcode};
 const MAX_TEMPLATES: usize = 1000;
 /// The most fields of one template that are taken.
 const MAX_FIELDS: usize = 32;
+/// The most values of one field that are taken; of a field with more they are not known.
+const MAX_VALUES: usize = 256;
 
 /// What an account has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     /// Its templates, in the platform's order.
     pub templates: Vec<Described>,
-    /// How many more there are whose id, kind or fields this program does not understand.
-    pub n_odd: usize,
+    /// More that there are, whose kind or fields this program does not understand.
+    pub odd: Vec<TemplateId>,
+    /// How many more there are of which it does not even understand the id.
+    pub n_nameless: usize,
 }
 
 /// Why the templates could not be had.
@@ -72,8 +76,23 @@ enum Entry {
         content: String,
         #[serde(rename = "type")]
         kind: Loose,
+        #[serde(default, rename = "keywordEnumValueList")]
+        values: serde_json::Value,
+    },
+    Known {
+        #[serde(rename = "priTmplId")]
+        id: String,
     },
     Odd(IgnoredAny),
+}
+
+/// The values that one field takes.
+#[derive(Deserialize)]
+struct Values {
+    #[serde(rename = "keywordCode")]
+    key: String,
+    #[serde(default, rename = "enumValueList")]
+    values: Vec<String>,
 }
 
 impl Client {
@@ -106,7 +125,9 @@ impl Client {
         };
         match (answer.errcode.integer::<i64>(), answer.data) {
             (Some(0), Some(entries)) => Ok(listed(entries)),
-            (Some(0), None) => Ok(Listed::default()),
+            (Some(0), None) => {
+                Err((TemplatesError::Unavailable { why: "the answer has no list".to_owned() }, None))
+            }
             (None, _) => {
                 Err((TemplatesError::Unavailable { why: "the answer has no errcode".to_owned() }, None))
             }
@@ -138,26 +159,42 @@ impl Client {
 fn listed(entries: Vec<Entry>) -> Listed {
     let mut listed = Listed::default();
     for entry in entries.into_iter().take(MAX_TEMPLATES) {
-        match described(entry) {
-            Some(template) => listed.templates.push(template),
-            None => listed.n_odd += 1,
+        let id = match &entry {
+            Entry::Template { id, .. } | Entry::Known { id } => TemplateId::parse(id).ok(),
+            Entry::Odd(_) => None,
+        };
+        match (described(entry), id) {
+            (Some(template), _) => listed.templates.push(template),
+            (None, Some(id)) => listed.odd.push(id),
+            (None, None) => listed.n_nameless += 1,
         }
     }
     listed
 }
 
 fn described(entry: Entry) -> Option<Described> {
-    let Entry::Template { id, title, content, kind } = entry else { return None };
+    let Entry::Template { id, title, content, kind, values } = entry else { return None };
     let kind = match kind.integer::<i64>()? {
         2 => TemplateKind::OneTime,
         3 => TemplateKind::LongTerm,
         _ => return None,
     };
     let title = answer::clean(&title.text().unwrap_or_default(), []);
-    Some(Described { id: TemplateId::parse(&id).ok()?, title, kind, fields: fields(&content)? })
+    let mut fields = fields(&content)?;
+    // A list in another form tells nothing of the values, and hides no template.
+    let values: Vec<Values> = serde_json::from_value(values).unwrap_or_default();
+    for Values { key, values } in values {
+        let key = key.trim().strip_suffix(".DATA").unwrap_or(&key);
+        if let Some(field) = fields.iter_mut().find(|field| field.key.as_str() == key)
+            && values.len() <= MAX_VALUES
+        {
+            field.values = values;
+        }
+    }
+    Some(Described { id: TemplateId::parse(&id).ok()?, title, kind, fields })
 }
 
-/// The fields of a text such as `事项:{{thing1.DATA}}\n时间:{{time2.DATA}}`; `None` when one is no field.
+/// The fields of a text such as `事项:{{thing1.DATA}}\n时间:{{time2.DATA}}`; `None` when one is no field, or a text has none.
 fn fields(content: &str) -> Option<Vec<DescribedField>> {
     let mut fields = Vec::new();
     let mut rest = content;
@@ -165,10 +202,11 @@ fn fields(content: &str) -> Option<Vec<DescribedField>> {
         let (key, after) = after.split_once("}}")?;
         let key = FieldKey::parse(key.trim().strip_suffix(".DATA")?).ok()?;
         let label = label.trim().trim_end_matches([':', '：']);
-        fields.push(DescribedField { key, label: answer::clean(label, []) });
+        fields.push(DescribedField { key, label: answer::clean(label, []), values: Vec::new() });
         rest = after;
     }
-    (fields.len() <= MAX_FIELDS).then_some(fields)
+    let is_odd = fields.len() > MAX_FIELDS || (fields.is_empty() && !content.trim().is_empty());
+    (!is_odd).then_some(fields)
 }
 
 #[cfg(test)]
@@ -181,12 +219,13 @@ mod tests {
             let fields = fields(content)?;
             Some(fields.into_iter().map(|f| format!("{}={}", f.key.as_str(), f.label)).collect::<Vec<_>>())
         };
-        let table: [(&str, Option<&[&str]>); 8] = [
+        let table: [(&str, Option<&[&str]>); 9] = [
             ("事项:{{thing1.DATA}}\n时间:{{time2.DATA}}\n", Some(&["thing1=事项", "time2=时间"])),
             ("会议时间：{{ date2.DATA }}", Some(&["date2=会议时间"])),
             ("a:b:{{character_string12.DATA}}", Some(&["character_string12=a:b"])),
             ("{{thing1.DATA}}{{thing2.DATA}}", Some(&["thing1=", "thing2="])),
             ("", Some(&[])),
+            ("事项", None),
             ("事项:{{thing1}}", None),
             ("事项:{{Thing1.DATA}}", None),
             ("事项:{{thing1.DATA", None),

@@ -328,9 +328,12 @@ async fn templates_are_listed_as_the_account_has_them() {
     };
     let list = r#"{"errcode":0,"errmsg":"ok","data":[
         {"priTmplId":"A_b-1","title":"喝水","content":"事项:{{thing1.DATA}}\n时间:{{time2.DATA}}\n","example":"","type":2},
-        {"priTmplId":"B","title":"账单","content":"金额:{{amount1.DATA}}","type":"3",
-         "keywordEnumValueList":[{"keywordCode":"enum_string2.DATA","enumValueList":["a"]}]},
-        {"priTmplId":"C","content":"","type":4},{"priTmplId":"D","title":"x","content":"{{x.DATA}}","type":2},7]}"#;
+        {"priTmplId":"B","title":"账单","content":"金额:{{amount1.DATA}}\n位置:{{enum_string2.DATA}}","type":"3",
+         "keywordEnumValueList":[{"keywordCode":"enum_string2.DATA","enumValueList":["客厅","a"]}]},
+        {"priTmplId":"C","content":"","type":4},{"priTmplId":"D","title":"x","content":"{{x.DATA}}","type":2},7,
+        {"priTmplId":"E","title":"同城配送服务动态","content":"","example":"","type":2,"keywordEnumValueList":[]},
+        {"priTmplId":"F","title":"x","content":"{{enum1.DATA}}","type":2,"keywordEnumValueList":[{"keywordCode":1}]},
+        {"priTmplId":"G","title":"x"},{"priTmplId":"H","title":"x","content":"no field","type":2}]}"#;
     let (outcome, fake) = listed(Act::json(list)).await;
     let outcome = outcome.unwrap();
     let shown: Vec<String> = outcome
@@ -338,20 +341,31 @@ async fn templates_are_listed_as_the_account_has_them() {
         .iter()
         .map(|t| {
             let fields: Vec<String> =
-                t.fields.iter().map(|f| format!("{} {}", f.label, f.key.as_str())).collect();
-            format!("{} {} {} {}", t.id.as_str(), t.title, t.kind.as_str(), fields.join(","))
+                t.fields.iter().map(|f| format!("{} {}{:?}", f.label, f.key.as_str(), f.values)).collect();
+            let card = if t.is_service_card() { " card" } else { "" };
+            format!("{} {} {} {}{card}", t.id.as_str(), t.title, t.kind.as_str(), fields.join(","))
         })
         .collect();
-    assert_eq!(shown, ["A_b-1 喝水 one_time 事项 thing1,时间 time2", "B 账单 long_term 金额 amount1"]);
-    assert_eq!(outcome.n_odd, 3);
+    assert_eq!(
+        shown,
+        [
+            "A_b-1 喝水 one_time 事项 thing1[],时间 time2[]",
+            "B 账单 long_term 金额 amount1[],位置 enum_string2[\"客厅\", \"a\"]",
+            "E 同城配送服务动态 one_time  card",
+            "F x one_time  enum1[]",
+        ]
+    );
+    let odd: Vec<&str> = outcome.odd.iter().map(TemplateId::as_str).collect();
+    assert_eq!((odd.as_slice(), outcome.n_nameless), (["C", "D", "G", "H"].as_slice(), 1));
     let [asked] = <[Call; 1]>::try_from(fake.calls("gettemplate")).unwrap();
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("GET", "/wxaapi/newtmpl/gettemplate"));
     assert_eq!(asked.query, "access_token=CANARYTOKEN-1");
 
     let unavailable = |why: &str| Err(TemplatesError::Unavailable { why: why.to_owned() });
     let refused = |errcode| Err(TemplatesError::Refused { errcode, errmsg: String::new() });
-    let table: [(Act, Result<Listed, TemplatesError>, usize); 6] = [
-        (Act::json(r#"{"errcode":0}"#), Ok(Listed::default()), 1),
+    let table: [(Act, Result<Listed, TemplatesError>, usize); 7] = [
+        (Act::json(r#"{"errcode":0,"data":[]}"#), Ok(Listed::default()), 1),
+        (Act::json(r#"{"errcode":0}"#), unavailable("the answer has no list"), 1),
         (Act::json(r#"{"errcode":45009}"#), refused(45009), 1),
         (Act::json(r#"{"errcode":40001}"#), refused(40001), 2),
         (Act::json("x"), unavailable("the answer is not JSON"), 1),

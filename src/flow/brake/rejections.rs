@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::MAX_BYTES;
 use crate::domain::id::RuleId;
-use crate::domain::rejection::{Fault, Rejection, Wording};
+use crate::domain::rejection::{Fault, Mismatch, Rejection, Wording};
 use crate::store::{Store, Unavailable};
 
 /// Values that they are kept in.
@@ -42,7 +42,8 @@ struct Kept {
     rule: String,
     wording: [u8; 8],
     since_ms: i64,
-    errcode: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    errcode: Option<i64>,
     fault: KeptFault,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     errmsg: Option<String>,
@@ -50,6 +51,8 @@ struct Kept {
     rid: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     passed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    released: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +61,39 @@ enum KeptFault {
     Template,
     Constant { key: String },
     InARow { key: Option<String>, n: usize },
+    Gone,
+    ServiceCard,
+    OneTime,
+    Fields { lacks: Vec<String>, strange: Vec<String> },
+    Value { key: String, value: String, allowed: Vec<String> },
+}
+
+impl KeptFault {
+    fn of(fault: &Fault) -> Self {
+        match fault.clone() {
+            Fault::Template => Self::Template,
+            Fault::Constant { key } => Self::Constant { key },
+            Fault::InARow { key, n } => Self::InARow { key, n },
+            Fault::Mismatch(Mismatch::Gone) => Self::Gone,
+            Fault::Mismatch(Mismatch::ServiceCard) => Self::ServiceCard,
+            Fault::Mismatch(Mismatch::OneTime) => Self::OneTime,
+            Fault::Mismatch(Mismatch::Fields { lacks, strange }) => Self::Fields { lacks, strange },
+            Fault::Mismatch(Mismatch::Value { key, value, allowed }) => Self::Value { key, value, allowed },
+        }
+    }
+
+    fn fault(self) -> Fault {
+        match self {
+            Self::Template => Fault::Template,
+            Self::Constant { key } => Fault::Constant { key },
+            Self::InARow { key, n } => Fault::InARow { key, n },
+            Self::Gone => Fault::Mismatch(Mismatch::Gone),
+            Self::ServiceCard => Fault::Mismatch(Mismatch::ServiceCard),
+            Self::OneTime => Fault::Mismatch(Mismatch::OneTime),
+            Self::Fields { lacks, strange } => Fault::Mismatch(Mismatch::Fields { lacks, strange }),
+            Self::Value { key, value, allowed } => Fault::Mismatch(Mismatch::Value { key, value, allowed }),
+        }
+    }
 }
 
 /// The value that the rejections of a rule are in.
@@ -107,37 +143,30 @@ pub(super) fn encode(rejections: &[Rejection], at: &'static str) -> Vec<u8> {
 
 impl Kept {
     fn of(rejection: &Rejection) -> Self {
-        let Rejection { rule, wording, since, fault, errcode, errmsg, rid, passed } = rejection;
-        let fault = match fault {
-            Fault::Template => KeptFault::Template,
-            Fault::Constant { key } => KeptFault::Constant { key: key.clone() },
-            Fault::InARow { key, n } => KeptFault::InARow { key: key.clone(), n: *n },
-        };
+        let Rejection { rule, wording, since, fault, errcode, errmsg, rid, passed, released } = rejection;
         Self {
             rule: rule.as_str().to_owned(),
             wording: wording.0,
             since_ms: since.timestamp_millis(),
             errcode: *errcode,
-            fault,
+            fault: KeptFault::of(fault),
             errmsg: errmsg.as_ref().map(|text| text.chars().take(MAX_ERRMSG).collect()),
             rid: rid.clone(),
             passed: *passed,
+            released: *released,
         }
     }
 }
 
 fn decode(bytes: &[u8]) -> Option<Vec<Rejection>> {
     let kept: Vec<Kept> = serde_json::from_slice(bytes).ok()?;
-    let rejection = |Kept { rule, wording, since_ms, errcode, fault, errmsg, rid, passed }: Kept| {
-        let fault = match fault {
-            KeptFault::Template => Fault::Template,
-            KeptFault::Constant { key } => Fault::Constant { key },
-            KeptFault::InARow { key, n } => Fault::InARow { key, n },
+    let rejection =
+        |Kept { rule, wording, since_ms, errcode, fault, errmsg, rid, passed, released }: Kept| {
+            let fault = fault.fault();
+            let (rule, wording) = (RuleId::parse(&rule).ok()?, Wording(wording));
+            let since = DateTime::from_timestamp_millis(since_ms)?;
+            Some(Rejection { rule, wording, since, fault, errcode, errmsg, rid, passed, released })
         };
-        let (rule, wording) = (RuleId::parse(&rule).ok()?, Wording(wording));
-        let since = DateTime::from_timestamp_millis(since_ms)?;
-        Some(Rejection { rule, wording, since, fault, errcode, errmsg, rid, passed })
-    };
     kept.into_iter().map(rejection).collect()
 }
 
@@ -151,10 +180,11 @@ mod tests {
             wording: Wording([7; 8]),
             since: DateTime::from_timestamp_millis(1_772_409_600_123).expect("in range"),
             fault,
-            errcode: 40_037,
+            errcode: Some(40_037),
             errmsg: Some("invalid template_id".to_owned()),
             rid: Some("5f-1-2".to_owned()),
             passed: false,
+            released: false,
         }
     }
 
@@ -163,11 +193,22 @@ mod tests {
         let key = || Some("thing1".to_owned());
         let rows = [Fault::InARow { key: key(), n: 5 }, Fault::InARow { key: None, n: 6 }];
         let constant = Fault::Constant { key: "thing1".to_owned() };
-        for fault in [Fault::Template, constant].into_iter().chain(rows) {
+        let texts = || vec!["thing1".to_owned(), "客厅".to_owned()];
+        let mismatches = [
+            Mismatch::Gone,
+            Mismatch::ServiceCard,
+            Mismatch::OneTime,
+            Mismatch::Fields { lacks: texts(), strange: Vec::new() },
+            Mismatch::Value { key: "enum_string1".to_owned(), value: "厨房".to_owned(), allowed: texts() },
+        ];
+        let mismatches = mismatches.map(Fault::Mismatch);
+        for fault in [Fault::Template, constant].into_iter().chain(rows).chain(mismatches) {
             for passed in [false, true] {
                 for said in [Some("x".to_owned()), None] {
                     let rejection = Rejection {
                         passed,
+                        released: !passed,
+                        errcode: said.as_ref().map(|_| 40_037),
                         errmsg: said.clone(),
                         rid: said,
                         ..rejection("water", fault.clone())

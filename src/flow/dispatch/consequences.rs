@@ -91,7 +91,17 @@ impl Dispatch {
             let passed = brake::wording(rules, &asked.rule) != Some(asked.wording);
             let (rule, wording) = name;
             let (errmsg, rid) = (sent.errmsg.clone(), sent.rid.clone());
-            let rejection = Rejection { rule, wording, since: now, fault, errcode, errmsg, rid, passed };
+            let rejection = Rejection {
+                rule,
+                wording,
+                since: now,
+                fault,
+                errcode: Some(errcode),
+                errmsg,
+                rid,
+                passed,
+                released: false,
+            };
             if self.brake.hold(rejection.clone()) {
                 let rule = &rejection.rule;
                 warn!(rule.id = %rule, wechat.errcode = errcode, wechat.rid = rejection.rid,

@@ -66,6 +66,7 @@ mod replies;
 mod resend;
 mod restart;
 mod scarce;
+mod templates;
 mod tokens;
 mod zones;
 
@@ -107,6 +108,8 @@ pub(super) struct World {
     pub(super) disk: Option<Disk>,
     /// A configuration of its own, with `{base_url}` where the platform is; else the world's usual one.
     config: Option<String>,
+    /// Templates of its own in the usual configuration, in place of `habit` and `bill`.
+    templates: Option<String>,
     rules: BTreeMap<String, String>,
     /// Where the system keeps zone data; else it has none.
     zones: Option<PathBuf>,
@@ -214,6 +217,7 @@ impl World {
             consents_from: "reports",
             disk: None,
             config: None,
+            templates: None,
             rules: BTreeMap::new(),
             zones: None,
             running: None,
@@ -371,10 +375,14 @@ impl World {
             fs::write(&config, text.replace("{base_url}", &base_url)).unwrap();
             return config;
         }
+        let usual = format!(
+            "habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \
+             bill: {{ id: {BILL}, kind: long_term, fields: [thing1] }}"
+        );
+        let templates = self.templates.as_ref().unwrap_or(&usual);
         let text = format!(
             "apps:\n  main:\n    appid: {APPID}\n    secret: {{ env: SECRET }}\n    base_url: {base_url}\n    \
-             limits: {{ {limits} }}\n    push: {{ token: {{ env: TOKEN }}, plain: true }}\n    consents_from: {consents_from}\n    templates:\n      habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n      \
-             bill: {{ id: {BILL}, kind: long_term, fields: [thing1] }}\nschedules: schedules\nstore: sled:store\n\
+             limits: {{ {limits} }}\n    push: {{ token: {{ env: TOKEN }}, plain: true }}\n    consents_from: {consents_from}\n    templates:\n      {templates}\nschedules: schedules\nstore: sled:store\n\
              hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\nreload: manual\n"
         );
         fs::write(&config, text).unwrap();

@@ -15,12 +15,12 @@ fn answers(code: i32, msg: &str) -> Fault {
 }
 
 impl World {
-    fn status(&self) -> StatusParts {
+    pub(super) fn status(&self) -> StatusParts {
         self.running.as_ref().unwrap().shared.status()
     }
 
     /// Why rules are held, as `status` says it.
-    fn held(&self) -> Vec<String> {
+    pub(super) fn held(&self) -> Vec<String> {
         let held = self.status().held_rules;
         held.iter().map(|(rule, reason)| format!("{rule}: {reason}")).collect()
     }

@@ -491,6 +491,7 @@ impl Month {
                 zones: std::sync::Arc::<tixing::daemon::Shared>::clone(&running.shared),
                 books: running.shared.books().clone(),
                 quotas: tixing::flow::quota::Quotas::default(),
+                templates: running.shared.templates().clone(),
             };
             self.nights.spawn(async move { jobs.all().await });
         }

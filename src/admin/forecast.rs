@@ -2,7 +2,7 @@
 //!
 //! The forecast spends the grants of today on the due times ahead in their order, so the reminder for
 //! which somebody runs out is the one that shows it. It knows nothing of acceptances to come, of the
-//! app's rate, or of clashes between rules that are due at the same second beyond their ids' order.
+//! app's rate, or of what quiet hours hold past another due time, which may get the grant then.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,11 +1,12 @@
 //! The bell that is rung when something was opened or stopped, and up to when all that is due is open.
 //!
 //! Who walks begins only what is due up to there: of two rules that are due at one moment, one could be opened and walked
-//! before the other is there, and take the consent that the other should get.
+//! before the other is there, and take the consent that the other should get. What is held goes by what can be foreseen, so
+//! that nobody's turn waits for the next look.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 
@@ -16,7 +17,16 @@ pub struct Bell(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     bell: Notify,
-    through: watch::Sender<Option<DateTime<Utc>>>,
+    through: watch::Sender<Option<Open>>,
+}
+
+/// What is open.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    /// All that is due up to here, whatever changes.
+    through: DateTime<Utc>,
+    /// All that will be due up to here, if nothing changes.
+    foreseen: DateTime<Utc>,
 }
 
 impl Default for Bell {
@@ -39,12 +49,26 @@ impl Bell {
     /// Up to when all that is due is open; `None` before the first look.
     #[must_use]
     pub fn through(&self) -> Option<DateTime<Utc>> {
-        *self.0.through.borrow()
+        self.0.through.borrow().map(|open| open.through)
     }
 
-    /// All that is due up to `now` is open.
-    pub fn is_through(&self, now: DateTime<Utc>) {
-        if self.0.through.send_replace(Some(now)).is_none() {
+    /// Up to when all that will be due is open, as far as can be said now: nothing more is due before.
+    #[must_use]
+    pub fn foreseen(&self) -> Option<DateTime<Utc>> {
+        self.0.through.borrow().map(|open| open.foreseen)
+    }
+
+    /// Resolves when that is later than `at`.
+    pub async fn foresees(&self, at: DateTime<Utc>) {
+        let mut through = self.0.through.subscribe();
+        // The sender is in `self`, so waiting cannot fail.
+        let _seen = through.wait_for(|open| open.is_some_and(|open| open.foreseen > at)).await;
+    }
+
+    /// All that is due up to `now` is open, and nothing more is due before `next`.
+    pub fn is_through(&self, now: DateTime<Utc>, next: DateTime<Utc>) {
+        let foreseen = now.max(next - TimeDelta::milliseconds(1));
+        if self.0.through.send_replace(Some(Open { through: now, foreseen })).is_none() {
             self.ring();
         }
     }

@@ -33,7 +33,7 @@ use crate::plan::render::Compiled;
 use crate::rules::snapshot;
 use crate::store::{
     AppointmentKey, CHUNK_DELIVERIES, Closing, Hint, KeptAppointment, Occurrence, Piece, PieceOutcome, Store,
-    Unavailable, Walk, Walked,
+    Unavailable, Walk, Walked, Want,
 };
 
 mod gathering;
@@ -46,7 +46,8 @@ pub(super) use self::lost::ready;
 pub use self::lost::walk_lost;
 use self::ready::Booking;
 pub(super) use self::ready::{Prepared, Ready};
-use self::rivals::{Place, Rivals};
+pub(super) use self::rivals::Before;
+use self::rivals::{Left, Place, Rivals};
 
 /// Deliveries of one occurrence that may be in memory: some chunks ahead of what is in flight.
 pub const SEATS: usize = 256;
@@ -114,9 +115,11 @@ impl Fanout {
                     }
                 }
                 agenda.retain(&numbers);
-                plan = match self.clock.believed() {
-                    Some(now) => agenda.plan(&self.store, &mine, now).await?,
-                    None => Plan::put_off(self.clock.reckoned()),
+                plan = match (self.clock.believed(), self.opened.foreseen()) {
+                    // What goes before it is there too.
+                    (Some(now), Some(foreseen)) => agenda.plan(&self.store, &mine, (now, foreseen)).await?,
+                    (Some(_), None) => Plan::default(),
+                    (None, _) => Plan::put_off(self.clock.reckoned()),
                 };
                 waiting.clear();
                 rest = false;
@@ -155,10 +158,10 @@ impl Fanout {
                         && let Some(chunks) = plan.due.remove(&number)
                         && agenda.begin(number)
                     {
-                        let (walker, occurrence) =
-                            (self.walker(&mut agenda, &rivals, number), occurrence.clone());
+                        let (walker, occurrence, until) =
+                            (self.walker(&mut agenda, &rivals, number), occurrence.clone(), plan.until);
                         walks.spawn(async move {
-                            let looked = walker.release(occurrence, chunks).await?;
+                            let looked = walker.release(occurrence, chunks, until).await?;
                             Ok(Done::Released(number, looked))
                         });
                     }
@@ -209,6 +212,7 @@ impl Fanout {
                         return Err(Unavailable);
                     }
                 },
+                () = self.opened.foresees(plan.until), if plan.is_short => changed = true,
                 () = self.clock.sleep(sleep.unwrap_or_default()), if sleep.is_some() => changed = true,
             }
         }
@@ -288,10 +292,11 @@ impl Walker {
     async fn walk(&self, occurrence: &Occurrence, ready: &Ready) -> Result<(), Unavailable> {
         let mut position = occurrence.position.clone();
         let mut audience = occurrence.counts.audience;
+        let mut left = Left::of(occurrence);
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
             self.until_it_goes_on(occurrence).await;
-            let before = self.before(occurrence);
+            let before = self.before(occurrence).await?;
             let from = position.clone();
             let mut gathering = Gathering::default();
             let mut after = from.clone();
@@ -317,9 +322,6 @@ impl Walker {
                 limit = PAGE;
                 // What is too late is counted, so the time must be known.
                 let now = self.clock.until_believed().await;
-                if page.iter().any(|walked| before.are_too_many(walked.hint)) {
-                    self.make_ready(&before).await?;
-                }
                 let all = gathering.take(page, occurrence, ready, &before, now, &mut after);
                 if last_page && all {
                     walk = Walk::Ends;
@@ -328,6 +330,14 @@ impl Walker {
                 if !all {
                     break;
                 }
+            }
+            let now = self.clock.reckoned();
+            for (at, recipient) in std::mem::take(&mut gathering.scarce) {
+                let Some(member) = gathering.members.get_mut(at) else { continue };
+                member.behind = self.claims(&before, (&member.openid, &recipient), now).await?;
+            }
+            if gathering.members.iter().any(|member| matches!(member.want, Want::Hold(_))) {
+                left = Left::Held;
             }
             position.clone_from(&after);
             let ended = walk == Walk::Ends;
@@ -342,7 +352,7 @@ impl Walker {
                 }
             }
             if ended {
-                self.rivals.remove(occurrence);
+                self.rivals.is_walked(occurrence, left);
                 info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at,
                     "Audience of rule {} at {} walked", occurrence.rule, occurrence.due_at);
                 return Ok(());

@@ -10,14 +10,14 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 
-use super::fanout::{Prepared, Ready, SEATS, Walker};
+use super::fanout::{Before, Prepared, Ready, SEATS, Walker};
 use super::scheduler::MAX_SLEEP;
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{OccurrenceState, SkipReason};
 use crate::domain::recipient::Recipient;
 use crate::store::{
-    CHUNK_DELIVERIES, Closing, Delivery, Fate, Occurrence, Release, Store, Unavailable, Wake,
+    CHUNK_DELIVERIES, Claim, Closing, Delivery, Fate, Occurrence, Release, Store, Unavailable, Wake,
 };
 
 /// Entries of the index read at a time.
@@ -43,6 +43,10 @@ pub(super) struct Plan {
     pub(super) due: BTreeMap<u64, Vec<u32>>,
     /// When the next ones come.
     pub(super) next: Option<DateTime<Utc>>,
+    /// Up to when their time must have come: all that is due by then is open.
+    pub(super) until: DateTime<Utc>,
+    /// Whether there may be some whose time has come since.
+    pub(super) is_short: bool,
 }
 
 /// What a look at some chunks found out about what the index does not say.
@@ -85,15 +89,17 @@ impl Agenda {
         }
     }
 
-    /// Finds what is due of `mine` at `now`. Where nothing is held, nothing is read.
+    /// Finds what is due of `mine` at `now`, as far as all is open that is due then. Where nothing is held, nothing is read.
     pub(super) async fn plan(
         &self,
         store: &Arc<dyn Store>,
         mine: &[Occurrence],
-        now: DateTime<Utc>,
+        (now, foreseen): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<Plan, Unavailable> {
         let holding: BTreeSet<u64> = mine.iter().filter(|o| is_holding(o)).map(|o| o.number).collect();
-        let mut plan = Plan::default();
+        let is_short = foreseen < now && !holding.is_empty();
+        let now = now.min(foreseen);
+        let mut plan = Plan { until: now, is_short, ..Plan::default() };
         if holding.is_empty() {
             return Ok(plan);
         }
@@ -144,6 +150,9 @@ impl Plan {
 
     /// How long to sleep; `None` when nothing is held.
     pub(super) fn sleep(&self, now: DateTime<Utc>) -> Option<Duration> {
+        if self.is_short {
+            return Some(MAX_SLEEP);
+        }
         let next = self.next?;
         Some((next - now).to_std().unwrap_or_default().clamp(Duration::from_millis(1), MAX_SLEEP))
     }
@@ -151,8 +160,8 @@ impl Plan {
 
 /// What a held delivery looks like when its send time has come.
 enum Looks {
-    /// It takes its grant and goes.
-    Goes(Prepared),
+    /// It takes its grant and goes, where those before it leave one.
+    Goes(Prepared, Vec<Claim>),
     /// It ends, or is skipped.
     Ends(Fate),
     /// Quiet hours came between.
@@ -171,11 +180,12 @@ fn is_holding(occurrence: &Occurrence) -> bool {
 }
 
 impl Walker {
-    /// Lets those of `chunks` go whose send time has come.
+    /// Lets those of `chunks` go whose send time has come by `until`.
     pub(super) async fn release(
         self,
         occurrence: Occurrence,
         chunks: Vec<u32>,
+        until: DateTime<Utc>,
     ) -> Result<Looked, Unavailable> {
         let mut looked = Looked::new();
         let Some(ready) = self.ready_or_hold(&occurrence).await? else { return Ok(looked) };
@@ -185,24 +195,25 @@ impl Walker {
             let slots = self.chunk(&occurrence, chunk).await?;
             // What is too late expires, so the time must be known.
             let now = self.clock.until_believed().await;
-            let due = slots.iter().filter(|slot| is_held(slot) && slot.next_at <= Some(now));
+            let due = slots.iter().filter(|slot| is_held(slot) && slot.next_at <= Some(until));
+            let before = self.before(&occurrence).await?;
             let mut messages = HashMap::new();
             let mut releases = Vec::new();
             // Who must wait longer than the index says: quiet hours came between.
             let mut later: Option<DateTime<Utc>> = None;
             for slot in due {
-                let fate = match self.fate(slot, &occurrence, &ready, now).await? {
-                    Looks::Goes(prepared) => {
+                let (fate, behind) = match self.fate(slot, &occurrence, (&ready, &before), now).await? {
+                    Looks::Goes(prepared, behind) => {
                         messages.insert(slot.id, prepared);
-                        Fate::Reserve
+                        (Fate::Reserve, behind)
                     }
-                    Looks::Ends(fate) => fate,
+                    Looks::Ends(fate) => (fate, Vec::new()),
                     Looks::NotBefore(at) => {
                         later = later.into_iter().chain([at]).min();
                         continue;
                     }
                 };
-                releases.push(Release { id: slot.id, fate });
+                releases.push(Release { id: slot.id, fate, behind });
             }
             let ids: Vec<DeliveryId> = releases.iter().map(|release| release.id).collect();
             let mut stuck = false;
@@ -219,7 +230,7 @@ impl Walker {
                     break;
                 }
             }
-            let left = slots.iter().filter(|slot| is_held(slot) && slot.next_at > Some(now));
+            let left = slots.iter().filter(|slot| is_held(slot) && slot.next_at > Some(until));
             let next = left.filter_map(|slot| slot.next_at).chain(later).min();
             // One that waits, or that is in doubt and shall be repeated.
             let waits = slots.iter().any(|slot| !is_held(slot) && slot.next_at.is_some_and(|at| at <= now));
@@ -265,7 +276,7 @@ impl Walker {
         &self,
         slot: &Delivery,
         occurrence: &Occurrence,
-        ready: &Ready,
+        (ready, before): (&Ready, &Before),
         now: DateTime<Utc>,
     ) -> Result<Looks, Unavailable> {
         let (app, openid) = (occurrence.app.clone(), slot.openid.clone());
@@ -288,7 +299,8 @@ impl Walker {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
                 let constants = Arc::clone(&ready.constants);
-                Looks::Goes(Prepared { id, message, constants, turn, attempts, past, at: None })
+                let prepared = Prepared { id, message, constants, turn, attempts, past, at: None };
+                Looks::Goes(prepared, self.leaves(occurrence, (&slot.openid, &recipient), before, now).await?)
             }
             Err(reason) => Looks::Ends(Fate::Skip(reason)),
         })

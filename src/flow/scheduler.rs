@@ -198,7 +198,7 @@ impl Scheduler {
             self.ask_all();
         }
         if self.next.is_none_or(|next| next > now) {
-            self.opened.is_through(now);
+            self.opened.is_through(now, self.next_look(now));
             return Ok(());
         }
         let planned = self.rules.values_mut();
@@ -219,7 +219,7 @@ impl Scheduler {
         }
         drop(openings);
         self.ask_all();
-        self.opened.is_through(now);
+        self.opened.is_through(now, self.next_look(now));
         if anything {
             // Once: a ring makes those who walk read all that is open, and their pieces would come between the openings.
             self.opened.ring();
@@ -229,6 +229,12 @@ impl Scheduler {
 
     fn ask_all(&mut self) {
         self.next = self.rules.values().filter_map(|planned| planned.next).min();
+    }
+
+    /// Before this nothing more is due, unless something changes.
+    fn next_look(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let latest = now + MAX_SLEEP;
+        self.next.map_or(latest, |next| next.min(latest))
     }
 
     fn wait(&self) -> Duration {

@@ -95,6 +95,24 @@ pub fn held(
     outside_nights(rule, person, span, end, now)
 }
 
+/// Since when what is held until `at` could be sent, where rules want one consent: the end of the quiet hours behind
+/// which each has its place, so that nobody's place decides.
+#[must_use]
+pub fn since(rule: &Rule, person: Person<'_>, at: DateTime<Utc>) -> DateTime<Utc> {
+    let Some(hours) = rule.quiet else { return at };
+    let morning = at - place(rule, person);
+    let before = morning - TimeDelta::milliseconds(1);
+    match quiet::night(&hours, person.zone, before) {
+        Some(night) if night.from <= before && night.to == morning => morning,
+        Some(_) | None => at,
+    }
+}
+
+/// How long after the end of quiet hours he has his place.
+fn place(rule: &Rule, person: Person<'_>) -> TimeDelta {
+    spread::offset(&rule.id, person.openid, rule.spread.max(RELEASED_OVER))
+}
+
 /// The end of all turns of what begins at `begins`.
 #[must_use]
 pub fn end(rule: &Rule, begins: DateTime<Utc>) -> DateTime<Utc> {
@@ -137,7 +155,7 @@ fn outside_nights(
 fn after(rule: &Rule, person: Person<'_>, night: Night, end: DateTime<Utc>) -> Option<Span> {
     let hours = rule.quiet?;
     // Not all of them at once.
-    let staggered = later(night.to, spread::offset(&rule.id, person.openid, rule.spread.max(RELEASED_OVER)));
+    let staggered = later(night.to, place(rule, person));
     let next = quiet::night(&hours, person.zone, night.to);
     let at = if next.is_some_and(|next| staggered >= next.from) { night.to } else { staggered };
     let until = next.map_or(end, |next| next.from - TimeDelta::milliseconds(1));
@@ -249,6 +267,7 @@ mod tests {
             let openid = OpenId::parse(&format!("oSomebody-{n:05}")).expect("an openid");
             let person = Person { openid: &openid, zone: Zone::SHANGHAI };
             let turn = turn(&rule, person, due_at, end(&rule, due_at), due_at).expect("held");
+            assert_eq!(since(&rule, person, turn.at), utc("2026-11-28T00:00:00Z"), "the same for all");
             let again = held(&rule, person, turn.at, end(&rule, due_at), turn.at).expect("its turn");
             assert_eq!((again.at, again.deadline), (turn.at, turn.deadline), "the same when it comes");
             seconds.insert(turn.at.timestamp());

@@ -23,6 +23,7 @@ mod appointments;
 mod audit;
 mod backup;
 mod by_hand;
+mod claims;
 mod drift;
 mod erasure;
 mod histories;
@@ -514,7 +515,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 29] = [
+const CASES: [Case; 31] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -563,6 +564,8 @@ const CASES: [Case; 29] = [
         "what is in doubt is repeated once and paid for",
         repeats::what_is_in_doubt_is_repeated_once_and_paid_for,
     ),
+    ("who goes before is left a grant", claims::who_goes_before_is_left_a_grant),
+    ("a delivery is found by its person", claims::a_delivery_is_found_by_its_person),
     ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),
     ("a put that changes nothing has no number", appointments::a_put_that_changes_nothing_has_no_number),
     ("a request counts once for a quarter of an hour", appointments::a_request_counts_once),

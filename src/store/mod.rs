@@ -554,6 +554,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable>;
 
+    /// What an occurrence has for somebody, where its walk passed people in their order.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn delivery_to(&self, occurrence: u64, openid: &OpenId) -> Result<Option<Delivery>, Unavailable>;
+
     /// Chunks with held or waiting deliveries whose next instant is not after `until`: those after `after`, in order.
     ///
     /// # Errors

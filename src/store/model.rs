@@ -563,7 +563,7 @@ impl Books {
             };
             match member.want {
                 Want::Reserve => {
-                    if self.claimed(&occurrence, &member) {
+                    if self.claimed(&occurrence, &member.openid, &member.behind) {
                         *skipped.entry(SkipReason::NoConsent).or_default() += 1;
                         continue;
                     }
@@ -621,16 +621,23 @@ impl Books {
     }
 
     /// The grant that a delivery gets, which is none under a standing acceptance; or why it gets none.
-    /// Whether the units that are free are no more than the walks before this one that are yet to come to him.
-    fn claimed(&self, occurrence: &Occurrence, member: &Member) -> bool {
-        let to_come = |number: &&u64| {
-            self.occurrences.get(number).is_some_and(|before| {
-                let passed = before.walked || before.position.as_ref() >= Some(&member.openid);
-                before.state == OccurrenceState::Open && !passed
-            })
+    /// Whether the units that are free are no more than those before this one that are yet to come to him.
+    fn claimed(&self, occurrence: &Occurrence, openid: &OpenId, behind: &[Claim]) -> bool {
+        let is_open = |number: &u64| {
+            self.occurrences.get(number).filter(|before| before.state == OccurrenceState::Open)
         };
-        let wanted = member.behind.iter().filter(to_come).count();
-        let key = (occurrence.app.clone(), occurrence.template.clone(), member.openid.clone());
+        let to_come = |claim: &&Claim| match claim {
+            Claim::Walk(number) => is_open(number)
+                .is_some_and(|before| !before.walked && before.position.as_ref() < Some(openid)),
+            Claim::Held(id) => {
+                let slots = self.chunks.get(&(id.occurrence, id.chunk));
+                let slot = slots.and_then(|slots| slots.get(usize::from(id.slot)));
+                let held = slot.is_some_and(|slot| slot.state == State::Held && slot.openid == *openid);
+                is_open(&id.occurrence).is_some() && held
+            }
+        };
+        let wanted = behind.iter().filter(to_come).count();
+        let key = (occurrence.app.clone(), occurrence.template.clone(), openid.clone());
         let units = self.ledgers.get(&key).map_or(&[][..], |ledger| &ledger.units);
         let free = units.iter().filter(|(_, place)| *place == Place::Free).count();
         occurrence.kind == TemplateKind::OneTime && (1..=wanted).contains(&free)
@@ -655,7 +662,7 @@ impl Books {
         Ok(Some(*grant))
     }
 
-    fn release(&mut self, Release { id, fate }: Release, now: DateTime<Utc>) -> Option<State> {
+    fn release(&mut self, Release { id, fate, behind }: Release, now: DateTime<Utc>) -> Option<State> {
         let slot = self.slot(id)?.clone();
         if slot.state != State::Held || slot.next_at > Some(now) {
             return None;
@@ -675,6 +682,7 @@ impl Books {
                 return Some(State::Expired);
             }
             Fate::Skip(reason) => reason,
+            Fate::Reserve if self.claimed(&occurrence, &slot.openid, &behind) => SkipReason::NoConsent,
             Fate::Reserve => match self.take(&occurrence, &slot.openid, id) {
                 Ok(grant) => {
                     let slot = self.slot(id).unwrap();
@@ -1702,6 +1710,12 @@ impl Store for Model {
     fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, Unavailable> {
         let books = self.books();
         Ok(books.chunks.get(&(id.occurrence, id.chunk)).and_then(|c| c.get(usize::from(id.slot))).cloned())
+    }
+
+    fn delivery_to(&self, occurrence: u64, openid: &OpenId) -> Result<Option<Delivery>, Unavailable> {
+        let books = self.books();
+        let mut slots = books.chunks.range((occurrence, 0)..=(occurrence, u32::MAX)).flat_map(|(_, c)| c);
+        Ok(slots.find(|slot| slot.openid == *openid).cloned())
     }
 
     fn wakes(

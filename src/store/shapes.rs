@@ -252,9 +252,17 @@ pub struct Member {
     pub openid: OpenId,
     /// What shall become of him.
     pub want: Want,
-    /// Occurrences that go before this one and want a consent of his too: those of them that are open, and whose walk
-    /// has not passed him, are left one each.
-    pub behind: Vec<u64>,
+    /// Who goes before this one and wants a consent of his too: each of them that still does is left one.
+    pub behind: Vec<Claim>,
+}
+
+/// Somebody's consent that an occurrence wants which goes before another one, as long as the occurrence is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Its walk comes to him: until it has passed him.
+    Walk(u64),
+    /// It holds a delivery to him whose time has come: until that is let go, or ends.
+    Held(DeliveryId),
 }
 
 /// What shall become of a member.
@@ -390,12 +398,14 @@ pub enum Closing {
 }
 
 /// A held delivery whose send time has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// Which.
     pub id: DeliveryId,
     /// What shall become of it.
     pub fate: Fate,
+    /// Who goes before it, as for a [`Member`].
+    pub behind: Vec<Claim>,
 }
 
 /// What shall become of a held delivery.

@@ -21,7 +21,7 @@ use crate::admin::reminders::Subject;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
-use crate::domain::id::{OpenId, RuleId};
+use crate::domain::id::RuleId;
 use crate::domain::language::Said;
 use crate::domain::occurrence::{OccurrenceState, SkipReason, Whose};
 use crate::domain::rule::{MissedPolicy, Rule};
@@ -225,7 +225,7 @@ impl Desk {
                     format!("It was opened in time; its messages could leave until {until}{grace}."),
                     format!("已按时开始处理，消息最晚可以在 {until} 发出{}。", grace.zh),
                 ));
-                match self.delivery_of(occurrence, &case.person.openid)? {
+                match self.store().delivery_to(occurrence.number, &case.person.openid)? {
                     Some(delivery) => {
                         self.delivered(case, occurrence, &delivery, rule.as_ref(), &mut steps)?
                     }
@@ -235,27 +235,6 @@ impl Desk {
         };
         let Told { outcome, reason, why, cure, certainty } = told;
         Ok(Chain { due: Some((due_at, zone)), outcome, reason, why, cure, certainty, steps })
-    }
-
-    /// The delivery of one person in an occurrence. Walks go in openid order, so the search ends where he would be.
-    pub(super) fn delivery_of(
-        &self,
-        occurrence: &Occurrence,
-        openid: &OpenId,
-    ) -> Result<Option<Delivery>, Failure> {
-        let mut after = None;
-        loop {
-            let page = self.store().deliveries(Some(occurrence.number), after, PAGE_CHUNKS)?;
-            let Some(last) = page.last() else { return Ok(None) };
-            after = Some(last.id);
-            let beyond = last.openid > *openid;
-            if let Some(found) = page.into_iter().find(|delivery| delivery.openid == *openid) {
-                return Ok(Some(found));
-            }
-            if beyond {
-                return Ok(None);
-            }
-        }
     }
 
     /// Why an occurrence was missed: grace for sure, or perhaps the policy.
@@ -371,7 +350,13 @@ impl Desk {
             };
             let shown = subject.as_ref().zip(about.as_ref());
             let shown = shown.map(|(subject, appointment)| Shown { id: &subject.key.id, appointment });
-            let told = skipped(case, occurrence, delivery, rule, shown);
+            let mut told = skipped(case, occurrence, delivery, rule, shown);
+            if delivery.skipped == Some(SkipReason::NoConsent) {
+                // It was held for later, and by then others had taken them.
+                let (app, template) = (&case.app.appid, &occurrence.template);
+                let account = self.store().bare_account(app, template, &case.person.openid)?;
+                told.why = self.with_takers(told.why, occurrence, account.as_ref())?;
+            }
             steps.push(told.why.clone());
             return Ok(told);
         }
@@ -486,10 +471,7 @@ impl Desk {
                 "当时没有剩余授权，所以没有发送。",
             )
         };
-        let why = match self.took(occurrence, account)? {
-            Some(took) => Said::new(format!("{} {}", why.en, took.en), format!("{}{}", why.zh, took.zh)),
-            None => why,
-        };
+        let why = self.with_takers(why, occurrence, account)?;
         let never = account.is_none_or(|account| accepted_only_after(account, occurrence.due_at));
         let certainty =
             if never && expired == 0 && rule.is_some() { Certainty::Known } else { Certainty::Inferred };
@@ -502,8 +484,13 @@ impl Desk {
         })
     }
 
-    /// Which other rules got the person's consents within a day of this due time, the nearest first.
-    fn took(&self, occurrence: &Occurrence, account: Option<&Account>) -> Result<Option<Said>, Failure> {
+    /// Says besides which other rules got the person's consents within a day of this due time, the nearest first.
+    fn with_takers(
+        &self,
+        why: Said,
+        occurrence: &Occurrence,
+        account: Option<&Account>,
+    ) -> Result<Said, Failure> {
         let numbers: BTreeSet<u64> =
             account.iter().flat_map(|account| &account.out).map(|id| id.occurrence).collect();
         let mut took = Vec::new();
@@ -520,12 +507,14 @@ impl Desk {
             .map(|(_, other)| format!("`{}` {}", other.rule, moment(other.due_at, occurrence.zone)))
             .collect();
         let named = named.join(", ");
-        Ok((!took.is_empty()).then(|| {
-            Said::new(
-                format!("Consents of about then went to: {named}."),
-                format!("前后一天内的授权用在了：{named}。"),
-            )
-        }))
+        if took.is_empty() {
+            return Ok(why);
+        }
+        let Said { en, zh } = why;
+        Ok(Said::new(
+            format!("{en} Consents of about then went to: {named}."),
+            format!("{zh}前后一天内的授权用在了：{named}。"),
+        ))
     }
 
     /// How many were passed after the deadline: those counted as expired who have no record.

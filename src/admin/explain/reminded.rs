@@ -66,7 +66,7 @@ impl Desk {
             return Ok(occurrence.is_of_plan());
         }
         Ok(self.is_still_his(case, occurrence)?
-            || self.delivery_of(occurrence, &case.person.openid)?.is_some())
+            || self.store().delivery_to(occurrence.number, &case.person.openid)?.is_some())
     }
 
     /// Whether the appointment that an occurrence is about stands, and belongs to this person as it did then.

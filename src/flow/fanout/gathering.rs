@@ -26,6 +26,8 @@ pub(super) struct Gathering {
     pub(super) messages: HashMap<OpenId, (Message, Turn)>,
     pub(super) without_consent: BTreeMap<SkipReason, u64>,
     pub(super) expired: u64,
+    /// Members who may have too little for those before and this one.
+    pub(super) scarce: Vec<(usize, Recipient)>,
     bytes: usize,
     passed: u64,
 }
@@ -112,12 +114,10 @@ impl Gathering {
             },
             Err(reason) => Want::Skip(reason),
         };
-        let behind = if want == Want::Reserve && before.are_too_many(hint) {
-            before.want(&openid, recipient, now)
-        } else {
-            Vec::new()
-        };
+        if want == Want::Reserve && before.are_too_many(&openid, hint) {
+            self.scarce.push((self.members.len(), recipient.clone()));
+        }
         self.bytes += slot_bytes(&openid);
-        self.members.push(Member { openid, want, behind });
+        self.members.push(Member { openid, want, behind: Vec::new() });
     }
 }

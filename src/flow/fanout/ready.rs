@@ -113,6 +113,16 @@ impl Ready {
         turn::held(&self.rule, person, at, occurrence.deadline, now)
     }
 
+    /// Since when what is held until `at` could be sent, where rules want one consent.
+    pub(super) fn since(&self, openid: &OpenId, recipient: &Recipient, at: DateTime<Utc>) -> DateTime<Utc> {
+        turn::since(&self.rule, Person::new(&self.rule, openid, &recipient.profile), at)
+    }
+
+    /// Whether anybody may be held for a later time.
+    pub(super) fn holds(&self) -> bool {
+        self.rule.quiet.is_some() || !self.rule.spread.is_zero()
+    }
+
     pub(in crate::flow) fn render(
         &self,
         occurrence: &Occurrence,

@@ -160,6 +160,13 @@ impl Play<'_> {
         all.get(which % all.len().max(1)).cloned()
     }
 
+    /// What is held for somebody, whatever of it is in whose place.
+    fn held_for(&self, openid: &OpenId) -> Vec<Claim> {
+        let held = self.deliveries().into_iter();
+        let held = held.filter(|delivery| delivery.state == State::Held && delivery.openid == *openid);
+        held.map(|delivery| Claim::Held(delivery.id)).collect()
+    }
+
     fn account_of(&self, delivery: &Delivery) -> (TemplateId, Option<AccountView>) {
         let template = self.model.occurrence(delivery.id.occurrence).unwrap().unwrap().template;
         let view = self.model.account(&app(), &template, &delivery.openid).unwrap();
@@ -321,7 +328,9 @@ impl Play<'_> {
                     self.model.occurrence(number).unwrap().filter(|_| which.is_multiple_of(3))
                 {
                     for member in &mut told.members {
-                        member.behind = (1..=self.n_opened).filter(|n| *n != number).take(3).collect();
+                        let others = (1..=self.n_opened).filter(|n| *n != number);
+                        member.behind = others.map(Claim::Walk).take(3).collect();
+                        member.behind.extend(self.held_for(&member.openid));
                         let account =
                             self.model.account(&app(), &occurrence.template, &member.openid).unwrap();
                         let has = account.is_some_and(|view| view.account.available() > 0);
@@ -359,11 +368,21 @@ impl Play<'_> {
                         1 => Fate::Skip(SkipReason::Muted),
                         _ => Fate::Reserve,
                     };
-                    let told = || vec![Release { id: delivery.id, fate }];
+                    let mut behind = Vec::new();
+                    if which.is_multiple_of(2) {
+                        let others = (1..=self.n_opened).filter(|n| *n != delivery.id.occurrence);
+                        behind.extend(others.map(Claim::Walk).take(3));
+                        behind.extend(self.held_for(&delivery.openid));
+                        behind.retain(|claim| *claim != Claim::Held(delivery.id));
+                    }
+                    let told = || vec![Release { id: delivery.id, fate, behind: behind.clone() }];
                     let became =
                         both(&self.engine, &self.model, |store| store.release(told(), at(clock))).remove(0);
                     match became {
                         Some(State::Reserved) => self.saw("held, then reserved"),
+                        Some(State::Skipped) if fate == Fate::Reserve && !behind.is_empty() => {
+                            self.saw("held, and what he has is another's");
+                        }
                         Some(State::Skipped) if fate == Fate::Reserve => {
                             self.saw("held, then without consent");
                         }
@@ -698,7 +717,7 @@ fn what_is_in_doubt_keeps_those_through_which_it_is_found() {
 const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 64] = [
+const HAPPENS: [&str; 65] = [
     "a recipient moved to another zone",
     "erased",
     "erased while attempting",
@@ -725,6 +744,7 @@ const HAPPENS: [&str; 64] = [
     "waiting",
     "held, then reserved",
     "held, then without consent",
+    "held, and what he has is another's",
     "held, and its send time is later",
     "doubt",
     "repeated",

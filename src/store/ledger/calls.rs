@@ -414,6 +414,10 @@ impl Store for Ledger {
         self.read(|books| books.read_delivery(id))
     }
 
+    fn delivery_to(&self, occurrence: u64, openid: &OpenId) -> Result<Option<Delivery>, Unavailable> {
+        self.read(|books| books.read_delivery_to(occurrence, openid))
+    }
+
     fn wakes(
         &self,
         after: Option<&Wake>,

@@ -13,11 +13,11 @@ use crate::domain::appointment::bound_hash;
 use crate::domain::consent::NoGrant;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::domain::id::{AppId, DeliveryId, RuleId};
+use crate::domain::id::{AppId, DeliveryId, OpenId, RuleId};
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason};
 use crate::domain::template::TemplateKind;
 use crate::store::{
-    CHUNK_DELIVERIES, Delivery, Occurrence, Opened, Opening, Piece, PieceOutcome, Reserved, Walk, Want,
+    CHUNK_DELIVERIES, Claim, Delivery, Occurrence, Opened, Opening, Piece, PieceOutcome, Reserved, Walk, Want,
 };
 
 /// Bytes of a snapshot in one record.
@@ -264,19 +264,35 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     Ok(PieceOutcome::Booked(reserved))
 }
 
-/// Whether those who go first, and whose walk has not passed him, want all the grants that somebody has.
-fn is_claimed(
+/// Whether those who go first, and have not come to him, want all the grants that somebody has.
+pub(super) fn is_claimed(
     state: &mut State,
     payer: &AccountId,
     kind: TemplateKind,
-    before: &[u64],
+    before: &[Claim],
 ) -> Result<bool, Failed> {
     let mut n = 0;
-    for number in before {
-        let Some(held) = state.occurrence(*number)? else { continue };
-        let Occurrence { state, walked, position, .. } = &held.occurrence;
-        let passed = position.as_ref().is_some_and(|position| position.as_str() >= &*payer.openid);
-        n += usize::from(*state == OccurrenceState::Open && !walked && !passed);
+    for claim in before {
+        let number = match claim {
+            Claim::Walk(number) => *number,
+            Claim::Held(id) => id.occurrence,
+        };
+        let Some(occurrence) = state.occurrence(number)?.map(|held| &held.occurrence) else { continue };
+        let is_open = occurrence.state == OccurrenceState::Open;
+        let stands = match claim {
+            Claim::Walk(_) => {
+                let passed = |position: &OpenId| position.as_str() >= &*payer.openid;
+                !occurrence.walked && !occurrence.position.as_ref().is_some_and(passed)
+            }
+            Claim::Held(id) => {
+                let held = state.chunk(id.occurrence, id.chunk)?;
+                let slot = held.and_then(|held| held.chunk.slots.get(usize::from(id.slot)));
+                slot.is_some_and(|slot| {
+                    slot.state == DeliveryState::Held && slot.openid.as_str() == &*payer.openid
+                })
+            }
+        };
+        n += usize::from(is_open && stands);
     }
     let free = match kind {
         TemplateKind::OneTime if n > 0 => state.account(payer, kind)?.account.free.len(),

@@ -467,6 +467,32 @@ impl OpenTree {
         Ok(chunk.and_then(|chunk| chunk.slots.into_iter().nth(usize::from(id.slot))))
     }
 
+    /// By halves, as the walk passed people in their order; the erased have no place in it.
+    pub(super) fn read_delivery_to(&self, number: u64, openid: &OpenId) -> Result<Option<Delivery>, Failed> {
+        let Some(value) = self.tree.get(&keys::occurrence(number))? else { return Ok(None) };
+        let (_, n_chunks) = records::decode_occurrence(&value, number)?;
+        let (mut from, mut to) = (0, n_chunks);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let (mut at, mut slots) = (middle, Vec::new());
+            while at < to && slots.is_empty() {
+                slots = self.read_chunk(number, at)?.map_or_else(Vec::new, |chunk| chunk.slots);
+                slots.retain(|slot| !slot.openid.is_erased());
+                at += 1;
+            }
+            match (slots.first(), slots.last()) {
+                (Some(first), Some(last)) if *openid >= first.openid => {
+                    if *openid <= last.openid {
+                        return Ok(slots.into_iter().find(|slot| slot.openid == *openid));
+                    }
+                    from = at;
+                }
+                (Some(_) | None, _) => to = middle,
+            }
+        }
+        Ok(None)
+    }
+
     pub(super) fn read_wakes(
         &self,
         after: Option<&Wake>,

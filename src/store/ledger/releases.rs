@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::Failed;
 use super::appointments;
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
-use super::occurrences::take;
+use super::occurrences::{is_claimed, take};
 use super::state::finish;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
@@ -23,11 +23,11 @@ pub(super) fn release(
     releases: &[Release],
     now: DateTime<Utc>,
 ) -> Result<Vec<Option<DeliveryState>>, Failed> {
-    releases.iter().map(|release| one(desk, *release, now)).collect()
+    releases.iter().map(|release| one(desk, release, now)).collect()
 }
 
-fn one(desk: &mut Desk<'_>, release: Release, now: DateTime<Utc>) -> Result<Option<DeliveryState>, Failed> {
-    let Release { id, fate } = release;
+fn one(desk: &mut Desk<'_>, release: &Release, now: DateTime<Utc>) -> Result<Option<DeliveryState>, Failed> {
+    let Release { id, fate, ref behind } = *release;
     let Some(slot) = slot_of(desk, id)? else { return Ok(None) };
     let is_due = slot.state == DeliveryState::Held && slot.next_at.is_none_or(|at| at <= now);
     if !is_due {
@@ -52,6 +52,9 @@ fn one(desk: &mut Desk<'_>, release: Release, now: DateTime<Utc>) -> Result<Opti
             // The grant and its delivery are in one batch: the change finds the room that it asks for.
             desk.room(2 * CHANGE_KEYS)?;
             let Some((payer, kind)) = desk.state.payer(id, &openid)? else { return Ok(None) };
+            if is_claimed(desk.state, &payer, kind, behind)? {
+                return skip(desk, id, SkipReason::NoConsent, now);
+            }
             match take(desk.state, payer, kind, id, bound)? {
                 Ok(grant) => Ok(ended(change(desk, id, Event::Reserve, now, |slot| slot.grant = grant)?)),
                 Err(reason) => skip(desk, id, reason, now),

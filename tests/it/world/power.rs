@@ -334,6 +334,7 @@ impl Store for Power {
         read snapshot(hash: &[u8; 32]) -> Option<Vec<u8>>;
         read deliveries(occurrence: Option<u64>, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
         read delivery(id: DeliveryId) -> Option<Delivery>;
+        read delivery_to(occurrence: u64, openid: &OpenId) -> Option<Delivery>;
         read wakes(after: Option<&Wake>, until: DateTime<Utc>, limit: usize) -> Vec<Wake>;
         read doubts(limit: usize) -> Vec<Delivery>;
         read imported(digest: &[u8; 32]) -> u64;

@@ -1,6 +1,15 @@
 //! Somebody has fewer consents than rules want at one moment: higher priority, then earlier due, then rule id.
 
+use tixing::admin::request::Request;
+
 use super::{EIGHT, HABIT, World};
+
+/// Holds what is due in it until nine; the places behind it differ from rule to rule.
+const NIGHT: &str = r#"quiet: { from: "07:30", to: "09:00" }"#;
+const HALF_PAST: &str = "when: { cron: \"30 8 * * *\" }";
+const NINE: &str = "when: { cron: \"0 9 * * *\" }";
+const ALL: &str = "done: 40 = 40 sent";
+const NOTHING: &str = "done: 40 = 40 no_consent";
 
 /// Lines of two rules, and which of them gets the only consent of each person.
 const TABLE: &[([&[&str]; 2], usize)] = &[
@@ -63,4 +72,93 @@ async fn each_gets_his_own_share_whoever_walks_faster() {
         world.expect_balance(who, HABIT, "2 granted = 2 consumed").await;
     }
     world.ends().await;
+}
+
+/// Lines of two rules of which at least one is held until nine, and which of them gets the only consent of each person.
+const HELD: &[([&[&str]; 2], usize)] = &[
+    ([&[EIGHT, NIGHT], &[EIGHT, NIGHT]], 0),
+    ([&[EIGHT, NIGHT], &[EIGHT, NIGHT, "priority: 1"]], 1),
+    ([&[EIGHT, NIGHT, "priority: 2"], &[EIGHT, NIGHT, "priority: 1"]], 0),
+    // Due earlier, and held by then: what counts first is the priority.
+    ([&[EIGHT, NIGHT], &[HALF_PAST, NIGHT, "priority: 1"]], 1),
+    ([&[HALF_PAST, NIGHT], &[EIGHT, NIGHT]], 1),
+    // Their places are spread over different times behind the same end.
+    ([&[EIGHT, NIGHT], &[EIGHT, NIGHT, "priority: 1", "spread: 2m"]], 1),
+    // A walk that begins when the other is let go, both ways.
+    ([&[NINE], &[EIGHT, NIGHT, "priority: 1"]], 1),
+    ([&[NINE, "priority: 1"], &[EIGHT, NIGHT]], 0),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_to_one_moment_takes_its_consent_in_that_order_too() {
+    for away in [false, true] {
+        for ([tea, water], first) in HELD {
+            let mut world = World::with_limits("in_flight: 4").await;
+            world.rule("tea", tea).await;
+            world.rule("water", water).await;
+            world.start().await;
+            world.crowd(40).await;
+            for time in ["08:00", "08:30", "08:59:59"] {
+                world.at(time).await;
+            }
+            if away {
+                // Both are let go together by the next start.
+                world.stop().await;
+                world.clock.advance(std::time::Duration::from_mins(3));
+                world.start().await;
+                world.pass(5).await;
+            } else {
+                world.pass(150).await;
+            }
+            let (first, second) = if *first == 0 { ("tea", "water") } else { ("water", "tea") };
+            world.expect_within(60, first, ALL).await;
+            world.expect_within(60, second, NOTHING).await;
+            let due = world.occurrences().into_iter().find(|o| o.rule.as_str() == second).unwrap().due_at;
+            let told = world.explains(second, "p007", &due.to_rfc3339()).await;
+            let steps = told["steps"].to_string();
+            assert!(steps.contains(&format!("went to: `{first}`")), "{steps}");
+            world.ends().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_send_leaves_what_is_held_to_the_next() {
+    // What keeps the higher one from sending, its story then, and when it may go on.
+    let table = [
+        ("paused", "open: 40 = 40 held", "done: 40 = 40 expired"),
+        ("removed", "cancelled: 40 = 40 cancelled", "cancelled: 40 = 40 cancelled"),
+        ("too late", "done: 40 = 40 expired", "done: 40 = 40 expired"),
+    ];
+    for (what, story, in_the_end) in table {
+        let mut world = World::with_limits("in_flight: 4").await;
+        let late = if what == "too late" { "grace: 1m" } else { "grace: 10m" };
+        world.rule("alarm", &[EIGHT, NIGHT, "priority: 5", late]).await;
+        world.rule("basic", &[EIGHT, NIGHT, "grace: 10m"]).await;
+        world.start().await;
+        world.crowd(40).await;
+        world.at("08:00").await;
+        world.at("08:58").await;
+        let (app, rule) = (None, Some("alarm".to_owned()));
+        match what {
+            "paused" => {
+                drop(world.asks(Request::Pause { app: app.clone(), rule: rule.clone(), reason: None }).await);
+            }
+            "removed" => world.no_rule("alarm").await,
+            _ => {
+                world.stop().await;
+                world.clock.advance(std::time::Duration::from_mins(5));
+                world.start().await;
+            }
+        }
+        world.at("09:04").await;
+        world.expect_within(60, "basic", ALL).await;
+        world.at("09:20").await;
+        world.expect_within(60, "alarm", story).await;
+        if what == "paused" {
+            drop(world.asks(Request::Resume { app, rule }).await);
+        }
+        world.expect_within(60, "alarm", in_the_end).await;
+        world.ends().await;
+    }
 }

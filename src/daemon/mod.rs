@@ -177,7 +177,7 @@ impl Daemon {
         let clients = clients(&config, &*setup.outside, &setup.clock, None)?;
         let pushes = keys::push_keys(&config, &*setup.outside)?;
         let keys = hook::Keys::new(keys::hook_keys(&config, &*setup.outside)?);
-        let sources = sources::follow(&*setup.store, &config, now).await?;
+        let sources = sources::follow(&*setup.store, &config, setup.clock.reckoned()).await?;
         let session_key = keys::kept_or_made(&*setup.store, "session_key").await?;
         keys::kept_or_made(&*setup.store, "mask_key").await?;
         keys::kept_or_made(&*setup.store, "erasure_key").await?;

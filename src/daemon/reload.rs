@@ -292,8 +292,6 @@ impl Shared {
         let new_keys = keys::hook_keys(&whole.config, outside).map_err(refused)?;
         let clients = clients(&whole.config, outside, &self.setup.clock, Some(&old)).map_err(refused)?;
         let pushes = keys::push_keys(&whole.config, outside).map_err(refused)?;
-        let sources = sources::follow(&*self.setup.store, &whole.config, now).await;
-        let sources = sources.map_err(|unavailable| vec![self.store_away(&unavailable.to_string())])?;
         // Before they are in force: none of them sends before it was held against its template.
         let both = [(&old.config, &old.rules), (&whole.config, &whole.rules.set)];
         let judged = self.templates.judge(&both, now).await;
@@ -312,6 +310,13 @@ impl Shared {
             );
             return Err(vec![refusal("last_good_unkept", self.config_path(), message, help)]);
         }
+        // Last of what may fail, and dated now: until here acceptances are counted by the source as it was.
+        let switched_at = self.setup.clock.reckoned();
+        let sources = sources::follow(&*self.setup.store, &whole.config, switched_at).await;
+        let sources = sources.map_err(|unavailable| {
+            self.see(before);
+            vec![self.store_away(&unavailable.to_string())]
+        })?;
         self.tell(asker, now, &old.rules, &whole.rules.set, &mut done);
         self.keys.replace(new_keys);
         let generation = old.generation + 1;
@@ -361,6 +366,8 @@ impl Shared {
 
     /// Says that a reload is done whose planning had to wait for the store.
     pub(super) fn tell_of_planned(&self) {
+        // A reload under way tells first what it came to.
+        let Ok(_none) = self.reloading.try_lock() else { return };
         let mut unplanned = self.unplanned.lock().unwrap_or_else(PoisonError::into_inner);
         let planned = self.current.planned_by_now();
         if let Some(told) = unplanned.take_if(|waits| waits.generation <= planned) {

@@ -25,10 +25,12 @@ mod rejections;
 
 /// Under this name the store keeps them.
 const PAUSES: &str = "pauses";
-/// Under this name the store keeps when each app was punished last, by the platform's clock.
-const PUNISHED: &str = "punished";
-/// The largest value that the store keeps under a name, in bytes.
+/// Under this name and the appid the store keeps when an app was punished last, by the platform's clock.
+const PUNISHED: &str = "punished:";
+/// The largest value that operators make of them, in bytes.
 const MAX_BYTES: usize = 3 * 1024;
+/// The largest with the platform's, in bytes: there is room for punished apps also where operators have used up theirs.
+const MAX_BYTES_PUNISHED: usize = 3900;
 /// After this nothing is left of an occurrence that was open when its rule was held: grace and spread are at most 31 days.
 const OLD_WORDING: TimeDelta = TimeDelta::days(62);
 
@@ -347,8 +349,8 @@ impl Brake {
         self.0.store.keep(at, bytes)
     }
 
-    /// Pauses; durable and in force on return. One that is there keeps its time, and takes another reason where one is
-    /// given.
+    /// Pauses; durable and in force on return. One that is there keeps its time, and is another's word where another
+    /// reason is given.
     ///
     /// # Errors
     /// [`NotPaused`]: it is not in force; where the store failed it may be after the next start.
@@ -362,16 +364,17 @@ impl Brake {
         let mut pauses = self.pauses();
         let known = pauses.iter().position(|pause| pause.scope == scope).map(|at| pauses.remove(at));
         let since = known.as_ref().map_or(now, |known| known.since);
-        let by = known.as_ref().map_or(By::Operator, |known| known.by);
+        let by = known.as_ref().filter(|_| reason.is_none()).map_or(By::Operator, |known| known.by);
         let reason = reason.or(known.and_then(|known| known.reason));
         let pause = Pause { scope, by, since, reason };
         pauses.push(pause.clone());
-        self.put(pauses).await?;
+        self.put(pauses, MAX_BYTES).await?;
         Ok(pause)
     }
 
     /// Pauses an app that the platform punishes, durable on return; the same event again, or an older one, changes nothing,
-    /// also when an operator has let the app go on since.
+    /// also when an operator has let the app go on since. A pause by an operator that is there becomes the platform's word,
+    /// so that nobody ends it for a reason that is over.
     ///
     /// # Errors
     /// [`NotPaused`].
@@ -383,23 +386,20 @@ impl Brake {
         now: DateTime<Utc>,
     ) -> Result<(), NotPaused> {
         let _one = self.0.changing.lock().await;
-        let kept = self.0.store.kept(PUNISHED)?.unwrap_or_default();
-        let mut punished: Vec<(String, i64)> = serde_json::from_slice(&kept).unwrap_or_default();
+        let name = format!("{PUNISHED}{app}");
+        let last = self.0.store.kept(&name)?.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
         let told_ms = told_at.timestamp_millis();
-        match punished.iter_mut().find(|(known, _)| known == app.as_str()) {
-            Some((_, last)) if *last >= told_ms => return Ok(()),
-            Some((_, last)) => *last = told_ms,
-            None => punished.push((app.as_str().to_owned(), told_ms)),
+        if last >= Some(told_ms) {
+            return Ok(());
         }
         let mut pauses = self.pauses();
         let scope = Scope::App(app.clone());
-        if !pauses.iter().any(|pause| pause.scope == scope) {
-            let reason = Some(reason.chars().take(MAX_REASON).collect());
-            pauses.push(Pause { scope, by: By::Platform, since: now, reason });
-            self.put(pauses).await?;
-        }
-        let bytes = serde_json::to_vec(&punished).expect("texts and numbers are JSON");
-        let decided = self.0.store.keep(PUNISHED, bytes).await?;
+        let known = pauses.iter().position(|pause| pause.scope == scope).map(|at| pauses.remove(at));
+        let reason = Some(reason.chars().take(MAX_REASON).collect());
+        let since = known.map_or(now, |known| known.since);
+        pauses.push(Pause { scope, by: By::Platform, since, reason });
+        self.put(pauses, MAX_BYTES_PUNISHED).await?;
+        let decided = self.0.store.keep(&name, told_ms.to_be_bytes().to_vec()).await?;
         Ok(self.0.store.wait(decided.number).await?)
     }
 
@@ -412,16 +412,16 @@ impl Brake {
         let mut pauses = self.pauses();
         let Some(at) = pauses.iter().position(|pause| pause.scope == *scope) else { return Ok(None) };
         let ended = pauses.remove(at);
-        match self.put(pauses).await {
+        match self.put(pauses, MAX_BYTES_PUNISHED).await {
             Ok(()) => Ok(Some(ended)),
             Err(NotPaused::Store(_) | NotPaused::TooMany) => Err(Unavailable),
         }
     }
 
-    async fn put(&self, mut pauses: Vec<Pause>) -> Result<(), NotPaused> {
+    async fn put(&self, mut pauses: Vec<Pause>, most: usize) -> Result<(), NotPaused> {
         pauses.sort_by(|a, b| a.scope.cmp(&b.scope));
         let bytes = encode(&pauses);
-        if bytes.len() > MAX_BYTES {
+        if bytes.len() > most {
             return Err(NotPaused::TooMany);
         }
         let decided = self.0.store.keep(PAUSES, bytes).await?;

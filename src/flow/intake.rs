@@ -181,8 +181,9 @@ impl Intake {
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let content = content_hash(&report);
         let bound = self.bound(app, openid, report.bound_to.as_ref()).await?;
-        if bound.is_none() && report.bound_to.is_some() && speaker == Speaker::Session {
-            // A session may name an own appointment only.
+        // A session may name an own appointment only; it may be gone when a report comes again that was booked.
+        let is_refused = bound.is_none() && report.bound_to.is_some() && speaker == Speaker::Session;
+        if is_refused && !self.is_booked(app, openid, &report.id).await? {
             return Err(ReportError::UnknownAppointment);
         }
         let counts_from = live.sources.get(&app.appid).copied();
@@ -240,17 +241,23 @@ impl Intake {
         Ok(ReportOut { balances: seen.balances, ask, ignored, duplicate })
     }
 
+    /// Whether a report with this id was booked, whatever it said.
+    async fn is_booked(&self, app: &App, openid: &OpenId, id: &ReportId) -> Result<bool, Unavailable> {
+        let (app, openid, id) = (app.appid.clone(), openid.clone(), id.clone());
+        super::read(&self.store, move |store| store.is_booked(&app, &openid, &id)).await
+    }
+
     /// Exchanges a `wx.login` code for the openid it stands for, with what to ask that person next.
     ///
     /// # Errors
-    /// [`LoginError`] of the platform client; a store that cannot answer counts as no answer.
+    /// [`LoginError`].
     pub async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
         let live = self.current.get();
         let (Some(app), Some(client)) = (live.config.apps.get(app), live.clients.get(app)) else {
             return Err(LoginError::Unavailable);
         };
         let identity = client.code2session(code).await?;
-        let unavailable = |_: Unavailable| LoginError::Unavailable;
+        let unavailable = |_: Unavailable| LoginError::Store;
         let (appid, openid) = (app.appid.clone(), identity.openid.clone());
         let known = super::read(&self.store, move |store| store.recipient(&appid, &openid)).await;
         if known.map_err(unavailable)?.is_some_and(|recipient| recipient.bad_since.is_some()) {

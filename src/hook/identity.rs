@@ -32,8 +32,10 @@ pub(super) struct Checks<'a> {
     pub(super) keys: &'a Keys,
     /// The key of sessions.
     pub(super) session_key: &'a SessionKey,
-    /// When the request came.
+    /// When the request came by the wall clock, which those who sign go by.
     pub(super) now: DateTime<Utc>,
+    /// The same as the books date it, which sessions go by: they end with erasures.
+    pub(super) reckoned: DateTime<Utc>,
 }
 
 impl<'a> Checks<'a> {
@@ -58,7 +60,7 @@ impl<'a> Checks<'a> {
             return None;
         }
         let appid = |name: &AppName| self.live.config.apps.get(name).map(|app| &app.appid);
-        Session::open(text, self.session_key, appid, self.now)
+        Session::open(text, self.session_key, appid, self.reckoned)
     }
 
     /// The app that `identity` speaks to, where the request names `asked`.

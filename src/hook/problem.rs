@@ -337,7 +337,8 @@ impl Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::NotGenuine => {
+            // What is wrong with the key or the app is told in the log: here it would help who tries.
+            Refused::NotGenuine | Refused::WrongAesKey | Refused::OtherApp => {
                 let detail =
                     "no event of this app: the signature, the time (within 10 minutes) or the appid is wrong";
                 Self::new(Refusal::NotGenuine, detail)
@@ -347,7 +348,7 @@ impl From<Refused> for Problem {
                     "events must be encrypted: choose safe mode (安全模式) in the platform's console";
                 Self::new(Refusal::NotGenuine, detail)
             }
-            Refused::Unreadable => Self::new(Refusal::UnreadableEvent, "the event cannot be read"),
+            Refused::NoAesKey | Refused::Unreadable => Self::new(Refusal::UnreadableEvent, "the event cannot be read"),
         }
     }
 }
@@ -423,6 +424,7 @@ impl From<LoginError> for Problem {
                 let detail = "the platform gave no answer";
                 Self::new(Refusal::Platform, detail).retry_after(PLATFORM_RETRY_S)
             }
+            LoginError::Store => Unavailable.into(),
             LoginError::App { errcode: _ } => {
                 let detail = "the platform refuses the logins of this app; its operator can see why";
                 Self::new(Refusal::Platform, detail).retry_after(LOGIN_RETRY_S)

@@ -221,7 +221,8 @@ impl<B: Books> Routes<B> {
         let login = self.door.intake.login(&app.name, &code).await;
         let (openid, ask) = login.inspect_err(|error| log_login(&app.name, error))?;
         let lasts = TimeDelta::hours(live.config.hook.session_hours.into());
-        let session = Session::new(app.name.clone(), openid, self.door.clock.now(), lasts);
+        // By the clock that dates erasures: a session ends with its person's.
+        let session = Session::new(app.name.clone(), openid, self.door.clock.reckoned(), lasts);
         let text = session.seal(&app.appid, &self.door.session_key);
         let person = session.person(&app.appid, &self.door.session_key);
         Ok(answer::login(&text, &person, session.expires_at, &ask))
@@ -234,8 +235,7 @@ impl<B: Books> Routes<B> {
                 // What is no report does not count as one.
                 let report = shape::own_report(&read.body, &live.config.hook.session_fields)?;
                 self.allow(&self.reports, (&app.name, &session.openid))?;
-                // By a clock that nobody believes a grant could be older than a refusal, and dead.
-                (session.openid, Speaker::Session, report, self.door.clock.reckoned())
+                (session.openid, Speaker::Session, report, now)
             }
             Identity::Backend(proof) => {
                 let (openid, report) = shape::named_report(&read.body)?;
@@ -328,7 +328,11 @@ impl<B: Books> Routes<B> {
                 Refused::NotGenuine => {
                     debug!(app = %app.name, "An event for app {} was refused: {refused}", app.name);
                 }
-                Refused::NotEncrypted | Refused::Unreadable => {
+                Refused::NotEncrypted
+                | Refused::NoAesKey
+                | Refused::WrongAesKey
+                | Refused::OtherApp
+                | Refused::Unreadable => {
                     warn!(app = %app.name, "An event for app {} was refused: {refused}", app.name);
                 }
             }
@@ -337,7 +341,7 @@ impl<B: Books> Routes<B> {
         Ok(answer::text("success".to_owned()))
     }
 
-    /// Who speaks, to which app, and when.
+    /// Who speaks, to which app, and when: by a clock that nobody believes a grant could be older than a refusal, and dead.
     async fn speaker<'a>(
         &'a self,
         live: &'a Live,
@@ -350,7 +354,7 @@ impl<B: Books> Routes<B> {
             Identity::Session(session) => self.still_there(app, session).await?,
             Identity::Backend(_) => {}
         }
-        Ok((identity, app, checks.now))
+        Ok((identity, app, checks.reckoned))
     }
 
     /// A session of somebody who was erased since is none any more.
@@ -361,7 +365,7 @@ impl<B: Books> Routes<B> {
 
     fn checks<'a>(&'a self, live: &'a Live) -> Checks<'a> {
         let Door { keys, session_key, clock, .. } = &self.door;
-        Checks { live, keys, session_key, now: clock.now() }
+        Checks { live, keys, session_key, now: clock.now(), reckoned: clock.reckoned() }
     }
 
     fn allow(&self, buckets: &Buckets, key: impl std::hash::Hash) -> Result<(), Problem> {
@@ -414,6 +418,8 @@ fn log_login(app: &AppName, error: &LoginError) {
     match error {
         LoginError::BadCode | LoginError::RiskyUser | LoginError::TooFrequent => {}
         LoginError::Unavailable => info!(%app, "A login to {app} got no answer from the platform"),
+        // The store tells of itself.
+        LoginError::Store => {}
         LoginError::App { errcode } => {
             warn!(%app, wechat.errcode = errcode, "The platform refuses logins to {app}");
         }

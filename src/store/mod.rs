@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::domain::consent::Account;
 use crate::domain::drift::Drift;
 use crate::domain::hold::Hold;
-use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
 use crate::domain::zone::Zone;
@@ -279,8 +279,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     // --- upkeep ---------------------------------------------------------------------------------
 
-    /// Keeps a small named value (at most 3 KiB).
-    fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()>;
+    /// Keeps a small named value; name and value are at most 3 KiB.
+    fn keep(&self, name: &str, value: Vec<u8>) -> Pending<()>;
 
     /// Removes what is older than its time, a bounded piece; answers how many records. 0 means done.
     fn retire(&self, now: DateTime<Utc>) -> Pending<u64>;
@@ -332,6 +332,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable>;
+
+    /// Whether a report of the person with this id was booked, and is remembered.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn is_booked(&self, app: &AppId, openid: &OpenId, id: &ReportId) -> Result<bool, Unavailable>;
 
     /// When the person was erased, if that was in the last [`ERASED_DAYS`]: what is from before then is void.
     ///

@@ -61,7 +61,7 @@ enum Fact {
     Repeat(DeliveryId, Again, DateTime<Utc>),
     Presume(DateTime<Utc>, DateTime<Utc>),
     Retire(DateTime<Utc>),
-    Keep(&'static str, Vec<u8>),
+    Keep(String, Vec<u8>),
     Snapshot([u8; 32], Vec<u8>),
     Change(AppointmentChange),
     Remind(Reminders),
@@ -103,7 +103,7 @@ struct Books {
     chunks: BTreeMap<(u64, u32), Vec<Delivery>>,
     snapshots: BTreeMap<[u8; 32], Vec<u8>>,
     imports: BTreeMap<[u8; 32], u64>,
-    kept: BTreeMap<&'static str, Vec<u8>>,
+    kept: BTreeMap<String, Vec<u8>>,
     receipts: BTreeMap<Pair, Vec<KeptReceipt>>,
     n_opened: u64,
     erased: BTreeMap<(AppId, OpenId), DateTime<Utc>>,
@@ -1445,8 +1445,8 @@ impl Store for Model {
         Ok(None)
     }
 
-    fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {
-        self.decide(Fact::Keep(name, value), |_| ())
+    fn keep(&self, name: &str, value: Vec<u8>) -> Pending<()> {
+        self.decide(Fact::Keep(name.to_owned(), value), |_| ())
     }
 
     fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased> {
@@ -1479,6 +1479,11 @@ impl Store for Model {
 
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {
         Ok(self.books().recipients.get(&(app.clone(), openid.clone())).cloned())
+    }
+
+    fn is_booked(&self, app: &AppId, openid: &OpenId, id: &ReportId) -> Result<bool, Unavailable> {
+        let key = (app.clone(), openid.clone(), id.as_str().to_owned());
+        Ok(self.books().reports.contains_key(&key))
     }
 
     fn erased_at(&self, app: &AppId, openid: &OpenId) -> Result<Option<DateTime<Utc>>, Unavailable> {

@@ -65,12 +65,21 @@ pub struct Query {
 /// Why a push is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Its signature is missing or wrong, its time is over, or it is another app's.
-    #[error("it is not from the platform, not of now, or of another app")]
+    /// Its signature is missing or wrong, or its time is over.
+    #[error("it is not from the platform, or not of now")]
     NotGenuine,
     /// It is not encrypted, and this app takes no such events.
     #[error("it is not encrypted; choose safe mode (安全模式) in the console, or set `plain: true`")]
     NotEncrypted,
+    /// It is encrypted, and this app has no key.
+    #[error("it is encrypted and `aes_key` is missing: give it, or choose plain mode (明文模式) in the console")]
+    NoAesKey,
+    /// It has the platform's signature, and this app's key does not open it.
+    #[error("it cannot be decrypted: `aes_key` is not the EncodingAESKey that the console has")]
+    WrongAesKey,
+    /// It is genuine, and was made for another mini program.
+    #[error("it is another mini program's: the console of that one has this app's address")]
+    OtherApp,
     /// It is genuine, and nobody can tell what it says.
     #[error("it cannot be read")]
     Unreadable,
@@ -117,19 +126,19 @@ impl Keys {
             return match self.plain {
                 Plain::Refused => Err(Refused::NotEncrypted),
                 Plain::Allowed => {
-                    Event::read(&outer, at, now).map(Event::harmless).ok_or(Refused::Unreadable)
+                    Event::read(&outer, at).map(Event::harmless).ok_or(Refused::Unreadable)
                 }
             };
         };
         // `signature` does not cover the body here.
         self.check(query.msg_signature.as_deref(), &[timestamp, nonce, &encrypted])?;
-        let key = self.aes_key.as_ref().ok_or(Refused::Unreadable)?;
-        let (message, of) = key.open(&encrypted).ok_or(Refused::NotGenuine)?;
+        let key = self.aes_key.as_ref().ok_or(Refused::NoAesKey)?;
+        let (message, of) = key.open(&encrypted).ok_or(Refused::WrongAesKey)?;
         if of != app.as_str().as_bytes() {
-            return Err(Refused::NotGenuine);
+            return Err(Refused::OtherApp);
         }
         let inner = Node::read(&message).ok_or(Refused::Unreadable)?;
-        Event::read(&inner, at, now).ok_or(Refused::Unreadable)
+        Event::read(&inner, at).ok_or(Refused::Unreadable)
     }
 
     fn check(&self, given: Option<&str>, parts: &[&str]) -> Result<(), Refused> {

@@ -37,6 +37,9 @@ pub enum LoginError {
     /// No answer, or −1; the code may be used up, so the client logs in again later.
     #[error("the platform gave no answer to the login")]
     Unavailable,
+    /// Our own books could not be asked; the code is used up, so the client logs in again later.
+    #[error("the store cannot answer now")]
+    Store,
     /// Any other code, mostly a wrong appid or secret: for the operator.
     #[error("the platform refuses logins of this app (errcode {errcode})")]
     App {

@@ -2,7 +2,9 @@
 //! acceptances where an app takes them from events.
 //!
 //! The platform sends an event up to three times, in any order, or not at all, so each is booked such that it may
-//! come again: a refusal and an erasure by its own time, a receipt by its message, an acceptance under an id made of the event.
+//! come again: a refusal by its own time, a receipt by its message, an acceptance under an id made of the event, an erasure
+//! unless there was one since. The platform's clock may be ahead of ours: nothing is booked as of tomorrow, where a refusal
+//! would kill what is accepted today.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +19,7 @@ use crate::domain::id::{AppName, OpenId, ReportId};
 use crate::domain::template::Template;
 use crate::flow::brake::NotPaused;
 use crate::store::{
-    Additions, Answer, Arrival, Choice, Erased, Receipt, Refusal, Report, ReportOutcome, Unavailable,
+    Additions, Answer, Arrival, Choice, Erased, Pending, Receipt, Refusal, Report, ReportOutcome, Unavailable,
 };
 use crate::wechat::push::{Answered, Event, Sent, What};
 
@@ -27,7 +29,7 @@ const WARNING: &str = "1";
 impl Intake {
     /// Books what the platform tells of an app; on return it is durable.
     ///
-    /// What concerns templates that are not configured, or nobody, changes nothing.
+    /// What concerns templates that are not configured, or nobody, changes nothing. A refusal is kept of whoever it names.
     ///
     /// # Errors
     /// [`Unavailable`]: the platform has to send it again.
@@ -35,14 +37,16 @@ impl Intake {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let Event { created_at, what } = event;
+        let at = whole_seconds(created_at.min(self.clock.reckoned()));
         match what {
             What::Asked { openid, answers } => {
                 let since = live.sources.get(&app.appid).copied();
-                self.asked((app, since), &openid, &answers, created_at).await
+                let id = id(&openid, &answers, created_at);
+                self.asked((app, since), &openid, &answers, (id, at)).await
             }
-            What::Changed { openid, answers } => self.changed(app, &openid, &answers, created_at).await,
-            What::Sent { openid, messages } => self.told(app, &openid, &messages, created_at).await,
-            What::Left { openid } => self.left(app, &openid, created_at).await,
+            What::Changed { openid, answers } => self.changed(app, &openid, &answers, at).await,
+            What::Sent { openid, messages } => self.told(app, &openid, &messages, at).await,
+            What::Left { openid } => self.left(app, &openid, at).await,
             What::Punished { kind, detail } => self.punished(app, &kind, &detail, created_at).await,
             What::Other { name } => {
                 tracing::debug!(app = %app.name, "An event {name} of app {} concerns no consent", app.name);
@@ -57,31 +61,36 @@ impl Intake {
         (app, since): (&App, Option<DateTime<Utc>>),
         openid: &OpenId,
         answers: &[Answered],
-        created_at: DateTime<Utc>,
+        (id, at): (ReportId, DateTime<Utc>),
     ) -> Result<(), Unavailable> {
         match app.consents_from {
             ConsentsFrom::Reports => return Ok(()),
             ConsentsFrom::Events => {}
         }
-        let grant = Grant { accepted_at: created_at, source: Source::Event, bound: None };
+        let grant = Grant { accepted_at: at, source: Source::Event, bound: None };
         let booked = answers.iter().filter_map(|answered| {
             let template = template(app, answered)?;
             let choice = match answered.status.as_str() {
-                "accept" if since.is_none_or(|since| created_at >= since) => Choice::Accept(grant),
-                "reject" => Choice::Reject(created_at),
+                "accept" if since.is_none_or(|since| at >= since) => Choice::Accept(grant),
+                "reject" => Choice::Reject(at),
                 _ => return None,
             };
             Some(Answer { template: template.id.clone(), kind: template.kind, choice })
         });
+        let booked: Vec<Answer> = booked.collect();
+        if booked.is_empty() {
+            // Else it would make a recipient of somebody who said nothing that counts.
+            return Ok(());
+        }
         let report = Report {
             app: app.appid.clone(),
             openid: openid.clone(),
-            id: id(openid, answers, created_at),
+            id,
             content: [0; 32],
             now: self.clock.reckoned(),
-            tapped_at: created_at,
+            tapped_at: at,
             adds: Additions::default(),
-            answers: booked.collect(),
+            answers: booked,
         };
         let decided = self.store.report(report).await?;
         self.store.wait(decided.number).await?;
@@ -105,6 +114,7 @@ impl Intake {
         answers: &[Answered],
         created_at: DateTime<Utc>,
     ) -> Result<(), Unavailable> {
+        let mut given = Vec::new();
         // Today the platform pushes refusals alone.
         for answered in answers.iter().filter(|answered| answered.status == "reject") {
             let Some(template) = template(app, answered) else { continue };
@@ -115,8 +125,20 @@ impl Intake {
                 kind: template.kind,
                 created_at,
             };
-            let decided = self.store.refuse(refusal).await?;
-            self.store.wait(decided.number).await?;
+            given.push(self.store.refuse(refusal));
+        }
+        self.all_durable(given).await
+    }
+
+    /// Waits for what was given to the store: once for all of it, not for a sync each.
+    async fn all_durable<T>(&self, given: Vec<Pending<T>>) -> Result<(), Unavailable> {
+        let mut numbers = Vec::with_capacity(given.len());
+        for pending in given {
+            numbers.push(pending.await?.number);
+        }
+        // Each: of two numbers with a failure between them the larger says nothing of the smaller.
+        for number in numbers {
+            self.store.wait(number).await?;
         }
         Ok(())
     }
@@ -128,6 +150,7 @@ impl Intake {
         messages: &[Sent],
         created_at: DateTime<Utc>,
     ) -> Result<(), Unavailable> {
+        let mut given = Vec::new();
         for message in messages {
             if message.errcode != 0 {
                 let errcode = message.errcode;
@@ -143,10 +166,9 @@ impl Intake {
                 arrival: if message.errcode == 0 { Arrival::Arrived } else { Arrival::NotArrived },
                 now: self.clock.reckoned(),
             };
-            let decided = self.store.receipt(receipt).await?;
-            self.store.wait(decided.number).await?;
+            given.push(self.store.receipt(receipt));
         }
-        Ok(())
+        self.all_durable(given).await
     }
 
     /// A closed account is erased, unless it was since then: the same event again must not take who came back.
@@ -178,9 +200,11 @@ impl Intake {
             "2" => "functions are banned",
             "3" => "the mini program was taken down",
             "4" => "the account is banned",
-            _ => "pages are banned",
+            // One page of the platform's says 5, another 10.
+            "5" | "10" => "pages are banned",
+            _ => "a punishment of a kind that tixing does not know",
         };
-        let reason = format!("wxa_punish_event: {what} {detail}");
+        let reason = format!("wxa_punish_event {kind}: {what} {detail}");
         warn!(app = %app.name, "WeChat punishes app {}: {what} {detail}", app.name);
         if kind == WARNING {
             return Ok(());
@@ -193,11 +217,16 @@ impl Intake {
     }
 }
 
+fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at)
+}
+
 fn template<'a>(app: &'a App, answered: &Answered) -> Option<&'a Template> {
     app.templates.values().find(|template| template.id == answered.template)
 }
 
-/// One second can hold two events of one person; the same event again has the same id.
+/// One second can hold two events of one person; the same event again has the same id, so it is made of what the platform
+/// says alone.
 fn id(openid: &OpenId, answers: &[Answered], created_at: DateTime<Utc>) -> ReportId {
     let mut hash = Sha256::new();
     hash.update(openid.as_str());

@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::domain::config::{Config, ConsentsFrom};
 use crate::domain::id::AppId;
 use crate::store::{Store, Unavailable};
 
-/// Under this name the store keeps them.
-const SOURCES: &str = "consent_sources";
+/// Under this name and the appid the store keeps that of an app.
+const SOURCE: &str = "consent_source:";
 
 /// The source of one app, where it was ever another than reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
-    app: String,
     events: bool,
     since_ms: i64,
 }
@@ -27,38 +27,40 @@ struct Kept {
 /// return.
 ///
 /// # Errors
-/// [`Unavailable`]: nothing was noted.
+/// [`Unavailable`]: none is in force; what was noted by then is found at the next try.
 pub async fn follow(
     store: &dyn Store,
     config: &Config,
     now: DateTime<Utc>,
 ) -> Result<BTreeMap<AppId, DateTime<Utc>>, Unavailable> {
-    let mut all = read(store)?;
-    let before = all.clone();
+    let mut since = BTreeMap::new();
+    let mut noted = Vec::new();
     for app in config.apps.values() {
         let events = match app.consents_from {
             ConsentsFrom::Reports => false,
             ConsentsFrom::Events => true,
         };
-        let since_ms = now.timestamp_millis();
-        match all.iter_mut().find(|kept| kept.app == app.appid.as_str()) {
-            Some(kept) if kept.events == events => {}
-            Some(kept) => (kept.events, kept.since_ms) = (events, since_ms),
-            None if events => all.push(Kept { app: app.appid.as_str().to_owned(), events, since_ms }),
-            None => {}
+        let switched = Kept { events, since_ms: now.timestamp_millis() };
+        let name = format!("{SOURCE}{}", app.appid);
+        let kept = match store.kept(&name)?.map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
+            None if !events => continue,
+            Some(Ok(kept)) if kept.events == events => kept,
+            None | Some(Ok(_)) => switched,
+            Some(Err(error)) => {
+                // What was accepted before it may have been counted by the other source.
+                warn!(app = %app.name, "Which source granted consents of app {} cannot be read: {error}; it is taken as switched now", app.name);
+                switched
+            }
+        };
+        if kept == switched {
+            noted.push(store.keep(&name, serde_json::to_vec(&kept).expect("numbers are JSON")));
         }
+        let at = DateTime::from_timestamp_millis(kept.since_ms).unwrap_or(now);
+        since.insert(app.appid.clone(), at);
     }
-    if all != before {
-        let bytes = serde_json::to_vec(&all).expect("texts and numbers are JSON");
-        let decided = store.keep(SOURCES, bytes).await?;
+    for noted in noted {
+        let decided = noted.await?;
         store.wait(decided.number).await?;
     }
-    let since =
-        |kept: &Kept| Some((AppId::parse(&kept.app).ok()?, DateTime::from_timestamp_millis(kept.since_ms)?));
-    Ok(all.iter().filter_map(since).collect())
-}
-
-fn read(store: &dyn Store) -> Result<Vec<Kept>, Unavailable> {
-    let bytes = store.kept(SOURCES)?.unwrap_or_default();
-    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    Ok(since)
 }

@@ -391,6 +391,26 @@ async fn who_asks_what_to_ask_names_himself_or_is_a_backend() {
 }
 
 #[tokio::test]
+async fn a_session_ends_with_its_person_also_by_a_clock_that_nobody_believes() {
+    for hours in [7, -1] {
+        let world = World::new(&["clinic"], Options::default());
+        assert!(world.clock.believed().is_some());
+        world.clock.step(TimeDelta::hours(hours));
+        let bearer = format!("authorization: Bearer {}", world.session().await);
+        assert_eq!(world.ask(&format!("GET /v1/me\n{bearer}"), "").await.status, 200, "{hours}");
+        assert_eq!(world.ask(&format!("DELETE /v1/me\n{bearer}"), "").await.status, 200, "{hours}");
+        assert_eq!(world.ask(&format!("GET /v1/me\n{bearer}"), "").await.status, 401, "{hours}: gone");
+        world.clock.advance(Duration::from_secs(1));
+        let bearer = format!("authorization: Bearer {}", world.session().await);
+        for step in [hours, 0] {
+            world.clock.step(TimeDelta::hours(step - hours));
+            let reply = world.ask(&format!("GET /v1/me\n{bearer}"), "").await;
+            assert_eq!(reply.status, 200, "{hours}: he is new, and stays when the clock is set");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_person_takes_himself_out_of_the_books() {
     let world = World::new(&["clinic"], Options::default());
     let bearer = format!("authorization: Bearer {}", world.session().await);

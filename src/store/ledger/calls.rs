@@ -17,7 +17,7 @@ use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::drift::Drift;
 use crate::domain::hold::Hold;
-use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
@@ -195,9 +195,10 @@ impl Store for Ledger {
         self.write(0, Takes::Nothing, Ends::Urgent, move |desk| holds::end(desk, now))
     }
 
-    fn keep(&self, name: &'static str, value: Vec<u8>) -> Pending<()> {
+    fn keep(&self, name: &str, value: Vec<u8>) -> Pending<()> {
+        let key = keys::kept(name);
         self.write(1, Takes::Nothing, Ends::Urgent, move |desk| {
-            desk.state.put(keys::kept(name), value);
+            desk.state.put(key, value);
             Ok(())
         })
     }
@@ -245,6 +246,10 @@ impl Store for Ledger {
 
     fn recipient(&self, app: &AppId, openid: &OpenId) -> Result<Option<Recipient>, Unavailable> {
         self.read(|books| books.read_recipient(app, openid))
+    }
+
+    fn is_booked(&self, app: &AppId, openid: &OpenId, id: &ReportId) -> Result<bool, Unavailable> {
+        self.read(|books| books.read_is_booked(app, openid, id))
     }
 
     fn erased_at(&self, app: &AppId, openid: &OpenId) -> Result<Option<DateTime<Utc>>, Unavailable> {

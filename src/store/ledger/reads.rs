@@ -22,7 +22,7 @@ use super::writer::Shared;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
-use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
+use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
 use crate::domain::recipient::Recipient;
 use crate::store::{
@@ -53,6 +53,11 @@ impl OpenTree {
         let Some(app) = self.name(app.as_str()) else { return Ok(None) };
         let bytes = self.tree.get(&keys::recipient(app, openid.as_str()))?;
         bytes.map(|bytes| records::decode_recipient(&bytes)).transpose()
+    }
+
+    pub(super) fn read_is_booked(&self, app: &AppId, openid: &OpenId, id: &ReportId) -> Result<bool, Failed> {
+        let Some(app) = self.name(app.as_str()) else { return Ok(false) };
+        Ok(self.tree.get(&keys::report(app, openid, id))?.is_some())
     }
 
     pub(super) fn read_erased_at(

@@ -10,11 +10,13 @@ use crate::domain::id::{OpenId, TemplateId};
 
 /// Longest text of the platform that is kept, in characters.
 const MAX_WORDS: usize = 64;
+/// Most items of one event: a panel asks for three templates, and what was sent comes one by one.
+const MAX_ITEMS: usize = 100;
 
 /// What the platform tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When it happened, in whole seconds; never after it came.
+    /// When it happened, in whole seconds by the platform's clock, which may be ahead of ours.
     pub created_at: DateTime<Utc>,
     /// What.
     pub what: What,
@@ -84,15 +86,12 @@ pub struct Sent {
 }
 
 impl Event {
-    /// Reads an event that came at `now`, signed at `signed_at`; `None` where it has no name.
-    pub(super) fn read(document: &Node, signed_at: DateTime<Utc>, now: DateTime<Utc>) -> Option<Self> {
+    /// Reads an event that was signed at `signed_at`; `None` where it has no name, or over 100 items.
+    pub(super) fn read(document: &Node, signed_at: DateTime<Utc>) -> Option<Self> {
         let seconds = document.text("CreateTime").and_then(|text| text.parse().ok());
         let created_at =
             seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or(signed_at);
-        // A refusal of tomorrow would kill what is accepted today.
-        let created_at = created_at.min(now);
-        let whole = DateTime::from_timestamp(created_at.timestamp(), 0).unwrap_or(created_at);
-        Some(Self { created_at: whole, what: what(document)? })
+        Some(Self { created_at, what: what(document)? })
     }
 
     /// What an event may tell that anybody could have made who saw one: only what can cost a message, and gain none.
@@ -107,10 +106,14 @@ impl Event {
     }
 }
 
+/// `None` where it has no name, or more in it than the platform ever sends.
 fn what(document: &Node) -> Option<What> {
     let name = document.text("Event").or_else(|| document.text("MsgType"))?;
     let from = || document.text("FromUserName").and_then(|text| OpenId::parse(&text).ok());
     let items = || document.all("List");
+    if items().len() > MAX_ITEMS {
+        return None;
+    }
     let answers = || items().into_iter().filter_map(answered).collect();
     let read = match name.as_str() {
         "subscribe_msg_popup_event" => from().map(|openid| What::Asked { openid, answers: answers() }),

@@ -1,12 +1,14 @@
 //! Reminders of appointments: put, moved, cancelled and put again at every step, and each sent once.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tixing::domain::appointment::Appointment;
-use tixing::domain::id::{AppName, AppointmentId, Kind};
+use tixing::domain::id::{AppName, AppointmentId, Kind, ReportId};
 use tixing::flow::intake::appointments::Asking;
+use tixing::flow::intake::{ReportError, ReportIn, Said, Speaker};
 use tixing::sandbox::{Api, Fault, What};
 
 use super::{HABIT, World, beijing, instant, openid};
@@ -98,6 +100,37 @@ async fn a_reminder_comes_before_its_visit_to_all_it_belongs_to() {
     world.pass(3).await;
     assert_eq!(world.story("visit"), "done: 2 = 2 sent; done: 1 = 1 sent");
     world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_was_booked_comes_again_when_its_visit_is_gone() {
+    let world = World::of_visits(&[HOUR, SHOWN]).await;
+    world.visit("a", &["ann"], "09:00").await;
+    let intake = world.running.as_ref().unwrap().intake.clone();
+    let tells = |id: &str, status: &str| {
+        let report = ReportIn {
+            id: ReportId::parse(id).unwrap(),
+            said: Said::Results([(HABIT.to_owned(), status.to_owned())].into()),
+            age_s: 0,
+            bound_to: Some((Kind::parse("visit").unwrap(), AppointmentId::parse("a").unwrap())),
+            unionid: None,
+            tags: Vec::new(),
+            fields: BTreeMap::new(),
+            time_zone: None,
+        };
+        let (intake, now) = (intake.clone(), world.clock.now());
+        async move {
+            let app = AppName::parse("main").unwrap();
+            let told = intake.report(&app, &openid("ann"), Speaker::Session, report, now).await;
+            told.map(|told| told.duplicate)
+        }
+    };
+    assert_eq!(tells("tap-0001", "accept").await, Ok(false));
+    world.no_visit("a").await;
+    assert_eq!(tells("tap-0001", "accept").await, Ok(true), "its answer was lost, not the tap");
+    assert_eq!(tells("tap-0001", "reject").await, Err(ReportError::Conflict));
+    assert_eq!(tells("tap-0002", "accept").await, Err(ReportError::UnknownAppointment));
+    world.stop_here().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -111,6 +111,13 @@ async fn a_punished_app_pauses_until_a_person_lets_it_go_on() {
     world.expect("water", "done: 1 = 1 sent").await;
     world.pushes(world.clock.now(), &punished("4")).await;
     assert!(world.paused().is_some());
+    let scope = brake.pauses().first().unwrap().scope.clone();
+    brake.pause(scope, Some("lunch".to_owned()), world.clock.now()).await.unwrap();
+    assert!(world.paused().unwrap().contains("an operator"), "his reason is not told as WeChat's");
+    world.pass(1).await;
+    world.pushes(world.clock.now(), &punished("6")).await;
+    let reason = world.paused().unwrap();
+    assert!(reason.contains("by WeChat") && reason.contains("does not know"), "{reason}");
     world.ends().await;
 }
 
@@ -121,12 +128,19 @@ async fn where_events_grant_reports_do_not_and_a_switch_counts_nothing_twice() {
     world.rule("water", &[EIGHT]).await;
     world.start().await;
     let asked = |status| What::Asked { openid: openid("ann"), answers: answers(HABIT, status) };
+    let foreign = What::Asked { openid: openid("fay"), answers: answers("NOBODYS", "accept") };
+    world.pushes(world.clock.now(), &foreign).await;
+    assert!(!world.knows(&openid("fay")).await, "nothing of it concerns anybody here");
     // Accepted before these events were the source.
     world.pushes(world.clock.now() - chrono::TimeDelta::seconds(60), &asked("accept")).await;
     assert_eq!(world.me("ann").await.balances.values().sum::<u64>(), 0);
     world.pass(2).await;
     let tapped_at = world.clock.now();
-    world.pushes(tapped_at, &asked("accept")).await;
+    // By a clock ahead of ours, also where it comes again when ours is there.
+    for _ in 0..3 {
+        world.pushes(tapped_at + chrono::TimeDelta::seconds(2), &asked("accept")).await;
+        world.pass(1).await;
+    }
     let report = world.report("ann", HABIT, "accept").await.unwrap();
     assert_eq!(report.ignored.first().map(|ignored| ignored.why), Some("not_granted"));
     assert_eq!(world.balance("ann", HABIT), "1 granted = 1 available");
@@ -146,7 +160,7 @@ async fn where_events_grant_reports_do_not_and_a_switch_counts_nothing_twice() {
         Some("not_granted"),
         "tapped before the switch"
     );
-    world.pushes(tapped_at, &asked("accept")).await;
+    world.pushes(tapped_at + chrono::TimeDelta::seconds(2), &asked("accept")).await;
     assert_eq!(world.balance("ann", HABIT), "1 granted = 1 available");
     world.pass(2).await;
     assert!(!matches!(world.report("ann", HABIT, "accept").await, Err(ReportError::Conflict)));

@@ -11,7 +11,7 @@ use tixing::domain::consent::Account;
 use tixing::domain::delivery::State;
 use tixing::domain::drift::Drift;
 use tixing::domain::hold::Hold;
-use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, RuleId, TemplateId};
+use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
@@ -296,7 +296,7 @@ impl Store for Power {
         upkeep start_rule(app: AppId, rule: RuleId, now: DateTime<Utc>) -> DateTime<Utc>;
         upkeep recover(now: DateTime<Utc>) -> u64;
         upkeep keep_snapshot(hash: [u8; 32], bytes: Vec<u8>) -> ();
-        upkeep keep(name: &'static str, value: Vec<u8>) -> ();
+        upkeep keep(name: &str, value: Vec<u8>) -> ();
         upkeep retire(now: DateTime<Utc>) -> u64;
         upkeep retire_appointments(before: DateTime<Utc>, now: DateTime<Utc>) -> u64;
         upkeep sweep(now: DateTime<Utc>) -> u64;
@@ -308,6 +308,7 @@ impl Store for Power {
         read hold() -> Option<Hold>;
         read kept(name: &str) -> Option<Vec<u8>>;
         read recipient(app: &AppId, openid: &OpenId) -> Option<Recipient>;
+        read is_booked(app: &AppId, openid: &OpenId, id: &ReportId) -> bool;
         read erased_at(app: &AppId, openid: &OpenId) -> Option<DateTime<Utc>>;
         read by_ref(app: &AppId, reference: &Ref) -> Option<OpenId>;
         read walk(app: &AppId, template: &TemplateId, after: Option<&OpenId>, limit: usize) -> Vec<Walked>;

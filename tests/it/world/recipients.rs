@@ -20,7 +20,7 @@ impl World {
         intake.erase(&main(), &openid(name), asking).await
     }
 
-    async fn knows(&self, who: &OpenId) -> bool {
+    pub(super) async fn knows(&self, who: &OpenId) -> bool {
         let intake = &self.running.as_ref().unwrap().intake;
         let told = intake.recipient(&main(), who).await;
         assert!(told.is_ok() || told.as_ref().is_err_and(|error| *error == RecipientError::Unknown));

@@ -88,7 +88,7 @@ pub struct Push {
     pub plain: bool,
 }
 
-/// Which source of acceptances grants; the other one is only compared.
+/// Which source of acceptances grants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConsentsFrom {
     /// What the mini program or its backend reports.

@@ -137,7 +137,7 @@ pub enum OnDoubt {
     /// It is not sent again.
     #[default]
     Hold,
-    /// It is sent once more with a consent of its own, so that its person may get it twice.
+    /// It is sent again with a consent of its own, and so is that, so that its person may get it up to three times.
     Resend,
 }
 

@@ -1,7 +1,7 @@
-//! What does not send, kept over restarts, and looked at before each request: what operators have paused, and rules that
-//! the platform refuses, or would.
+//! What does not send, kept over restarts, and looked at before each request: what operators have paused, apps that the
+//! platform punishes, and rules that it refuses, or would.
 //!
-//! A pause is durable before it is in force, and in force before its operator is answered. A rejected rule is held at once, and
+//! A pause is durable before it is in force, and in force before who said so is answered. A rejected rule is held at once, and
 //! durable before the end of the delivery that was refused. Neither ends anything: what is due is opened all the same, and
 //! what is not sent by its deadline expires and gives its grant back.
 
@@ -117,7 +117,7 @@ impl Brake {
         let pauses = match store.kept(PAUSES)? {
             None => Vec::new(),
             Some(bytes) => decode(&bytes).unwrap_or_else(|| {
-                error!("What operators have paused cannot be read: everything is paused; `tixing resume` ends that");
+                error!("What is paused cannot be read: everything is paused; `tixing resume` ends that");
                 let reason = Some("what was paused cannot be read".to_owned());
                 vec![Pause { scope: Scope::Everything, by: By::Operator, since: now, reason }]
             }),
@@ -387,7 +387,8 @@ impl Brake {
     ) -> Result<(), NotPaused> {
         let _one = self.0.changing.lock().await;
         let name = format!("{PUNISHED}{app}");
-        let last = self.0.store.kept(&name)?.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
+        let last =
+            self.0.store.kept(&name)?.and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)));
         let told_ms = told_at.timestamp_millis();
         if last >= Some(told_ms) {
             return Ok(());

@@ -18,6 +18,7 @@ use super::live::{Current, Live};
 use super::pause::Pauses;
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
+use crate::domain::config::Basis;
 use crate::domain::id::{AppName, DeliveryId};
 use crate::domain::occurrence::{OccurrenceState, SkipReason};
 use crate::domain::rejection::Wording;
@@ -28,6 +29,8 @@ use crate::store::{Again, Delivery, Occurrence, Repeated, Store, Unavailable, Wa
 const PAGE: usize = 256;
 /// Deliveries that one look may repeat; the rest comes at the next.
 const MAX_TOGETHER: usize = 64;
+/// Chunks that one look may read: what is paused stays due, and is not read whole each second.
+const MAX_CHUNKS: usize = 64;
 /// Occurrences of which it is remembered whether their messages are ever repeated.
 const MAX_KNOWN: usize = 4096;
 
@@ -45,6 +48,8 @@ pub struct Repeats {
     opened: Bell,
     /// What becomes of messages without an answer, by occurrence.
     known: BTreeMap<u64, OnDoubt>,
+    /// Where the last look left off; `None` where it came to the end.
+    after: Option<Wake>,
 }
 
 impl Repeats {
@@ -58,7 +63,7 @@ impl Repeats {
         pauses: BTreeMap<AppName, Pauses>,
         opened: Bell,
     ) -> Self {
-        Self { store, current, clock, brake, pauses, opened, known: BTreeMap::new() }
+        Self { store, current, clock, brake, pauses, opened, known: BTreeMap::new(), after: None }
     }
 
     /// Runs until the store fails.
@@ -78,32 +83,38 @@ impl Repeats {
     /// One look: opens what is due at `now`, and says how long to wait for the next.
     async fn look(&mut self, now: DateTime<Utc>) -> Result<Duration, Unavailable> {
         let live = self.current.get();
-        if live.rules.rules.values().all(|rule| rule.on_doubt == OnDoubt::Hold) {
-            return Ok(MAX_SLEEP);
+        match live.rules.basis {
+            Basis::Files => {}
+            // Nobody has said that a rule is gone.
+            Basis::Nothing => return Ok(MAX_SLEEP),
         }
         let mut anything = false;
-        let mut n = 0;
-        let mut after: Option<Wake> = None;
+        let (mut n, mut n_chunks) = (0, 0);
         'pages: loop {
-            let from = after;
+            let from = self.after;
             let page = super::read(&self.store, move |store| store.wakes(from.as_ref(), now, PAGE)).await?;
             for wake in &page {
-                if n >= MAX_TOGETHER {
+                if n >= MAX_TOGETHER || n_chunks >= MAX_CHUNKS {
                     break 'pages;
                 }
                 if self.on_doubt(wake.occurrence).await? == OnDoubt::Resend {
                     let (looked, opened) = self.chunk(&live, *wake, now).await?;
                     n += looked;
+                    n_chunks += 1;
                     anything |= opened;
                 }
+                self.after = Some(*wake);
             }
-            after = page.last().copied();
             if page.len() < PAGE {
+                self.after = None;
                 break;
             }
         }
         if anything {
             self.opened.ring();
+        }
+        if n >= MAX_TOGETHER {
+            return Ok(Duration::from_millis(1));
         }
         let last = Wake { at: now, occurrence: u64::MAX, chunk: u32::MAX };
         let next =
@@ -146,6 +157,13 @@ impl Repeats {
             };
             let (id, rule) = (slot.id, &occurrence.rule);
             match self.store.repeat(id, again, now).await?.value {
+                Repeated::Reserved(another) if self.is_unwanted(&occurrence) => {
+                    // The files changed meanwhile, and what was open of the rule may have been ended before this was.
+                    let reason = Some("its rule wants nothing repeated any more".to_owned());
+                    let stopped = (another.occurrence, OccurrenceState::Cancelled);
+                    self.store.stop_occurrence(stopped.0, stopped.1, reason).await?;
+                    opened = true;
+                }
                 Repeated::Reserved(another) => {
                     opened = true;
                     info!(delivery.id = %another, rule.id = %rule,
@@ -160,6 +178,13 @@ impl Repeats {
             }
         }
         Ok((slots.len(), opened))
+    }
+
+    /// Whether the files in force want nothing of an occurrence repeated.
+    fn is_unwanted(&self, occurrence: &Occurrence) -> bool {
+        let live = self.current.get();
+        let rule = live.rules.rules.get(&occurrence.rule);
+        rule.is_none_or(|rule| rule.on_doubt == OnDoubt::Hold)
     }
 
     /// The rule of an occurrence, ready for use; `Some(None)` where nothing of it is repeated any more, `None` where nothing
@@ -203,7 +228,9 @@ impl Repeats {
     ) -> Result<Again, Unavailable> {
         let (app, openid) = (occurrence.app.clone(), slot.openid.clone());
         let recipient = super::read(&self.store, move |store| store.recipient(&app, &openid)).await?;
-        let Some(recipient) = recipient else { return Ok(Again::Never(None)) };
+        let Some(recipient) = recipient.filter(|_| ready.is_about_him(&slot.openid)) else {
+            return Ok(Again::Never(None));
+        };
         Ok(match ready.turn(occurrence, &slot.openid, &recipient, now) {
             Ok(turn) if now > turn.deadline => Again::Never(None),
             Ok(turn) if turn.at > now => Again::NotBefore(turn.at),

@@ -348,7 +348,9 @@ impl From<Refused> for Problem {
                     "events must be encrypted: choose safe mode (安全模式) in the platform's console";
                 Self::new(Refusal::NotGenuine, detail)
             }
-            Refused::NoAesKey | Refused::Unreadable => Self::new(Refusal::UnreadableEvent, "the event cannot be read"),
+            Refused::NoAesKey | Refused::Unreadable => {
+                Self::new(Refusal::UnreadableEvent, "the event cannot be read")
+            }
         }
     }
 }

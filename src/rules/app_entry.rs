@@ -105,6 +105,9 @@ fn read(
     if let (Some(node), ConsentsFrom::Events) = (from, consents_from) {
         match map.get("push") {
             None => walk.report(node.spot, config::events_without_push()),
+            Some(_) if push.as_ref().is_some_and(|push| push.aes_key.is_none()) => {
+                walk.report(node.spot, config::events_without_aes_key());
+            }
             Some(_) => walk.report(node.spot, config::events_may_miss()),
         }
     }

@@ -150,6 +150,11 @@ fn mistakes_in_the_configuration() {
         (
             "    templates:",
             "    push: { token: { env: A }, plain: true }\n    consents_from: events\n    templates:",
+            &[("events_without_aes_key", 6, 20)],
+        ),
+        (
+            "    templates:",
+            "    push: { token: { env: A }, aes_key: { env: B } }\n    consents_from: events\n    templates:",
             &[("events_may_miss", 6, 20)],
         ),
         // Later versions.

@@ -283,7 +283,8 @@ pub(super) fn of_appointments(map: Value) -> Value {
 pub(super) fn app(map: Value) -> Value {
     let by_events =
         json!({ "required": ["consents_from"], "properties": { "consents_from": { "const": "events" } } });
-    and(and(map, "if", by_events), "then", json!({ "required": ["push"] }))
+    let readable = json!({ "required": ["push"], "properties": { "push": { "required": ["aes_key"] } } });
+    and(and(map, "if", by_events), "then", readable)
 }
 
 /// Events that can be read: by a key, or because they are plain.

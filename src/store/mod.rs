@@ -217,7 +217,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Marks deliveries as attempting. A request may start when the mark is durable, and not before.
     ///
-    /// One answer per id, in order; `None` for a delivery that is neither reserved nor waiting.
+    /// One answer per id, in order; `None` for a delivery that is neither reserved nor waiting, and for one that is cancelled
+    /// by this: its appointment calls for it no more, or what it repeats has arrived.
     fn mark(&self, ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Pending<Vec<Option<Mark>>>;
 
     /// Ends attempts. A mark is given back by value, so an attempt ends once.
@@ -566,7 +567,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`Unavailable`].
     fn delivery_to(&self, occurrence: u64, openid: &OpenId) -> Result<Option<Delivery>, Unavailable>;
 
-    /// Chunks with held or waiting deliveries whose next instant is not after `until`: those after `after`, in order.
+    /// Chunks with deliveries that are held, wait, or shall be repeated, whose next instant is not after `until`: those
+    /// after `after`, in order.
     ///
     /// # Errors
     /// [`Unavailable`].

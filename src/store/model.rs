@@ -1,7 +1,8 @@
 //! A reference model of the store: folds each call into books that say where every grant is, and answers from them.
 //!
 //! It shares no decision about grants and deliveries with the engines: grants are units that never vanish and are counted
-//! where they are, and what becomes of deliveries is written out again. What a recipient's record says of zones is shared. Slow on purpose, and one long file: every call of
+//! where they are, and what becomes of deliveries is written out again. What a recipient's record says of zones is shared,
+//! and when a doubt is repeated. Slow on purpose, and one long file: every call of
 //! the trait is folded here, to be read from top to bottom beside it.
 
 #![expect(
@@ -836,6 +837,9 @@ impl Books {
 
     fn end(&mut self, id: DeliveryId, state: State, now: DateTime<Utc>) {
         let slot = self.slot(id).unwrap();
+        if slot.state == State::InDoubt {
+            slot.skipped = None;
+        }
         (slot.state, slot.next_at, slot.settled_at) = (state, None, Some(now));
         self.finish(id.occurrence);
     }

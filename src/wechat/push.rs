@@ -72,7 +72,9 @@ pub enum Refused {
     #[error("it is not encrypted; choose safe mode (安全模式) in the console, or set `plain: true`")]
     NotEncrypted,
     /// It is encrypted, and this app has no key.
-    #[error("it is encrypted and `aes_key` is missing: give it, or choose plain mode (明文模式) in the console")]
+    #[error(
+        "it is encrypted and `aes_key` is missing: give it, or choose plain mode (明文模式) in the console"
+    )]
     NoAesKey,
     /// It has the platform's signature, and this app's key does not open it.
     #[error("it cannot be decrypted: `aes_key` is not the EncodingAESKey that the console has")]
@@ -125,9 +127,7 @@ impl Keys {
             self.check(query.signature.as_deref(), &[timestamp, nonce])?;
             return match self.plain {
                 Plain::Refused => Err(Refused::NotEncrypted),
-                Plain::Allowed => {
-                    Event::read(&outer, at).map(Event::harmless).ok_or(Refused::Unreadable)
-                }
+                Plain::Allowed => Event::read(&outer, at).map(Event::harmless).ok_or(Refused::Unreadable),
             };
         };
         // `signature` does not cover the body here.

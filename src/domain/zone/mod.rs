@@ -63,7 +63,7 @@ impl Zone {
         }
     }
 
-    /// All names that are taken, in the order of the alphabet.
+    /// All names that are taken, in no order.
     pub fn names() -> impl Iterator<Item = &'static str> {
         bundled::names().filter(|name| Self::named(name).is_ok())
     }

@@ -1,4 +1,5 @@
-//! Walks the audience of an occurrence that may have been sent since the books were written: nobody is sent anything.
+//! Makes a rule ready for those who send nothing themselves: the walk of an audience that may have been sent to since the
+//! books were written, and repetitions.
 
 use std::sync::Arc;
 

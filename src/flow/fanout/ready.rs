@@ -60,7 +60,7 @@ impl Ready {
     }
 
     /// Whether what it reminds of belongs to him; so does what reminds of nothing.
-    pub(super) fn is_about_him(&self, openid: &OpenId) -> bool {
+    pub(in crate::flow) fn is_about_him(&self, openid: &OpenId) -> bool {
         self.appointment.as_ref().is_none_or(|(about, kept, _)| kept.is_for(about, openid))
     }
 

@@ -3,13 +3,12 @@
 //! What a change ends is the store's to say; when a reminder is due is the scheduler's.
 
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
 
 use super::{Intake, ReportError};
 use crate::domain::appointment::Appointment;
 use crate::domain::config::App;
 use crate::domain::id::{AppName, AppointmentId, Kind, OpenId};
-use crate::store::{AppointmentChange, AppointmentKey, Changed, Unavailable};
+use crate::store::{AppointmentChange, AppointmentKey, Asked, Changed, Unavailable};
 
 /// Why an appointment was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +50,9 @@ impl Intake {
     ) -> Result<(), AppointmentError> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
-        let request = Sha256::digest(asking.id).first_chunk::<16>().copied();
         let key = AppointmentKey { app: app.appid.clone(), kind, id };
-        let change = AppointmentChange { key, to, request, now: asking.at };
+        let Asked { at: now, request } = asking.asked();
+        let change = AppointmentChange { key, to, request, now };
         let decided = self.store.change_appointment(change).await?;
         // Also what was so before, and what is refused, rests on what may not be durable yet.
         self.store.wait(decided.number).await?;

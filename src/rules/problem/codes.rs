@@ -82,6 +82,10 @@ pub const CODES: &[(&str, Phrase)] = &[
         Phrase::new("consents from events alone, of which some may not come", "只从事件计订阅次数，可能会漏"),
     ),
     (
+        "events_without_aes_key",
+        Phrase::new("consents from events that are not encrypted", "要从未加密的事件计订阅次数"),
+    ),
+    (
         "events_without_push",
         Phrase::new("consents from events that are not taken", "要从事件计订阅次数，却没有配置接收事件"),
     ),

@@ -194,6 +194,24 @@ pub(in crate::rules) fn events_without_push() -> Problem {
     )
 }
 
+/// Acceptances that are to come by events of which none may grant.
+pub(in crate::rules) fn events_without_aes_key() -> Problem {
+    error(
+        "events_without_aes_key",
+        Said::new(
+            "consents would come from events, and events that are not encrypted grant none: anybody who saw one could \
+             make others",
+            "订阅次数要从事件来，而未加密的事件不计次数：看到过一条的人就能伪造",
+        ),
+        Said::new(
+            "choose safe mode (安全模式) in the console and give its key: `push: { token: …, aes_key: { credential: \
+             clinic-aes-key } }`, or write `consents_from: reports`",
+            "在小程序后台选“安全模式”，并写上密钥：`push: { token: …, aes_key: { credential: clinic-aes-key } }`，\
+             或者写 `consents_from: reports`",
+        ),
+    )
+}
+
 /// Acceptances come by events alone, of which the platform may not send all.
 pub(in crate::rules) fn events_may_miss() -> Problem {
     warning(

@@ -8,7 +8,6 @@ use super::*;
 use crate::domain::appointment::Appointment;
 use crate::domain::id::{AppointmentId, FieldName, Kind};
 use crate::domain::recipient::FieldValue;
-use crate::domain::rule::OnDoubt;
 
 pub(super) fn kind() -> Kind {
     Kind::parse("visit").unwrap()
@@ -56,7 +55,7 @@ pub(super) fn reminders(rule_n: usize, from: Cursor, to: Cursor, reminders: Vec<
         snapshot: [7; 32],
         snapshot_bytes: b"a rule".to_vec(),
         priority: 0,
-        on_doubt: OnDoubt::Hold,
+        on_doubt: on_doubt(rule_n),
     }
 }
 

@@ -15,6 +15,7 @@ use super::holds;
 use super::keys::{self, Name};
 use super::occurrences::{self, keep_snapshot};
 use super::records;
+use super::repeats;
 use super::requests;
 use super::state::{BATCH_KEYS, SYNC_KEYS, State};
 use super::writer::Desk;
@@ -169,6 +170,7 @@ fn end_what_it_changed(
         return Ok(());
     }
     let mut numbers = of_appointment(desk.state, app, kind, id)?;
+    numbers.extend(repeats::of_appointment(desk.state, app, kind, id)?);
     while let Some(number) = numbers.pop_first() {
         let Some(held) = desk.state.occurrence(number)? else { continue };
         let (n_chunks, state) = (held.n_chunks, held.occurrence.state);

@@ -75,6 +75,10 @@ fn change_started(
     slot.state = after;
     slot.next_at = None;
     slot.settled_at = (!after.is_open()).then_some(now);
+    if before == DeliveryState::InDoubt {
+        // Why it was not repeated: it is known now what became of it.
+        slot.skipped = None;
+    }
     note(slot);
     if after != DeliveryState::Waiting && after != DeliveryState::Held {
         slot.next_at = again_at;

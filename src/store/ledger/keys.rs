@@ -42,7 +42,7 @@ pub(super) const UNFINISHED: u8 = b'Q';
 pub(super) const IDENTITY: u8 = b'I';
 /// Chunks by occurrence and number: the order in which they were made.
 pub(super) const CHUNK: u8 = b'k';
-/// Chunks with held or waiting deliveries by their next instant: a scan meets the next one first.
+/// Chunks with deliveries that are held, wait, or shall be repeated, by their next instant: a scan meets the next one first.
 pub(super) const TIME: u8 = b't';
 /// Chunks with deliveries in doubt by the oldest of them.
 pub(super) const DOUBT: u8 = b'x';

@@ -2,6 +2,7 @@
 //!
 //! Which are due and whether their people may be disturbed now is the flow's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,13 +11,16 @@ use super::Failed;
 use super::appointments;
 use super::deliveries::slot_of;
 use super::holds;
-use super::keys;
+use super::keys::{self, Name};
 use super::occurrences::{open_alone, take};
+use super::records;
 use super::state::{AccountId, State, not_before};
+use super::tree::Tree;
+use super::unfinished;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
 use crate::domain::delivery::State as DeliveryState;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{AppointmentId, DeliveryId, Kind};
 use crate::domain::occurrence::{Repetition, SkipReason};
 use crate::plan::repeat;
 use crate::store::{Again, Delivery, Occurrence, Repeated};
@@ -82,9 +86,45 @@ fn reserve(
     };
     state.next_occurrence += 1;
     let repeats = Some(Repetition { of: slot.id, nth: of.nth().saturating_add(1) });
+    if of.about.is_some() {
+        state.repeated.insert(number);
+    }
     let message = Delivery::reserved(id, slot.openid.clone(), grant);
     open_alone(state, Occurrence { repeats, ..of }, message, now)?;
     Ok(Ok(id))
+}
+
+/// The unfinished repetitions in a tree that remind of an appointment.
+pub(super) fn of_reminders(tree: &dyn Tree) -> Result<BTreeSet<u64>, Failed> {
+    let mut numbers = BTreeSet::new();
+    for number in unfinished::numbers(tree)? {
+        let Some(bytes) = tree.get(&keys::occurrence(number))? else { continue };
+        let (occurrence, _n_chunks) = records::decode_occurrence(&bytes, number)?;
+        if occurrence.repeats.is_some() && occurrence.about.is_some() {
+            numbers.insert(number);
+        }
+    }
+    Ok(numbers)
+}
+
+/// Those of one appointment.
+pub(super) fn of_appointment(
+    state: &mut State,
+    app: Name,
+    kind: &Kind,
+    id: &AppointmentId,
+) -> Result<Vec<u64>, Failed> {
+    let mut numbers = Vec::new();
+    for number in state.repeated.clone() {
+        let Some(held) = state.occurrence(number)? else { continue };
+        let is_its =
+            held.occurrence.about.as_ref().is_some_and(|about| about.kind == *kind && about.id == *id);
+        let of = held.occurrence.app.clone();
+        if is_its && state.name(of.as_str())? == app {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
 }
 
 /// When a delivery that is in doubt since `now` is to be repeated.

@@ -15,6 +15,7 @@ use super::dump::Dumping;
 use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held};
+use super::repeats;
 use super::tree::{Bytes, Tree, Write};
 use super::unfinished::{self, Listed};
 use crate::domain::id::{DeliveryId, OpenId};
@@ -115,6 +116,8 @@ pub(super) struct State {
     dirty_occurrences: BTreeSet<u64>,
     pub(super) next_occurrence: u64,
     pub(super) cursors: Cursors,
+    /// Unfinished repetitions that remind of an appointment: no name leads to them.
+    pub(super) repeated: BTreeSet<u64>,
     /// Hashes of snapshots that are kept.
     pub(super) snapshots: HashSet<[u8; 32]>,
     /// Where the search for old reports goes on.
@@ -145,6 +148,7 @@ impl State {
         let next_occurrence = newest.max(gone).map_or(1, |last| last + 1);
         let cursors = Cursors::read(&*opened.tree)?;
         let erasure_key = erasure::stored_key(&*opened.tree)?;
+        let repeated = repeats::of_reminders(&*opened.tree)?;
         Ok(Self {
             opened,
             raw: BTreeMap::new(),
@@ -156,6 +160,7 @@ impl State {
             dirty_occurrences: BTreeSet::new(),
             next_occurrence,
             cursors,
+            repeated,
             snapshots: HashSet::new(),
             retired_to: None,
             erasure_key,
@@ -213,6 +218,9 @@ impl State {
             let listed = is_unfinished(&held.occurrence);
             if listed != held.listed {
                 held.listed = listed;
+                if !listed {
+                    self.repeated.remove(&number);
+                }
                 unfinished::list(self, number, if listed { Listed::Yes } else { Listed::No })?;
             }
         }
@@ -381,6 +389,7 @@ impl State {
     pub(super) fn drop_occurrence(&mut self, number: u64) -> Result<(), Failed> {
         self.occurrences.remove(&number);
         self.dirty_occurrences.remove(&number);
+        self.repeated.remove(&number);
         self.remove(keys::occurrence(number));
         unfinished::list(self, number, Listed::No)
     }

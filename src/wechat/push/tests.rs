@@ -109,15 +109,11 @@ fn the_vectors_open_and_no_changed_byte_does() {
     let other = AppId::parse("wx0123456789abcdee").unwrap();
     let signed = query(&format!("msg_signature={SIGNED}"));
     let bytes = body(ENCRYPTED);
-    assert_eq!(
-        keys(Plain::Refused).open(&other, &signed, bytes.as_bytes(), at(AT)),
-        Err(Refused::OtherApp),
-    );
+    assert_eq!(keys(Plain::Refused).open(&other, &signed, bytes.as_bytes(), at(AT)), Err(Refused::OtherApp),);
     let with_key = |aes_key| Keys::new(SecretString::from(TOKEN), aes_key, Plain::Allowed).unwrap();
-    for (aes_key, refused) in [
-        (Some(AesKey::parse(&"k".repeat(43)).unwrap()), Refused::WrongAesKey),
-        (None, Refused::NoAesKey),
-    ] {
+    for (aes_key, refused) in
+        [(Some(AesKey::parse(&"k".repeat(43)).unwrap()), Refused::WrongAesKey), (None, Refused::NoAesKey)]
+    {
         assert_eq!(with_key(aes_key).open(&app(), &signed, bytes.as_bytes(), at(AT)), Err(refused));
     }
     let by_signature = query(&format!("signature={PLAIN_SIGNATURE}"));

@@ -77,6 +77,7 @@ use crate::said;
 
 const APPID: &str = "wxworld0123456789";
 const SECRET: &str = "the-secret-of-the-world";
+const AES_KEY: &str = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopq";
 const HOOK_SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiBhIGJhY2tlbmQgb2YgdGhlIHdvcmxk";
 /// A one-time template.
 pub(super) const HABIT: &str = "TPLhabit";
@@ -137,7 +138,12 @@ struct Keeper {
 impl Outside for Keeper {
     fn secret(&self, source: &SecretSource) -> Result<SecretString, String> {
         let of_hook = matches!(source, SecretSource::Credential(name) if name.as_str() == "hook-key");
-        Ok(SecretString::from(if of_hook { HOOK_SECRET } else { SECRET }))
+        let of_events = matches!(source, SecretSource::Env(name) if name == "AES_KEY");
+        Ok(SecretString::from(match (of_hook, of_events) {
+            (true, _) => HOOK_SECRET,
+            (false, true) => AES_KEY,
+            (false, false) => SECRET,
+        }))
     }
 
     fn zone_data(&self) -> Option<Release> {
@@ -382,7 +388,7 @@ impl World {
         let templates = self.templates.as_ref().unwrap_or(&usual);
         let text = format!(
             "apps:\n  main:\n    appid: {APPID}\n    secret: {{ env: SECRET }}\n    base_url: {base_url}\n    \
-             limits: {{ {limits} }}\n    push: {{ token: {{ env: TOKEN }}, plain: true }}\n    consents_from: {consents_from}\n    templates:\n      {templates}\nschedules: schedules\nstore: sled:store\n\
+             limits: {{ {limits} }}\n    push: {{ token: {{ env: TOKEN }}, aes_key: {{ env: AES_KEY }} }}\n    consents_from: {consents_from}\n    templates:\n      {templates}\nschedules: schedules\nstore: sled:store\n\
              hook: {{ listen: \"127.0.0.1:0\" }}\nadmin: {{ socket: admin.sock }}\nreload: manual\n"
         );
         fs::write(&config, text).unwrap();

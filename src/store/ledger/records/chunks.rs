@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::domain::consent::{Grant, Source};
     use crate::domain::id::OpenId;
+    use crate::domain::occurrence::SkipReason;
     use crate::store::{CHUNK_BYTES, CHUNK_DELIVERIES, MAX_ENTRY_BYTES, slot_bytes};
 
     fn instant(ms: i64) -> DateTime<Utc> {
@@ -169,13 +170,21 @@ mod tests {
 
     #[test]
     fn a_full_chunk_fits_its_record_whatever_becomes_of_it() {
-        for length in [10, 28, 64] {
-            let openid = "o".repeat(length);
-            let slot = sent(&openid);
-            let n = (CHUNK_BYTES / slot_bytes(&slot.openid)).min(CHUNK_DELIVERIES);
-            let chunk = Chunk { base_ms: 1_800_000_000_000, slots: vec![slot; n] };
-            let bytes = chunk.encode().expect("encodes").len();
-            assert!(bytes + 13 <= MAX_ENTRY_BYTES, "{n} of {length}: {bytes}");
+        for length in 10..=64 {
+            let sent = sent(&"o".repeat(length));
+            // The last has no number yet, and may say why it is not repeated.
+            let doubt = Delivery {
+                state: State::InDoubt,
+                msgid: None,
+                skipped: Some(SkipReason::NoConsent),
+                ..sent.clone()
+            };
+            let n = (CHUNK_BYTES / slot_bytes(&sent.openid)).min(CHUNK_DELIVERIES);
+            for slot in [sent, doubt] {
+                let chunk = Chunk { base_ms: 1_800_000_000_000, slots: vec![slot; n] };
+                let bytes = chunk.encode().expect("encodes").len();
+                assert!(bytes + 13 <= MAX_ENTRY_BYTES, "{n} of {length}: {bytes}");
+            }
         }
     }
 

@@ -142,8 +142,8 @@ async fn what_may_not_leave_any_more_is_not_sent_again() {
         ),
         (&whole, 2, Then::Paused, [doubt, left, hour]),
         (&whole, 2, Then::AppPaused, [doubt, left, hour]),
-        (&whole, 2, Then::Edited, [doubt, left, "It is in doubt since"]),
-        (&whole, 2, Then::Removed, [doubt, left, "It is in doubt since"]),
+        (&whole, 2, Then::Edited, [doubt, left, over]),
+        (&whole, 2, Then::Removed, [doubt, left, over]),
         (&whole, 2, Then::OnHold, [doubt, left, hour]),
     ];
     for (lines, n, then, [story, balance, why]) in table {

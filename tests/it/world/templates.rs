@@ -259,3 +259,17 @@ async fn what_was_opened_before_an_edit_is_held_too_where_it_does_not_fit() {
     assert_eq!(world.held(), [""; 0]);
     world.stop_here().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_never_had_anything_holds_nothing() {
+    let mut world = World::new().await;
+    world.platform.set_templates(Vec::new());
+    world.rule("water", &[SEVEN_IN_THE_EVENING]).await;
+    world.start().await;
+    for _ in 0..3 {
+        world.looks().await;
+        world.clock.advance(Duration::from_hours(6));
+    }
+    assert_eq!(world.held(), [""; 0]);
+    world.stop_here().await;
+}

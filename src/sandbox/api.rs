@@ -1,9 +1,9 @@
-//! The platform's endpoints: what a request says, what the books make of it, what the answer looks like.
+//! The platform's endpoints: what a request says, what the books make of it, what the answer looks like. Templates are in `shelf`,
+//! counts of calls in `quota`.
 //!
 //! Errors are HTTP 200 with an errcode, as on the platform. Where the order of checks is not known it is:
 //! body, access token, openid in flight, faults, openid, template, words of the body, values, consent.
-//! Sources: pages `api_sendmessage`, `api_getstableaccesstoken`, `api_getaccesstoken`, code2Session,
-//! `api_getwxapubnewtemplate`, `getApiQuota`, read 2026-11-22.
+//! Sources: pages `api_sendmessage`, `api_getstableaccesstoken`, `api_getaccesstoken` and code2Session, read 2026-11-22.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ use super::fields::{self, BadValue};
 use super::login::BadCode;
 use super::platform::{Flight, Inner, State};
 use super::push::Told;
-use super::tokens::{BadToken, Mint, Refresh, Tokens};
-use super::{Field, Template, TemplateKind};
+use super::quota::{self, SEND};
+use super::shelf::{self, Found};
+use super::tokens::{BadToken, Mint, Refresh};
+use super::{Template, TemplateKind};
 
 /// The content type of most answers, as captured from the platform in 2023.
 const JSON: &str = "application/json; encoding=utf-8";
-/// Sends a day without payment ability (platform guide, read 2026-11-22).
-const DAILY_SENDS: u64 = 10_000_000;
 
 /// An HTTP answer.
 #[derive(Debug)]
@@ -52,13 +52,13 @@ pub(super) enum Ending {
 
 /// A refusal of the platform, without its rid.
 #[derive(Debug)]
-struct Refusal {
+pub(super) struct Refusal {
     code: i32,
     msg: Cow<'static, str>,
 }
 
 impl Refusal {
-    fn new(code: i32, msg: &'static str) -> Self {
+    pub(super) fn new(code: i32, msg: &'static str) -> Self {
         Self { code, msg: Cow::Borrowed(msg) }
     }
 
@@ -113,31 +113,65 @@ impl Asked {
     }
 }
 
-/// Answers a request to the platform.
+/// Answers a request that is no send.
+type Work = fn(&Inner, &mut State, &Asked) -> Result<Reply, Refusal>;
+
+/// What is behind a path: how it is asked, whose faults it meets, and what answers.
+fn door(path: &str) -> Option<(Method, Api, Work)> {
+    Some(match path {
+        "/cgi-bin/stable_token" => (Method::POST, Api::Token, stable_token),
+        "/cgi-bin/token" => (Method::GET, Api::Token, token),
+        "/sns/jscode2session" => (Method::GET, Api::Login, login),
+        "/wxaapi/newtmpl/gettemplate" => (Method::GET, Api::Templates, shelf::list),
+        "/wxaapi/newtmpl/addtemplate" => (Method::POST, Api::Templates, shelf::add),
+        "/wxaapi/newtmpl/deltemplate" => (Method::POST, Api::Templates, shelf::delete),
+        "/wxaapi/newtmpl/getcategory" => (Method::GET, Api::Templates, shelf::categories),
+        "/wxaapi/newtmpl/getpubtemplatetitles" => (Method::GET, Api::Templates, shelf::titles),
+        "/wxaapi/newtmpl/getpubtemplatekeywords" => (Method::GET, Api::Templates, shelf::keywords),
+        "/cgi-bin/openapi/quota/get" => (Method::POST, Api::Quota, quota::get),
+        "/cgi-bin/openapi/quota/clear" => (Method::POST, Api::Quota, quota::clear_path),
+        "/cgi-bin/clear_quota" => (Method::POST, Api::Quota, quota::clear_all),
+        "/cgi-bin/clear_quota/v2" => (Method::POST, Api::Quota, quota::clear_by_secret),
+        "/cgi-bin/openapi/rid/get" => (Method::POST, Api::Quota, quota::rid),
+        _ => return None,
+    })
+}
+
+/// Answers a request to the platform; what is refused can be asked for by its rid.
 pub(super) async fn answer(inner: &Arc<Inner>, asked: &Asked) -> Ending {
-    let get = asked.method == Method::GET;
-    let post = asked.method == Method::POST;
-    match asked.path.as_str() {
-        "/cgi-bin/message/subscribe/send" if post => send(inner, asked).await,
-        "/cgi-bin/stable_token" if post => {
-            through(inner, Api::Token, |state| stable_token(inner, state, asked)).await
-        }
-        "/cgi-bin/token" if get => through(inner, Api::Token, |state| token(inner, state, asked)).await,
-        "/sns/jscode2session" if get => through(inner, Api::Login, |state| login(inner, state, asked)).await,
-        "/wxaapi/newtmpl/gettemplate" if get => {
-            through(inner, Api::Templates, |state| templates(inner, state, asked)).await
-        }
-        "/cgi-bin/openapi/quota/get" if post => {
-            through(inner, Api::Quota, |state| quota(inner, state, asked)).await
-        }
-        "/cgi-bin/message/subscribe/send" | "/cgi-bin/stable_token" | "/cgi-bin/openapi/quota/get" => {
-            refused(inner, &Refusal::new(43002, "require POST method"))
-        }
-        "/cgi-bin/token" | "/sns/jscode2session" | "/wxaapi/newtmpl/gettemplate" => {
-            refused(inner, &Refusal::new(43001, "require GET method"))
-        }
-        _ => Ending::Whole(Reply::text(404, "404 page not found")),
+    let began = inner.clock.now();
+    let ending = behind_the_door(inner, asked).await;
+    // What is taken is short or has no rid, and must not wait for the lock again.
+    if let Ending::Whole(Reply { status: 200, body, .. }) = &ending
+        && !body.starts_with(br#"{"errcode":0"#)
+    {
+        let ended = inner.clock.now();
+        let mut state = inner.state();
+        let state = &mut *state;
+        let appid = asked.param("access_token").and_then(|token| state.tokens.check(&token, began).ok());
+        state.quotas.remember(appid, asked, body, (began, ended));
     }
+    ending
+}
+
+async fn behind_the_door(inner: &Arc<Inner>, asked: &Asked) -> Ending {
+    let wanted = match door(&asked.path) {
+        None if asked.path != SEND => return Ending::Whole(Reply::text(404, "404 page not found")),
+        None if asked.method == Method::POST => return send(inner, asked).await,
+        None => Method::POST,
+        Some((method, api, work)) if asked.method == method => {
+            return through(inner, api, |state| work(inner, state, asked)).await;
+        }
+        Some((method, ..)) => method,
+    };
+    let refusal = if asked.path.starts_with("/wxaapi/") {
+        Refusal::new(404, "not found")
+    } else if wanted == Method::POST {
+        Refusal::new(43002, "require POST method")
+    } else {
+        Refusal::new(43001, "require GET method")
+    };
+    refused(inner, &refusal)
 }
 
 fn refused(inner: &Inner, refusal: &Refusal) -> Ending {
@@ -287,7 +321,7 @@ fn admit(
         }
     };
     let mut sent = Sent { at, ..body };
-    let admitted = bearer(&state.tokens, asked, at).and_then(|appid| {
+    let admitted = bearer(state, asked, at).and_then(|appid| {
         sent.appid = appid;
         if state.enter(flight, &sent.appid, &sent.message.openid) {
             let Message { openid, template, .. } = &sent.message;
@@ -387,13 +421,15 @@ fn check(inner: &Inner, sent: &Sent) -> Result<TemplateKind, Refusal> {
     if !(10..=64).contains(&sent.message.openid.len()) || !sent.message.openid.bytes().all(good) {
         return Err(Refusal::new(40003, "invalid openid"));
     }
-    let templates = inner.templates();
-    let template = templates.iter().find(|template| template.id == sent.message.template);
-    let template = template.ok_or_else(|| Refusal::new(40037, "invalid template_id"))?;
+    let template = match inner.shelves.load().find(&sent.appid, &sent.message.template) {
+        Some(Found::Good(template)) => template,
+        Some(Found::Banned(_)) => return Err(Refusal::new(43107, "the template is banned")),
+        None => return Err(Refusal::new(40037, "invalid template_id")),
+    };
     if let Err(refusal) = &sent.words {
         return Err(Refusal { code: refusal.code, msg: refusal.msg.clone() });
     }
-    match first_bad(template, sent) {
+    match first_bad(&template, sent) {
         None => Ok(template.kind),
         Some((key, bad)) => {
             let msg = format!("argument invalid! data.{key}.value {}", bad.words());
@@ -427,17 +463,19 @@ fn first_bad<'a>(template: &'a Template, sent: &'a Sent) -> Option<(&'a str, Bad
     odd.or_else(|| data.iter().find_map(value))
 }
 
-/// The appid of the request's access token.
-fn bearer(tokens: &Tokens, asked: &Asked, now: DateTime<Utc>) -> Result<String, Refusal> {
+/// The appid of the request's access token; the call is counted.
+pub(super) fn bearer(state: &mut State, asked: &Asked, now: DateTime<Utc>) -> Result<String, Refusal> {
     let token = asked.param("access_token").filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| Refusal::new(41001, "access_token missing"))?;
-    tokens.check(&token, now).map(str::to_owned).map_err(|bad| match bad {
+    let appid = state.tokens.check(&token, now).map(str::to_owned).map_err(|bad| match bad {
         BadToken::Invalid => Refusal::new(40001, "invalid credential, access_token is invalid or not latest"),
         BadToken::Expired => Refusal::new(42001, "access_token expired"),
-    })
+    })?;
+    state.quotas.count(&appid, &asked.path, now)?;
+    Ok(appid)
 }
 
-// ── tokens, login, templates, quota ──
+// ── tokens, login ──
 
 #[derive(Deserialize)]
 struct TokenBody {
@@ -452,7 +490,7 @@ struct TokenBody {
 }
 
 /// Checks an appid and its secret.
-fn known(inner: &Inner, appid: &str, secret: &str) -> Result<(), Refusal> {
+pub(super) fn known(inner: &Inner, appid: &str, secret: &str) -> Result<(), Refusal> {
     if appid.is_empty() {
         return Err(Refusal::new(41002, "appid missing"));
     }
@@ -471,6 +509,7 @@ fn stable_token(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply
         return Err(Refusal::new(40002, "invalid grant_type"));
     }
     known(inner, &body.appid, &body.secret)?;
+    state.quotas.count(&body.appid, &asked.path, inner.clock.now())?;
     let refresh = if body.force_refresh { Refresh::Forced } else { Refresh::Normal };
     let issued = state.tokens.stable(&body.appid, refresh, inner.clock.now());
     let (token, left) = issued.map_err(|_too_many| Refusal::new(45009, "reach max api daily quota limit"))?;
@@ -502,55 +541,4 @@ fn login(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, Refus
     })?;
     // The platform gives no errcode here, and calls it text.
     Ok(Reply::text(200, json!({"session_key": session_key, "openid": openid}).to_string()))
-}
-
-fn templates(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, Refusal> {
-    bearer(&state.tokens, asked, inner.clock.now())?;
-    let data: Vec<Value> = inner.templates().iter().map(listed).collect();
-    Ok(Reply::json(&json!({"errcode": 0, "errmsg": "ok", "data": data})))
-}
-
-fn listed(template: &Template) -> Value {
-    let line = |field: &Field| format!("{}:{{{{{}.DATA}}}}\n", field.label, field.key);
-    let example = |field: &Field| format!("{}:…\n", field.label);
-    let mut listed = json!({
-        "priTmplId": template.id,
-        "title": template.title,
-        "content": template.fields.iter().map(line).collect::<String>(),
-        "example": template.fields.iter().map(example).collect::<String>(),
-        "type": match template.kind { TemplateKind::OneTime => 2, TemplateKind::LongTerm => 3 },
-    });
-    let enums: Vec<Value> = template
-        .fields
-        .iter()
-        .filter(|field| !field.enum_values.is_empty())
-        .map(
-            |field| json!({"keywordCode": format!("{}.DATA", field.key), "enumValueList": field.enum_values}),
-        )
-        .collect();
-    if let (Value::Object(listed), false) = (&mut listed, enums.is_empty()) {
-        listed.insert("keywordEnumValueList".to_owned(), enums.into());
-    }
-    listed
-}
-
-#[derive(Deserialize)]
-struct QuotaBody {
-    cgi_path: String,
-}
-
-fn quota(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, Refusal> {
-    bearer(&state.tokens, asked, inner.clock.now())?;
-    let body: QuotaBody =
-        serde_json::from_slice(&asked.body).map_err(|_not_json| Refusal::new(47001, "data format error"))?;
-    if body.cgi_path != "/cgi-bin/message/subscribe/send" {
-        return Err(Refusal::new(76021, "cgi_path not found, please check"));
-    }
-    let used = state.books.totals().accepted;
-    Ok(Reply::json(&json!({
-        "errcode": 0,
-        "errmsg": "ok",
-        "quota": {"daily_limit": DAILY_SENDS, "used": used, "remain": DAILY_SENDS.saturating_sub(used)},
-        "rate_limit": {"call_count": 100_000, "refresh_second": 1},
-    })))
 }

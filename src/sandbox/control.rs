@@ -14,6 +14,8 @@
 //! POST   /sandbox/push          {"appid","url","token","aes_key","mode":"plain"|"compatible"|"safe",
 //!                                "form":"xml"|"json"|"json_of_one"}              → {}, once the receiver echoed a trial
 //! DELETE /sandbox/push?appid=                                                    → {}
+//! POST   /sandbox/limit         {"appid","cgi_path","daily_limit","call_count","refresh_second"}   → {}
+//! POST   /sandbox/ban_template, /sandbox/delete_template  {"appid","template"}   → {"known"}
 //! POST   /sandbox/revoke_tokens {"appid"}                                        → {}
 //! POST   /sandbox/expire_tokens {"appid"}                                        → {}
 //! POST   /sandbox/refuse_tokens {"appid","tokens":"refused"|"ruled"}             → {}
@@ -57,6 +59,7 @@ use super::faults::{Api, Fault, MAX_FAULTS, Stage, What, When};
 use super::platform::{Card, Keep, Platform};
 use super::post::{Push, Pushes};
 use super::push::{Form, Mode};
+use super::quota::Limit;
 use super::tokens::Acceptance;
 use super::{Field, Template, TemplateKind};
 
@@ -107,6 +110,23 @@ struct OfApp {
 struct Login {
     appid: String,
     openid: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitShape {
+    appid: String,
+    cgi_path: String,
+    daily_limit: u64,
+    call_count: u64,
+    refresh_second: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfTemplate {
+    appid: String,
+    template: String,
 }
 
 #[derive(Deserialize)]
@@ -248,6 +268,23 @@ fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String>
             let Punish { appid, kind, detail } = read(body)?;
             platform.punish(&appid, kind, &detail);
             Ok(json!({}))
+        }
+        "limit" => {
+            let LimitShape { appid, cgi_path, daily_limit, call_count, refresh_second } = read(body)?;
+            let limit = Limit { daily: daily_limit, calls: call_count, refresh_s: refresh_second };
+            if platform.limit(&appid, &cgi_path, limit) {
+                Ok(json!({}))
+            } else {
+                Err("no such path".to_owned())
+            }
+        }
+        "ban_template" => {
+            let OfTemplate { appid, template } = read(body)?;
+            Ok(json!({"known": platform.ban_template(&appid, &template)}))
+        }
+        "delete_template" => {
+            let OfTemplate { appid, template } = read(body)?;
+            Ok(json!({"known": platform.delete_template(&appid, &template)}))
         }
         "revoke_tokens" => {
             platform.revoke_tokens(&read::<OfApp>(body)?.appid);

@@ -34,9 +34,9 @@ pub enum Api {
     Token,
     /// `jscode2session`.
     Login,
-    /// `gettemplate`.
+    /// Everything about templates, `gettemplate` first of all.
     Templates,
-    /// `openapi/quota/get`.
+    /// Quotas and rids.
     Quota,
     /// Events on their way to the app's receiver: late by a delay, lost ([`What::DestroyBefore`]), taken but their first answer
     /// not read ([`What::DestroyAfter`]), repeated, or a receipt that tells of an error ([`What::Errcode`]).

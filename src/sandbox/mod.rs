@@ -1,10 +1,10 @@
 //! A fake WeChat platform on loopback with its own books, for tests, benchmarks and `tixing demo`.
 //!
 //! It is a second reading of the platform's contract: it shares no code with the client it is talked to by,
-//! so that the two check each other. It serves access tokens, code2Session, gettemplate, getApiQuota and
-//! send with counted consents and field checks, and it fails on command ([`Fault`]). It keeps honest books of what
+//! so that the two check each other. It serves access tokens, code2Session, templates and their
+//! administration, quotas, rids, and send with counted consents and field checks, and it fails on command ([`Fault`]). It keeps honest books of what
 //! it accepted, also when it destroyed the answer. It pushes events as they happen to where the console says ([`Push`]), in every mode
-//! and form ([`push`]), knows no quota that runs out but that of forced refreshes, and does not imitate the platform's latency unless told to.
+//! and form ([`push`]), counts calls against their quotas ([`Limit`]), and does not imitate the platform's latency unless told to.
 
 mod api;
 mod books;
@@ -16,7 +16,9 @@ mod login;
 mod platform;
 mod post;
 pub mod push;
+mod quota;
 mod server;
+mod shelf;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -30,6 +32,7 @@ pub use books::{Answer, Outcome, SendRecord, Totals};
 pub use faults::{Api, Fault, Stage, What, When};
 pub use platform::{Card, Keep, Platform};
 pub use post::{Push, Pushes};
+pub use quota::Limit;
 pub use server::Sandbox;
 pub use tokens::Acceptance;
 

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 
@@ -16,6 +17,8 @@ use super::faults::{Fault, Faults};
 use super::login::Codes;
 use super::post::{self, Event, Post, Push, Pushes};
 use super::push::{CHANGE, POPUP, Told};
+use super::quota::{Limit, Quotas};
+use super::shelf::{Found, Shelves};
 use super::tokens::{Acceptance, Mint, Tokens};
 use super::{App, Options, Template, TemplateKind};
 use crate::clock::Clock;
@@ -60,7 +63,7 @@ impl Platform {
     }
 
     /// Answers one `wx.requestSubscribeMessage` for one template, and gives the status that the mini program
-    /// sees: `accept` or `reject`.
+    /// sees: `accept`, `reject`, or `ban` for a banned template, of which no panel shows.
     ///
     /// An accept adds exactly one consent; for a long-term template it stands, and a reject ends it. A choice
     /// that was kept earlier ([`Keep::Always`]) is given again, whatever `answer` says, and no event tells of it: the panel does
@@ -77,11 +80,14 @@ impl Platform {
         keep: Keep,
     ) -> io::Result<&'static str> {
         let pair = Pair { appid, openid, template };
+        if matches!(self.0.shelves.load().find(appid, template), Some(Found::Banned(_))) {
+            return Ok("ban");
+        }
         let status = {
             let mut state = self.0.state();
             let kept = state.books.kept(&pair);
             let answer = kept.unwrap_or(answer);
-            let status = match (answer, self.0.kind(template)) {
+            let status = match (answer, self.0.kind(appid, template)) {
                 (Answer::Accept, TemplateKind::OneTime | TemplateKind::LongTerm) => {
                     state.books.grant(&pair, 1)?;
                     "accept"
@@ -169,6 +175,21 @@ impl Platform {
         self.set_push(appid, Some(push))
     }
 
+    /// How often an app may call a path from now on; `false` for a path that is not counted.
+    pub fn limit(&self, appid: &str, cgi_path: &str, limit: Limit) -> bool {
+        self.0.state().quotas.limit(appid, cgi_path, limit)
+    }
+
+    /// Takes a template from an app, as somebody does in the console; `false` when it has none of this id.
+    pub fn delete_template(&self, appid: &str, template: &str) -> bool {
+        self.0.reshelve(|shelves| shelves.remove(appid, template))
+    }
+
+    /// Bans a template of an app: messages of it are refused with 43107; `false` when it has none of this id.
+    pub fn ban_template(&self, appid: &str, template: &str) -> bool {
+        self.0.reshelve(|shelves| shelves.ban(appid, template))
+    }
+
     /// What became of the events of this run.
     pub fn pushes(&self) -> Pushes {
         self.0.state().post.counts()
@@ -177,7 +198,7 @@ impl Platform {
     /// Consents left; 1 for a standing long-term acceptance.
     pub fn remaining(&self, appid: &str, openid: &str, template: &str) -> u64 {
         let pair = Pair { appid, openid, template };
-        self.0.state().books.remaining(&pair, self.0.kind(template))
+        self.0.state().books.remaining(&pair, self.0.kind(appid, template))
     }
 
     /// The cards on the phone of `openid`, over all apps, oldest first.
@@ -190,8 +211,8 @@ impl Platform {
 
     fn card(&self, state: &State, mut send: SendRecord) -> Option<Card> {
         let Outcome::Accepted { msgid } = send.outcome else { return None };
-        let templates = self.0.templates();
-        let template = templates.iter().find(|template| template.id == send.template);
+        let found = self.0.shelves.load().find(&send.appid, &send.template);
+        let template = found.as_ref().map(Found::template);
         let mut fields = Vec::new();
         for field in template.map_or(&[][..], |template| &template.fields) {
             if let Some((key, value)) = send.data.remove_entry(&field.key) {
@@ -247,10 +268,9 @@ impl Platform {
 
     /// What each app has from now on: templates are added, deleted and changed, as on mp.weixin.qq.com.
     ///
-    /// The books are as before; a template that is gone takes no message.
+    /// The books are as before; a template that is gone takes no message, and none is banned any more.
     pub fn set_templates(&self, templates: Vec<Template>) {
-        *self.0.templates.write().unwrap_or_else(PoisonError::into_inner) = templates.into();
-        self.0.changed();
+        self.0.reshelve(|shelves| *shelves = Shelves::new(&self.0.apps, templates));
     }
 
     /// Puts these rules in force instead of the earlier ones; their counts begin at 0. Rules beyond 256 are
@@ -295,7 +315,8 @@ impl Platform {
 pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) apps: Vec<App>,
-    templates: RwLock<Arc<[Template]>>,
+    /// Changed under the lock of the state, read without it.
+    pub(super) shelves: ArcSwap<Shelves>,
     pub(super) answer_after: Duration,
     pub(super) token_calls: AtomicU64,
     pub(super) connections: AtomicU64,
@@ -315,6 +336,7 @@ pub(super) struct State {
     pub(super) codes: Codes,
     pub(super) mint: Mint,
     pub(super) post: Post,
+    pub(super) quotas: Quotas,
     lanes: HashMap<String, HashSet<Box<str>>>,
 }
 
@@ -329,12 +351,14 @@ impl Inner {
             codes: Codes::new(!seed),
             mint: Mint::new(seed.rotate_left(32)),
             post,
+            quotas: Quotas::default(),
             lanes: HashMap::new(),
         };
+        let shelves = Shelves::new(&options.apps, options.templates);
         let inner = Self {
             clock,
             apps: options.apps,
-            templates: RwLock::new(options.templates.into()),
+            shelves: ArcSwap::from_pointee(shelves),
             answer_after: options.answer_after,
             token_calls: AtomicU64::new(0),
             connections: AtomicU64::new(0),
@@ -345,6 +369,18 @@ impl Inner {
             changes: watch::Sender::new(0),
         };
         Ok((inner, outbox))
+    }
+
+    fn reshelve<T>(&self, change: impl FnOnce(&mut Shelves) -> T) -> T {
+        let changed = {
+            let _held = self.state();
+            let mut shelves = self.shelves.load().as_ref().clone();
+            let changed = change(&mut shelves);
+            self.shelves.store(Arc::new(shelves));
+            changed
+        };
+        self.changed();
+        changed
     }
 
     fn seconds(&self) -> i64 {
@@ -360,15 +396,8 @@ impl Inner {
         self.changes.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    fn kind(&self, template: &str) -> TemplateKind {
-        let templates = self.templates();
-        let known = templates.iter().find(|known| known.id == template);
-        known.map_or(TemplateKind::OneTime, |known| known.kind)
-    }
-
-    /// The templates that each app has now.
-    pub(super) fn templates(&self) -> Arc<[Template]> {
-        Arc::clone(&self.templates.read().unwrap_or_else(PoisonError::into_inner))
+    fn kind(&self, appid: &str, template: &str) -> TemplateKind {
+        self.shelves.load().find(appid, template).map_or(TemplateKind::OneTime, |found| found.template().kind)
     }
 
     /// Counts a send whose body has been read.

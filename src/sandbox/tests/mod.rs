@@ -2,8 +2,10 @@
 
 mod faults;
 mod pushes;
+mod quota;
 mod sends;
 mod services;
+mod shelf;
 
 use std::time::Duration;
 

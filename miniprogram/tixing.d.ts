@@ -80,7 +80,7 @@ export interface Client {
   known(): { ask: string[]; balances: Record<string, number> }
   ask(): Promise<string[]>
   me(): Promise<Record<string, any>>
-  forget(): Promise<void>
+  forget(options?: { allApps?: boolean }): Promise<void>
   settings(): Promise<{ mainSwitch: boolean; kept: Record<string, string> }>
 }
 

@@ -436,11 +436,13 @@ function createClient(options) {
   }
 
   /**
-   * Takes this person out of the daemon's books, and what waits of him out of the storage.
-   * @type {() => Promise<void>}
+   * Takes this person out of the daemon's books, and what waits of him out of the storage; with `allApps` out of the books of
+   * all its mini programs that know him by one unionid.
+   * @type {(options?: { allApps?: boolean }) => Promise<void>}
    */
-  function forget() {
-    return authed('DELETE', '/v1/me').then(() => {
+  function forget(options) {
+    const all = options && options.allApps ? (query ? '&' : '?') + 'apps=all' : ''
+    return authed('DELETE', '/v1/me', all).then(() => {
       session = null // sessions from before an erasure are over
       box.change(state => {
         state.reports = state.reports.filter(kept => kept.person !== person)
@@ -464,12 +466,12 @@ function createClient(options) {
     })
   }
 
-  /** @type {(method: 'GET' | 'DELETE', path: string, renewed?: boolean) => Promise<Answer['data']>} */
-  function authed(method, path, renewed) {
-    return enter().then(entered => request(method, path, undefined, entered.text).then(answer => {
+  /** @type {(method: 'GET' | 'DELETE', path: string, more?: string, renewed?: boolean) => Promise<Answer['data']>} */
+  function authed(method, path, more, renewed) {
+    return enter().then(entered => request(method, path, undefined, entered.text, more).then(answer => {
       if (answer.status === 401 && !renewed) {
         if (session === entered) session = null
-        return authed(method, path, true)
+        return authed(method, path, more, true)
       }
       if (answer.status !== 200) throw refused(path, answer)
       return answer.data
@@ -477,14 +479,14 @@ function createClient(options) {
   }
 
   // One request; an answer of status 0 where there was none.
-  /** @type {(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, bearer?: string) => Promise<Answer>} */
-  function request(method, path, body, bearer) {
+  /** @type {(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object, bearer?: string, more?: string) => Promise<Answer>} */
+  function request(method, path, body, bearer, more) {
     return new Promise(resolve => {
       /** @type {Record<string, string>} */
       const header = { 'content-type': 'application/json' }
       if (bearer) header.Authorization = 'Bearer ' + bearer
       platform.request({
-        url: base + path + query,
+        url: base + path + query + (more || ''),
         method,
         data: body,
         header,

@@ -600,6 +600,17 @@ test('a person reads himself, and takes himself out', async () => {
   assert.deepEqual([await w.client.flush(), w.client.known()], [{ pending: 0, answered: 0 }, { ask: [], balances: {} }])
 })
 
+test('a person takes himself out of all mini programs of one daemon', async () => {
+  const urls = []
+  for (const app of [undefined, 'clinic']) {
+    const w = world({ app })
+    await w.tap()
+    await w.client.forget({ allApps: true })
+    urls.push(...w.hook.asked.filter(asked => asked.startsWith('DELETE')))
+  }
+  assert.deepEqual(urls, ['DELETE?apps=all', 'DELETE?app=clinic&apps=all'])
+})
+
 test('nothing is logged, and no session, code or openid is kept', async () => {
   const w = world()
   w.hook.faults.push({ path: '/v1/consents', lose: 'answer' }, { path: '/v1/consents', status: 500 })

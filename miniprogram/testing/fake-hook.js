@@ -14,6 +14,8 @@ function createHook() {
     /** What becomes of the next requests: {path, lose: 'request' | 'answer', then} or {path, status, data, header}; any path without one. */
     faults: [],
     ask: ['T1'],
+    /** Method and query of each request, in their order. */
+    asked: [],
     n_logins: 0,
     in_flight: 0,
     in_flight_max: 0,
@@ -40,7 +42,8 @@ function createHook() {
     hook.in_flight_max = Math.max(hook.in_flight_max, hook.in_flight)
     try {
       await new Promise(setImmediate)
-      const path = new URL(asked.url).pathname
+      const { pathname: path, search } = new URL(asked.url)
+      hook.asked.push(asked.method + search)
       const at = hook.faults.findIndex(fault => !fault.path || fault.path === path)
       const fault = at < 0 ? null : hook.faults.splice(at, 1)[0]
       if (fault && fault.lose === 'request') lost(fault)

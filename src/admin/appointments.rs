@@ -60,7 +60,7 @@ struct ReminderRow {
     state: &'static str,
 }
 
-fn values(fields: &Fields) -> BTreeMap<&str, Value> {
+pub(super) fn values(fields: &Fields) -> BTreeMap<&str, Value> {
     let value = |value: &FieldValue| match value {
         FieldValue::Text(text) => Value::from(text.as_str()),
         FieldValue::Whole(whole) => Value::from(*whole),

@@ -20,6 +20,7 @@ use super::explain::Question;
 use super::instant::{local, utc};
 use super::mask::Masks;
 use super::pauses::Named;
+use super::people::Named as Of;
 use super::request::{DoubtVerdict, Request};
 use super::send::{Message, Mode};
 use super::who;
@@ -79,6 +80,18 @@ impl Desk {
             }
             Request::ConsentsGrant { app, who, template, n, reveal } => {
                 self.consents_grant(app.as_deref(), &who, &template, n, reveal.into(), lines).await
+            }
+            Request::PeopleShow { app, who, reveal } => {
+                let named = Of { app: app.as_deref(), who: &who, all_apps: true, reveal: reveal.into() };
+                self.people_show(named, lines).await
+            }
+            Request::PeopleMute { app, who, muted, all_apps, reveal } => {
+                let named = Of { app: app.as_deref(), who: &who, all_apps, reveal: reveal.into() };
+                self.people_mute(named, muted, lines).await
+            }
+            Request::PeopleErase { app, who, all_apps, reveal } => {
+                let named = Of { app: app.as_deref(), who: &who, all_apps, reveal: reveal.into() };
+                self.people_erase(named, lines).await
             }
             Request::AppointmentsList { app, kind, who, reveal } => {
                 let choice = Choice { app: app.as_deref(), kind: kind.as_deref(), who: who.as_deref() };

@@ -230,7 +230,7 @@ impl Desk {
     ///
     /// Jumps from one template to the next: accounts are ordered by app, template, openid, and no
     /// openid comes after that of the erased.
-    fn booked_templates(&self, app: &App) -> Result<Vec<TemplateId>, Failure> {
+    pub(super) fn booked_templates(&self, app: &App) -> Result<Vec<TemplateId>, Failure> {
         let last_openid = OpenId::erased();
         let first_template = TemplateId::parse("-").expect("it is a template id");
         let mut templates: Vec<TemplateId> =

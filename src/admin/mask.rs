@@ -8,7 +8,7 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::domain::id::OpenId;
+use crate::domain::id::{OpenId, UnionId};
 use crate::store::{Store, Unavailable};
 
 /// Name of the kept value that holds the key.
@@ -58,8 +58,21 @@ impl Masks {
     /// How `openid` shows: `~` and 10 characters.
     #[must_use]
     pub fn of(&self, openid: &OpenId) -> String {
+        self.text(&[openid.as_str()])
+    }
+
+    /// How a person over all apps shows; his openids show otherwise, whatever they are.
+    #[must_use]
+    pub fn of_person(&self, unionid: &UnionId) -> String {
+        // No openid has a space.
+        self.text(&["person ", unionid.as_str()])
+    }
+
+    fn text(&self, parts: &[&str]) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(openid.as_str().as_bytes());
+        for part in parts {
+            mac.update(part.as_bytes());
+        }
         let hash = mac.finalize().into_bytes();
         let bits = hash.iter().take(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
         let of_five_bits = |n| ALPHABET.get(usize::try_from(bits >> (59 - 5 * n) & 31).ok()?);

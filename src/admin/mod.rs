@@ -18,6 +18,7 @@ mod lists;
 pub mod mask;
 mod metrics;
 mod pauses;
+mod people;
 mod reminders;
 pub mod request;
 mod send;

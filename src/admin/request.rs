@@ -38,6 +38,39 @@ pub enum Request {
         /// Show the openid in clear.
         reveal: bool,
     },
+    /// One person, with all his apps.
+    PeopleShow {
+        /// The app that he is looked for in; else all.
+        app: Option<String>,
+        /// Whom.
+        who: String,
+        /// Show openids and the unionid in clear.
+        reveal: bool,
+    },
+    /// Mutes somebody, or lets him be heard again.
+    PeopleMute {
+        /// The app that he is looked for in; else all.
+        app: Option<String>,
+        /// Whom.
+        who: String,
+        /// Whether he gets nothing.
+        muted: bool,
+        /// In all apps that he uses.
+        all_apps: bool,
+        /// Show openids in clear.
+        reveal: bool,
+    },
+    /// Takes somebody out of the books.
+    PeopleErase {
+        /// The app that he is looked for in; else all.
+        app: Option<String>,
+        /// Whom.
+        who: String,
+        /// In all apps that he uses.
+        all_apps: bool,
+        /// Show openids in clear.
+        reveal: bool,
+    },
     /// Appointments as they stand; one kind's, or one person's, or all.
     AppointmentsList {
         /// One app's only.
@@ -269,6 +302,9 @@ impl Request {
         match self {
             Self::ConsentsShow { .. } => "consents show",
             Self::ConsentsGrant { .. } => "consents grant",
+            Self::PeopleShow { .. } => "people show",
+            Self::PeopleMute { .. } => "people mute",
+            Self::PeopleErase { .. } => "people erase",
             Self::AppointmentsList { .. } => "appointments list",
             Self::AppointmentsShow { .. } => "appointments show",
             Self::AppointmentsDelete { .. } => "appointments delete",
@@ -300,6 +336,8 @@ impl Request {
     pub fn changes(&self) -> bool {
         match self {
             Self::ConsentsGrant { .. }
+            | Self::PeopleMute { .. }
+            | Self::PeopleErase { .. }
             | Self::AppointmentsDelete { .. }
             | Self::DoubtSettle { .. }
             | Self::DoubtSettleRule { .. }
@@ -313,6 +351,7 @@ impl Request {
             Self::Import { first, .. } => *first == 0,
             Self::Send { dry_run, .. } => !*dry_run,
             Self::ConsentsShow { .. }
+            | Self::PeopleShow { .. }
             | Self::AppointmentsList { .. }
             | Self::AppointmentsShow { .. }
             | Self::Imported { .. }

@@ -7,7 +7,7 @@ use super::answer::{Exit, Failure};
 use super::desk::Desk;
 use super::mask::Masks;
 use crate::domain::config::{App, Config};
-use crate::domain::id::{AppId, AppName, OpenId, Ref, TemplateId};
+use crate::domain::id::{AppId, AppName, OpenId, Ref, TemplateId, UnionId};
 use crate::domain::template::Template;
 
 /// Recipients read at once while a mask is looked for.
@@ -46,6 +46,11 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// A unionid, in clear only where all is: nobody is named by it.
+    pub(super) fn unionid(&self, unionid: &UnionId) -> String {
+        if self.reveal == Reveal::All { unionid.as_str().to_owned() } else { self.masks.of_person(unionid) }
+    }
+
     pub(super) fn openid(&self, openid: &OpenId) -> String {
         if self.reveal == Reveal::All || self.named.as_ref() == Some(openid) {
             openid.as_str().to_owned()

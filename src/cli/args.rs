@@ -368,8 +368,39 @@ pub(super) enum Consents {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum People {
+    /// Show one person: who he is in each of his apps, and his consents there
+    Show(Whom),
+    /// Send somebody nothing any more
+    Mute(InApps),
+    /// Send to somebody again
+    Unmute(InApps),
+    /// Take somebody out of the books; what was sent stays as a count
+    Erase(InApps),
     /// Put recipients from a file of {"openid","ref","tags","fields",…}, one a line
     Import(Import),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Whom {
+    /// Who: an openid, a ref, or a mask as lists show it
+    #[arg(long, value_name = "WHO")]
+    pub(super) openid: String,
+    /// The app that knows him by this, where several people go by it
+    #[arg(long, value_name = "NAME")]
+    pub(super) app: Option<String>,
+    #[command(flatten)]
+    pub(super) reveal: Reveal,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InApps {
+    #[command(flatten)]
+    pub(super) whom: Whom,
+    /// In all apps that know the person by the same unionid
+    #[arg(long)]
+    pub(super) all_apps: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -541,6 +572,10 @@ mod tests {
             "consents grant --openid o123456789 --template t --n 100",
             "consents import x.jsonl --app a --config y",
             "people import x.jsonl",
+            "people show --openid 4711 --app a --reveal --json",
+            "people mute --openid ~0123456789 --all-apps",
+            "people unmute --openid 4711 --app a",
+            "people erase --openid o123456789 --all-apps --json",
             "appointments list --openid o123456789 --kind visit --app a --reveal --json",
             "appointments show visit A17 --json",
             "appointments delete visit A17 --app a",
@@ -571,6 +606,8 @@ mod tests {
             "next --cron x --zone UTC --from a --count 1 --rule r",
             "next --zone UTC",
             "schema rules",
+            "people erase --all-apps",
+            "people show 4711",
             "consents grant --template t",
             "consents grant --openid o --template t --n 0",
             "consents grant --openid o --template t --n 101",

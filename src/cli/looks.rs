@@ -44,6 +44,8 @@ pub(super) const DELIVERIES: Look =
     Look::Table(&["id", "rule", "due_at", "openid", "state", "reason", "attempts", "msgid", "settled_at"]);
 pub(super) const APPOINTMENTS: Look = Look::Table(&["app", "kind", "id", "at", "recipients", "fields"]);
 pub(super) const APPOINTMENT: Look = Look::Text(appointment);
+pub(super) const PERSON: Look = Look::Told(person);
+pub(super) const IN_APPS: Look = Look::Table(&["app", "openid", "state"]);
 pub(super) const DELETED: Look = Look::Table(&["app", "kind", "id", "state"]);
 pub(super) const SETTLED: Look = Look::Table(&["id", "rule", "state", "n"]);
 pub(super) const DOUBT: Look = Look::Told(doubt);
@@ -114,6 +116,43 @@ fn appointment(value: &Value) -> String {
             text(one, "state")
         )
     }));
+    lines.join("\n")
+}
+
+fn person(value: &Value, language: Language) -> String {
+    let chinese = language == Language::Chinese;
+    let none = || if chinese { "没有 unionid" } else { "no unionid" }.to_owned();
+    let unionid = value["person"].as_str().map_or_else(none, str::to_owned);
+    let mut lines =
+        vec![if chinese { format!("同一人：{unionid}") } else { format!("one person: {unionid}") }];
+    for one in value["recipients"].as_array().into_iter().flatten() {
+        let mut marks = Vec::new();
+        if let Some(reference) = one["ref"].as_str() {
+            marks.push(format!("ref {reference}"));
+        }
+        if one["muted"] == true {
+            marks.push(if chinese { "已静音" } else { "muted" }.to_owned());
+        }
+        if let Some(since) = one["bad_since"].as_str() {
+            marks.push(if chinese {
+                format!("微信自 {since} 起不收发给此人的消息")
+            } else {
+                format!("WeChat takes no messages for him since {since}")
+            });
+        }
+        let marks = if marks.is_empty() { String::new() } else { format!(" ({})", marks.join(", ")) };
+        lines.push(format!("{} {}{marks}", text(one, "app"), text(one, "openid")));
+        for account in one["consents"].as_array().into_iter().flatten() {
+            let (template, left) = (text(account, "template"), number(account, "available"));
+            let (reserved, doubt) = (number(account, "reserved"), number(account, "in_doubt"));
+            let kind = text(account, "kind");
+            lines.push(if chinese {
+                format!("  {template}（{kind}）：可用 {left}，已预留 {reserved}，存疑 {doubt}")
+            } else {
+                format!("  {template} ({kind}): {left} available, {reserved} reserved, {doubt} in doubt")
+            });
+        }
+    }
     lines.join("\n")
 }
 

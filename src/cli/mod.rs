@@ -26,8 +26,8 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use self::args::{
-    Appointments, Cli, Command, Consents, Deliveries, Doubt, Explain, Lang, Next, Occurrences, Output,
-    People, SchemaOf, Templates, Verdict, What,
+    Appointments, Cli, Command, Consents, Deliveries, Doubt, Explain, InApps, Lang, Next, Occurrences,
+    Output, People, SchemaOf, Templates, Verdict, What, Whom,
 };
 use self::print::{Colour, Look, Printer, Taste};
 use self::reach::{Reach, Without};
@@ -169,6 +169,23 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             ask(request, output, looks::GRANT, Without::Store)
         }
         Command::Consents(Consents::Import(args)) => import(&path, ImportKind::Consents, args, taste),
+        Command::People(People::Show(Whom { openid: who, app, reveal, output })) => {
+            let request = Request::PeopleShow { app, who, reveal: reveal.reveal };
+            ask(request, output, looks::PERSON, Without::Store)
+        }
+        Command::People(People::Mute(args)) => {
+            let output = args.whom.output;
+            ask(mute(args, true), output, looks::IN_APPS, Without::Store)
+        }
+        Command::People(People::Unmute(args)) => {
+            let output = args.whom.output;
+            ask(mute(args, false), output, looks::IN_APPS, Without::Store)
+        }
+        Command::People(People::Erase(InApps { whom, all_apps })) => {
+            let Whom { openid: who, app, reveal, output } = whom;
+            let request = Request::PeopleErase { app, who, all_apps, reveal: reveal.reveal };
+            ask(request, output, looks::IN_APPS, Without::Store)
+        }
         Command::People(People::Import(args)) => import(&path, ImportKind::People, args, taste),
         Command::Appointments(Appointments::List { openid: who, kind, app, reveal, output }) => {
             let request = Request::AppointmentsList { app, kind, who, reveal: reveal.reveal };
@@ -210,6 +227,11 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             ask(request, output, looks::SETTLED, Without::Store)
         }
     }
+}
+
+fn mute(InApps { whom, all_apps }: InApps, muted: bool) -> Request {
+    let Whom { openid: who, app, reveal, output: _ } = whom;
+    Request::PeopleMute { app, who, muted, all_apps, reveal: reveal.reveal }
 }
 
 /// Puts the system's zone data in force for the commands that may tell a local time themselves.

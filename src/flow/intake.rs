@@ -9,6 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
+use self::heard::Heard;
 use super::brake::Brake;
 use super::live::{Current, Live};
 use super::outlook::{ASK_AHEAD, One, Outlook};
@@ -28,6 +29,7 @@ use crate::wechat::LoginError;
 
 pub mod appointments;
 mod events;
+mod heard;
 pub mod recipients;
 pub mod sources;
 
@@ -148,13 +150,14 @@ pub struct Intake {
     clock: Clock,
     outlook: Arc<Outlook>,
     brake: Brake,
+    heard: Arc<Heard>,
 }
 
 impl Intake {
     /// Books into `store` what concerns the apps and rules in force.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, current: Current, clock: Clock, brake: Brake) -> Self {
-        Self { store, current, clock, outlook: Arc::default(), brake }
+        Self { store, current, clock, outlook: Arc::default(), brake, heard: Arc::default() }
     }
 
     /// The generation in force, for doors that look up an app.
@@ -195,6 +198,7 @@ impl Intake {
                 .collect(),
             Said::Fail { .. } => BTreeMap::new(),
         };
+        let of = (app.appid.clone(), openid.clone());
         let pending = self.store.report(Report {
             app: app.appid.clone(),
             openid: openid.clone(),
@@ -203,7 +207,7 @@ impl Intake {
             now: self.clock.reckoned(),
             tapped_at: arrived_at - TimeDelta::seconds(i64::from(report.age_s)),
             adds: Additions {
-                unionid: report.unionid,
+                unionid: report.unionid.or_else(|| self.heard.of(&of)),
                 tags: report.tags,
                 fields: report.fields,
                 time_zone: report.time_zone,
@@ -213,6 +217,7 @@ impl Intake {
         let decided = pending.await?;
         let duplicate = match decided.value {
             ReportOutcome::Booked(not_granted) => {
+                self.heard.forget(&of);
                 ignored.extend(not_granted.into_iter().map(|(template, why)| Ignored {
                     status: statuses.get(&template).cloned().unwrap_or_default(),
                     template: template.as_str().to_owned(),
@@ -260,10 +265,19 @@ impl Intake {
         let unavailable = |_: Unavailable| LoginError::Store;
         let (appid, openid) = (app.appid.clone(), identity.openid.clone());
         let known = super::read(&self.store, move |store| store.recipient(&appid, &openid)).await;
-        if known.map_err(unavailable)?.is_some_and(|recipient| recipient.bad_since.is_some()) {
+        let known = known.map_err(unavailable)?;
+        if known.as_ref().is_some_and(|recipient| recipient.bad_since.is_some()) {
             // The platform knows him again.
             let heard = self.store.mark_recipient(app.appid.clone(), identity.openid.clone(), None);
             heard.await.map_err(unavailable)?;
+        }
+        if let Some(unionid) = identity.unionid {
+            let of = (app.appid.clone(), identity.openid.clone());
+            match known {
+                None => self.heard.note(of, unionid),
+                Some(known) if known.profile.unionid.as_ref() == Some(&unionid) => {}
+                Some(_) => drop(self.store.identify(of.0, of.1, unionid).await.map_err(unavailable)?),
+            }
         }
         let seen = self.view(&live, app, &identity.openid).await.map_err(unavailable)?;
         let ask = self.ask(&live, app, &identity.openid, &seen);

@@ -42,7 +42,7 @@ use crate::flow::intake::appointments::{AppointmentError, Asking};
 use crate::flow::intake::recipients::{Person, RecipientError};
 use crate::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Speaker};
 use crate::flow::live::Live;
-use crate::store::Unavailable;
+use crate::store::{Reach, Unavailable};
 use crate::wechat::LoginError;
 use crate::wechat::push::Event;
 
@@ -140,7 +140,7 @@ pub trait Books: Send + Sync + 'static {
         &self,
         app: &AppName,
         openid: &OpenId,
-        profile: Profile,
+        to: (Profile, Reach),
         asking: Asking<'_>,
     ) -> impl Future<Output = Result<(), RecipientError>> + Send;
 
@@ -149,6 +149,7 @@ pub trait Books: Send + Sync + 'static {
         &self,
         app: &AppName,
         openid: &OpenId,
+        reach: Reach,
         asking: Option<Asking<'_>>,
     ) -> impl Future<Output = Result<(), RecipientError>> + Send;
 }
@@ -220,19 +221,20 @@ impl Books for Intake {
         &self,
         app: &AppName,
         openid: &OpenId,
-        profile: Profile,
+        to: (Profile, Reach),
         asking: Asking<'_>,
     ) -> Result<(), RecipientError> {
-        Self::put_recipient(self, app, openid, profile, asking).await
+        Self::put_recipient(self, app, openid, to, asking).await
     }
 
     async fn erase(
         &self,
         app: &AppName,
         openid: &OpenId,
+        reach: Reach,
         asking: Option<Asking<'_>>,
     ) -> Result<(), RecipientError> {
-        Self::erase(self, app, openid, asking).await
+        Self::erase(self, app, openid, reach, asking).await
     }
 }
 

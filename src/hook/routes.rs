@@ -19,7 +19,7 @@ use super::problem::Problem;
 use super::rate::Buckets;
 use super::server::{Answers, Limits};
 use super::session::Session;
-use super::shape;
+use super::shape::{self, Apps};
 use super::signature::Signed;
 use super::{Books, Door, body};
 use crate::domain::config::App;
@@ -27,6 +27,7 @@ use crate::domain::id::AppName;
 use crate::flow::intake::Speaker;
 use crate::flow::intake::appointments::Asking;
 use crate::flow::live::Live;
+use crate::store::Reach;
 use crate::wechat::LoginError;
 use crate::wechat::push::{Query, Refused};
 
@@ -255,7 +256,12 @@ impl<B: Books> Routes<B> {
         let app = checks.app(&identity, &read.asked())?;
         self.still_there(app, session).await?;
         if read.head.method == Method::DELETE {
-            self.door.intake.erase(&app.name, &session.openid, None).await?;
+            // Who proved to be the person in one app is him in all.
+            let reach = match shape::asked_apps(read.head.uri.query())? {
+                Apps::This => Reach::This,
+                Apps::All => Reach::Everywhere,
+            };
+            self.door.intake.erase(&app.name, &session.openid, reach, None).await?;
             return Ok(answer::erased());
         }
         Ok(answer::me(&self.door.intake.me(&app.name, &session.openid).await?))
@@ -281,12 +287,19 @@ impl<B: Books> Routes<B> {
         let openid = shape::openid_in(path.strip_prefix(RECIPIENTS).unwrap_or(path))?;
         let asking = Asking { id: &proof.id, at: now };
         let intake = &self.door.intake;
+        // A key reaches as far as its apps.
+        let of_key = || proof.apps.iter().filter_map(|name| Some(live.app(Some(name))?.appid.clone()));
+        let reach = || match shape::asked_apps(read.head.uri.query())? {
+            Apps::This => Ok(Reach::This),
+            Apps::All => Ok::<_, Problem>(Reach::Apps(of_key().collect())),
+        };
         if read.head.method == Method::DELETE {
-            intake.erase(&app.name, &openid, Some(asking)).await?;
+            intake.erase(&app.name, &openid, reach()?, Some(asking)).await?;
             return Ok(answer::erased());
         }
         if read.head.method == Method::PUT {
-            intake.put_recipient(&app.name, &openid, shape::profile(&read.body)?, asking).await?;
+            let to = (shape::profile(&read.body)?, reach()?);
+            intake.put_recipient(&app.name, &openid, to, asking).await?;
         }
         Ok(answer::recipient(&openid, &intake.recipient(&app.name, &openid).await?))
     }

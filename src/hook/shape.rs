@@ -131,6 +131,26 @@ pub(super) fn openid_in(path: &str) -> Result<OpenId, Problem> {
     OpenId::parse(path).map_err(|bad| Problem::malformed(format!("the openid in the path is {bad}")))
 }
 
+/// In which of a person's apps a request takes hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Apps {
+    /// In the one that it names.
+    This,
+    /// In all that its speaker may speak for.
+    All,
+}
+
+/// `apps` in the query of what may cover all apps of a person, where it is.
+pub(super) fn asked_apps(query: Option<&str>) -> Result<Apps, Problem> {
+    let pairs = query.unwrap_or_default().split('&');
+    let mut asked = pairs.filter(|pair| pair.split_once('=').map_or(*pair, |(name, _)| name) == "apps");
+    match (asked.next(), asked.next()) {
+        (None, _) => Ok(Apps::This),
+        (Some("apps=all"), None) => Ok(Apps::All),
+        (Some(_), _) => Err(Problem::malformed("`apps` can only be `all`, once")),
+    }
+}
+
 /// `openid` in the query of `GET /v1/ask`, where it is.
 pub(super) fn asked_openid(query: Option<&str>) -> Result<Option<OpenId>, Problem> {
     let pairs = query.unwrap_or_default().split('&');

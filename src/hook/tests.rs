@@ -180,8 +180,9 @@ impl Books for Arc<Flow> {
         openid: &OpenId,
         then: DateTime<Utc>,
     ) -> Result<bool, Unavailable> {
-        let erased = format!("{app} forget {} by himself", openid.as_str());
-        Ok(self.said.lock().unwrap().contains(&erased) && then <= start())
+        let (erased, by) = (format!("{app} forget {} in ", openid.as_str()), "by himself");
+        let said = self.said.lock().unwrap();
+        Ok(said.iter().any(|what| what.starts_with(&erased) && what.ends_with(by)) && then <= start())
     }
 
     async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
@@ -216,7 +217,7 @@ impl Books for Arc<Flow> {
         &self,
         app: &AppName,
         openid: &OpenId,
-        profile: Profile,
+        (profile, reach): (Profile, Reach),
         asking: Asking<'_>,
     ) -> Result<(), RecipientError> {
         match profile.reference.as_ref().map(Ref::as_str) {
@@ -224,16 +225,17 @@ impl Books for Arc<Flow> {
             Some("large") => return Err(RecipientError::TooLarge),
             Some(_) | None => {}
         }
-        self.once(&format!("{app} {} is {profile:?}", openid.as_str()), Some(asking))
+        self.once(&format!("{app} {} in {reach:?} is {profile:?}", openid.as_str()), Some(asking))
     }
 
     async fn erase(
         &self,
         app: &AppName,
         openid: &OpenId,
+        reach: Reach,
         asking: Option<Asking<'_>>,
     ) -> Result<(), RecipientError> {
-        self.once(&format!("{app} forget {}", openid.as_str()), asking)
+        self.once(&format!("{app} forget {} in {reach:?}", openid.as_str()), asking)
     }
 
     async fn me(&self, _app: &AppName, openid: &OpenId) -> Result<Person, Unavailable> {

@@ -535,10 +535,14 @@ fn login(inner: &Inner, state: &mut State, asked: &Asked) -> Result<Reply, Refus
     let code = asked.param("js_code").filter(|code| !code.is_empty());
     let code = code.ok_or_else(|| Refusal::new(41008, "missing code"))?;
     let redeemed = state.codes.redeem(&appid, &code, inner.clock.now());
-    let (openid, session_key) = redeemed.map_err(|bad| match bad {
+    let (openid, unionid, session_key) = redeemed.map_err(|bad| match bad {
         BadCode::Invalid => Refusal::new(40029, "invalid code"),
         BadCode::Used => Refusal::new(40163, "code been used"),
     })?;
     // The platform gives no errcode here, and calls it text.
-    Ok(Reply::text(200, json!({"session_key": session_key, "openid": openid}).to_string()))
+    let told = match unionid {
+        None => json!({"session_key": session_key, "openid": openid}),
+        Some(unionid) => json!({"session_key": session_key, "openid": openid, "unionid": unionid}),
+    };
+    Ok(Reply::text(200, told.to_string()))
 }

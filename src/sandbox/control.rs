@@ -4,7 +4,7 @@
 //! listens on loopback, and what it guards is a fake.
 //!
 //! ```text
-//! POST   /sandbox/login_code    {"appid","openid"}                               → {"code"}
+//! POST   /sandbox/login_code    {"appid","openid","unionid"}                     → {"code"}; the unionid may be left out
 //! POST   /sandbox/tap           {"appid","openid","template","answer":"accept"|"reject","keep":"once"|"always"}
 //!                                                                                → {"status","remaining"}
 //! POST   /sandbox/grant_many    {"appid","openid","template","n"}                → {"remaining"}
@@ -110,6 +110,8 @@ struct OfApp {
 struct Login {
     appid: String,
     openid: String,
+    #[serde(default)]
+    unionid: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -233,8 +235,12 @@ enum AcceptanceShape {
 fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String> {
     match name {
         "login_code" => {
-            let Login { appid, openid } = read(body)?;
-            Ok(json!({"code": platform.login_code(&appid, &openid)}))
+            let Login { appid, openid, unionid } = read(body)?;
+            let code = match unionid {
+                None => platform.login_code(&appid, &openid),
+                Some(unionid) => platform.login_code_of(&appid, &openid, &unionid),
+            };
+            Ok(json!({"code": code}))
         }
         "tap" => {
             let OfPair { appid, openid, template, answer, keep, n: _ } = read(body)?;
@@ -260,7 +266,7 @@ fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String>
             Ok(json!({"remaining": 0}))
         }
         "leave" => {
-            let Login { appid, openid } = read(body)?;
+            let Login { appid, openid, unionid: _ } = read(body)?;
             platform.leave(&appid, &openid).map_err(|e| e.to_string())?;
             Ok(json!({}))
         }

@@ -34,6 +34,7 @@ pub(super) struct Codes {
 struct Code {
     appid: String,
     openid: String,
+    unionid: Option<String>,
     ends: DateTime<Utc>,
     state: Use,
 }
@@ -50,32 +51,42 @@ impl Codes {
     }
 
     /// A new code of 32 letters and digits.
-    pub(super) fn make(&mut self, appid: &str, openid: &str, now: DateTime<Utc>) -> String {
+    pub(super) fn make(
+        &mut self,
+        appid: &str,
+        (openid, unionid): (&str, Option<&str>),
+        now: DateTime<Utc>,
+    ) -> String {
         if self.alive.len() >= self.sweep_at {
             self.alive.retain(|_, code| now < code.ends);
             self.sweep_at = FEW.max(self.alive.len() * 2);
         }
         let text = self.mint.text(32);
-        let code =
-            Code { appid: appid.to_owned(), openid: openid.to_owned(), ends: now + LIFE, state: Use::Fresh };
+        let code = Code {
+            appid: appid.to_owned(),
+            openid: openid.to_owned(),
+            unionid: unionid.map(str::to_owned),
+            ends: now + LIFE,
+            state: Use::Fresh,
+        };
         self.alive.insert(text.clone(), code);
         text
     }
 
-    /// Uses a code up; gives its openid and a session key.
+    /// Uses a code up; gives its openid, its unionid where it has one, and a session key.
     pub(super) fn redeem(
         &mut self,
         appid: &str,
         code: &str,
         now: DateTime<Utc>,
-    ) -> Result<(String, String), BadCode> {
+    ) -> Result<(String, Option<String>, String), BadCode> {
         let code = self.alive.get_mut(code).filter(|code| code.appid == appid && now < code.ends);
         let code = code.ok_or(BadCode::Invalid)?;
         if code.state == Use::Used {
             return Err(BadCode::Used);
         }
         code.state = Use::Used;
-        Ok((code.openid.clone(), format!("{}==", self.mint.text(22))))
+        Ok((code.openid.clone(), code.unionid.clone(), format!("{}==", self.mint.text(22))))
     }
 }
 
@@ -87,11 +98,11 @@ mod tests {
     fn a_code_works_once_within_five_minutes_and_in_its_app() {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let mut codes = Codes::new(1);
-        let code = codes.make("wx1", "o1", now);
+        let code = codes.make("wx1", ("o1", None), now);
         assert_eq!(codes.redeem("wx2", &code, now), Err(BadCode::Invalid));
-        assert_eq!(codes.redeem("wx1", &code, now).map(|(openid, _)| openid), Ok("o1".to_owned()));
+        assert_eq!(codes.redeem("wx1", &code, now).map(|(openid, ..)| openid), Ok("o1".to_owned()));
         assert_eq!(codes.redeem("wx1", &code, now), Err(BadCode::Used));
-        let code = codes.make("wx1", "o1", now);
+        let code = codes.make("wx1", ("o1", None), now);
         assert_eq!(codes.redeem("wx1", &code, now + LIFE), Err(BadCode::Invalid));
         assert_eq!(codes.redeem("wx1", "other", now), Err(BadCode::Invalid));
     }
@@ -101,9 +112,9 @@ mod tests {
         let now = DateTime::from_timestamp(1_800_000_000, 0).expect("a time");
         let mut codes = Codes::new(1);
         for _ in 0..FEW {
-            codes.make("wx1", "o1", now);
+            codes.make("wx1", ("o1", None), now);
         }
-        codes.make("wx1", "o1", now + LIFE);
+        codes.make("wx1", ("o1", None), now + LIFE);
         assert_eq!(codes.alive.len(), 1);
     }
 }

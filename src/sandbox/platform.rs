@@ -59,7 +59,13 @@ impl Platform {
     /// The code that `wx.login` gives on the phone of `openid`: good once, for 5 minutes.
     pub fn login_code(&self, appid: &str, openid: &str) -> String {
         let now = self.0.clock.now();
-        self.0.state().codes.make(appid, openid, now)
+        self.0.state().codes.make(appid, (openid, None), now)
+    }
+
+    /// The same in a mini program that is bound to an Open Platform account: the person has a unionid too.
+    pub fn login_code_of(&self, appid: &str, openid: &str, unionid: &str) -> String {
+        let now = self.0.clock.now();
+        self.0.state().codes.make(appid, (openid, Some(unionid)), now)
     }
 
     /// Answers one `wx.requestSubscribeMessage` for one template, and gives the status that the mini program

@@ -29,6 +29,7 @@ mod erasure;
 mod histories;
 mod hold;
 mod layouts;
+mod persons;
 mod recipients;
 mod repeats;
 mod zones;
@@ -515,7 +516,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 31] = [
+const CASES: [Case; 34] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -540,6 +541,15 @@ const CASES: [Case; 31] = [
     (
         "a bad recipient is marked until something new is heard of him",
         recipients::a_bad_recipient_is_marked_until_something_new_is_heard_of_him,
+    ),
+    ("one unionid is one person over all apps", persons::one_unionid_is_one_person_over_all_apps),
+    (
+        "a person is muted in the apps that a request reaches",
+        persons::a_person_is_muted_in_the_apps_that_a_request_reaches,
+    ),
+    (
+        "a person is erased in the apps that a request reaches",
+        persons::a_person_is_erased_in_the_apps_that_a_request_reaches,
     ),
     ("a signed request is carried out once", recipients::a_signed_request_is_carried_out_once),
     (

@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use crate::domain::consent::Account;
 use crate::domain::drift::Drift;
 use crate::domain::hold::Hold;
-use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
+use crate::domain::id::{
+    AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId, UnionId,
+};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{Profile, Recipient};
 use crate::domain::zone::Zone;
@@ -59,6 +61,8 @@ pub const MAX_RECIPIENT_BYTES: usize = 3072;
 pub const MAX_OPENED: usize = 24;
 /// Most rows in one [`ImportPiece`].
 pub const MAX_IMPORT_ROWS: usize = 24;
+/// How many recipients of one person are erased in one batch.
+pub const ERASED_TOGETHER: usize = 8;
 /// How long the id of a report is kept, in days.
 pub const REPORT_DAYS: i64 = 180;
 
@@ -108,6 +112,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Replaces a recipient's profile; an unknown openid becomes a recipient.
     ///
+    /// A unionid that is left out stays: who somebody is over all apps is no setting. Where the request reaches further
+    /// than its app, the person's other recipients there are muted, or not, as this one; nothing else of theirs
+    /// changes.
+    ///
     /// The request that asks is remembered [`REQUEST_MINUTES`] in the same batch, so that it cannot be played again.
     fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put>;
 
@@ -115,6 +123,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// person. The first mark stays; of somebody who is no recipient nothing is noted. His reports and
     /// [`Store::put_recipient`] end it too.
     fn mark_recipient(&self, app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> Pending<()>;
+
+    /// Notes which person a recipient is over all apps. Of somebody who is no recipient nothing is noted, nor where the
+    /// record would become too large.
+    fn identify(&self, app: AppId, openid: OpenId, unionid: UnionId) -> Pending<()>;
+
+    /// Mutes a recipient, or lets him be heard again, and nothing else; also the person's others that the request reaches.
+    /// Answers how many are so then; 0 where he is no recipient, and then nothing is written.
+    fn mute(&self, app: AppId, openid: OpenId, muted: bool, asked: Asked) -> Pending<u64>;
 
     /// Books grants by an operator's word.
     fn grant(&self, grant: OperatorGrant) -> Pending<Granted>;
@@ -145,6 +161,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// answered as erased and stored nowhere; later ones are those of a new recipient. What is left with his openid
     /// (deliveries without a grant, ids of reports) is overwritten by [`Store::sweep`]. Erasing again changes nothing but
     /// that time. The request that asks is remembered as that of [`Store::put_recipient`] is.
+    ///
+    /// Where the request reaches further than its app, the person's other recipients there are erased too: as many as
+    /// [`ERASED_TOGETHER`] in one batch, the named one with the last; so a request that was cut off is asked again.
     fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased>;
 
     // --- appointments ---------------------------------------------------------------------------
@@ -351,6 +370,17 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`].
     fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable>;
+
+    /// Recipients of all apps that are the person with this unionid: those after `after`, in a fixed order.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn person(
+        &self,
+        unionid: &UnionId,
+        after: Option<&(AppId, OpenId)>,
+        limit: usize,
+    ) -> Result<Vec<(AppId, OpenId)>, Unavailable>;
 
     /// Recipients of `app` after `after` in openid order, each with a hint of his account for `template`.
     ///

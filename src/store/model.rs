@@ -43,6 +43,8 @@ enum Fact {
     Report(Report),
     Put(AppId, OpenId, Profile, Asked),
     Bad(AppId, OpenId, Option<DateTime<Utc>>),
+    Identify(AppId, OpenId, UnionId),
+    Mute(AppId, OpenId, bool, Reach),
     Grant(OperatorGrant),
     Import(ImportPiece),
     Start(AppId, RuleId, DateTime<Utc>),
@@ -204,6 +206,8 @@ impl Books {
             Fact::Report(report) => drop(self.report(report)),
             Fact::Put(app, openid, profile, asked) => drop(self.put(app, openid, profile, asked)),
             Fact::Bad(app, openid, since) => self.bad(app, openid, since),
+            Fact::Mute(app, openid, muted, reach) => drop(self.mute(app, openid, muted, &reach)),
+            Fact::Identify(app, openid, unionid) => self.identify(app, openid, unionid),
             Fact::Grant(grant) => drop(self.grant(&grant)),
             Fact::Import(piece) => drop(self.import(piece)),
             Fact::Start(app, rule, now) => drop(self.start(app, rule, now)),
@@ -344,7 +348,35 @@ impl Books {
         }
     }
 
-    fn put(&mut self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Put {
+    fn identify(&mut self, app: AppId, openid: OpenId, unionid: UnionId) {
+        if let Some(recipient) = self.recipients.get_mut(&(app, openid)) {
+            recipient.profile.unionid = Some(unionid);
+        }
+    }
+
+    fn mute(&mut self, app: AppId, openid: OpenId, muted: bool, reach: &Reach) -> u64 {
+        let Some(known) = self.recipients.get_mut(&(app.clone(), openid.clone())) else { return 0 };
+        known.profile.muted = muted;
+        let others = self.others(&app, &openid, reach);
+        for other in &others {
+            self.recipients.get_mut(other).unwrap().profile.muted = muted;
+        }
+        1 + others.len() as u64
+    }
+
+    /// Who else is the same person, as far as `reach` goes.
+    fn others(&self, app: &AppId, openid: &OpenId, reach: &Reach) -> Vec<(AppId, OpenId)> {
+        let person = |of: &Recipient| of.profile.unionid.clone();
+        let Some(unionid) = self.recipients.get(&(app.clone(), openid.clone())).and_then(person) else {
+            return Vec::new();
+        };
+        let is_other = |((a, o), of): &(&(AppId, OpenId), &Recipient)| {
+            (a, o) != (app, openid) && person(of).as_ref() == Some(&unionid) && reach.is_in(a)
+        };
+        self.recipients.iter().filter(is_other).map(|(key, _)| key.clone()).collect()
+    }
+
+    fn put(&mut self, app: AppId, openid: OpenId, mut profile: Profile, asked: Asked) -> Put {
         let now = asked.at;
         if self.is_replayed(&app, asked.request, now) {
             return Put::Replayed;
@@ -363,7 +395,13 @@ impl Books {
                 self.meet(&app, &openid, now).set_zone(None, now);
             }
         }
-        self.meet(&app, &openid, now).profile = profile;
+        let recipient = self.meet(&app, &openid, now);
+        profile.unionid = profile.unionid.or(recipient.profile.unionid.take());
+        recipient.profile = profile;
+        let muted = recipient.profile.muted;
+        for other in self.others(&app, &openid, &asked.reach) {
+            self.recipients.get_mut(&other).unwrap().profile.muted = muted;
+        }
         self.bad(app.clone(), openid, None);
         self.remember(app, asked.request, now);
         Put::Stored { created }
@@ -767,6 +805,9 @@ impl Books {
             return Erased::Replayed;
         }
         self.remember(app.clone(), asked.request, now);
+        for (app, openid) in self.others(&app, &openid, &asked.reach) {
+            self.erase(app, openid, now.into());
+        }
         self.recipients.remove(&(app.clone(), openid.clone()));
         self.reports.retain(|(a, o, _), _| (a, o) != (&app, &openid));
         self.receipts.retain(|(a, _, o), _| (a, o) != (&app, &openid));
@@ -1320,13 +1361,23 @@ impl Store for Model {
     }
 
     fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put> {
-        let fact = Fact::Put(app.clone(), openid.clone(), profile.clone(), asked);
+        let fact = Fact::Put(app.clone(), openid.clone(), profile.clone(), asked.clone());
         self.decide(fact, |books| books.put(app, openid, profile, asked))
     }
 
     fn mark_recipient(&self, app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> Pending<()> {
         let fact = Fact::Bad(app.clone(), openid.clone(), bad_since);
         self.decide(fact, |books| books.bad(app, openid, bad_since))
+    }
+
+    fn identify(&self, app: AppId, openid: OpenId, unionid: UnionId) -> Pending<()> {
+        let fact = Fact::Identify(app.clone(), openid.clone(), unionid.clone());
+        self.decide(fact, |books| books.identify(app, openid, unionid))
+    }
+
+    fn mute(&self, app: AppId, openid: OpenId, muted: bool, asked: Asked) -> Pending<u64> {
+        let fact = Fact::Mute(app.clone(), openid.clone(), muted, asked.reach.clone());
+        self.decide(fact, |books| books.mute(app, openid, muted, &asked.reach))
     }
 
     fn grant(&self, grant: OperatorGrant) -> Pending<Granted> {
@@ -1454,7 +1505,8 @@ impl Store for Model {
     }
 
     fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased> {
-        self.decide(Fact::Erase(app.clone(), openid.clone(), asked), |books| books.erase(app, openid, asked))
+        let fact = Fact::Erase(app.clone(), openid.clone(), asked.clone());
+        self.decide(fact, |books| books.erase(app, openid, asked))
     }
 
     fn sweep(&self, _now: DateTime<Utc>) -> Pending<u64> {
@@ -1499,6 +1551,18 @@ impl Store for Model {
         let mut all = books.recipients.iter();
         let found = all.find(|((a, _), r)| a == app && r.profile.reference.as_ref() == Some(reference));
         Ok(found.map(|((_, openid), _)| openid.clone()))
+    }
+
+    fn person(
+        &self,
+        unionid: &UnionId,
+        after: Option<&(AppId, OpenId)>,
+        limit: usize,
+    ) -> Result<Vec<(AppId, OpenId)>, Unavailable> {
+        let books = self.books();
+        let theirs = books.recipients.iter().filter(|(_, of)| of.profile.unionid.as_ref() == Some(unionid));
+        let further = theirs.map(|(key, _)| key).filter(|key| after.is_none_or(|after| *key > after));
+        Ok(further.take(limit).cloned().collect())
     }
 
     fn walk(

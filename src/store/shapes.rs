@@ -1,6 +1,6 @@
 //! What goes into the store's operations and what comes out: plain values in the words of the domain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
@@ -99,18 +99,44 @@ pub enum Put {
     Replayed,
 }
 
-/// By what a change is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// By what a change of a person is asked for, and how far it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// When.
     pub at: DateTime<Utc>,
     /// Hash of the id of the signed request that asks; the same one again is refused. `None` for a caller without one.
     pub request: Option<[u8; 16]>,
+    /// In which of the person's apps.
+    pub reach: Reach,
 }
 
 impl From<DateTime<Utc>> for Asked {
     fn from(at: DateTime<Utc>) -> Self {
-        Self { at, request: None }
+        Self { at, request: None, reach: Reach::This }
+    }
+}
+
+/// In which of the apps that one person uses something takes hold; the person is who has the same unionid there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// In the app that is named.
+    #[default]
+    This,
+    /// Also in these.
+    Apps(BTreeSet<AppId>),
+    /// In all apps, also those that are configured no more.
+    Everywhere,
+}
+
+impl Reach {
+    /// Whether it goes to another app than the one that is named.
+    #[must_use]
+    pub fn is_in(&self, app: &AppId) -> bool {
+        match self {
+            Self::This => false,
+            Self::Apps(apps) => apps.contains(app),
+            Self::Everywhere => true,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Intake, ReportError};
 use crate::domain::appointment::Appointment;
 use crate::domain::config::App;
 use crate::domain::id::{AppName, AppointmentId, Kind, OpenId};
-use crate::store::{AppointmentChange, AppointmentKey, Asked, Changed, Unavailable};
+use crate::store::{AppointmentChange, AppointmentKey, Asked, Changed, Reach, Unavailable};
 
 /// Why an appointment was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +51,7 @@ impl Intake {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let key = AppointmentKey { app: app.appid.clone(), kind, id };
-        let Asked { at: now, request } = asking.asked();
+        let Asked { at: now, request, reach: _ } = asking.asked(Reach::This);
         let change = AppointmentChange { key, to, request, now };
         let decided = self.store.change_appointment(change).await?;
         // Also what was so before, and what is refused, rests on what may not be durable yet.

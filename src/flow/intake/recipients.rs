@@ -11,7 +11,7 @@ use super::appointments::Asking;
 use super::{Intake, Upcoming};
 use crate::domain::id::{AppName, OpenId, TemplateId};
 use crate::domain::recipient::Profile;
-use crate::store::{Asked, Erased, Put, Store, Unavailable};
+use crate::store::{Asked, Erased, Put, Reach, Store, Unavailable};
 
 /// What the doors may tell of a person.
 #[derive(Clone, Debug)]
@@ -46,13 +46,16 @@ pub enum RecipientError {
 
 impl Asking<'_> {
     /// As the store remembers it.
-    pub(super) fn asked(&self) -> Asked {
-        Asked { at: self.at, request: Sha256::digest(self.id).first_chunk::<16>().copied() }
+    pub(super) fn asked(&self, reach: Reach) -> Asked {
+        let request = Sha256::digest(self.id).first_chunk::<16>().copied();
+        Asked { at: self.at, request, reach }
     }
 }
 
 impl Intake {
     /// Replaces what is set of a recipient; an unknown openid becomes one. On return that is durable.
+    ///
+    /// In the person's other apps that `reach` goes to he is muted, or not, as here.
     ///
     /// # Errors
     /// [`RecipientError`]: nothing was changed.
@@ -60,12 +63,12 @@ impl Intake {
         &self,
         app: &AppName,
         openid: &OpenId,
-        profile: Profile,
+        (profile, reach): (Profile, Reach),
         asking: Asking<'_>,
     ) -> Result<(), RecipientError> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
-        let put = self.store.put_recipient(app.appid.clone(), openid.clone(), profile, asking.asked());
+        let put = self.store.put_recipient(app.appid.clone(), openid.clone(), profile, asking.asked(reach));
         let decided = put.await?;
         // Also a refusal rests on what may not be durable yet.
         self.store.wait(decided.number).await?;
@@ -128,7 +131,7 @@ impl Intake {
         Ok(is_erased)
     }
 
-    /// Takes a person out of the books of an app: by a signed request, or by his own session. On return that is durable.
+    /// Takes a person out of the books of an app, and of his others that `reach` goes to: by a signed request, or by his own session. On return that is durable.
     ///
     /// # Errors
     /// [`RecipientError`]: nothing was changed.
@@ -136,11 +139,16 @@ impl Intake {
         &self,
         app: &AppName,
         openid: &OpenId,
+        reach: Reach,
         asking: Option<Asking<'_>>,
     ) -> Result<(), RecipientError> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
-        let asked = asking.map_or_else(|| self.clock.reckoned().into(), |asking| asking.asked());
+        let asked = match asking {
+            Some(asking) => asking.asked(reach),
+            None => Asked { reach, ..self.clock.reckoned().into() },
+        };
+        self.heard.forget(&(app.appid.clone(), openid.clone()));
         let decided = self.store.erase(app.appid.clone(), openid.clone(), asked).await?;
         self.store.wait(decided.number).await?;
         match decided.value {

@@ -134,7 +134,8 @@ pub(super) fn of(route: Route) -> Vec<Operation> {
                     "Takes this person out of the books",
                     "As `DELETE /v1/recipients/{openid}`, as often as it is asked.",
                 )
-                .by(Who::Session, &["app"]),
+                .by(Who::Session, &["app", "apps"])
+                .refused(&[Refusal::Malformed]),
         ],
         Route::Ask => vec![
             new("GET", "ask", "Ask")
@@ -150,10 +151,10 @@ pub(super) fn of(route: Route) -> Vec<Operation> {
             new("PUT", "putRecipient", "Recipient")
                 .says(
                     "Sets a recipient",
-                    "What is left out is not set. Consents are not touched. A `webhook-id` serves one change. \
-                     404: he was erased meanwhile.",
+                    "What is left out is not set, but for `unionid`, which stays. Consents are not touched. A `webhook-id` \
+                     serves one change. 404: he was erased meanwhile.",
                 )
-                .by(Who::Backend, &["openid", "app"])
+                .by(Who::Backend, &["openid", "app", "apps"])
                 .takes(shape("RecipientToPut"), samples::recipients())
                 .refused(&[Refusal::TooLarge, Refusal::RefTaken, Refusal::Replayed, Refusal::NotFound]),
             new("DELETE", "eraseRecipient", "Erased")
@@ -162,7 +163,7 @@ pub(super) fn of(route: Route) -> Vec<Operation> {
                     "His account is closed and what he had is voided. Somebody unknown is erased too. A `webhook-id` \
                      serves one change.",
                 )
-                .by(Who::Backend, &["openid", "app"])
+                .by(Who::Backend, &["openid", "app", "apps"])
                 .refused(&[Refusal::Malformed, Refusal::Replayed]),
         ],
         Route::WeChat => {
@@ -375,6 +376,11 @@ fn parameters() -> Value {
         "timestamp": of_push("timestamp", "Seconds since 1970, within 10 minutes of the door's clock."),
         "nonce": of_push("nonce", "Anything."),
         "echostr": of_push("echostr", "What WeChat wants to have back."),
+        "apps": {
+            "name": "apps", "in": "query", "required": false, "schema": { "type": "string", "enum": ["all"] },
+            "description": "Also the same person's recipients in other apps, known by their unionid: those of the \
+                            backend's key, or all for the person himself. A `PUT` carries `muted` there, and nothing else.",
+        },
         "asked": parameter("openid", "query", false, "OpenId", "Needed of a backend; never of a session."),
         "openid": parameter("openid", "path", true, "OpenId", "The recipient."),
         "kind": parameter("kind", "path", true, "Kind", "What the appointment is: visit, class, bill…"),

@@ -332,6 +332,7 @@ async fn a_backend_puts_reads_and_erases_recipients() {
     let body = r#"{"unionid":"u1","ref":"7","tags":["vip"],"fields":{"city":"京"},"time_zone":"Asia/Tokyo","muted":true}"#;
     let signed = |id, method, target, body| by_backend(&world, id, method, target, body);
     let whole = r#"{"openid":"oSECRETSECRET","unionid":"uSECRETSECRET","ref":"patient 7","tags":["vip"],"fields":{"city":"京"},"time_zone":"Asia/Shanghai","muted":false,"balances":{"T":1},"upcoming":[{"rule":"drink","#;
+    let everywhere = "/v1/recipients/oSECRETSECRET?apps=all";
     let table = [
         (signed("w1", "PUT", target, body), 200, whole),
         (signed("w1", "PUT", target, body), 409, "replayed"),
@@ -339,6 +340,15 @@ async fn a_backend_puts_reads_and_erases_recipients() {
         (signed("w2", "GET", target, ""), 200, whole),
         (signed("w2", "GET", "/v1/recipients/oNOBODYATALL", ""), 404, "not_found"),
         (signed("w3", "DELETE", target, ""), 200, r#"{"erased":true}"#),
+        (signed("w4a", "PUT", everywhere, r#"{"muted":true}"#), 200, whole),
+        (signed("w4b", "DELETE", everywhere, ""), 200, r#"{"erased":true}"#),
+        (
+            signed("w4c", "DELETE", "/v1/recipients/oSECRETSECRET?apps=some", ""),
+            422,
+            "`apps` can only be `all`",
+        ),
+        (signed("w4d", "PUT", "/v1/recipients/oSECRETSECRET?apps=all&apps", "{}"), 422, "`apps` can only be"),
+        (signed("w4e", "GET", everywhere, ""), 200, whole),
         (signed("w4", "PUT", target, r#"{"ref":"taken"}"#), 409, "ref_taken"),
         (signed("w5", "PUT", target, r#"{"ref":"large"}"#), 422, "too_large"),
         (signed("w6", "PUT", target, r#"{"muted":1}"#), 422, "`muted` must be true or false"),
@@ -358,13 +368,16 @@ async fn a_backend_puts_reads_and_erases_recipients() {
         assert!(reply.body.contains(expected), "{head}: {reply:?}");
     }
     let said = world.said();
-    assert_eq!(said.len(), 2, "{said:?}");
+    assert_eq!(said.len(), 4, "{said:?}");
     for part in
         ["UnionId(…)", r#"tags: {"vip"}"#, r#"Text("京")"#, "Some(Asia/Tokyo)", "muted: true", "by w1"]
     {
         assert!(said[0].contains(part), "{part}: {said:?}");
     }
-    assert_eq!(said[1], "clinic forget oSECRETSECRET by w3");
+    assert_eq!(said[1], "clinic forget oSECRETSECRET in This by w3");
+    // A key speaks for its own apps, and for no others.
+    assert!(said[2].starts_with(r#"clinic oSECRETSECRET in Apps({"wx0123456789clinic"}) is "#), "{said:?}");
+    assert_eq!(said[3], r#"clinic forget oSECRETSECRET in Apps({"wx0123456789clinic"}) by w4b"#);
 }
 
 #[tokio::test]
@@ -425,5 +438,13 @@ async fn a_person_takes_himself_out_of_the_books() {
     assert_eq!(world.ask(&format!("GET /v1/me\n{bearer}"), "").await.status, 200, "he is new");
     let backend = by_backend(&world, "w1", "DELETE", "/v1/me", "");
     assert_eq!(world.ask(&backend.0, backend.1).await.status, 401, "a backend is nobody's self");
-    assert_eq!(world.said(), ["clinic forget oSECRETSECRET by himself"]);
+    let everywhere = |query: &str| format!("DELETE /v1/me?{query}\n{bearer}");
+    let refused = world.ask(&everywhere("apps=none"), "").await;
+    assert_eq!((refused.status, refused.body.contains("`apps` can only be `all`")), (422, true));
+    assert_eq!(world.ask(&everywhere("app=clinic&apps=all"), "").await.status, 200);
+    let said = [
+        "clinic forget oSECRETSECRET in This by himself",
+        "clinic forget oSECRETSECRET in Everywhere by himself",
+    ];
+    assert_eq!(world.said(), said);
 }

@@ -145,6 +145,7 @@ async fn provoked(operation: &Operation, refusal: Refusal) -> Reply {
         Refusal::Malformed => match operation.id {
             "ask" => good.to("&openid=oSECRETSECRET", "").send(&world).await,
             "recipient" | "eraseRecipient" => good.to(OPENID, "short").send(&world).await,
+            "eraseMe" => good.to("?app=clinic", "?app=clinic&apps=some").send(&world).await,
             "appointment" | "deleteAppointment" => good.to("visit", "Visit").send(&world).await,
             _ => good.saying("[]").send(&world).await,
         },

@@ -46,7 +46,9 @@ async fn a_login_code_is_changed_for_an_openid_once() {
     let session: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(session["openid"], ANNA);
     assert_eq!(session["session_key"].as_str().unwrap().len(), 24);
-    assert!(session.get("errcode").is_none());
+    assert!(session.get("errcode").is_none() && session.get("unionid").is_none());
+    let bound = world.platform.login_code_of(APP, ANNA, "u1");
+    assert_eq!(world.client.get(&path(&bound)).await["unionid"], "u1");
     assert_eq!(world.client.get(&path(&code)).await["errcode"], 40163);
     let late = world.platform.login_code(APP, ANNA);
     world.clock.advance(Duration::from_mins(5));

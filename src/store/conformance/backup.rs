@@ -40,7 +40,11 @@ fn books(store: &dyn Store) {
     let known = known(store);
     let settlement = |mark| Settlement { mark, started_at: Some(at(121)), end: End::Doubt, now: at(121) };
     done(store, store.settle(vec![settlement(known.mark)]));
-    let mut profile = Profile { time_zone: Some(Zone::parse("Asia/Tokyo").unwrap()), ..Profile::default() };
+    let mut profile = Profile {
+        unionid: Some(super::persons::unionid(0)),
+        time_zone: Some(Zone::parse("Asia/Tokyo").unwrap()),
+        ..Profile::default()
+    };
     done(store, store.put_recipient(app(), openid(1), profile.clone(), at(1).into()));
     profile.time_zone = Some(Zone::parse("Asia/Shanghai").unwrap());
     for (name, value) in [

@@ -15,13 +15,16 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use self::appointments::Appoint;
 use self::places::{Reopen, Sled};
-use self::steps::{Step, any_steps, steps, steps_of_appointments, steps_of_doubts, steps_of_held};
+use self::steps::{
+    Step, any_steps, steps, steps_of_appointments, steps_of_doubts, steps_of_held, steps_of_persons,
+};
 use super::super::ledger::memory::Memory;
 use super::by_hand;
 use super::*;
 use crate::domain::count::n_of;
 
 mod appointments;
+mod persons;
 mod places;
 mod steps;
 
@@ -87,6 +90,7 @@ fn compare(engine: &dyn Store, model: &dyn Store) {
         assert_eq!(walk(engine), walk(model), "{name}");
     }
     appointments::compare(engine, model);
+    persons::compare(engine, model);
     let drift = |store: &dyn Store| {
         let mut drift = store.drift().unwrap();
         drift.sort_by_key(|one| (one.template.clone(), one.evidence));
@@ -285,6 +289,7 @@ impl Play<'_> {
                 }
             }
             Step::Erase { which } => self.erase(clock, which),
+            Step::Person { app, who, is } => self.is(clock, (app, who), is),
             Step::Open { rule, template } => {
                 let (a, b) =
                     (open(&self.engine, rule, template, clock), open(&self.model, rule, template, clock));
@@ -717,7 +722,10 @@ fn what_is_in_doubt_keeps_those_through_which_it_is_found() {
 const ZONES: [&str; 3] = ["Asia/Shanghai", "America/Argentina/Buenos_Aires", "Europe/Berlin"];
 
 /// What must happen in histories by the hundred; what never does proves nothing.
-const HAPPENS: [&str; 65] = [
+const HAPPENS: [&str; 68] = [
+    "one person in several apps",
+    "erased in several apps",
+    "a person gone whole",
     "a recipient moved to another zone",
     "erased",
     "erased while attempting",
@@ -802,6 +810,9 @@ fn fixed_histories_agree_and_everything_happens_in_them() {
     }
     for _ in 0..60 {
         all.push(steps_of_doubts().new_tree(&mut runner).unwrap().current());
+    }
+    for _ in 0..60 {
+        all.push(steps_of_persons().new_tree(&mut runner).unwrap().current());
     }
     for steps in all {
         for (what, n) in history(&Memory::default(), &steps) {

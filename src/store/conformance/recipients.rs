@@ -33,7 +33,7 @@ pub(super) fn a_bad_recipient_is_marked_until_something_new_is_heard_of_him(stor
 }
 
 pub(super) fn a_signed_request_is_carried_out_once(store: &dyn Store) {
-    let asked = |request: u8, now| Asked { at: at(now), request: Some([request; 16]) };
+    let asked = |request: u8, now| Asked { request: Some([request; 16]), ..at(now).into() };
     let profile = |muted| Profile { muted, ..Profile::default() };
     let put = |muted, asked| done(store, store.put_recipient(app(), openid(0), profile(muted), asked));
     let muted = || store.recipient(&app(), &openid(0)).unwrap().map(|known| known.profile.muted);

@@ -11,13 +11,15 @@ use super::state::OpenTree;
 use super::writer::{Call, Writer};
 use super::{
     Doing, Ends, Ledger, Takes, appointments, audit, by_hand, consents, deliveries, dump, erasure, fsck,
-    holds, keys, occurrences, receipts, releases, repeats, upkeep,
+    holds, keys, occurrences, persons, receipts, releases, repeats, upkeep,
 };
 use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::drift::Drift;
 use crate::domain::hold::Hold;
-use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
+use crate::domain::id::{
+    AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId, UnionId,
+};
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::{MAX_MOVES, Profile, Recipient};
 use crate::domain::zone::Zone;
@@ -66,13 +68,13 @@ impl Store for Ledger {
     }
 
     fn report(&self, report: Report) -> Pending<ReportOutcome> {
-        self.write(2 * report.answers.len() + 4 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
+        self.write(2 * report.answers.len() + 6 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
             consents::report(desk, report)
         })
     }
 
     fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put> {
-        self.write(5 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
+        self.write(7 + MAX_MOVES, Takes::Room, Ends::Urgent, move |desk| {
             consents::put_recipient(desk, &app, &openid, profile, asked)
         })
     }
@@ -83,12 +85,24 @@ impl Store for Ledger {
         })
     }
 
+    fn identify(&self, app: AppId, openid: OpenId, unionid: UnionId) -> Pending<()> {
+        self.write(3, Takes::Room, Ends::Whenever, move |desk| {
+            persons::identify(desk, &app, &openid, unionid)
+        })
+    }
+
+    fn mute(&self, app: AppId, openid: OpenId, muted: bool, asked: Asked) -> Pending<u64> {
+        self.write(2, Takes::Room, Ends::Urgent, move |desk| {
+            persons::mute_one(desk, &app, &openid, muted, &asked.reach)
+        })
+    }
+
     fn grant(&self, grant: OperatorGrant) -> Pending<Granted> {
         self.write(4, Takes::Room, Ends::Urgent, move |desk| consents::grant(desk, &grant))
     }
 
     fn import(&self, piece: ImportPiece) -> Pending<u64> {
-        self.write((4 + MAX_MOVES) * piece.rows.len() + 1, Takes::Room, Ends::Urgent, move |desk| {
+        self.write((6 + MAX_MOVES) * piece.rows.len() + 1, Takes::Room, Ends::Urgent, move |desk| {
             consents::import(desk, piece)
         })
     }
@@ -258,6 +272,15 @@ impl Store for Ledger {
 
     fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable> {
         self.read(|books| books.read_ref(app, reference))
+    }
+
+    fn person(
+        &self,
+        unionid: &UnionId,
+        after: Option<&(AppId, OpenId)>,
+        limit: usize,
+    ) -> Result<Vec<(AppId, OpenId)>, Unavailable> {
+        self.read(|books| books.read_person(unionid, after, limit))
     }
 
     fn walk(

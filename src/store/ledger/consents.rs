@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Failed;
 use super::erasure;
 use super::keys;
+use super::persons;
 use super::records::{self, Booked};
 use super::requests;
 use super::state::{AccountId, State};
@@ -83,7 +84,7 @@ enum Merged {
 }
 
 /// A recipient to be written.
-struct Record {
+pub(super) struct Record {
     before: Option<Recipient>,
     after: Recipient,
     bytes: Vec<u8>,
@@ -91,13 +92,14 @@ struct Record {
 
 impl Record {
     /// `None` for one that is larger than a record may be.
-    fn new(before: Option<Recipient>, after: Recipient) -> Result<Option<Self>, Failed> {
+    pub(super) fn new(before: Option<Recipient>, after: Recipient) -> Result<Option<Self>, Failed> {
         let bytes = records::encode_recipient(&after)?;
         Ok((bytes.len() <= MAX_RECIPIENT_BYTES).then_some(Self { before, after, bytes }))
     }
 
-    fn put(self, state: &mut State, app: keys::Name, openid: &OpenId) {
+    pub(super) fn put(self, state: &mut State, app: keys::Name, openid: &OpenId) {
         index_zones(state, app, openid, self.before.as_ref(), Some(&self.after));
+        persons::index(state, app, openid, self.before.as_ref(), Some(&self.after));
         state.put(keys::recipient(app, openid.as_str()), self.bytes);
     }
 }
@@ -327,17 +329,20 @@ pub(super) fn mark_recipient(
 /// Replaces a recipient's profile.
 pub(super) fn put_recipient(
     desk: &mut Desk<'_>,
-    app: &AppId,
+    app_id: &AppId,
     openid: &OpenId,
-    profile: Profile,
-    Asked { at: now, request }: Asked,
+    mut profile: Profile,
+    Asked { at: now, request, reach }: Asked,
 ) -> Result<Put, Failed> {
-    let state = &mut *desk.state;
-    let app = state.name(app.as_str())?;
-    if requests::is_replayed(state, app, request, now)? {
+    let app = desk.state.name(app_id.as_str())?;
+    if requests::is_replayed(desk.state, app, request, now)? {
         return Ok(Put::Replayed);
     }
-    let known = state.recipient(app, openid)?;
+    let known = desk.state.recipient(app, openid)?;
+    profile.unionid =
+        profile.unionid.or_else(|| known.as_ref().and_then(|known| known.profile.unionid.clone()));
+    let others = persons::others(desk, (app_id, openid), profile.unionid.as_ref(), &reach)?;
+    let state = &mut *desk.state;
     let old_ref = known.as_ref().and_then(|recipient| recipient.profile.reference.clone());
     if let Some(reference) = &profile.reference
         && let Some(owner) = state.get(&keys::reference(app, reference))?
@@ -348,7 +353,7 @@ pub(super) fn put_recipient(
     let created = known.is_none();
     let mut recipient = known.clone().unwrap_or_else(|| Recipient::new(now));
     zone_of(&mut recipient, known.as_ref(), profile.time_zone, now);
-    let new_ref = profile.reference.clone();
+    let (new_ref, muted) = (profile.reference.clone(), profile.muted);
     recipient.profile = profile;
     recipient.bad_since = None;
     let Some(record) = Record::new(known, recipient)? else { return Ok(Put::TooLarge) };
@@ -361,7 +366,8 @@ pub(super) fn put_recipient(
         }
     }
     record.put(state, app, openid);
-    requests::remember(state, app, request, now)?;
+    persons::mute(desk, &others, muted)?;
+    requests::remember(desk.state, app, request, now)?;
     Ok(Put::Stored { created })
 }
 

@@ -534,9 +534,10 @@ mod tests {
     use super::*;
 
     /// What is made of other records when they are restored, or belongs to layouts of before.
-    const MADE: [u8; 15] = [
+    const MADE: [u8; 16] = [
         keys::ZONE,
         keys::REF,
+        keys::PERSON,
         keys::CURSORS,
         keys::CHANGES_READ,
         keys::UNFINISHED,

@@ -16,6 +16,7 @@ use super::consents::{self, is_consumed};
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
 use super::holds;
 use super::keys::{self, Name};
+use super::persons;
 use super::receipts;
 use super::records::{self, Booked, Chunk, ErasingV1};
 use super::requests;
@@ -27,13 +28,16 @@ use crate::domain::consent::MAX_HELD;
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
+use crate::domain::recipient::MAX_MOVES;
 use crate::domain::template::TemplateKind;
-use crate::store::{Asked, Erased};
+use crate::store::{Asked, ERASED_TOGETHER, Erased};
 
 /// Name of the kept key of the erased's hashes.
 pub(super) const KEY: &str = "erasure";
 /// Most deliveries that an account of the erased names: attempts under way, and doubts.
 const MAX_ERASED_OUT: u64 = 300;
+/// Keys that taking one recipient out writes at most.
+const TAKEN_KEYS: usize = 6 + MAX_MOVES;
 /// Chunks looked at in one call of the sweep.
 const MAX_LOOKED: usize = 256;
 
@@ -72,34 +76,57 @@ pub(super) fn erase(
     desk: &mut Desk<'_>,
     app_id: &AppId,
     openid: &OpenId,
-    Asked { at: now, request }: Asked,
+    Asked { at: now, request, reach }: Asked,
 ) -> Result<Erased, Failed> {
     let app = desk.state.name(app_id.as_str())?;
     if requests::is_replayed(desk.state, app, request, now)? {
         return Ok(Erased::Replayed);
     }
-    for template in 0..desk.state.n_names() {
-        let id = AccountId { app, template, openid: openid.as_str().into() };
-        if desk.state.has_account(&id)? && fold_all(desk, &erased(&id))? + MAX_HELD > MAX_ERASED_OUT {
-            return Ok(Erased::Busy);
+    let unionid = desk.state.recipient(app, openid)?.and_then(|known| known.profile.unionid);
+    let mut whole = persons::others(desk, (app_id, openid), unionid.as_ref(), &reach)?;
+    // The last: what was cut off before it is found again by him.
+    whole.push((app_id.clone(), openid.clone()));
+    for (app_id, openid) in &whole {
+        let app = desk.state.name(app_id.as_str())?;
+        for template in 0..desk.state.n_names() {
+            let id = AccountId { app, template, openid: openid.as_str().into() };
+            if desk.state.has_account(&id)? && fold_all(desk, &erased(&id))? + MAX_HELD > MAX_ERASED_OUT {
+                return Ok(Erased::Busy);
+            }
         }
     }
-    desk.room(CHANGE_KEYS + 1)?;
-    let state = &mut *desk.state;
-    let at_ms = records::ms(now);
-    requests::remember(state, app, request, now)?;
-    state.put(keys::erased(&hash_of(state, app_id, openid)?), records::encode(&at_ms)?);
+    let open = ErasingV1 { at_ms: records::ms(now), closed: false, next: Some((0, 0)) };
+    let mut groups = whole.chunks(ERASED_TOGETHER).peekable();
+    while let Some(group) = groups.next() {
+        desk.room(TAKEN_KEYS * group.len() + 1)?;
+        if groups.peek().is_none() {
+            requests::remember(desk.state, app, request, now)?;
+        }
+        for (app_id, openid) in group {
+            take_out(desk.state, app_id, openid, open)?;
+        }
+        for (app_id, openid) in group {
+            let app = desk.state.name(app_id.as_str())?;
+            close_accounts(desk, app, openid.as_str(), open, now)?;
+        }
+    }
+    Ok(Erased::Booked)
+}
+
+/// Takes a recipient out, and notes that his accounts are to be closed.
+fn take_out(state: &mut State, app_id: &AppId, openid: &OpenId, open: ErasingV1) -> Result<(), Failed> {
+    let app = state.name(app_id.as_str())?;
+    state.put(keys::erased(&hash_of(state, app_id, openid)?), records::encode(&open.at_ms)?);
     if let Some(recipient) = state.recipient(app, openid)? {
         state.remove(keys::recipient(app, openid.as_str()));
         consents::index_zones(state, app, openid, Some(&recipient), None);
+        persons::index(state, app, openid, Some(&recipient), None);
         if let Some(reference) = &recipient.profile.reference {
             state.remove(keys::reference(app, reference));
         }
     }
-    let open = ErasingV1 { at_ms, closed: false, next: Some((0, 0)) };
     state.put(keys::erasing(app, openid.as_str()), records::encode(&open)?);
-    close_accounts(desk, app, openid.as_str(), open, now)?;
-    Ok(Erased::Booked)
+    Ok(())
 }
 
 /// Closes the accounts of those whose erasure a crash cut off.

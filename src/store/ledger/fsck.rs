@@ -379,7 +379,7 @@ impl Pass<'_> {
 
     fn others(&mut self) -> Result<(), Failed> {
         let mut unreadable = 0_u64;
-        let mut in_zones = BTreeMap::new();
+        let (mut in_zones, mut in_persons) = (BTreeMap::new(), HashSet::new());
         for entry in self.tree.prefix(keys::RECIPIENT) {
             let (key, value) = entry?;
             let read = keys::read_recipient(&key).zip(records::decode_recipient(&value).ok());
@@ -390,6 +390,8 @@ impl Pass<'_> {
             for (zone, left_ms) in consents::zones(&recipient) {
                 in_zones.insert(keys::in_zone(app, zone, openid), left_ms);
             }
+            let unionid = recipient.profile.unionid.iter();
+            in_persons.extend(unionid.map(|unionid| keys::in_person(unionid, app, openid)));
         }
         let mut n_wrong = 0_u64;
         for entry in self.tree.prefix(keys::ZONE) {
@@ -402,6 +404,17 @@ impl Pass<'_> {
             self.tell(
                 "zone",
                 format!("{n_wrong} entries of the index of recipients by zone are not as they should be"),
+            );
+        }
+        let mut n_wrong = 0_u64;
+        for entry in self.tree.prefix(keys::PERSON) {
+            n_wrong += u64::from(!in_persons.remove(entry?.0.as_ref()));
+        }
+        n_wrong += n_of(in_persons.len());
+        if n_wrong > 0 {
+            self.tell(
+                "person",
+                format!("{n_wrong} entries of the index of recipients by unionid are not as they should be"),
             );
         }
         for entry in self.tree.prefix(keys::REPORT) {

@@ -4,7 +4,7 @@
 //! something follows has its length before it, so two different keys are never equal. Apps and
 //! templates are 2-byte numbers of the name table.
 
-use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId};
+use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, UnionId};
 use crate::domain::occurrence::Whose;
 use crate::domain::zone::Zone;
 use chrono::{DateTime, NaiveDateTime, Timelike};
@@ -21,6 +21,8 @@ pub(super) const RECIPIENT: u8 = b'p';
 pub(super) const ZONE: u8 = b'l';
 /// Recipients by `ref`.
 pub(super) const REF: u8 = b'f';
+/// Recipients of all apps by unionid, app and openid: those of one person are neighbours.
+pub(super) const PERSON: u8 = b'P';
 /// Accounts by app, template, openid: a walk meets them beside the recipients.
 pub(super) const ACCOUNT: u8 = b'c';
 /// Receipts that belong to no delivery yet, by account: those of one account are one record.
@@ -144,6 +146,24 @@ pub(super) fn read_zone(key: &[u8]) -> Option<&str> {
 
 pub(super) fn reference(app: Name, reference: &Ref) -> Vec<u8> {
     key(REF, &[&app.to_be_bytes(), reference.as_str().as_bytes()])
+}
+
+/// The beginning of the keys of all recipients that are one person.
+pub(super) fn person(unionid: &UnionId) -> Vec<u8> {
+    key(PERSON, &[&length(unionid.as_str()), unionid.as_str().as_bytes()])
+}
+
+pub(super) fn in_person(unionid: &UnionId, app: Name, openid: &str) -> Vec<u8> {
+    let mut key = person(unionid);
+    key.extend_from_slice(&app.to_be_bytes());
+    key.extend_from_slice(openid.as_bytes());
+    key
+}
+
+/// App and openid of such a key, whose beginning is `person`.
+pub(super) fn read_person<'a>(key: &'a [u8], person: &[u8]) -> Option<(Name, &'a str)> {
+    let (app, openid) = key.strip_prefix(person)?.split_first_chunk::<2>()?;
+    Some((u16::from_be_bytes(*app), std::str::from_utf8(openid).ok()?))
 }
 
 pub(super) fn accounts(app: Name, template: Name) -> Vec<u8> {

@@ -40,6 +40,7 @@ mod keys;
 #[cfg(test)]
 pub(in crate::store) mod memory;
 mod occurrences;
+mod persons;
 mod reads;
 mod receipts;
 mod records;
@@ -62,7 +63,7 @@ pub use tree::{Bytes, Entry, Opening as OpeningOf, Place, Room, Tree, Write};
 /// Calls that may wait for the writer; more are refused.
 const QUEUE: usize = 16_384;
 /// The layout of the records.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 
 /// Why a ledger cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +205,9 @@ impl Ledger {
         }
         if found.is_some_and(|found| found < 5) {
             writer.put_neighbours_together()?;
+        }
+        if found.is_some_and(|found| found < 6) {
+            writer.index_all_persons()?;
         }
         if found.is_none_or(|found| found < SCHEMA) {
             // An older program must not begin on what this one writes.

@@ -36,12 +36,12 @@ mod zones;
 const TRIES: usize = 4;
 
 impl OpenTree {
-    fn name(&self, text: &str) -> Option<Name> {
+    pub(super) fn name(&self, text: &str) -> Option<Name> {
         // A poisoned lock holds a whole table: names are only ever added.
         self.names.read().unwrap_or_else(PoisonError::into_inner).number(text)
     }
 
-    fn text(&self, name: Name) -> Option<String> {
+    pub(super) fn text(&self, name: Name) -> Option<String> {
         self.names.read().unwrap_or_else(PoisonError::into_inner).text(name).map(str::to_owned)
     }
 

@@ -27,7 +27,7 @@ use crate::domain::recipient::MAX_MOVES;
 use crate::store::{Fsck, MAX_ENTRY_BYTES, Occurrence, Standing};
 
 /// Keys that one line writes at most, but for appointments and snapshots.
-const LINE_KEYS: usize = 8 + MAX_MOVES;
+const LINE_KEYS: usize = 9 + MAX_MOVES;
 /// Longest line, in bytes: a snapshot's, and records are shorter.
 pub const MAX_BACKUP_LINE: usize = 8 << 20;
 
@@ -270,6 +270,8 @@ impl Check {
             let until = left_ms.map_or(Vec::new(), |ms| ms.to_be_bytes().to_vec());
             (keys::in_zone(app, zone, openid.as_str()), until)
         }));
+        let unionid = recipient.profile.unionid.iter();
+        written.extend(unionid.map(|u| (keys::in_person(u, app, openid.as_str()), Vec::new())));
         let reference = recipient.profile.reference.iter();
         written.extend(reference.map(|r| (keys::reference(app, r), openid.as_str().as_bytes().to_vec())));
         Ok(Written::Records(written))

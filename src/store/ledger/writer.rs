@@ -18,7 +18,7 @@ use super::keeper::StoreId;
 use super::keys;
 use super::state::{BATCH_KEYS, OpenTree, SYNC_BYTES, SYNC_KEYS, State};
 use super::{
-    Failed, appointments, consents, cursors, deliveries, dump, erasure, holds, identities, receipts,
+    Failed, appointments, consents, cursors, deliveries, dump, erasure, holds, identities, persons, receipts,
     unfinished,
 };
 use crate::clock::Clock;
@@ -343,6 +343,14 @@ impl Writer {
         let Self { state, out } = self;
         let mut desk = Desk { state, out };
         consents::index_all_zones(&mut desk)?;
+        desk.barrier()
+    }
+
+    /// Makes the index of recipients by unionid, which layouts before 6 did not have; durable on return.
+    pub(super) fn index_all_persons(&mut self) -> Result<(), Failed> {
+        let Self { state, out } = self;
+        let mut desk = Desk { state, out };
+        persons::index_all(&mut desk)?;
         desk.barrier()
     }
 

@@ -57,6 +57,7 @@ mod month;
 mod own_time;
 mod pace;
 mod pause;
+mod persons;
 mod power;
 mod quiet;
 mod quota;

@@ -11,7 +11,9 @@ use tixing::domain::consent::Account;
 use tixing::domain::delivery::State;
 use tixing::domain::drift::Drift;
 use tixing::domain::hold::Hold;
-use tixing::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
+use tixing::domain::id::{
+    AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId, UnionId,
+};
 use tixing::domain::occurrence::OccurrenceState;
 use tixing::domain::recipient::{Profile, Recipient};
 use tixing::domain::zone::Zone;
@@ -274,6 +276,8 @@ impl Store for Power {
     forward! {
         write report(report: Report) -> ReportOutcome;
         write put_recipient(app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Put;
+        write identify(app: AppId, openid: OpenId, unionid: UnionId) -> ();
+        write mute(app: AppId, openid: OpenId, muted: bool, asked: Asked) -> u64;
         write mark_recipient(app: AppId, openid: OpenId, bad_since: Option<DateTime<Utc>>) -> ();
         write grant(grant: OperatorGrant) -> Granted;
         write import(piece: ImportPiece) -> u64;
@@ -311,6 +315,7 @@ impl Store for Power {
         read is_booked(app: &AppId, openid: &OpenId, id: &ReportId) -> bool;
         read erased_at(app: &AppId, openid: &OpenId) -> Option<DateTime<Utc>>;
         read by_ref(app: &AppId, reference: &Ref) -> Option<OpenId>;
+        read person(unionid: &UnionId, after: Option<&(AppId, OpenId)>, limit: usize) -> Vec<(AppId, OpenId)>;
         read walk(app: &AppId, template: &TemplateId, after: Option<&OpenId>, limit: usize) -> Vec<Walked>;
         read walk_zone(
             of: (&AppId, Zone),

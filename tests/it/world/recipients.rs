@@ -4,6 +4,7 @@ use tixing::domain::id::{AppName, OpenId};
 use tixing::domain::recipient::Profile;
 use tixing::flow::intake::appointments::Asking;
 use tixing::flow::intake::recipients::RecipientError;
+use tixing::store::Reach;
 
 use super::{EIGHT, HABIT, World, openid, tag};
 
@@ -11,13 +12,13 @@ impl World {
     async fn puts(&self, name: &str, profile: Profile, id: &str) -> Result<(), RecipientError> {
         let intake = &self.running.as_ref().unwrap().intake;
         let asking = Asking { id, at: self.clock.now() };
-        intake.put_recipient(&main(), &openid(name), profile, asking).await
+        intake.put_recipient(&main(), &openid(name), (profile, Reach::This), asking).await
     }
 
     async fn forgets(&self, name: &str, id: Option<&str>) -> Result<(), RecipientError> {
         let intake = &self.running.as_ref().unwrap().intake;
         let asking = id.map(|id| Asking { id, at: self.clock.now() });
-        intake.erase(&main(), &openid(name), asking).await
+        intake.erase(&main(), &openid(name), Reach::This, asking).await
     }
 
     pub(super) async fn knows(&self, who: &OpenId) -> bool {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::appointments::{Appoint, appoint};
+use super::persons::{Being, being};
 use crate::store::Arrival;
 
 /// One thing that happens; what it does where it cannot happen is nothing.
@@ -29,6 +30,7 @@ pub(super) enum Step {
     Presume { age: i64 },
     Retire { days: i64 },
     Appoint { step: Appoint },
+    Person { app: usize, who: usize, is: Being },
     Reopen,
 }
 
@@ -103,6 +105,19 @@ fn step_of_doubts() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What may happen where people are in several apps.
+fn step_of_persons() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..2_usize, 0..3_usize, being()).prop_map(|(app, who, is)| Step::Person { app, who, is }),
+        1 => step(),
+    ]
+}
+
+/// A history of people in several apps.
+pub(super) fn steps_of_persons() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step_of_persons(), 1..60)
+}
+
 /// A history of doubts.
 pub(super) fn steps_of_doubts() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step_of_doubts(), 1..60)
@@ -125,5 +140,11 @@ pub(super) fn steps_of_appointments() -> impl Strategy<Value = Vec<Step>> {
 
 /// A history of any kind.
 pub(super) fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    prop_oneof![3 => steps(), 1 => steps_of_appointments(), 1 => steps_of_held(), 1 => steps_of_doubts()]
+    prop_oneof![
+        3 => steps(),
+        1 => steps_of_appointments(),
+        1 => steps_of_held(),
+        1 => steps_of_doubts(),
+        1 => steps_of_persons(),
+    ]
 }

@@ -1,0 +1,61 @@
+//! Unionids that a login told of people who are in no books yet: it makes no recipient, their first report does.
+//!
+//! They are in memory alone. What is lost with it the next login tells again, which a client makes by itself.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::domain::id::{AppId, OpenId, UnionId};
+
+/// Most people that are remembered; then all are forgotten, and their next login tells it again.
+const MAX_HEARD: usize = 4096;
+
+/// Somebody in one app.
+type Of = (AppId, OpenId);
+
+/// Who was heard of.
+#[derive(Debug, Default)]
+pub(super) struct Heard(Mutex<HashMap<Of, UnionId>>);
+
+impl Heard {
+    pub(super) fn note(&self, of: Of, unionid: UnionId) {
+        let mut all = self.all();
+        if all.len() >= MAX_HEARD {
+            all.clear();
+        }
+        all.insert(of, unionid);
+    }
+
+    pub(super) fn of(&self, of: &Of) -> Option<UnionId> {
+        self.all().get(of).cloned()
+    }
+
+    pub(super) fn forget(&self, of: &Of) {
+        self.all().remove(of);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<Of, UnionId>> {
+        // A poisoned lock holds a whole map: each change is one call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_logins_fills_no_memory() {
+        let heard = Heard::default();
+        let of = |n: usize| {
+            let openid = OpenId::parse(&format!("oFLOOD{n:06}")).unwrap();
+            (AppId::parse("wxtest").unwrap(), openid)
+        };
+        let unionid = UnionId::parse("u1").unwrap();
+        (0..=3 * MAX_HEARD).for_each(|n| heard.note(of(n), unionid.clone()));
+        assert_eq!(heard.all().len(), 1);
+        assert_eq!((heard.of(&of(0)), heard.of(&of(3 * MAX_HEARD))), (None, Some(unionid)));
+        heard.forget(&of(3 * MAX_HEARD));
+        assert_eq!(heard.of(&of(3 * MAX_HEARD)), None);
+    }
+}

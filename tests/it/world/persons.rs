@@ -1,0 +1,149 @@
+//! One person in two mini programs of one daemon: known by what WeChat tells at a login, muted and erased in both.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use tixing::domain::id::{AppId, AppName, ReportId, UnionId};
+use tixing::domain::recipient::Profile;
+use tixing::flow::intake::appointments::Asking;
+use tixing::flow::intake::recipients::RecipientError;
+use tixing::flow::intake::{ReportIn, Said, Speaker};
+use tixing::sandbox;
+use tixing::store::{Reach, Store as _};
+
+use super::{APPID, HABIT, SECRET, World, instant, openid};
+
+const OTHER: &str = "wx00000000000000ff";
+const UNIONID: &str = "uWorldANNANNANN";
+
+fn name(text: &str) -> AppName {
+    AppName::parse(text).unwrap()
+}
+
+fn unionid() -> UnionId {
+    UnionId::parse(UNIONID).unwrap()
+}
+
+impl World {
+    async fn of_two_apps() -> Self {
+        let app = |appid: &str| sandbox::App { appid: appid.to_owned(), secret: SECRET.to_owned() };
+        let template = sandbox::Template {
+            id: HABIT.to_owned(),
+            title: HABIT.to_owned(),
+            kind: sandbox::TemplateKind::OneTime,
+            fields: vec![sandbox::Field::new("thing1", "what")],
+        };
+        let options = sandbox::Options::new(vec![app(APPID), app(OTHER)], vec![template]);
+        let mut world = Self::around(options, instant("07:00")).await;
+        let app = |name: &str, appid: &str| {
+            format!(
+                "  {name}:\n    appid: {appid}\n    secret: {{ env: SECRET }}\n    base_url: {{base_url}}\n    templates:\n      \
+                 habit: {{ id: {HABIT}, kind: one_time, fields: [thing1] }}\n"
+            )
+        };
+        world.config = Some(format!(
+            "apps:\n{}{}schedules: schedules\nstore: sled:store\nhook: {{ listen: \"127.0.0.1:0\" }}\n\
+             admin: {{ socket: admin.sock }}\nreload: manual\n",
+            app("main", APPID),
+            app("other", OTHER)
+        ));
+        for (app, rule) in [("main", "water"), ("other", "walk")] {
+            let text = format!(
+                "app: {app}\ntimezone: Asia/Shanghai\nrules:\n  {rule}:\n    template: habit\n    when: {{ cron: \"0 8 * * *\" }}\n    \
+                 data: {{ thing1: x }}\n"
+            );
+            fs::write(world.folder.path().join(format!("schedules/{app}.yaml")), text).unwrap();
+        }
+        world
+    }
+
+    /// A login in one of the apps, to which WeChat tells the unionid.
+    async fn logs_in(&self, app: &str, appid: &str, who: &str) {
+        let code = self.platform.login_code_of(appid, openid(who).as_str(), UNIONID);
+        self.running.as_ref().unwrap().intake.login(&name(app), &code).await.unwrap();
+    }
+
+    async fn accepts(&mut self, app: &str, appid: &str, who: &str) {
+        let tap = sandbox::Answer::Accept;
+        self.platform.tap(appid, openid(who).as_str(), HABIT, tap, sandbox::Keep::Once).unwrap();
+        self.n_reports += 1;
+        let report = ReportIn {
+            id: ReportId::parse(&format!("own-{}", self.n_reports)).unwrap(),
+            said: Said::Results([(HABIT.to_owned(), "accept".to_owned())].into()),
+            age_s: 0,
+            bound_to: None,
+            unionid: None,
+            tags: Vec::new(),
+            fields: BTreeMap::new(),
+            time_zone: None,
+        };
+        let (intake, now) = (&self.running.as_ref().unwrap().intake, self.clock.now());
+        intake.report(&name(app), &openid(who), Speaker::Session, report, now).await.unwrap();
+    }
+
+    /// In which apps WeChat's person is who.
+    fn is(&self) -> Vec<(AppId, String)> {
+        let all = self.power().person(&unionid(), None, 9).unwrap();
+        all.into_iter().map(|(app, openid)| (app, openid.as_str().to_owned())).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_person_in_two_apps_is_muted_and_erased_in_both() {
+    let mut world = World::of_two_apps().await;
+    world.start().await;
+    // A login makes no recipient; the first report does, and has the unionid that it cannot say.
+    world.logs_in("main", APPID, "ann").await;
+    assert_eq!(world.is(), []);
+    world.accepts("main", APPID, "ann").await;
+    assert_eq!(world.is().len(), 1);
+    // What was only in memory goes with a restart, and the next login tells it again.
+    world.logs_in("other", OTHER, "ana").await;
+    world.restart().await;
+    world.accepts("other", OTHER, "ana").await;
+    assert_eq!(world.is().len(), 1);
+    world.logs_in("other", OTHER, "ana").await;
+    let of = |appid: &str, who: &str| (AppId::parse(appid).unwrap(), openid(who).as_str().to_owned());
+    let mut both = world.is();
+    both.sort();
+    assert_eq!(both, [of(OTHER, "ana"), of(APPID, "ann")]);
+
+    let put = async |world: &World, muted, id: &str| {
+        let intake = &world.running.as_ref().unwrap().intake;
+        let asking = Asking { id, at: world.clock.now() };
+        let to = (Profile { muted, ..Profile::default() }, Reach::Everywhere);
+        intake.put_recipient(&name("main"), &openid("ann"), to, asking).await
+    };
+    put(&world, true, "w1").await.unwrap();
+    assert_eq!(put(&world, false, "w1").await, Err(RecipientError::Replayed));
+    world.at("08:00:30").await;
+    for rule in ["water", "walk"] {
+        world.expect(rule, "done: 1 = 1 muted").await;
+    }
+    put(&world, false, "w2").await.unwrap();
+    assert_eq!(world.is().len(), 2, "a unionid that is left out stays");
+    world.at("03 08:00:30").await;
+    for (rule, who) in [("water", "ann"), ("walk", "ana")] {
+        world.expect(rule, "done: 1 = 1 muted; done: 1 = 1 sent").await;
+        assert_eq!(world.cards(who), 1);
+    }
+
+    world.accepts("other", OTHER, "ana").await;
+    let intake = &world.running.as_ref().unwrap().intake;
+    intake.erase(&name("main"), &openid("ann"), Reach::Everywhere, None).await.unwrap();
+    for (app, who) in [("main", "ann"), ("other", "ana")] {
+        let intake = &world.running.as_ref().unwrap().intake;
+        assert!(matches!(intake.recipient(&name(app), &openid(who)).await, Err(RecipientError::Unknown)));
+    }
+    assert_eq!(world.is(), []);
+    world.restart().await;
+    let checked = world.power().fsck().await.unwrap().value;
+    assert_eq!(checked.violations, []);
+    // He comes again as somebody new, and is known again by his next login.
+    world.clock.advance(std::time::Duration::from_secs(1));
+    world.accepts("other", OTHER, "ana").await;
+    assert_eq!(world.is(), []);
+    world.logs_in("other", OTHER, "ana").await;
+    assert_eq!(world.is(), [of(OTHER, "ana")]);
+    world.stop().await;
+}

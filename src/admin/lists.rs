@@ -38,6 +38,9 @@ struct ConsentRow<'a> {
     consumed: u64,
     voided: u64,
     suspect: bool,
+    /// How the person accepted, where that is not plainly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_with: Option<&'static str>,
 }
 
 impl<'a> ConsentRow<'a> {
@@ -54,6 +57,7 @@ impl<'a> ConsentRow<'a> {
             consumed: view.consumed,
             voided: view.account.voided,
             suspect: view.account.suspect,
+            accepted_with: view.account.manner.beyond_plain(),
         }
     }
 }

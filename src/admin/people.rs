@@ -56,6 +56,9 @@ struct Consent {
     reserved: u64,
     in_doubt: u64,
     suspect: bool,
+    /// How he accepted, where that is not plainly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_with: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -241,6 +244,7 @@ impl Desk {
                 reserved: view.reserved,
                 in_doubt: view.in_doubt,
                 suspect: view.account.suspect,
+                accepted_with: view.account.manner.beyond_plain(),
             });
         }
         Ok(consents)

@@ -146,10 +146,13 @@ fn person(value: &Value, language: Language) -> String {
             let (template, left) = (text(account, "template"), number(account, "available"));
             let (reserved, doubt) = (number(account, "reserved"), number(account, "in_doubt"));
             let kind = text(account, "kind");
+            let with = account["accepted_with"].as_str().map_or_else(String::new, |with| format!(", {with}"));
             lines.push(if chinese {
-                format!("  {template}（{kind}）：可用 {left}，已预留 {reserved}，存疑 {doubt}")
+                format!("  {template}（{kind}{with}）：可用 {left}，已预留 {reserved}，存疑 {doubt}")
             } else {
-                format!("  {template} ({kind}): {left} available, {reserved} reserved, {doubt} in doubt")
+                format!(
+                    "  {template} ({kind}{with}): {left} available, {reserved} reserved, {doubt} in doubt"
+                )
             });
         }
     }

@@ -23,6 +23,73 @@ pub struct Grant {
     pub bound: Option<u64>,
 }
 
+/// What somebody answered for one template: a status of `wx.requestSubscribeMessage`, or of the platform's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// One message, or under a long-term template all of them.
+    Accept(Manner),
+    /// Not now; of a long-term template, not any more.
+    Reject,
+    /// The platform banned the template.
+    Ban,
+    /// The platform dropped it: another of the same call has its title.
+    Filter,
+}
+
+impl Status {
+    /// The status that `text` is; `None` for what the platform does not have today.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let manner = Manner::ALL.into_iter().find(|manner| manner.status() == text);
+        match (manner, text) {
+            (Some(manner), _) => Some(Self::Accept(manner)),
+            (None, "reject") => Some(Self::Reject),
+            (None, "ban") => Some(Self::Ban),
+            (None, "filter") => Some(Self::Filter),
+            (None, _) => None,
+        }
+    }
+}
+
+/// With what somebody accepted messages beside reading them. Each gives one grant, or the same standing acceptance.
+///
+/// The panel offers more than [`Manner::Plain`] for some long-term templates alone (official pages of the three, read
+/// 2026-11-22); what the phone does then is the platform's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// As they are.
+    #[default]
+    Plain,
+    /// Read aloud (语音提醒).
+    Audio,
+    /// With an alert at its time (添加提醒).
+    Alert,
+    /// Pushed to the front (强提醒).
+    ForcePush,
+}
+
+impl Manner {
+    /// All of them, in their stored order, which is never changed.
+    pub const ALL: [Self; 4] = [Self::Plain, Self::Audio, Self::Alert, Self::ForcePush];
+
+    /// The platform's status that says it.
+    #[must_use]
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Plain => "accept",
+            Self::Audio => "acceptWithAudio",
+            Self::Alert => "acceptWithAlert",
+            Self::ForcePush => "acceptWithForcePush",
+        }
+    }
+
+    /// The same, of what is more than plain.
+    #[must_use]
+    pub fn beyond_plain(self) -> Option<&'static str> {
+        (self != Self::Plain).then_some(self.status())
+    }
+}
+
 /// Who reported an acceptance; the evidence behind a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -57,6 +124,8 @@ pub struct Account {
     pub suspect: bool,
     /// A long-term acceptance that stands, and since when.
     pub standing: Option<DateTime<Utc>>,
+    /// How the person accepted, as the last report or event that granted said it.
+    pub manner: Manner,
     /// The last status that granted nothing, for people: when.
     pub rejected_at: Option<DateTime<Utc>>,
     /// Grants at hand, oldest first.
@@ -119,23 +188,24 @@ impl Account {
         Ok(())
     }
 
-    /// Books a long-term acceptance. A second one changes nothing but its time.
+    /// Books a long-term acceptance. A second one changes nothing but its time; one from before a reject that is known
+    /// already is over.
     ///
     /// # Errors
     /// [`NotGranted::RefusedSince`]: nothing was booked.
     pub fn accept_standing(&mut self, accepted_at: DateTime<Utc>) -> Result<(), NotGranted> {
-        if self.is_dead(accepted_at) {
+        if self.is_dead(accepted_at) || self.rejected_at >= Some(accepted_at) {
             return Err(NotGranted::RefusedSince);
         }
         if self.standing.is_none() {
             self.granted += 1;
         }
         self.standing = self.standing.max(Some(accepted_at));
-        self.rejected_at = self.rejected_at.filter(|at| *at > accepted_at);
+        self.rejected_at = None;
         Ok(())
     }
 
-    /// Notes a `reject`. A one-time one keeps the balance; `end_standing` ends a long-term acceptance from before it.
+    /// Notes a `reject`: it keeps a one-time balance, and ends a long-term acceptance from before it.
     pub fn reject(&mut self, at: DateTime<Utc>) {
         self.rejected_at = self.rejected_at.max(Some(at));
         if self.standing.is_some_and(|since| since <= at) {
@@ -358,6 +428,39 @@ mod tests {
             Err(NoGrant::None),
             "a later accept is the last that was heard"
         );
+    }
+
+    #[test]
+    fn statuses_are_those_of_the_platform() {
+        for manner in Manner::ALL {
+            assert_eq!(Status::parse(manner.status()), Some(Status::Accept(manner)));
+        }
+        let table = [
+            ("accept", Some(Status::Accept(Manner::Plain))),
+            ("acceptWithForcePush", Some(Status::Accept(Manner::ForcePush))),
+            ("reject", Some(Status::Reject)),
+            ("ban", Some(Status::Ban)),
+            ("filter", Some(Status::Filter)),
+            ("Accept", None),
+            ("acceptWith", None),
+            ("", None),
+        ];
+        for (text, status) in table {
+            assert_eq!(Status::parse(text), status, "{text}");
+        }
+        assert_eq!(Manner::Plain.beyond_plain(), None);
+    }
+
+    #[test]
+    fn what_was_accepted_before_a_known_reject_does_not_stand() {
+        let mut account = Account::default();
+        account.reject(at(30));
+        assert_eq!(account.accept_standing(at(30)), Err(NotGranted::RefusedSince));
+        account.accept(grant(20), 0).expect("a one-time reject keeps what is there");
+        account.accept_standing(at(31)).expect("since");
+        account.reject(at(30));
+        assert_eq!(account.available(), 2, "an old one ends nothing");
+        balances(&account);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::outlook::{ASK_AHEAD, One, Outlook};
 use super::reminders::{self, Reminder};
 use crate::clock::Clock;
 use crate::domain::config::{App, ConsentsFrom};
-use crate::domain::consent::{Grant, NotGranted, Source};
+use crate::domain::consent::{Grant, Manner, NotGranted, Source, Status};
 use crate::domain::count::n_of;
 use crate::domain::id::{
     AppName, AppointmentId, FieldName, Kind, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId,
@@ -311,10 +311,13 @@ impl Intake {
         super::read(&self.store, move |store| {
             let app = live.config.apps.get(&name).ok_or(Unavailable)?;
             let recipient = store.recipient(&app.appid, &openid)?;
-            let mut balances = BTreeMap::new();
+            let (mut balances, mut manners) = (BTreeMap::new(), BTreeMap::new());
             for template in app.templates.values() {
-                let account = store.bare_account(&app.appid, &template.id, &openid)?;
-                balances.insert(template.id.clone(), account.map_or(0, |account| account.available()));
+                let account = store.bare_account(&app.appid, &template.id, &openid)?.unwrap_or_default();
+                balances.insert(template.id.clone(), account.available());
+                if account.available() > 0 && account.manner != Manner::Plain {
+                    manners.insert(template.id.clone(), account.manner);
+                }
             }
             let is_known = recipient.is_some();
             let recipient = recipient.unwrap_or_else(|| Recipient::new(now));
@@ -325,7 +328,7 @@ impl Intake {
                     own.push(reminder);
                 }
             }
-            Ok(Seen { is_known, recipient, balances, reminders: own, number: store.decided() })
+            Ok(Seen { is_known, recipient, balances, manners, reminders: own, number: store.decided() })
         })
         .await
     }
@@ -337,6 +340,8 @@ struct Seen {
     /// Somebody unknown is one of whom nothing is known.
     recipient: Recipient,
     balances: BTreeMap<TemplateId, u64>,
+    /// How what he has was accepted, where that is not plainly.
+    manners: BTreeMap<TemplateId, Manner>,
     /// Of his appointments, in the coming days.
     reminders: Vec<Reminder>,
     number: Number,
@@ -373,21 +378,27 @@ fn answers(
     };
     for (id, status) in results {
         let known = app.templates.values().find(|template| template.id.as_str() == id);
-        let choice = match status.as_str() {
-            "accept" | "acceptWithAudio" | "acceptWithAlert" | "acceptWithForcePush" => {
+        let told = Status::parse(status);
+        let manner = match told {
+            Some(Status::Accept(manner)) => manner,
+            Some(Status::Reject | Status::Ban | Status::Filter) | None => Manner::Plain,
+        };
+        let choice = match told {
+            Some(Status::Accept(_)) => {
                 let counts = match app.consents_from {
                     ConsentsFrom::Reports => counts_from.is_none_or(|since| accepted_at >= since),
                     ConsentsFrom::Events => false,
                 };
                 if counts { Ok(Choice::Accept(grant)) } else { Err("not_granted") }
             }
-            "reject" => Ok(Choice::Reject(accepted_at)),
-            "ban" | "filter" => Err("not_granted"),
-            _ => Err("unknown_status"),
+            Some(Status::Reject) => Ok(Choice::Reject(accepted_at)),
+            Some(Status::Ban | Status::Filter) => Err("not_granted"),
+            None => Err("unknown_status"),
         };
         match (known, choice) {
             (Some(template), Ok(choice)) => {
-                answers.push(Answer { template: template.id.clone(), kind: template.kind, choice });
+                let (template, kind) = (template.id.clone(), template.kind);
+                answers.push(Answer { template, kind, choice, manner });
             }
             (None, _) => ignored.push(Ignored {
                 template: id.clone(),

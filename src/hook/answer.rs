@@ -171,6 +171,8 @@ struct Told<'a> {
     time_zone: Option<&'static str>,
     muted: bool,
     balances: BTreeMap<&'a str, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    accepted_with: BTreeMap<&'a str, &'static str>,
     upcoming: Vec<Coming<'a>>,
 }
 
@@ -199,6 +201,7 @@ fn told(person: &Person) -> Told<'_> {
         time_zone: person.profile.time_zone.map(Zone::name),
         muted: person.profile.muted,
         balances: balances(&person.balances),
+        accepted_with: person.manners.iter().map(|(id, manner)| (id.as_str(), manner.status())).collect(),
         upcoming: person.upcoming.iter().map(Coming::from).collect(),
     }
 }

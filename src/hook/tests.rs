@@ -260,6 +260,7 @@ impl Books for Arc<Flow> {
                 muted: false,
             },
             balances: [(TemplateId::parse("T").unwrap(), 1)].into(),
+            manners: BTreeMap::new(),
             upcoming: [None, Some(visit)].map(upcoming).to_vec(),
         })
     }

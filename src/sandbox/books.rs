@@ -109,8 +109,35 @@ pub(super) enum NotAccepted {
 pub enum Answer {
     /// 允许
     Accept,
+    /// The same, and to have them read aloud.
+    AcceptWithAudio,
+    /// The same, and to be alerted.
+    AcceptWithAlert,
+    /// The same, and to have them pushed.
+    AcceptWithForcePush,
     /// 拒绝
     Reject,
+}
+
+impl Answer {
+    const ALL: [Self; 5] =
+        [Self::Accept, Self::AcceptWithAudio, Self::AcceptWithAlert, Self::AcceptWithForcePush, Self::Reject];
+
+    /// The status that the mini program and the events see.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::AcceptWithAudio => "acceptWithAudio",
+            Self::AcceptWithAlert => "acceptWithAlert",
+            Self::AcceptWithForcePush => "acceptWithForcePush",
+            Self::Reject => "reject",
+        }
+    }
+
+    /// The answer with this status.
+    pub(super) fn of_status(status: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|answer| answer.status() == status)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -170,8 +197,9 @@ impl Books {
             Line::Granted { appid, openid, template, n } => {
                 self.consent(&Pair { appid: &appid, openid: &openid, template: &template }).give(n);
             }
-            Line::Kept { appid, openid, template, accept } => {
-                let kept = if accept { Answer::Accept } else { Answer::Reject };
+            Line::Kept { appid, openid, template, accept, status } => {
+                let plain = if accept { Answer::Accept } else { Answer::Reject };
+                let kept = Answer::of_status(&status).unwrap_or(plain);
                 self.consent(&Pair { appid: &appid, openid: &openid, template: &template }).kept = Some(kept);
             }
             Line::Revoked { appid, openid, template } => {
@@ -248,9 +276,9 @@ impl Books {
 
     pub(super) fn keep(&mut self, pair: &Pair<'_>, answer: Answer) -> io::Result<()> {
         let Pair { appid, openid, template } = *pair;
-        let accept = answer == Answer::Accept;
-        let line =
-            Line::Kept { appid: appid.into(), openid: openid.into(), template: template.into(), accept };
+        let (accept, status) = (answer != Answer::Reject, answer.status().into());
+        let (appid, openid, template) = (appid.into(), openid.into(), template.into());
+        let line = Line::Kept { appid, openid, template, accept, status };
         self.write(&line)?;
         self.consent(pair).kept = Some(answer);
         Ok(())

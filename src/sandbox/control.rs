@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! POST   /sandbox/login_code    {"appid","openid","unionid"}                     → {"code"}; the unionid may be left out
-//! POST   /sandbox/tap           {"appid","openid","template","answer":"accept"|"reject","keep":"once"|"always"}
+//! POST   /sandbox/tap           {"appid","openid","template","answer":"accept"|"accept_with_audio"
+//!                                |"accept_with_alert"|"accept_with_force_push"|"reject","keep":"once"|"always"}
 //!                                                                                → {"status","remaining"}
 //! POST   /sandbox/grant_many    {"appid","openid","template","n"}                → {"remaining"}
 //! POST   /sandbox/revoke        {"appid","openid","template"}                    → {"remaining"}
@@ -207,6 +208,9 @@ struct OfPair {
 enum AnswerShape {
     #[default]
     Accept,
+    AcceptWithAudio,
+    AcceptWithAlert,
+    AcceptWithForcePush,
     Reject,
 }
 
@@ -246,6 +250,9 @@ fn order(platform: &Platform, name: &str, body: &Bytes) -> Result<Value, String>
             let OfPair { appid, openid, template, answer, keep, n: _ } = read(body)?;
             let answer = match answer {
                 AnswerShape::Accept => Answer::Accept,
+                AnswerShape::AcceptWithAudio => Answer::AcceptWithAudio,
+                AnswerShape::AcceptWithAlert => Answer::AcceptWithAlert,
+                AnswerShape::AcceptWithForcePush => Answer::AcceptWithForcePush,
                 AnswerShape::Reject => Answer::Reject,
             };
             let keep = match keep {

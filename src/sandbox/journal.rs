@@ -18,7 +18,15 @@ pub(super) enum Line<'a> {
     /// Consents were added.
     Granted { appid: Cow<'a, str>, openid: Cow<'a, str>, template: Cow<'a, str>, n: u64 },
     /// "Always keep this choice" was ticked.
-    Kept { appid: Cow<'a, str>, openid: Cow<'a, str>, template: Cow<'a, str>, accept: bool },
+    Kept {
+        appid: Cow<'a, str>,
+        openid: Cow<'a, str>,
+        template: Cow<'a, str>,
+        accept: bool,
+        /// What was kept; older books have none.
+        #[serde(default)]
+        status: Cow<'a, str>,
+    },
     /// All consents and the kept choice are gone.
     Revoked { appid: Cow<'a, str>, openid: Cow<'a, str>, template: Cow<'a, str> },
     /// A send was accepted; it took so many consents.

@@ -69,7 +69,7 @@ impl Platform {
     }
 
     /// Answers one `wx.requestSubscribeMessage` for one template, and gives the status that the mini program
-    /// sees: `accept`, `reject`, or `ban` for a banned template, of which no panel shows.
+    /// sees: `accept`, one of the others that accept, `reject`, or `ban` for a banned template, of which no panel shows.
     ///
     /// An accept adds exactly one consent; for a long-term template it stands, and a reject ends it. A choice
     /// that was kept earlier ([`Keep::Always`]) is given again, whatever `answer` says, and no event tells of it: the panel does
@@ -93,20 +93,21 @@ impl Platform {
             let mut state = self.0.state();
             let kept = state.books.kept(&pair);
             let answer = kept.unwrap_or(answer);
-            let status = match (answer, self.0.kind(appid, template)) {
-                (Answer::Accept, TemplateKind::OneTime | TemplateKind::LongTerm) => {
-                    state.books.grant(&pair, 1)?;
-                    "accept"
-                }
-                (Answer::Reject, TemplateKind::OneTime) => "reject",
-                (Answer::Reject, TemplateKind::LongTerm) => {
-                    state.books.revoke(&pair)?;
-                    "reject"
-                }
-            };
+            match (answer, self.0.kind(appid, template)) {
+                (Answer::Reject, TemplateKind::OneTime) => {}
+                (Answer::Reject, TemplateKind::LongTerm) => state.books.revoke(&pair)?,
+                (
+                    Answer::Accept
+                    | Answer::AcceptWithAudio
+                    | Answer::AcceptWithAlert
+                    | Answer::AcceptWithForcePush,
+                    TemplateKind::OneTime | TemplateKind::LongTerm,
+                ) => state.books.grant(&pair, 1)?,
+            }
             if keep == Keep::Always && state.books.kept(&pair) != Some(answer) {
                 state.books.keep(&pair, answer)?;
             }
+            let status = answer.status();
             if kept.is_none() {
                 state.tell(appid, Told::answer(POPUP, openid, template, status, self.0.seconds()));
             }

@@ -11,7 +11,7 @@ use super::model::{BACKEND, Model};
 use super::sled::{self, Options};
 use super::*;
 use crate::clock::Clock;
-use crate::domain::consent::{Grant, NotGranted, Source};
+use crate::domain::consent::{Grant, Manner, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::ReportId;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
@@ -66,7 +66,7 @@ fn grant(s: i64) -> Grant {
 fn report(who: usize, id: &str, content: u8, now: i64, choices: &[(usize, Choice)]) -> Report {
     let answers = choices.iter().map(|(n, choice)| {
         let (template, kind) = template(*n);
-        Answer { template, kind, choice: *choice }
+        Answer { template, kind, choice: *choice, manner: Manner::Plain }
     });
     Report {
         app: app(),

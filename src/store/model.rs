@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::domain::appointment::About;
-use crate::domain::consent::{Grant, NotGranted, Source};
+use crate::domain::consent::{Grant, Manner, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::drift::{Drift, Evidence};
 use crate::domain::hold::Hold;
@@ -90,6 +90,7 @@ struct Ledger {
     suspect: bool,
     rejected_at: Option<DateTime<Utc>>,
     standing: Option<DateTime<Utc>>,
+    manner: Manner,
     /// Standing acceptances, begun and ended.
     stood: (u64, u64),
 }
@@ -265,7 +266,8 @@ impl Books {
         let chunks = &self.chunks;
         let fresh = !self.ledgers.contains_key(&key);
         let ledger = self.ledgers.entry(key.clone()).or_default();
-        let result = if ledger.is_dead(grant.accepted_at) {
+        let rejected = kind == TemplateKind::LongTerm && ledger.rejected_at >= Some(grant.accepted_at);
+        let result = if ledger.is_dead(grant.accepted_at) || rejected {
             Err(NotGranted::RefusedSince)
         } else if kind == TemplateKind::LongTerm {
             if ledger.standing.is_none() {
@@ -323,11 +325,10 @@ impl Books {
         for answer in report.answers {
             let key = (report.app.clone(), answer.template.clone(), report.openid.clone());
             match answer.choice {
-                Choice::Accept(grant) => {
-                    if let Err(why) = self.accept(key, answer.kind, grant) {
-                        refused.push((answer.template, why));
-                    }
-                }
+                Choice::Accept(grant) => match self.accept(key.clone(), answer.kind, grant) {
+                    Ok(()) => self.ledgers.get_mut(&key).unwrap().manner = answer.manner,
+                    Err(why) => refused.push((answer.template, why)),
+                },
                 Choice::Reject(at) => {
                     let ledger = self.ledgers.entry(key).or_default();
                     ledger.long_term |= answer.kind == TemplateKind::LongTerm && ledger.units.is_empty();
@@ -1317,6 +1318,7 @@ impl Books {
                 denied_until: ledger.denied_until,
                 suspect: ledger.suspect,
                 standing: ledger.standing,
+                manner: ledger.manner,
                 rejected_at: ledger.rejected_at,
                 free,
                 out: Vec::new(),

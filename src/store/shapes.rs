@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::domain::appointment::About;
-use crate::domain::consent::{Account, Grant, NotGranted, Source};
+use crate::domain::consent::{Account, Grant, Manner, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId};
 use crate::domain::occurrence::{Counts, Due, OccurrenceState, Repetition, SkipReason, Whose};
@@ -57,6 +57,8 @@ pub struct Answer {
     pub kind: TemplateKind,
     /// What the person chose.
     pub choice: Choice,
+    /// How he accepted.
+    pub manner: Manner,
 }
 
 /// What the person chose.

@@ -8,15 +8,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::Intake;
 use crate::domain::config::{App, ConsentsFrom};
-use crate::domain::consent::{Grant, Source};
+use crate::domain::consent::{Grant, Manner, Source, Status};
 use crate::domain::id::{AppName, OpenId, ReportId};
-use crate::domain::template::Template;
+use crate::domain::template::{Template, TemplateKind};
 use crate::flow::brake::NotPaused;
 use crate::store::{
     Additions, Answer, Arrival, Choice, Erased, Pending, Receipt, Refusal, Report, ReportOutcome, Unavailable,
@@ -55,7 +55,8 @@ impl Intake {
         }
     }
 
-    /// An acceptance on the panel grants only where events are the source; a refusal there is none in the settings.
+    /// An acceptance on the panel grants only where events are the source. A refusal there is none in the settings: it ends a
+    /// long-term acceptance, whoever tells of it first, and of a one-time template it is only noted, by the source.
     async fn asked(
         &self,
         (app, since): (&App, Option<DateTime<Utc>>),
@@ -63,19 +64,25 @@ impl Intake {
         answers: &[Answered],
         (id, at): (ReportId, DateTime<Utc>),
     ) -> Result<(), Unavailable> {
-        match app.consents_from {
-            ConsentsFrom::Reports => return Ok(()),
-            ConsentsFrom::Events => {}
-        }
+        let grants = match app.consents_from {
+            ConsentsFrom::Reports => false,
+            ConsentsFrom::Events => true,
+        };
         let grant = Grant { accepted_at: at, source: Source::Event, bound: None };
         let booked = answers.iter().filter_map(|answered| {
             let template = template(app, answered)?;
-            let choice = match answered.status.as_str() {
-                "accept" if since.is_none_or(|since| at >= since) => Choice::Accept(grant),
-                "reject" => Choice::Reject(at),
-                _ => return None,
+            let (choice, manner) = match Status::parse(&answered.status)? {
+                Status::Accept(manner) if grants && since.is_none_or(|since| at >= since) => {
+                    (Choice::Accept(grant), manner)
+                }
+                // Within its second nobody knows what came first: rather ask once more than send to who refused.
+                Status::Reject if template.kind == TemplateKind::LongTerm => {
+                    (Choice::Reject(at + TimeDelta::milliseconds(999)), Manner::Plain)
+                }
+                Status::Reject if grants => (Choice::Reject(at), Manner::Plain),
+                Status::Accept(_) | Status::Reject | Status::Ban | Status::Filter => return None,
             };
-            Some(Answer { template: template.id.clone(), kind: template.kind, choice })
+            Some(Answer { template: template.id.clone(), kind: template.kind, choice, manner })
         });
         let booked: Vec<Answer> = booked.collect();
         if booked.is_empty() {

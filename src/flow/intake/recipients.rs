@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use super::appointments::Asking;
-use super::{Intake, Upcoming};
+use super::{Intake, Seen, Upcoming};
+use crate::domain::consent::Manner;
 use crate::domain::id::{AppName, OpenId, TemplateId};
 use crate::domain::recipient::Profile;
 use crate::store::{Asked, Erased, Put, Reach, Store, Unavailable};
@@ -20,6 +21,8 @@ pub struct Person {
     pub profile: Profile,
     /// As in [`super::ReportOut`].
     pub balances: BTreeMap<TemplateId, u64>,
+    /// How what he has was accepted, where that is not plainly.
+    pub manners: BTreeMap<TemplateId, Manner>,
     /// What comes next, earliest first, at most 20.
     pub upcoming: Vec<Upcoming>,
 }
@@ -105,8 +108,10 @@ impl Intake {
         let seen = self.view(&live, app, openid).await?;
         let upcoming = self.outlook.upcoming(&live, app, seen.one(openid), self.clock.now());
         self.store.wait(seen.number).await?;
-        let person = Person { profile: seen.recipient.profile, balances: seen.balances, upcoming };
-        Ok((seen.is_known, person))
+        let is_known = seen.is_known;
+        let Seen { recipient, balances, manners, .. } = seen;
+        let person = Person { profile: recipient.profile, balances, manners, upcoming };
+        Ok((is_known, person))
     }
 
     /// Whether a person was erased at `then` or later: what was begun before is his no more.

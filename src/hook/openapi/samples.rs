@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::answer::{self, Answer};
 use super::super::problem::{Problem, Refusal};
 use crate::domain::appointment::Appointment;
+use crate::domain::consent::Manner;
 use crate::domain::id::{
     AppointmentId, FieldName, Kind, OpenId, Ref, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
@@ -180,6 +181,7 @@ fn person() -> Person {
             muted: false,
         },
         balances: [(template(), 3)].into(),
+        manners: [(template(), Manner::Audio)].into(),
         upcoming: vec![
             coming("visit-tomorrow", "2027-02-28T12:00:00Z", Some(about)),
             coming("drink-water", "2027-03-01T02:00:00Z", None),

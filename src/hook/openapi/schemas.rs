@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::super::problem::{Refusal, TYPES};
 use super::super::shape::{ERR_MSG, MAX_AGE_S, MAX_CODE_CHARS, MAX_MESSAGE_CHARS, MAX_RESULTS, YEARS};
 use crate::domain::appointment::MAX_APPOINTMENT_RECIPIENTS;
+use crate::domain::consent::Manner;
 use crate::domain::id::{
     AppName, AppointmentId, BadId, FieldName, Kind, OpenId, Ref, ReportId, RuleId, Tag, TemplateId, UnionId,
 };
@@ -219,6 +220,14 @@ fn answered() -> Value {
             "description": "Messages that may be sent now, of all templates of the app; 1 for a standing acceptance.",
         })
     };
+    let accepted_with = || {
+        let statuses: Vec<_> = Manner::ALL.into_iter().filter_map(Manner::beyond_plain).collect();
+        json!({
+            "type": "object", "propertyNames": shape("TemplateId"),
+            "additionalProperties": { "enum": statuses },
+            "description": "How he accepted, as last told, of templates with a balance and more than `accept`. It gives no more messages.",
+        })
+    };
     let truth = |truth: bool| json!({ "const": truth });
     let fields = || shape("Fields");
     let why = json!({
@@ -247,6 +256,7 @@ fn answered() -> Value {
             ("time_zone", some("TimeZone")),
             ("muted", json!({ "type": "boolean" })),
             ("balances", balances()),
+            ("accepted_with", accepted_with()),
             ("upcoming", upcoming),
         ]
     };

@@ -57,7 +57,9 @@ fn books(store: &dyn Store) {
     }
     done(store, store.put_recipient(app(), openid(1), profile, at(2).into()));
     done(store, store.mark_recipient(app(), openid(1), Some(at(3))));
-    done(store, store.report(report(2, "long", 7, 5, &[(1, Choice::Accept(grant(3)))])));
+    let mut long = report(2, "long", 7, 5, &[(1, Choice::Accept(grant(3)))]);
+    long.answers[0].manner = Manner::Audio;
+    done(store, store.report(long));
     let many = OperatorGrant {
         app: app(),
         openid: openid(3),

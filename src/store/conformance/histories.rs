@@ -32,8 +32,9 @@ mod steps;
 fn visible(view: &AccountView) -> String {
     let a = &view.account;
     format!(
-        "{:?} granted {} free {:?} reserved {} doubt {} consumed {} voided {} suspect {} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} granted {} free {:?} reserved {} doubt {} consumed {} voided {} suspect {} {:?} {:?} {:?} {:?}",
         view.kind,
+        a.manner,
         a.granted,
         a.free.iter().map(|g| g.accepted_at.timestamp()).collect::<Vec<_>>(),
         view.reserved,
@@ -223,6 +224,7 @@ impl Play<'_> {
                 let choice = if reject { Choice::Reject(when.accepted_at) } else { Choice::Accept(when) };
                 let mut told = report(who, &format!("r{id}"), content, clock, &[(template, choice)]);
                 told.tapped_at = when.accepted_at;
+                told.answers[0].manner = Manner::ALL[usize::from(id) % 4];
                 let outcome = both(&self.engine, &self.model, |store| store.report(told.clone()));
                 self.saw(match outcome {
                     ReportOutcome::Booked(ignored) => match ignored.first() {

@@ -54,7 +54,13 @@ pub(super) fn report(desk: &mut Desk<'_>, report: Report) -> Result<ReportOutcom
         let template = state.name(answer.template.as_str())?;
         let id = AccountId { app, template, openid: report.openid.as_str().into() };
         let booked = match answer.choice {
-            Choice::Accept(grant) => accept(state, &id, answer.kind, grant)?,
+            Choice::Accept(grant) => {
+                let booked = accept(state, &id, answer.kind, grant)?;
+                if booked.is_ok() {
+                    state.account(&id, answer.kind)?.account.manner = answer.manner;
+                }
+                booked
+            }
             Choice::Reject(at) => {
                 state.account(&id, answer.kind)?.account.reject(records::whole_ms(at));
                 state.changed_account(id);

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Failed;
-use crate::domain::consent::{Account, Grant, Source};
+use crate::domain::consent::{Account, Grant, Manner, Source};
 use crate::domain::delivery::State;
 use crate::domain::id::{DeliveryId, OpenId};
 use crate::domain::occurrence::SkipReason;
@@ -174,6 +174,13 @@ struct AccountV2 {
     has_receipts: bool,
 }
 
+/// An account that was accepted in another manner than plainly; its place in [`Manner::ALL`].
+#[derive(Serialize, Deserialize)]
+struct AccountV3 {
+    second: AccountV2,
+    manner: u8,
+}
+
 impl Held {
     /// An account that nothing was booked in yet.
     pub(super) fn empty(kind: TemplateKind) -> Self {
@@ -197,16 +204,27 @@ impl Held {
             out: ids_of(&account.out),
         };
         let (standing_out, has_receipts) = (ids_of(&self.standing_out), self.has_receipts);
-        encode_as(V2, &AccountV2 { first, standing_out, has_receipts })
+        let second = AccountV2 { first, standing_out, has_receipts };
+        match account.manner {
+            Manner::Plain => encode_as(V2, &second),
+            manner @ (Manner::Audio | Manner::Alert | Manner::ForcePush) => {
+                encode_as(V3, &AccountV3 { second, manner: index_of(&Manner::ALL, &manner) })
+            }
+        }
     }
 
     /// Decodes an account's record of any version.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Failed> {
-        let AccountV2 { first, standing_out, has_receipts } = match version(bytes)? {
-            (V1, body) => AccountV2 { first: whole(body)?, standing_out: Vec::new(), has_receipts: false },
-            (V2, body) => whole(body)?,
+        let AccountV3 { second, manner } = match version(bytes)? {
+            (V1, body) => {
+                let second = AccountV2 { first: whole(body)?, standing_out: Vec::new(), has_receipts: false };
+                AccountV3 { second, manner: 0 }
+            }
+            (V2, body) => AccountV3 { second: whole(body)?, manner: 0 },
+            (V3, body) => whole(body)?,
             (_, _) => return Err(Failed::Record(UNKNOWN_VERSION)),
         };
+        let AccountV2 { first, standing_out, has_receipts } = second;
         let account = Account {
             granted: first.granted,
             voided: first.voided,
@@ -215,6 +233,7 @@ impl Held {
             denied_until: at_opt(first.denied_until)?,
             suspect: first.suspect,
             standing: at_opt(first.standing)?,
+            manner: one_of(&Manner::ALL, manner)?,
             rejected_at: at_opt(first.rejected)?,
             free: first.free.iter().map(|grant| grant.grant(0)).collect::<Result<_, _>>()?,
             out: ids(first.out),
@@ -337,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_of_both_versions_stay_readable() {
+    fn accounts_of_all_versions_stay_readable() {
         let account = Account {
             granted: 3,
             free: vec![Grant { accepted_at: instant(1000), source: Source::Backend, bound: None }],
@@ -356,7 +375,12 @@ mod tests {
         let second = [&[2], &first[1..], &[1, 6, 0, 2, 1]].concat();
         assert_eq!(held.encode().expect("encodes"), second);
         assert_eq!(Held::decode(&second).expect("decodes"), held);
-        assert!(Held::decode(&[&[3], &second[1..]].concat()).is_err(), "unknown versions are refused");
+        let held = Held { account: Account { manner: Manner::Alert, ..held.account }, ..held };
+        let third = [&[3], &second[1..], &[2]].concat();
+        assert_eq!(held.encode().expect("encodes"), third);
+        assert_eq!(Held::decode(&third).expect("decodes"), held);
+        assert!(Held::decode(&[&[4], &third[1..]].concat()).is_err(), "unknown versions are refused");
+        assert!(Held::decode(&[&[3], &second[1..], &[4]].concat()).is_err(), "and unknown manners");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tixing::clock::Clock;
-use tixing::domain::consent::{Grant, Source};
+use tixing::domain::consent::{Grant, Manner, Source};
 use tixing::domain::delivery::State;
 use tixing::domain::id::{AppId, DeliveryId, OpenId, ReportId, RuleId, TemplateId};
 use tixing::domain::occurrence::{Due, OccurrenceState};
@@ -73,6 +73,7 @@ impl Bench {
                 template: template(),
                 kind: TemplateKind::OneTime,
                 choice: Choice::Accept(grant),
+                manner: Manner::Plain,
             }],
         }
     }

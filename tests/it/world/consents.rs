@@ -3,7 +3,9 @@
 use tixing::flow::intake::ReportError;
 use tixing::sandbox::Answer;
 
-use super::{BILL, EIGHT, HABIT, World};
+use tixing::domain::consent::Manner;
+
+use super::{BILL, EIGHT, HABIT, World, template as template_id};
 
 /// Why parts of a report granted nothing.
 fn whys(out: &tixing::flow::intake::ReportOut) -> Vec<&'static str> {
@@ -67,7 +69,17 @@ async fn what_is_said_besides_accept_grants_nothing_and_says_why() {
     for (template, status, balance, why) in table {
         let out = world.report("ann", template, status).await.unwrap();
         assert_eq!((whys(&out), world.balance("ann", HABIT).as_str()), (why, balance), "{status}");
+        // Each is one message; how it was accepted is told as it was said last.
+        let with = world.me("ann").await.manners.get(&template_id(HABIT)).copied();
+        let said = match status {
+            "acceptWithAudio" => Manner::Audio,
+            "acceptWithAlert" => Manner::Alert,
+            _ => Manner::ForcePush,
+        };
+        assert_eq!(with, Some(said), "{status}");
     }
+    world.report("ann", HABIT, "accept").await.unwrap();
+    assert_eq!(world.me("ann").await.manners, [].into(), "plainly again");
     world.ends().await;
 }
 

@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use tixing::admin::control::Control as _;
+use tixing::domain::consent::Manner;
 use tixing::domain::id::{AppName, TemplateId};
 use tixing::flow::intake::ReportError;
+use tixing::sandbox::Answer;
 use tixing::wechat::push::{Answered, Event, Sent, What};
 
-use super::{EIGHT, HABIT, World, openid};
+use super::{BILL, EIGHT, HABIT, World, openid};
 
 impl World {
     /// The platform tells `what` that happened at `created_at`, as often as it likes.
@@ -119,6 +121,64 @@ async fn a_punished_app_pauses_until_a_person_lets_it_go_on() {
     let reason = world.paused().unwrap();
     assert!(reason.contains("by WeChat") && reason.contains("does not know"), "{reason}");
     world.ends().await;
+}
+
+/// A long-term acceptance carries every message until its person refuses; the panel's event says so too, by either source.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_on_the_panel_ends_a_long_term_acceptance_whoever_tells_of_it() {
+    for source in ["reports", "events"] {
+        let mut world = World::new().await;
+        world.consents_from(source);
+        world.rule("bill", &[EIGHT, "template: bill"]).await;
+        world.start().await;
+        world.pass(2).await;
+        let asked = |name: &str, status| What::Asked { openid: openid(name), answers: answers(BILL, status) };
+        for name in ["ann", "bob"] {
+            world.tap(name, BILL, Answer::AcceptWithAudio);
+            match source {
+                "reports" => drop(world.report(name, BILL, "acceptWithAudio").await.unwrap()),
+                _ => world.pushes(world.clock.now(), &asked(name, "acceptWithAudio")).await,
+            }
+            let bill = TemplateId::parse(BILL).unwrap();
+            assert_eq!(world.me(name).await.manners, [(bill, Manner::Audio)].into(), "{source}");
+        }
+        let mut story = Vec::new();
+        for day in ["02", "03"] {
+            world.at(&format!("{day} 08:00:30")).await;
+            story.push("done: 2 = 2 sent");
+            world.expect("bill", &story.join("; ")).await;
+        }
+        assert_eq!(world.balance("ann", BILL), "1 granted = 1 available", "a message takes nothing");
+        let refused_at = world.clock.now();
+        world.tap("ann", BILL, Answer::Reject);
+        world.pushes(refused_at, &asked("ann", "reject")).await;
+        assert_eq!(world.balance("ann", BILL), "1 granted = 1 voided", "{source}");
+        assert_eq!(world.me("ann").await.manners, [].into());
+        // What he accepted before, and is told only now, is over; what he accepts since stands.
+        world.pass(10).await;
+        if source == "reports" {
+            let late = world.report_as("late", "ann", BILL, "accept", 60).await.unwrap();
+            assert_eq!(late.ignored.first().map(|ignored| ignored.why), Some("refused_since"));
+        } else {
+            world.pushes(refused_at - chrono::TimeDelta::seconds(60), &asked("ann", "accept")).await;
+        }
+        assert_eq!(world.balance("ann", BILL), "1 granted = 1 voided", "{source}");
+        world.at("04 08:00:30").await;
+        story.push("done: 2 = 1 sent, 1 refused");
+        world.expect("bill", &story.join("; ")).await;
+        world.tap("ann", BILL, Answer::Accept);
+        match source {
+            "reports" => drop(world.report("ann", BILL, "accept").await.unwrap()),
+            _ => world.pushes(world.clock.now(), &asked("ann", "accept")).await,
+        }
+        // The same refusal once more is no new one.
+        world.pushes(refused_at, &asked("ann", "reject")).await;
+        world.at("05 08:00:30").await;
+        story.push("done: 2 = 2 sent");
+        world.expect("bill", &story.join("; ")).await;
+        assert_eq!((world.cards("ann"), world.cards("bob")), (3, 4));
+        world.ends().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

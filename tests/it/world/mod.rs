@@ -17,7 +17,7 @@ use tixing::admin::control::{AppState, Control};
 use tixing::clock::Clock;
 use tixing::daemon::{Asker, Daemon, Failure, Outside, Setup, Shared};
 use tixing::domain::config::SecretSource;
-use tixing::domain::consent::{Grant, Source};
+use tixing::domain::consent::{Grant, Manner, Source};
 use tixing::domain::id::{AppId, AppName, FieldName, OpenId, ReportId, Tag, TemplateId};
 use tixing::domain::recipient::{FieldValue, Profile};
 use tixing::domain::template::TemplateKind;
@@ -482,7 +482,12 @@ impl World {
             now,
             tapped_at: now,
             adds: Additions::default(),
-            answers: vec![tixing::store::Answer { template: template(id), kind, choice }],
+            answers: vec![tixing::store::Answer {
+                template: template(id),
+                kind,
+                choice,
+                manner: Manner::Plain,
+            }],
         };
         self.power().before_booking(template(id), report);
     }

@@ -11,8 +11,8 @@ use super::chunks::{ChunkOf, SlotV1, SlotV2};
 use super::occurrences::{OccurrenceV1, OccurrenceV2, OccurrenceV3, OccurrenceV4, OccurrenceV5};
 use super::recipients::{RecipientV1, RecipientV2, RecipientV3};
 use super::{
-    AccountV1, AccountV2, ErasingV1, Failed, ReceiptsV1, ReportV1, ReportV2, UNKNOWN_VERSION, encode_as,
-    version, whole,
+    AccountV1, AccountV2, AccountV3, ErasingV1, Failed, ReceiptsV1, ReportV1, ReportV2, UNKNOWN_VERSION,
+    encode_as, version, whole,
 };
 
 /// What a record is of.
@@ -65,6 +65,7 @@ fn form_of(kind: RecordKind, version: u8) -> Result<Form, Failed> {
         (RecordKind::Recipient, 3) => form::<RecipientV3>(),
         (RecordKind::Account, 1) => form::<AccountV1>(),
         (RecordKind::Account, 2) => form::<AccountV2>(),
+        (RecordKind::Account, 3) => form::<AccountV3>(),
         (RecordKind::Receipts, 1) => form::<ReceiptsV1>(),
         (RecordKind::Report, 1) => form::<ReportV1>(),
         (RecordKind::Report, 2) => form::<ReportV2>(),

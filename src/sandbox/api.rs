@@ -225,8 +225,8 @@ async fn strike(inner: &Inner, what: What, reply: Option<Reply>) -> Ending {
             let busy = || Refusal::new(-1, "system error").reply(&mut inner.state().mint);
             Ending::Half(reply.unwrap_or_else(busy))
         }
-        // Delays were waited for where they stood, and an answer comes once.
-        What::Delay(_) | What::Repeat(_) => match reply {
+        // Delays were waited for where they stood, an answer comes once, and only that of a send names a message.
+        What::Delay(_) | What::Repeat(_) | What::NoMsgid => match reply {
             Some(reply) => Ending::Whole(reply),
             None => Ending::Reset,
         },
@@ -279,7 +279,8 @@ async fn send(inner: &Arc<Inner>, asked: &Asked) -> Ending {
             | What::DestroyAfter
             | What::Hang
             | What::Truncate
-            | What::Repeat(_) => Outcome::Unhandled,
+            | What::Repeat(_)
+            | What::NoMsgid => Outcome::Unhandled,
         };
         flight.record = Some(inner.state().books.record(at, &sent.appid, &sent.message, outcome));
         let ending = strike(inner, what, None).await;
@@ -296,11 +297,18 @@ async fn send(inner: &Arc<Inner>, asked: &Asked) -> Ending {
         reply
     };
     let ((), reply) = tokio::join!(biased; wait(inner, inner.answer_after + fate.delay_after), booked);
-    if let Some(what) = fate.after {
-        return strike(inner, what, Some(reply)).await;
-    }
+    let reply = match fate.after {
+        None => reply,
+        Some(What::NoMsgid) => without_msgid(reply),
+        Some(what) => return strike(inner, what, Some(reply)).await,
+    };
     flight.answered();
     Ending::Whole(reply)
+}
+
+fn without_msgid(reply: Reply) -> Reply {
+    let Ok(Value::Object(mut body)) = serde_json::from_slice(&reply.body) else { return reply };
+    if body.remove("msgid").is_some() { Reply::json(&Value::Object(body)) } else { reply }
 }
 
 /// Reads the body, checks the access token, takes the openid's lane and draws the fate.

@@ -24,7 +24,7 @@
 //!                                 "fields":[{"key","label","values":[]}]}], all that there are from now on   → {}
 //! POST   /sandbox/faults        [{"api":"send"|"token"|"login"|"templates"|"quota"|"push",
 //!                                 "what":"errcode"|"status"|"garbage"|"delay"|"destroy_before"|"destroy_after"
-//!                                       |"hang"|"truncate"|"repeat",
+//!                                       |"hang"|"truncate"|"repeat"|"no_msgid",
 //!                                 "stage":"before"|"after",
 //!                                 "code":-1,"msg":"of an errcode","body":"of a status","delay_ms":0,
 //!                                 "n":1,"openid","template","event","skip":0,"at_most":null,"share":1.0,"seed":0}]   → {}
@@ -445,6 +445,7 @@ enum WhatShape {
     Hang,
     Truncate,
     Repeat,
+    NoMsgid,
 }
 
 impl FaultShape {
@@ -483,6 +484,7 @@ impl FaultShape {
                 WhatShape::Hang => What::Hang,
                 WhatShape::Truncate => What::Truncate,
                 WhatShape::Repeat => What::Repeat(self.n),
+                WhatShape::NoMsgid => What::NoMsgid,
             },
         }
     }

@@ -108,6 +108,8 @@ pub enum What {
     Hang,
     /// Half of the answer, then the connection is closed.
     Truncate,
+    /// A good answer to a send names no message, as the platform's page has it; it is the true answer all the same.
+    NoMsgid,
     /// An event comes so often again, all at once; nothing else does.
     Repeat(u8),
 }
@@ -194,6 +196,7 @@ impl Fault {
             What::DestroyBefore | What::DestroyAfter => "destroy".to_owned(),
             What::Hang => "hang".to_owned(),
             What::Truncate => "truncate".to_owned(),
+            What::NoMsgid => "no msgid".to_owned(),
             What::Repeat(_) => "repeat".to_owned(),
         };
         let stage = match self.strikes() {
@@ -207,7 +210,7 @@ impl Fault {
     fn strikes(&self) -> Stage {
         match self.what {
             What::DestroyBefore => Stage::Before,
-            What::DestroyAfter => Stage::After,
+            What::DestroyAfter | What::NoMsgid => Stage::After,
             What::Errcode { .. }
             | What::Status { .. }
             | What::Garbage

@@ -174,7 +174,14 @@ impl Post {
             Some(What::Repeat(more)) => copies += u64::from(more),
             Some(What::Errcode { code, msg }) => told.fail(code, &msg),
             // Misfortunes of answers.
-            Some(What::Status { .. } | What::Garbage | What::Delay(_) | What::Hang | What::Truncate)
+            Some(
+                What::Status { .. }
+                | What::Garbage
+                | What::Delay(_)
+                | What::Hang
+                | What::Truncate
+                | What::NoMsgid,
+            )
             | None => {}
         }
         self.counts.lost += u64::from(copies == 0);

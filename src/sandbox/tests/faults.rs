@@ -48,6 +48,16 @@ async fn an_errcode_may_come_instead_of_acceptance_or_behind_it() {
 }
 
 #[tokio::test]
+async fn a_good_answer_may_name_no_message_and_is_the_true_one() {
+    let (answered, outcome, unanswered) = meet(Fault::new(Api::Send, What::NoMsgid)).await;
+    let (status, _, body) = answered.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, body), (200, json!({"errcode": 0, "errmsg": "ok"})));
+    assert!(accepted(outcome));
+    assert_eq!(unanswered, 0);
+}
+
+#[tokio::test]
 async fn answers_may_be_no_json_or_half_of_it() {
     let bad_gateway = What::Status { code: 502, body: "bad gateway".into() };
     let (answered, outcome, _) = meet(Fault::new(Api::Send, bad_gateway.clone())).await;

@@ -365,7 +365,8 @@ impl Dispatch {
             // It may yet wait for an access token.
             let too_late = too_late(self.clock.clone(), item.deadline, now);
             let stopped = stopped(stop.clone());
-            let (brake, app) = (self.brake.clone(), self.app.clone());
+            let (brake, app, store) = (self.brake.clone(), self.app.clone(), Arc::clone(&self.store));
+            let accepted_at = mark.accepted_at();
             tasks.spawn(async move {
                 let unless = async {
                     tokio::select! {
@@ -374,7 +375,9 @@ impl Dispatch {
                         () = brake.stopped(&app, &item.rule, item.wording) => {}
                     }
                 };
-                match client.send_unless(unless, ready, &item.message).await {
+                // What ended while it waited for an access token does not start under the new one.
+                let stands = || worthless(&*store, &app, &item, accepted_at).is_ok_and(|end| end.is_none());
+                match client.send_unless((unless, stands), ready, &item.message).await {
                     Some(sent) => Done::Answered(Box::new(Answered { item, mark, started_at: now, sent })),
                     None => Done::NotStarted(Box::new((item, mark))),
                 }
@@ -394,16 +397,7 @@ impl Dispatch {
         if now > item.deadline {
             return Ok(Some(if item.after_night.is_some() { End::NotStarted } else { End::Expired }));
         }
-        if let Some(about) = &item.about {
-            let key =
-                AppointmentKey { app: self.app.clone(), kind: about.kind.clone(), id: about.id.clone() };
-            if !self.store.appointment(&key)?.is_some_and(|kept| kept.is_for(about, &item.message.to)) {
-                return Ok(Some(End::Cancelled));
-            }
-        }
-        let account = self.store.bare_account(&self.app, &item.message.template, &item.message.to)?;
-        let alive = account.is_some_and(|account| account.covers(item.kind, mark.accepted_at()));
-        Ok((!alive).then_some(End::GrantDied))
+        worthless(&*self.store, &self.app, item, mark.accepted_at())
     }
 
     /// Sends slower when the platform says that it is too fast.
@@ -645,6 +639,24 @@ impl Dispatch {
 /// Resolves at a stop; whoever would have told it and is gone has stopped too.
 async fn stopped(mut stop: watch::Receiver<bool>) {
     let _stopped = stop.wait_for(|stop| *stop).await;
+}
+
+/// Why a delivery is worth no message any more: its appointment is another one, or what it took from its account is void.
+fn worthless(
+    store: &dyn Store,
+    app: &AppId,
+    item: &Item,
+    accepted_at: Option<DateTime<Utc>>,
+) -> Result<Option<End>, Unavailable> {
+    if let Some(about) = &item.about {
+        let key = AppointmentKey { app: app.clone(), kind: about.kind.clone(), id: about.id.clone() };
+        if !store.appointment(&key)?.is_some_and(|kept| kept.is_for(about, &item.message.to)) {
+            return Ok(Some(End::Cancelled));
+        }
+    }
+    let account = store.bare_account(app, &item.message.template, &item.message.to)?;
+    let alive = account.is_some_and(|account| account.covers(item.kind, accepted_at));
+    Ok((!alive).then_some(End::GrantDied))
 }
 
 /// Resolves when `deadline` has passed.

@@ -84,17 +84,18 @@ impl Client {
     ///
     /// At most [`CALL_TIMEOUT`](super::CALL_TIMEOUT) in all. Once `unless` has resolved no request starts, nor
     /// the repeat under a new token: `None` when there was none at all. A request under way goes on to its
-    /// answer. The platform has no idempotency key: calling again is a second message, unless the reply says
+    /// answer. Where a request waited for a token, `stands` is asked right before it starts, and lets it or not.
+    /// The platform has no idempotency key: calling again is a second message, unless the reply says
     /// that nothing was sent.
     pub async fn send_unless(
         &self,
-        unless: impl Future<Output = ()>,
+        (unless, stands): (impl Future<Output = ()>, impl Fn() -> bool),
         ready: Option<Ready>,
         message: &Message,
     ) -> Option<Sent> {
         let mut stage = Stage::NoToken;
         let unless = pin!(unless);
-        let attempt = self.attempt(unless, ready, message, &mut stage);
+        let attempt = self.attempt((unless, stands), ready, message, &mut stage);
         match timeout(self.0.http.times().call, attempt).await {
             Ok(sent) => sent,
             Err(_elapsed) => Some(stage.out_of_time()),
@@ -103,11 +104,12 @@ impl Client {
 
     async fn attempt(
         &self,
-        mut unless: Pin<&mut impl Future<Output = ()>>,
+        (mut unless, stands): (Pin<&mut impl Future<Output = ()>>, impl Fn() -> bool),
         at_hand: Option<Ready>,
         message: &Message,
         stage: &mut Stage,
     ) -> Option<Sent> {
+        let waits = at_hand.is_none();
         let first = async {
             match at_hand {
                 Some(ready) => Ok(ready),
@@ -123,6 +125,9 @@ impl Client {
             Ok(ready) => ready,
             Err(reply) => return Some(Sent::without_answer(reply, self.0.tokens.state().to_string())),
         };
+        if waits && !stands() {
+            return None;
+        }
         let (sent, refusal) = self.request(&ready, message, stage).await;
         let Some((errcode, Refusal::Repeat)) = refusal else { return Some(sent) };
         *stage = Stage::Refused { errcode };
@@ -133,7 +138,8 @@ impl Client {
         };
         Some(match again {
             // The second refusal stands: a loop here would be a storm of tokens.
-            Ok(ready) => self.request(&ready, message, stage).await.0,
+            Ok(ready) if stands() => self.request(&ready, message, stage).await.0,
+            Ok(_not_any_more) => sent,
             Err(_no_token) => sent,
         })
     }

@@ -33,11 +33,11 @@ const TOKEN_REFUSED: Reply = Reply::TokenRefused { errcode: 40001 };
 /// As the sender calls it, while nobody stops.
 impl Client {
     async fn send(&self, message: &Message) -> Sent {
-        self.send_unless(std::future::pending(), None, message).await.unwrap()
+        self.send_unless((std::future::pending(), || true), None, message).await.unwrap()
     }
 
     async fn send_with(&self, ready: Ready, message: &Message) -> Sent {
-        self.send_unless(std::future::pending(), Some(ready), message).await.unwrap()
+        self.send_unless((std::future::pending(), || true), Some(ready), message).await.unwrap()
     }
 }
 
@@ -234,9 +234,9 @@ async fn after_a_stop_no_request_starts() {
     let fake = sending(refuse).await;
     let client = client(&fake, &hand());
     let stopped = async |mut stop: watch::Receiver<bool>| drop(stop.wait_for(|stop| *stop).await);
-    let sent = client.send_unless(stopped(stop.subscribe()), None, &message()).await.unwrap();
+    let sent = client.send_unless((stopped(stop.subscribe()), || true), None, &message()).await.unwrap();
     assert_eq!((sent.reply, fake.n(SEND)), (TOKEN_REFUSED, 1), "no repeat under a new token");
-    assert_eq!(client.send_unless(stopped(stop.subscribe()), None, &message()).await, None);
+    assert_eq!(client.send_unless((stopped(stop.subscribe()), || true), None, &message()).await, None);
     assert_eq!((client.ready().await.is_ok(), fake.n(SEND)), (true, 1));
 }
 

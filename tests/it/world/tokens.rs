@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tixing::admin::control::Control;
 use tixing::domain::delivery::State;
+use tixing::domain::id::AppName;
 use tixing::sandbox::{Acceptance, Api, Fault, What};
+use tixing::store::Reach;
+use tixing::wechat::push::{Answered, Event, What as What_};
 
-use super::{APPID, EIGHT, HABIT, World};
+use super::{APPID, EIGHT, HABIT, World, openid, template};
 
 fn slow(seconds: u64) -> Fault {
     Fault::new(Api::Send, What::Delay(Duration::from_secs(seconds))).after()
@@ -40,6 +43,45 @@ async fn a_dead_access_token_costs_one_fetch_and_one_repeat() {
         // Those in flight, and those that were marked ahead under the dead one.
         assert!((1..=8).contains(&refused) && totals.begun == 40 + refused, "{what}: {totals:?}");
         world.ends().await;
+    }
+}
+
+/// A request is repeated under a new access token only if it may still be made when there is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_gets_the_repeat_who_was_erased_or_refused_while_it_waited() {
+    for what in ["nothing", "erased", "refused", "his visit is off"] {
+        let mut world = World::new().await;
+        world.rule("water", &["when: { before: 1h, of: visit }"]).await;
+        world.start().await;
+        world.grant("ann", HABIT, 2).await;
+        world.visit("A1", &["ann"], "09:00").await;
+        // The first request finds its token dead, and the next token is long in coming.
+        let slow_token = Fault::new(Api::Token, What::Delay(Duration::from_secs(4)));
+        world.faults(vec![slow_token]);
+        world.platform.revoke_tokens(APPID);
+        world.at("08:00").await;
+        world.until("a refusal of the token", |world| !world.platform.totals().refused.is_empty()).await;
+        let (app, ann, now) = (AppName::parse("main").unwrap(), openid("ann"), world.clock.now());
+        let intake = world.running.as_ref().unwrap().intake.clone();
+        match what {
+            "erased" => intake.erase(&app, &ann, Reach::This, None).await.unwrap(),
+            "refused" => {
+                let refused = Answered { template: template(HABIT), status: "reject".to_owned() };
+                let what = What_::Changed { openid: ann.clone(), answers: vec![refused] };
+                intake.event(&app, Event { created_at: now, what }).await.unwrap();
+            }
+            "his visit is off" => world.no_visit("A1").await,
+            _ => {}
+        }
+        world.pass(30).await;
+        let cards = usize::from(what == "nothing");
+        assert_eq!(world.cards("ann"), cards, "{what}: {}", world.told());
+        if what == "erased" {
+            // Whose the first request was only the platform knows.
+            world.stop().await;
+        } else {
+            world.stop_here().await;
+        }
     }
 }
 

@@ -28,6 +28,9 @@ pub struct Row {
     pub kind: String,
     /// In their order.
     pub fields: Vec<FieldRow>,
+    /// Whether it is of the newer kind, which cannot be used.
+    #[serde(default)]
+    pub service_card: bool,
 }
 
 /// One field.
@@ -55,6 +58,7 @@ impl Row {
             title: template.title.clone(),
             kind: template.kind.as_str().to_owned(),
             fields: template.fields.iter().map(field).collect(),
+            service_card: template.is_service_card(),
         }
     }
 

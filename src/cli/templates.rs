@@ -163,7 +163,21 @@ fn told(app: &App, rows: &[Row], language: Language) -> String {
         Language::English => format!("{name}: {n} templates"),
         Language::Chinese => format!("{name}：{n} 个模板"),
     }];
-    let nameless: Vec<&Row> = rows.iter().filter(|row| row.name.is_none()).collect();
+    let (cards, usable): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.service_card);
+    for card in cards {
+        let (id, title) = (&card.id, &card.title);
+        lines.push(match language {
+            Language::English => {
+                format!(
+                    "  {id} ({title}) is a service card (新版一次性订阅消息): it cannot be sent by this call"
+                )
+            }
+            Language::Chinese => {
+                format!("  {id}（{title}）是新版一次性订阅消息（服务卡片），不能用这个接口发送")
+            }
+        });
+    }
+    let nameless: Vec<&Row> = usable.into_iter().filter(|row| row.name.is_none()).collect();
     if !nameless.is_empty() {
         lines.push(match language {
             Language::English => {

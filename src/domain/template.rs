@@ -42,6 +42,16 @@ impl Described {
     }
 }
 
+impl TemplateId {
+    /// Whether it is no id but the number of a service card's title in the public library, 10000001–19999999 (新版一次性订阅消息,
+    /// read 2026-11-22).
+    #[must_use]
+    pub fn is_service_card(&self) -> bool {
+        let number = self.as_str().parse::<u32>().unwrap_or_default();
+        (10_000_001..=19_999_999).contains(&number)
+    }
+}
+
 /// A field with what stands before it on the card.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescribedField {

@@ -242,8 +242,12 @@ fn template(
         }
     };
     let known = account.knows(id.as_ref());
-    if let Known::Missing = known {
-        walk.report(map.get("id").map_or(key.spot, |node| node.spot), config::template_not_on_platform());
+    let id_at = map.get("id").map_or(key.spot, |node| node.spot);
+    let is_card = known.is_service_card() || id.as_ref().is_some_and(TemplateId::is_service_card);
+    if is_card {
+        walk.report(id_at, config::service_card(known.title()));
+    } else if let Known::Missing = known {
+        walk.report(id_at, config::template_not_on_platform());
     }
     let kind = match map.get("kind") {
         None => Some(known.kind().unwrap_or(TemplateKind::OneTime)),
@@ -254,12 +258,12 @@ fn template(
     let fields = match map.get("fields") {
         None => {
             let fields = known.fields();
-            if fields.is_none() {
+            if fields.is_none() && !is_card {
                 walk.report(key.spot, config::unchecked_template(&key.text));
             }
             fields
         }
-        Some(node) => fields(node, known, walk),
+        Some(node) => fields(node, if is_card { Known::Nothing } else { known }, walk),
     };
     Some(Template { name: name?, id: id?, kind: kind?, fields })
 }

@@ -125,6 +125,16 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// Whether it is of the kind that cannot be used.
+    pub(super) fn is_service_card(self) -> bool {
+        self.described().is_some_and(|(template, _)| template.is_service_card())
+    }
+
+    /// Its title, where it has one.
+    pub(super) fn title(self) -> Option<&'a str> {
+        self.described().map(|(template, _)| template.title.as_str()).filter(|title| !title.is_empty())
+    }
+
     /// Its kind.
     pub(super) fn kind(self) -> Option<TemplateKind> {
         self.described().map(|(template, _)| template.kind)
@@ -310,7 +320,7 @@ mod tests {
     #[test]
     fn the_configuration_is_held_against_the_platform() {
         // What the configuration says of the template, and what is found when it was asked just now, or before.
-        let table: [(&str, &[Found]); 10] = [
+        let table: [(&str, &[Found]); 12] = [
             ("id: HABIT, kind: one_time, fields: [thing1, time2]", &[]),
             ("id: HABIT", &[]),
             ("id: NONE, fields: [thing1, time2]", &[("template_not_on_platform", 6, 20)]),
@@ -324,9 +334,12 @@ mod tests {
                 &[("template_field_added", 6, 35), ("template_field_missing", 6, 44)],
             ),
             ("id: HABIT, fields: [time2, thing1]", &[("template_fields_order", 6, 35)]),
+            ("id: CARD", &[("service_card", 6, 20)]),
+            ("id: CARD, fields: [thing1, time2]", &[("service_card", 6, 20)]),
         ];
         let mut pulled = Pulled::default();
-        pulled.put(&app(), vec![described("HABIT", TemplateKind::OneTime, &["thing1", "time2"])]);
+        let habit = described("HABIT", TemplateKind::OneTime, &["thing1", "time2"]);
+        pulled.put(&app(), vec![habit, described("CARD", TemplateKind::OneTime, &[])]);
         let other = AppId::parse("wxother").expect("an appid");
         pulled.put(&other, vec![described("OTHER", TemplateKind::OneTime, &["thing1", "time2"])]);
         for (says, wanted) in table {
@@ -336,7 +349,9 @@ mod tests {
             write(folder.path(), &[("tixing.yaml", text.as_bytes()), ("schedules/a.yaml", b"rules: {}\n")]);
             let find = |beside: Beside<'_>| -> Vec<(bool, &str, u32, u32)> {
                 let found = check_with(&config, beside).diagnostics.0;
-                let found = found.into_iter().filter(|one| one.code.starts_with("template_"));
+                let found = found
+                    .into_iter()
+                    .filter(|one| one.code.starts_with("template_") || one.code == "service_card");
                 found.map(|one| (one.severity.as_str() == "error", one.code, one.line, one.column)).collect()
             };
             let now: Vec<_> = wanted
@@ -348,7 +363,7 @@ mod tests {
             let before: Vec<_> = now
                 .into_iter()
                 .filter(|(_, code, _, _)| *code != "template_not_on_platform")
-                .map(|(_, code, line, column)| (false, code, line, column))
+                .map(|(_, code, line, column)| (code == "service_card", code, line, column))
                 .collect();
             assert_eq!(find(Beside::default()), before, "{says}: what was pulled only warns");
         }

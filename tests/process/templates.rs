@@ -35,6 +35,7 @@ fn templates_are_pulled_and_compared() {
             TemplateKind::LongTerm,
             vec![Field::new("thing1", "项目"), Field::new("amount2", "金额")],
         ),
+        template("TPLcard", "同城配送服务动态", TemplateKind::OneTime, Vec::new()),
     ];
     let sandbox = runtime
         .block_on(Sandbox::start(sandbox::Options::new(vec![app], templates), Clock::system()))
@@ -58,7 +59,9 @@ fn templates_are_pulled_and_compared() {
     let pulled = daemon.tixing(&["templates", "pull", "--lang", "en"]);
     assert_eq!(pulled.status.code(), Some(0), "{}", text(&pulled));
     let said = text(&pulled);
-    assert!(said.contains("main: 2 templates"), "{said}");
+    assert!(said.contains("main: 3 templates"), "{said}");
+    assert!(said.contains("  TPLcard (同城配送服务动态) is a service card"), "{said}");
+    assert!(!said.contains("NAME: { id: TPLcard"), "what cannot be used is not offered: {said}");
     assert!(said.contains("NAME: { id: TPLbill }   # 账单: thing1 项目, amount2 金额"), "{said}");
     assert!(!said.contains("习惯"), "what has a name is not offered: {said}");
     let kept = fs::read_to_string(daemon.folder.path().join("templates.pulled.yaml")).unwrap();
@@ -82,6 +85,10 @@ fn templates_are_pulled_and_compared() {
     assert!(found.contains(&"template_field_missing".to_owned()), "{found:?}");
     let warned = codes(&daemon, &offline).1;
     assert!(warned.contains(&"template_kind_differs".to_owned()), "what was pulled warns: {warned:?}");
+    daemon.write("tixing.yaml", &config.replace(TEMPLATE, "TPLcard"));
+    for words in [&online[..], &offline] {
+        assert_eq!(codes(&daemon, words), (Some(1), vec!["service_card".to_owned()]));
+    }
     daemon.write("tixing.yaml", &config);
     assert_eq!(codes(&daemon, &online), (Some(0), Vec::new()));
 
@@ -91,7 +98,8 @@ fn templates_are_pulled_and_compared() {
     assert_eq!(codes(&daemon, &online), (Some(0), Vec::new()));
     let rows = daemon.json(&["templates", "pull", "--app", "main", "--json"]);
     let names: Vec<&Value> = rows.iter().map(|row| &row["name"]).collect();
-    assert_eq!(names, [&Value::from("habit"), &Value::Null]);
+    assert_eq!(names, [&Value::from("habit"), &Value::Null, &Value::Null]);
+    assert_eq!([&rows[1]["service_card"], &rows[2]["service_card"]], [false, true]);
     assert_eq!(rows[1]["fields"][1], serde_json::json!({"key": "amount2", "label": "金额"}));
     daemon.stop();
 

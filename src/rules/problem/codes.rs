@@ -127,6 +127,10 @@ pub const CODES: &[(&str, Phrase)] = &[
     ("rare_days", Phrase::new("days that some months do not have", "有的月份没有的日子")),
     ("repeated", Phrase::new("a value twice in one list", "列表里有重复的值")),
     ("secret_unusable", Phrase::new("a secret that cannot be read or used", "无法读取或无法使用的密钥")),
+    (
+        "service_card",
+        Phrase::new("a template of the newer kind that cannot be used", "不能使用的新版一次性订阅模板"),
+    ),
     ("several_documents", Phrase::new("`---` with a second document", "用 `---` 写了第二个 YAML 文档")),
     (
         "skipped_time",

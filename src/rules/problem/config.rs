@@ -112,6 +112,25 @@ pub(in crate::rules) fn template_not_on_platform() -> Problem {
     )
 }
 
+/// A template of the newer kind, which neither the panel nor a send takes; its title where it is known.
+pub(in crate::rules) fn service_card(title: Option<&str>) -> Problem {
+    let (en, zh) = title
+        .map_or_else(Default::default, |title| (format!(" {}", seen(title)), format!(" {} ", seen(title))));
+    error(
+        "service_card",
+        Said::new(
+            format!("the template{en} is a service card (新版一次性订阅消息), and those cannot be used here"),
+            format!("模板{zh}是新版一次性订阅消息（服务卡片），这里不能使用"),
+        ),
+        Said::new(
+            "WeChat takes them neither in wx.requestSubscribeMessage nor in a send, but by calls of their own; choose a \
+             template that has fields (`tixing templates pull` lists them)",
+            "这类模板不能用 wx.requestSubscribeMessage 订阅，也不能用订阅消息接口发送，要走单独的接口；请换一个有字段的模板（`tixing \
+             templates pull` 会列出）",
+        ),
+    )
+}
+
 /// A kind that is another one on the platform.
 pub(in crate::rules) fn template_kind_differs(kind: &str, heard: Heard) -> Problem {
     differs(

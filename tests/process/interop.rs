@@ -1,9 +1,11 @@
-//! The real program and what others published: signatures of the `standardwebhooks` packages, and schemathesis.
+//! The real program and what others published: signatures of the `standardwebhooks` packages, schemathesis, and events as
+//! wechatpy encrypts and signs them.
 //!
 //! They are installed by scripts/test into the folder that TIXING_INTEROP names; without it nothing is tried, and it is
 //! said so.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::daemon::{APPID, Daemon, request, signed};
+use super::daemon::{APPID, Daemon, TEMPLATE, request, signed};
 use super::kill::platform;
 
 const RULES: &str =
@@ -274,4 +276,166 @@ fn schemathesis_finds_no_server_error_and_no_answer_that_is_not_in_the_document(
     assert_eq!(daemon.tixing(&["fsck"]).status.code(), Some(0), "and the books are as they were");
     assert_eq!(daemon.stop(), Some(0));
     runtime.block_on(sandbox.stop());
+}
+
+/// What the console and the daemon agreed on for pushes; a strict reader of base64 refuses this key.
+const PUSH: [&str; 2] = ["interoptoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"];
+
+/// A push before wechatpy encrypts and signs it.
+#[derive(Clone)]
+struct Push {
+    mode: &'static str,
+    form: &'static str,
+    token: &'static str,
+    key: &'static str,
+    appid: &'static str,
+    at: i64,
+    message: String,
+}
+
+impl Push {
+    /// A genuine one of now.
+    fn new(mode: &'static str, form: &'static str, message: String) -> Self {
+        let at = tixing::clock::Clock::system().now().timestamp();
+        Self { mode, form, token: PUSH[0], key: PUSH[1], appid: APPID, at, message }
+    }
+
+    /// `openid` answered the panel, or refused in the settings.
+    fn answer(mode: &'static str, form: &'static str, openid: &str, (event, status): (&str, &str)) -> Self {
+        let at = tixing::clock::Clock::system().now().timestamp();
+        let message = if form == "json" {
+            format!(
+                r#"{{"ToUserName":"gh_demo","FromUserName":"{openid}","CreateTime":{at},"MsgType":"event","Event":"subscribe_msg_{event}_event","List":{{"TemplateId":"{TEMPLATE}","SubscribeStatusString":"{status}","PopupScene":"0"}}}}"#
+            )
+        } else {
+            format!(
+                "<xml><ToUserName><![CDATA[gh_demo]]></ToUserName><FromUserName><![CDATA[{openid}]]></FromUserName><CreateTime>{at}</CreateTime><MsgType><![CDATA[event]]></MsgType><Event><![CDATA[subscribe_msg_{event}_event]]></Event><SubscribeMsgEvent><List><TemplateId><![CDATA[{TEMPLATE}]]></TemplateId><SubscribeStatusString><![CDATA[{status}]]></SubscribeStatusString><PopupScene>2</PopupScene></List></SubscribeMsgEvent></xml>"
+            )
+        };
+        Self::new(mode, form, message)
+    }
+}
+
+/// Query and body of each, by wechatpy.
+fn pushed(packages: &std::path::Path, pushes: &[Push]) -> Vec<(String, String)> {
+    let mut python = Command::new(packages.join("venv/bin/python"));
+    python.arg(source("wechat.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = python.spawn().unwrap();
+    let mut lines = child.stdin.take().unwrap();
+    for Push { mode, form, token, key, appid, at, message } in pushes {
+        let said = json!({"mode": mode, "form": form, "token": token, "key": key, "appid": appid,
+            "timestamp": at.to_string(), "nonce": "1514711492", "message": message});
+        writeln!(lines, "{said}").unwrap();
+    }
+    drop(lines);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let made = String::from_utf8(output.stdout).unwrap();
+    let made = made.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let made = made
+        .map(|made| (made["query"].as_str().unwrap().to_owned(), made["body"].as_str().unwrap().to_owned()));
+    made.collect()
+}
+
+#[test]
+fn events_that_wechatpy_makes_are_taken_in_all_modes_and_forged_ones_are_not() {
+    let Some(packages) = packages() else { return };
+    let mut daemon = Daemon::new("http://127.0.0.1:9", 4, RULES);
+    let config = fs::read_to_string(daemon.path("tixing.yaml")).unwrap();
+    let with_push = "    consents_from: events\n    push: { token: { file: token }, aes_key: { file: aes }, plain: true }\n    templates:";
+    daemon.write("tixing.yaml", &config.replace("    templates:", with_push));
+    daemon.write("token", PUSH[0]);
+    daemon.write("aes", PUSH[1]);
+    daemon.start();
+    let hook = daemon.hook();
+    let post = |app: &str, (query, body): &(String, String)| {
+        let target = format!("/wechat/{app}?{query}");
+        request(&hook, "POST", &target, &[], body.as_bytes()).unwrap()
+    };
+    let account = |openid: &str| {
+        let mut shown = daemon.json(&["consents", "show", "--openid", openid, "--json"]);
+        shown.pop().unwrap_or_default()
+    };
+
+    // The console tries the address.
+    let verify = pushed(&packages, &[Push::new("plain", "json", String::new())]).remove(0).0;
+    let echo = request(&hook, "GET", &format!("/wechat/main?{verify}&echostr=3838"), &[], b"").unwrap();
+    assert_eq!(echo, (200, "3838".to_owned()));
+
+    for mode in ["plain", "compatible", "safe"] {
+        for form in ["json", "xml"] {
+            let openid = format!("oWechatpy-{mode}-{form}");
+            let accepted = Push::answer(mode, form, &openid, ("popup", "accept"));
+            let made = pushed(&packages, &[accepted]).remove(0);
+            for _again in 0..3 {
+                assert_eq!(post("main", &made), (200, "success".to_owned()), "{mode} {form}");
+            }
+            // Nobody gains by a plain one that he forged.
+            let granted = u64::from(mode != "plain");
+            assert_eq!(account(&openid)["granted"].as_u64().unwrap_or(0), granted, "{mode} {form}");
+            daemon.json(&["consents", "grant", "--openid", &openid, "--template", "habit", "--json"]);
+            // He refuses what he has by then.
+            let refused = Push::answer(mode, form, &openid, ("change", "reject"));
+            let made = pushed(&packages, &[refused]).remove(0);
+            assert_eq!(post("main", &made), (200, "success".to_owned()), "{mode} {form}");
+            let account = account(&openid);
+            assert_eq!(account["voided"].as_u64(), Some(granted + 1), "{mode} {form}: {account}");
+        }
+    }
+    // Each length of the padding.
+    let long = |n| {
+        Push::new(
+            "safe",
+            "json",
+            format!(r#"{{"MsgType":"event","Event":"debug_demo","debug_str":"{}"}}"#, "x".repeat(n)),
+        )
+    };
+    for made in pushed(&packages, &(0..32).map(long).collect::<Vec<_>>()) {
+        assert_eq!(post("main", &made).0, 200, "{}", made.1);
+    }
+
+    let before = daemon.json(&["consents", "show", "--json"]);
+    let genuine = Push::answer("safe", "json", "oWechatpy-forged", ("popup", "accept"));
+    let stale = genuine.at - 601;
+    let table = [
+        ("another token", Push { token: "othertoken", ..genuine.clone() }),
+        ("another key", Push { key: "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefg", ..genuine.clone() }),
+        ("another app", Push { appid: "wxsomebodyelse1", ..genuine.clone() }),
+        ("stale", Push { at: stale, ..genuine.clone() }),
+        ("of tomorrow", Push { at: genuine.at + 86_400, ..genuine.clone() }),
+        ("stale and plain", Push { mode: "plain", at: stale, ..genuine.clone() }),
+        ("plain, by another token", Push { mode: "plain", token: "othertoken", ..genuine.clone() }),
+    ];
+    let made = pushed(&packages, &table.iter().map(|(_, push)| push.clone()).collect::<Vec<_>>());
+    for ((what, _), made) in table.iter().zip(&made) {
+        let (status, _) = post("main", made);
+        assert!((400..500).contains(&status), "{what}: {status}");
+    }
+    let [good, other] =
+        <[_; 2]>::try_from(pushed(&packages, &[genuine.clone(), Push { at: genuine.at - 1, ..genuine }]))
+            .unwrap();
+    for (what, app, made) in [
+        ("to an app that is not there", "other", good.clone()),
+        ("another body under the signature", "main", (good.0.clone(), other.1.clone())),
+        (
+            "the signature of plain events alone",
+            "main",
+            (good.0.replace("msg_signature", "other"), good.1.clone()),
+        ),
+    ] {
+        let (status, _) = post(app, &made);
+        assert!((400..500).contains(&status), "{what}: {status}");
+    }
+    let encrypted = good.1.find("Encrypt").unwrap() + 20;
+    for at in (encrypted..good.1.len() - 10).step_by(7) {
+        let mut body = good.1.clone().into_bytes();
+        body[at] = if body[at] == b'A' { b'B' } else { b'A' };
+        let (status, _) = post("main", &(good.0.clone(), String::from_utf8(body).unwrap()));
+        assert!((400..500).contains(&status), "byte {at}: {status}");
+    }
+    assert_eq!(daemon.json(&["consents", "show", "--json"]), before, "and nothing came of any");
+    assert_eq!(post("main", &good), (200, "success".to_owned()));
+    assert_eq!(account("oWechatpy-forged")["granted"].as_u64(), Some(1));
+    assert_eq!(daemon.tixing(&["fsck"]).status.code(), Some(0));
+    assert_eq!(daemon.stop(), Some(0));
 }

@@ -293,7 +293,28 @@ fn described(operation: &Operation, shared: &mut Map<String, Value>) -> Value {
         let content = json!({ "application/json": { "schema": shape, "examples": named(examples) } });
         described["requestBody"] = json!({ "required": true, "content": content });
     }
+    if operation.id == "push" {
+        described["requestBody"] = pushed();
+    }
     described
+}
+
+/// What WeChat posts: its header does not decide how it is read, and it is no document of ours, so no parser is equal to it.
+fn pushed() -> Value {
+    let content = |examples| {
+        let schema = json!({ "anyOf": [shape("EncryptedEvent"), shape("PlainEvent")] });
+        json!({ "schema": schema, "examples": named(&examples) })
+    };
+    json!({
+        "required": true,
+        "description": "Safe mode: what `EncryptedEvent` names. Compatible mode: the event beside it too, which is not looked at. Plain mode: \
+                        the event alone. XML says the same with an element of each name in one `xml`; of it `List` may be several, in one \
+                        element more.",
+        "content": {
+            "application/json": content(samples::pushed_json()),
+            "text/xml": content(samples::pushed_xml()),
+        },
+    })
 }
 
 fn named(examples: &samples::Examples) -> Value {

@@ -46,6 +46,40 @@ pub(super) fn reports() -> Examples {
     vec![("accepted", accepted), ("failed", failed), ("byABackend", named)]
 }
 
+/// What is signed with the Token `remindtoken` at 1767225601 with the nonce `nonce01`: made outside of this crate.
+const ENCRYPTED: &str = "Q3stYC6hdFzMh9T8HCvyDPiPA2Rtqhn7FBuu3WpwJrnJHnREwn7UxvnMGgpzF3dc0yU0AW0qzKtBucEtIaDxZSrRP0qnFO1X0MOQ27ZD6L8TIYdcXwGEJEBfDK5nvCR08Zblc1zNNucGpM3ytomY8hADLc9CSZqJ5rtBKLWQgzIz4hq65AyTWSFaLJF0Q8upEZMHmwFVhMSkQqT5n+dhzb3n7qiDmsxoT1NmLNm6+K+XS8A8+HlL0YzwbLMcj/nP1FbHxVQRqnBe2bcETIhTEQIC2jxQYzw3pG4MXJ/80dpRCAMmPxvntA/x9fY91ESYn9I8VF9XeY0v5C7+KDwPMA==";
+
+pub(super) fn pushed_json() -> Examples {
+    let plain = json!({
+        "ToUserName": "gh_demo", "FromUserName": OPENID, "CreateTime": 1_767_225_600, "MsgType": "event",
+        "Event": "subscribe_msg_change_event",
+        "List": { "TemplateId": TEMPLATE, "SubscribeStatusString": "reject" },
+    });
+    let mut compatible = plain.clone();
+    compatible["Encrypt"] = ENCRYPTED.into();
+    vec![
+        ("safe", json!({ "ToUserName": "gh_demo", "Encrypt": ENCRYPTED })),
+        ("compatible", compatible),
+        ("plain", plain),
+    ]
+}
+
+pub(super) fn pushed_xml() -> Examples {
+    let event = format!(
+        "<ToUserName><![CDATA[gh_demo]]></ToUserName><FromUserName><![CDATA[{OPENID}]]></FromUserName>\
+         <CreateTime>1767225600</CreateTime><MsgType><![CDATA[event]]></MsgType>\
+         <Event><![CDATA[subscribe_msg_change_event]]></Event><SubscribeMsgChangeEvent><List>\
+         <TemplateId><![CDATA[{TEMPLATE}]]></TemplateId><SubscribeStatusString><![CDATA[reject]]></SubscribeStatusString>\
+         </List></SubscribeMsgChangeEvent>"
+    );
+    let encrypt = format!("<Encrypt><![CDATA[{ENCRYPTED}]]></Encrypt>");
+    vec![
+        ("safe", format!("<xml><ToUserName><![CDATA[gh_demo]]></ToUserName>{encrypt}</xml>").into()),
+        ("compatible", format!("<xml>{event}{encrypt}</xml>").into()),
+        ("plain", format!("<xml>{event}</xml>").into()),
+    ]
+}
+
 pub(super) fn recipients() -> Examples {
     vec![(
         "whole",

@@ -87,6 +87,54 @@ pub(super) fn all() -> Value {
 /// What is asked and answered alike.
 fn common() -> Value {
     json!({
+        "EncryptedEvent": {
+            "type": "object",
+            "description": "An event as safe and compatible mode send it; what else stands in it is not looked at.",
+            "xml": { "name": "xml" },
+            "required": ["Encrypt"],
+            "properties": {
+                "ToUserName": { "type": "string" },
+                "Encrypt": { "type": "string", "description": "AES-256-CBC under the EncodingAESKey, in base64." },
+            },
+            "additionalProperties": true,
+        },
+        "PlainEvent": {
+            "type": "object",
+            "description": "An event as plain mode sends it, and as it is within an encrypted one. Numbers may be texts. \
+                            Events of other names, with other keys, are answered alike and change nothing.",
+            "xml": { "name": "xml" },
+            "anyOf": [{ "required": ["Event"] }, { "required": ["MsgType"] }],
+            "properties": {
+                "ToUserName": { "type": "string" },
+                "FromUserName": { "type": "string", "description": "The openid." },
+                "CreateTime": { "type": ["integer", "string"], "description": "Seconds since 1970." },
+                "MsgType": { "type": "string" },
+                "Event": {
+                    "type": "string",
+                    "examples": [
+                        "subscribe_msg_popup_event", "subscribe_msg_change_event", "subscribe_msg_sent_event",
+                        "user_authorization_cancellation", "wxa_punish_event",
+                    ],
+                },
+                "List": {
+                    "anyOf": [shape("EventItem"), { "type": "array", "items": shape("EventItem") }],
+                },
+            },
+            "additionalProperties": true,
+        },
+        "EventItem": {
+            "type": "object",
+            "description": "What was chosen for a template, or what became of a message of it.",
+            "properties": {
+                "TemplateId": { "type": "string" },
+                "SubscribeStatusString": { "type": "string" },
+                "PopupScene": { "type": ["integer", "string"] },
+                "MsgID": { "type": ["integer", "string"] },
+                "ErrorCode": { "type": ["integer", "string"] },
+                "ErrorStatus": { "type": "string" },
+            },
+            "additionalProperties": true,
+        },
         "TimeZone": {
             "type": "string",
             "description": "A name of the IANA database, as the door's zone data have it.",

@@ -8,6 +8,7 @@ use std::thread::LocalKey;
 use std::{env, fs};
 
 use boon::{Compiler, SchemaIndex, Schemas};
+use chrono::DateTime;
 use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Value, json};
@@ -16,7 +17,8 @@ use super::super::problem::Refusal;
 use super::super::routes::Route;
 use super::super::shape;
 use super::{DOCUMENT, operations, schemas};
-use crate::domain::id::FieldName;
+use crate::domain::id::{AppId, FieldName};
+use crate::wechat::push;
 
 /// The document as a validator has it; schemas are compiled once for each test, when they are first asked for.
 struct Court {
@@ -368,6 +370,37 @@ fn bodies_that_the_door_takes_are_those_of_the_document() {
         }
     }
     assert!(n_taken > 500 && n_refused > 5000, "{n_taken} taken, {n_refused} refused");
+}
+
+#[test]
+fn events_of_the_document_are_read_in_each_mode_and_form() {
+    let key = push::AesKey::parse("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG").unwrap();
+    let keys = push::Keys::new("remindtoken".to_owned().into(), Some(key), push::Plain::Allowed).unwrap();
+    let query = push::Query::read(Some(
+        "timestamp=1767225601&nonce=nonce01&signature=60106cdda97c19e91335941d7808c6497d05556b&\
+         msg_signature=7446116bbf7b79d3212a41da20f9901f7d7dd609",
+    ));
+    let now = DateTime::from_timestamp(1_767_225_601, 0).unwrap();
+    let app = AppId::parse("wx0123456789abcdef").unwrap();
+    let content = &SERVED["paths"]["/wechat/{app}"]["post"]["requestBody"]["content"];
+    let mut n = 0;
+    for (form, described) in content.as_object().unwrap() {
+        for (mode, example) in described["examples"].as_object().unwrap() {
+            let value = &example["value"];
+            let body = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let event = keys.open(&app, &query, body.as_bytes(), now);
+            let event = event.unwrap_or_else(|refused| panic!("{form} {mode}: {refused}"));
+            let is_read = match (mode.as_str(), &event.what) {
+                ("plain", push::What::Changed { answers, .. }) => answers.len() == 1,
+                // Whose sender has a name that no openid has.
+                (_, push::What::Other { name }) => name == "subscribe_msg_popup_event",
+                (_, _) => false,
+            };
+            assert!(is_read, "{form} {mode}: {:?}", event.what);
+            n += 1;
+        }
+    }
+    assert_eq!(n, 6);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
+use crate::flow::intake::popups::Popups;
 use crate::flow::pause::HeldOccurrence;
 use crate::flow::templates::Templates;
 use crate::plan::quota::Quota;
@@ -36,6 +37,9 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
 
     /// The templates as the platform lists them.
     fn templates(&self) -> &Templates;
+
+    /// What popups told, held against the reports.
+    fn popups(&self) -> &Popups;
 
     /// Occurrences that are held until a person releases them or their deadline has passed.
     fn held(&self) -> Vec<HeldOccurrence>;

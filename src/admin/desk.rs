@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use super::answer::{Answer, Exit, Failure, Lines};
 use super::appointments::Choice;
 use super::control::{AppState, ClockState, Control, FirstDue, Reloaded, StatusParts};
-use super::drift::DriftRow;
+use super::drift::{DriftRow, PopupRow};
 use super::explain::Question;
 use super::instant::{local, utc};
 use super::mask::Masks;
@@ -318,6 +318,7 @@ impl Desk {
             },
             open,
             drift: self.store().drift().ok().map(|drift| self.drift_rows(drift)),
+            popups: self.popup_rows(),
             store: StoreShape {
                 state: health.as_str(),
                 reason: health.trouble(),
@@ -375,6 +376,7 @@ struct StatusShape {
     open: BTreeMap<&'static str, u64>,
     /// Not known while the store has failed.
     drift: Option<Vec<DriftRow>>,
+    popups: Vec<PopupRow>,
     store: StoreShape,
     zone_data: String,
     reload: ReloadShape,

@@ -1,6 +1,7 @@
-//! The drift meter as operators see it: in `status`, and behind the metrics.
+//! The drift meter as operators see it: in `status`, and behind the metrics; and what popups told beside it.
 //!
-//! Counts stay for ever and need nobody: how recent the last one is says whether something goes wrong now.
+//! Counts need nobody: how recent the last one is says whether something goes wrong now. Those of the meter stay for ever,
+//! those of popups for a run of the daemon.
 
 use serde::Serialize;
 
@@ -29,7 +30,41 @@ pub(super) struct DriftRow {
     pub(super) last_at: String,
 }
 
+/// What popups told of one template where reports grant, since the start.
+#[derive(Debug, Serialize)]
+pub(super) struct PopupRow {
+    pub(super) app: String,
+    /// The platform's id.
+    pub(super) template: String,
+    /// Acceptances that WeChat told of and somebody reported.
+    #[serde(rename = "met")]
+    pub(super) n_met: u64,
+    /// Those that nobody reported within a day.
+    #[serde(rename = "unreported")]
+    pub(super) n_unreported: u64,
+    /// Those that were reported, and WeChat told of nothing.
+    #[serde(rename = "untold")]
+    pub(super) n_untold: u64,
+    pub(super) last_unreported_at: Option<String>,
+}
+
 impl Desk {
+    /// What popups told, by app and template; as many rows as of the meter.
+    pub(super) fn popup_rows(&self) -> Vec<PopupRow> {
+        let Some(control) = self.control() else { return Vec::new() };
+        let config = &self.live().config;
+        let counts = control.popups().counts(self.clock().reckoned());
+        let rows = counts.into_iter().take(MAX_DRIFT_ROWS).map(|((app, template), counts)| PopupRow {
+            app: app_name(config, &app),
+            template: template.to_string(),
+            n_met: counts.n_met,
+            n_unreported: counts.n_unreported,
+            n_untold: counts.n_untold,
+            last_unreported_at: counts.last_unreported_at.map(utc),
+        });
+        rows.collect()
+    }
+
     /// The newest rows, by app, template and evidence.
     pub(super) fn drift_rows(&self, mut drift: Vec<Drift>) -> Vec<DriftRow> {
         if drift.len() > MAX_DRIFT_ROWS {

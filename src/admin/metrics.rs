@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::control::ClockState;
 use super::desk::Desk;
-use super::drift::DriftRow;
+use super::drift::{DriftRow, PopupRow};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::plan::quota::Quota;
@@ -82,6 +82,7 @@ impl Desk {
         }
         let drift = self.store().drift();
         of_drift(&drift.map(|drift| self.drift_rows(drift)).unwrap_or_default(), &mut text);
+        of_popups(&self.popup_rows(), &mut text);
         let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
             family(&mut text, "gauge", (name, help), samples);
         };
@@ -114,6 +115,20 @@ fn of_drift(rows: &[DriftRow], text: &mut String) {
     family(text, "counter", ("tixing_drift_sent_at_zero_total", at_zero), &of(|row| row.n_sent_at_zero));
 }
 
+/// What popups told where reports grant, held against those.
+fn of_popups(rows: &[PopupRow], text: &mut String) {
+    let kinds =
+        |row: &PopupRow| [("met", row.n_met), ("unreported", row.n_unreported), ("untold", row.n_untold)];
+    let samples = rows.iter().flat_map(|row| {
+        kinds(row).map(|(kind, n)| {
+            let labels = format!("{{app=\"{}\",template=\"{}\",kind=\"{kind}\"}}", row.app, row.template);
+            (labels, n)
+        })
+    });
+    let help = "Acceptances by WeChat's popup events beside those of reports: met, unreported after a day, or reported and untold.";
+    family(text, "counter", ("tixing_popup_accepts_total", help), &samples.collect::<Vec<_>>());
+}
+
 /// What only a store that works knows.
 fn of_store(figures: &Figures, gauge: &mut impl FnMut(&str, &str, &[(String, u64)])) {
     let count = |state: State| figures.open.get(&state).copied().unwrap_or(0);
@@ -133,6 +148,22 @@ fn of_store(figures: &Figures, gauge: &mut impl FnMut(&str, &str, &[(String, u64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn popups_are_counted_by_what_came_of_them() {
+        let row = PopupRow {
+            app: "clinic".to_owned(),
+            template: "VRR0".to_owned(),
+            n_met: 5,
+            n_unreported: 2,
+            n_untold: 0,
+            last_unreported_at: None,
+        };
+        let mut text = String::new();
+        of_popups(&[row], &mut text);
+        let line = "tixing_popup_accepts_total{app=\"clinic\",template=\"VRR0\",kind=\"unreported\"} 2";
+        assert!(text.lines().any(|found| found == line), "{text}");
+    }
 
     #[test]
     fn drift_is_counted_by_app_template_and_evidence() {

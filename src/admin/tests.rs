@@ -25,6 +25,7 @@ use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
+use crate::flow::intake::popups::Popups;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::HeldOccurrence;
 use crate::flow::templates::Templates;
@@ -450,6 +451,7 @@ struct FakeDaemon {
     ok: bool,
     brake: Brake,
     templates: Templates,
+    popups: Popups,
     books: Books,
 }
 
@@ -492,6 +494,10 @@ impl Control for FakeDaemon {
 
     fn templates(&self) -> &Templates {
         &self.templates
+    }
+
+    fn popups(&self) -> &Popups {
+        &self.popups
     }
 
     fn held(&self) -> Vec<HeldOccurrence> {
@@ -572,7 +578,7 @@ async fn status_and_reload_speak_for_the_daemon() {
         let brake = Brake::of_store(Arc::clone(&store), world.clock.now()).expect("nothing is paused");
         let templates = Templates::of_store(Arc::clone(&store), brake.clone()).expect("nothing is kept");
         let control: Arc<dyn Control> =
-            Arc::new(FakeDaemon { ok, brake, templates, books: Books::default() });
+            Arc::new(FakeDaemon { ok, brake, templates, popups: Popups::default(), books: Books::default() });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
             "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",

@@ -28,6 +28,7 @@ use crate::flow::bell::Bell;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
+use crate::flow::intake::popups::Popups;
 use crate::flow::intake::{Intake, sources};
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::{HeldOccurrence, Pauses};
@@ -154,6 +155,8 @@ pub struct Shared {
     quotas: Quotas,
     /// The templates as the platform lists them.
     templates: Templates,
+    /// What popups told, held against the reports.
+    popups: Popups,
     /// The scheduler's looks.
     pulse: Pulse,
     /// One reload at a time.
@@ -208,6 +211,7 @@ impl Daemon {
             books: Books::default(),
             quotas: Quotas::default(),
             templates,
+            popups: Popups::default(),
             pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -251,7 +255,8 @@ impl Daemon {
         let Setup { store, clock, .. } = &self.shared.setup;
         let live = current.get();
         let door = hook::Door {
-            intake: Intake::new(Arc::clone(store), current.clone(), clock.clone(), self.shared.brake.clone()),
+            intake: Intake::new(Arc::clone(store), current.clone(), clock.clone(), self.shared.brake.clone())
+                .comparing(self.shared.popups.clone()),
             keys: self.shared.keys.clone(),
             session_key: hook::SessionKey::new(session_key),
             clock: clock.clone(),
@@ -427,6 +432,10 @@ impl Control for Shared {
 
     fn templates(&self) -> &Templates {
         &self.templates
+    }
+
+    fn popups(&self) -> &Popups {
+        &self.popups
     }
 
     fn held(&self) -> Vec<HeldOccurrence> {

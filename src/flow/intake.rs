@@ -26,10 +26,12 @@ use crate::domain::zone::Zone;
 use crate::plan::recurrence::Window;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
+use popups::{By, Popups};
 
 pub mod appointments;
 mod events;
 mod heard;
+pub mod popups;
 pub mod recipients;
 pub mod sources;
 
@@ -151,13 +153,28 @@ pub struct Intake {
     outlook: Arc<Outlook>,
     brake: Brake,
     heard: Arc<Heard>,
+    popups: Popups,
 }
 
 impl Intake {
     /// Books into `store` what concerns the apps and rules in force.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, current: Current, clock: Clock, brake: Brake) -> Self {
-        Self { store, current, clock, outlook: Arc::default(), brake, heard: Arc::default() }
+        Self {
+            store,
+            current,
+            clock,
+            outlook: Arc::default(),
+            brake,
+            heard: Arc::default(),
+            popups: Popups::default(),
+        }
+    }
+
+    /// Compares acceptances in `popups`, which others look at.
+    #[must_use]
+    pub fn comparing(self, popups: Popups) -> Self {
+        Self { popups, ..self }
     }
 
     /// The generation in force, for doors that look up an app.
@@ -199,6 +216,12 @@ impl Intake {
             Said::Fail { .. } => BTreeMap::new(),
         };
         let of = (app.appid.clone(), openid.clone());
+        let accepted = answers.iter().filter(|answer| match answer.choice {
+            Choice::Accept(_) => true,
+            Choice::Reject(_) => false,
+        });
+        let accepted: Vec<TemplateId> = accepted.map(|answer| answer.template.clone()).collect();
+        let tapped_at = arrived_at - TimeDelta::seconds(i64::from(report.age_s));
         let pending = self.store.report(Report {
             app: app.appid.clone(),
             openid: openid.clone(),
@@ -218,6 +241,10 @@ impl Intake {
         let duplicate = match decided.value {
             ReportOutcome::Booked(not_granted) => {
                 self.heard.forget(&of);
+                if app.consents_from == ConsentsFrom::Reports && app.push.is_some() {
+                    let when = (tapped_at, self.clock.reckoned());
+                    self.popups.hear(By::Report, (&app.appid, openid), accepted.into_iter(), when);
+                }
                 ignored.extend(not_granted.into_iter().map(|(template, why)| Ignored {
                     status: statuses.get(&template).cloned().unwrap_or_default(),
                     template: template.as_str().to_owned(),

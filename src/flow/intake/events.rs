@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::Intake;
+use super::popups::By;
 use crate::domain::config::{App, ConsentsFrom};
 use crate::domain::consent::{Grant, Manner, Source, Status};
 use crate::domain::id::{AppName, OpenId, ReportId};
@@ -36,6 +37,7 @@ impl Intake {
     pub async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        self.compare(app, &event);
         let Event { created_at, what } = event;
         let at = whole_seconds(created_at.min(self.clock.reckoned()));
         match what {
@@ -52,6 +54,20 @@ impl Intake {
                 tracing::debug!(app = %app.name, "An event {name} of app {} concerns no consent", app.name);
                 Ok(())
             }
+        }
+    }
+
+    /// Where reports are the source an acceptance on the panel grants nothing, and is held against them. By the platform's own
+    /// time, also where its clock is ahead: the same event has to have the same.
+    fn compare(&self, app: &App, event: &Event) {
+        if let (What::Asked { openid, answers }, ConsentsFrom::Reports) = (&event.what, app.consents_from) {
+            let accepted = answers.iter().filter(|answered| match Status::parse(&answered.status) {
+                Some(Status::Accept(_)) => true,
+                Some(Status::Reject | Status::Ban | Status::Filter) | None => false,
+            });
+            let accepted = accepted.filter_map(|answered| Some(template(app, answered)?.id.clone()));
+            let when = (event.created_at, self.clock.reckoned());
+            self.popups.hear(By::Popup, (&app.appid, openid), accepted, when);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use tixing::admin::control::Control as _;
+use tixing::admin::request::Request;
 use tixing::domain::consent::Manner;
 use tixing::domain::id::{AppName, TemplateId};
 use tixing::flow::intake::ReportError;
@@ -33,6 +34,40 @@ fn changed(name: &str, status: &str) -> What {
 fn arrived(name: &str, msgid: u64, errcode: i64) -> What {
     let message = Sent { template: TemplateId::parse(HABIT).unwrap(), msgid, errcode };
     What::Sent { openid: openid(name), messages: vec![message] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_popups_tell_is_held_against_the_reports_and_counts_no_consent() {
+    let mut world = World::new().await;
+    world.start().await;
+    let tells = async |world: &World, name: &str| {
+        let asked = What::Asked { openid: openid(name), answers: answers(HABIT, "accept") };
+        world.pushes(world.clock.now(), &asked).await;
+    };
+    let rows = async |world: &World| world.asks(Request::Status).await[0]["popups"].take();
+    world.report("early", HABIT, "accept").await.unwrap();
+    tells(&world, "ann").await;
+    world.report("ann", HABIT, "accept").await.unwrap();
+    tells(&world, "lost").await;
+    world.report_as("silent", "silent", HABIT, "accept", 0).await.unwrap();
+    // The same report again is no second tap, and a refusal none at all.
+    assert!(world.report_as("silent", "silent", HABIT, "accept", 60).await.unwrap().duplicate);
+    world.report("ann", HABIT, "reject").await.unwrap();
+    let now = rows(&world).await;
+    assert_eq!((&now[0]["met"], &now[0]["unreported"], &now[0]["untold"]), (&1.into(), &0.into(), &0.into()));
+    world.at("03 07:00:01").await;
+    let then = rows(&world).await;
+    assert_eq!(
+        then,
+        serde_json::json!([{"app": "main", "template": HABIT, "met": 1, "unreported": 1, "untold": 2,
+            "last_unreported_at": "2026-03-01T23:00:00Z"}])
+    );
+    for (name, balance) in
+        [("ann", "1 granted = 1 available"), ("silent", "1 granted = 1 available"), ("lost", "nothing")]
+    {
+        assert_eq!(world.balance(name, HABIT), balance, "{name}");
+    }
+    world.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -251,7 +251,8 @@ impl World {
         let daemon = Daemon::start(setup).await.unwrap();
         let shared = daemon.shared();
         let store = Arc::<Power>::clone(&power);
-        let intake = Intake::new(store, shared.current().clone(), self.clock.clone(), shared.brake().clone());
+        let intake = Intake::new(store, shared.current().clone(), self.clock.clone(), shared.brake().clone())
+            .comparing(Control::popups(&*shared).clone());
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(daemon.run(async move {

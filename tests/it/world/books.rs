@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use tixing::domain::delivery::{Past, State};
 use tixing::domain::id::OpenId;
 use tixing::domain::template::TemplateKind;
@@ -98,6 +98,11 @@ impl World {
         told
     }
 
+    /// Whether its person was erased after a send.
+    pub(super) fn was_erased(&self, who: &str, sent_at: DateTime<Utc>) -> bool {
+        self.erased.iter().any(|(openid, at)| openid.as_str() == who && sent_at <= *at)
+    }
+
     /// Audits the books of both sides: promises P1, P2, P4, P6 and P7.
     pub(super) async fn books(&self) {
         let fsck = self.power().fsck().await.unwrap().value;
@@ -157,10 +162,15 @@ impl World {
             let page = send.page.clone().unwrap();
             let (rule, due) = page.strip_prefix("p/i?rule=").unwrap().split_once("&due=").unwrap();
             let due = NaiveDateTime::parse_from_str(due, "%Y%m%dT%H%M%S").unwrap();
-            if matches!(send.outcome, Outcome::Accepted { msgid } if nameless.contains(&msgid)) {
+            let is_nameless =
+                |msgid: &u64| nameless.contains(msgid) || self.was_erased(&send.openid, send.at);
+            if matches!(&send.outcome, Outcome::Accepted { msgid } if is_nameless(msgid)) {
                 let n = cards.entry((send.openid.clone(), page.clone())).or_default();
                 *n += 1;
                 repeats += u64::from(*n > 1);
+                continue;
+            }
+            if self.was_erased(&send.openid, send.at) {
                 continue;
             }
             let all = of

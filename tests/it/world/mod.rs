@@ -119,6 +119,8 @@ pub(super) struct World {
     n_reports: u32,
     /// Sends that may repeat an earlier one: after a −1 that the platform had processed.
     pub(super) repeats_allowed: u64,
+    /// Who was erased, and when last: of what he got before only the platform knows.
+    pub(super) erased: BTreeMap<OpenId, DateTime<Utc>>,
 }
 
 /// A daemon that runs.
@@ -230,6 +232,7 @@ impl World {
             running: None,
             n_reports: 0,
             repeats_allowed: 0,
+            erased: BTreeMap::new(),
         }
     }
 

@@ -14,13 +14,13 @@ use tixing::store::{Delivery, Store};
 
 use super::play::Month;
 use super::reports::name;
-use crate::world::{BILL, HABIT, appid, openid, template};
+use crate::world::{BILL, HABIT, appid, beijing, openid, template};
 
 /// Reports that are asked for after each start and at each audit; all of them are at the end.
 const ASKED: usize = 6;
 
 /// The rule and due time that a page names.
-fn page_of(page: &str) -> (String, NaiveDateTime) {
+pub(super) fn page_of(page: &str) -> (String, NaiveDateTime) {
     let (rule, due) = page.strip_prefix("p/i?rule=").unwrap().split_once("&due=").unwrap();
     (rule.to_owned(), NaiveDateTime::parse_from_str(due, "%Y%m%dT%H%M%S").unwrap())
 }
@@ -37,6 +37,8 @@ impl Month {
         self.world.books().await;
         self.consents();
         self.due_times();
+        self.nights_and_pauses();
+        self.reminders();
         self.doubt();
         self.are_known(ASKED).await;
     }
@@ -77,6 +79,11 @@ impl Month {
             let (rule, due) = page_of(send.page.as_deref().unwrap());
             let name = (rule, due, send.openid);
             if !cards.insert(name.clone()) {
+                if self.world.was_erased(&name.2, send.at) {
+                    // Of the erased only the platform knows what happened.
+                    repeats += 1;
+                    continue;
+                }
                 let past = of.get(&name).map(|delivery| delivery.past);
                 assert_eq!(past, Some(Past::Busy), "a second card for {name:?}\n{}", self.world.told());
                 repeats += 1;
@@ -139,6 +146,15 @@ impl Month {
         }
     }
 
+    /// The rule that was in force at a due time, where nobody doubts it.
+    pub(super) fn spec_at(&self, rule: &str, due: NaiveDateTime) -> Option<&super::rule::Spec> {
+        if self.blurred.iter().any(|blur| blur.hides(rule, due) || blur.allows(rule, due)) {
+            return None;
+        }
+        let history = self.history.get(rule)?;
+        history.iter().rev().find(|(from, _)| *from < due).and_then(|(_, spec)| spec.as_ref())
+    }
+
     /// What is or was in doubt is explained by an answer that nobody got, a −1, or a blow.
     fn doubt(&self) {
         let mut unanswered = BTreeSet::new();
@@ -150,6 +166,9 @@ impl Month {
         }
         let mut unexplained = 0;
         for (occurrence, delivery) in self.world.deliveries() {
+            if delivery.openid.is_erased() {
+                continue;
+            }
             let name =
                 (occurrence.rule.as_str().to_owned(), occurrence.civil, delivery.openid.as_str().to_owned());
             let in_doubt =
@@ -180,6 +199,13 @@ impl Month {
                 | OccurrenceState::Cancelled => occurrence.state.as_str(),
             };
             self.tally.count(&format!("occurrence {state}"), 1);
+            let (due, end) = (occurrence.civil, beijing(occurrence.deadline));
+            let paused = self.pauses.iter().any(|pause| {
+                let is_its = pause.rule.as_deref().is_none_or(|of| of == occurrence.rule.as_str());
+                is_its && pause.from < end && pause.to.is_none_or(|to| end < to) && due < end
+            });
+            let n_expired = if paused { occurrence.counts.in_state(State::Expired) } else { 0 };
+            self.tally.count("expired during a pause", n_expired);
             for (reason, n) in &occurrence.counts.skipped {
                 self.tally.count(&format!("skipped: {}", reason.as_str()), *n);
             }
@@ -190,6 +216,9 @@ impl Month {
             self.tally.count("answered -1", u64::from(delivery.past == Past::Busy));
         }
         self.tally.count("a second card after -1", self.world.repeats_allowed);
+        self.count_reminders();
+        self.tally.count("a turn within a spread", self.turns_so_far);
+        self.tally.count("held over quiet hours", self.held_so_far);
         for send in self.world.sends() {
             match send.outcome {
                 Outcome::Accepted { .. } if !send.answered => {

@@ -13,12 +13,14 @@ use self::tally::Tally;
 use crate::said;
 
 mod audit;
+mod halts;
 mod luck;
 mod play;
 mod reports;
 mod rule;
 mod script;
 mod tally;
+mod visits;
 
 /// Months at the same time: most of their time is waiting for one another's threads.
 const PLAYERS: usize = 16;

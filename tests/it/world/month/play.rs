@@ -2,8 +2,10 @@
 //!
 //! The clock moves only while nothing moves of itself. While there is open work it moves in steps that grow, so that
 //! what waits for a second, a minute or a day of the platform is met without a look at each second.
+//!
+//! One file a little over its length: how time passes and what befalls the daemon are read together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -15,9 +17,11 @@ use tixing::sandbox::Acceptance;
 use tixing::store::{DoubtWord, Health, Store};
 use tokio::task::JoinSet;
 
+use super::halts::Paused;
 use super::reports::Reports;
 use super::rule::{DAYS, Spec, first_day};
 use super::script::{Edit, Event, Script, Tokens};
+use super::visits::{self, Visits};
 use super::{Journal, Tally};
 use crate::disk::{Disk, Fault};
 use crate::world::{APPID, PATIENCE, World, beijing};
@@ -51,6 +55,18 @@ pub(super) struct Month {
     unheard: Option<NaiveDateTime>,
     /// What the next cut of the power is to leave, and how long it lasts.
     off: Option<Off>,
+    /// What was paused since when, to when; at the end of a pause nobody knows how soon it was felt.
+    pub(super) pauses: Vec<Paused>,
+    /// Sends of what was held over quiet hours, and of turns within a spread, at the last audit.
+    pub(super) held_so_far: u64,
+    pub(super) turns_so_far: u64,
+    pub(super) visits: Visits,
+    pub(super) n_requests: u64,
+    /// A request may hang, by the machine's clock.
+    hangs: bool,
+    pub(super) reminded_so_far: u64,
+    /// When the daemon was seen to work, with nothing moving: what was due before has come to pass.
+    pub(super) well_at: BTreeSet<NaiveDateTime>,
     /// Ends of the process that nobody announced, and failures of the disk: each may leave some in doubt.
     pub(super) n_blows: u64,
     nights: JoinSet<()>,
@@ -105,6 +121,14 @@ impl Month {
             spoilt: false,
             unheard: None,
             off: None,
+            pauses: Vec::new(),
+            held_so_far: 0,
+            turns_so_far: 0,
+            visits: Visits::default(),
+            n_requests: 0,
+            hangs: false,
+            reminded_so_far: 0,
+            well_at: BTreeSet::new(),
             n_blows: 0,
             nights: JoinSet::new(),
             journal,
@@ -201,14 +225,15 @@ impl Month {
         panic!("waited in vain for {what}\n{}", self.world.told());
     }
 
-    fn has_open_work(&self) -> bool {
+    pub(super) fn has_open_work(&self) -> bool {
         self.is_well() && self.world.power().unfinished().is_ok_and(|unfinished| !unfinished.is_empty())
     }
 
     /// The next due time of a rule in force.
     fn next_due(&self, now: NaiveDateTime) -> Option<NaiveDateTime> {
         let next = |spec: &Spec| spec.dues().into_iter().find(|due| *due > now);
-        self.in_force.values().filter_map(next).min()
+        let of_visits = self.visits.dues().filter(|due| *due > now);
+        self.in_force.values().filter_map(next).chain(of_visits).min()
     }
 
     /// Moves the clock to `at`, by way of everything that is due before.
@@ -218,6 +243,9 @@ impl Month {
             self.quiet().await;
             self.survive().await;
             let now = self.now();
+            if self.is_well() {
+                self.well_at.insert(now);
+            }
             if now >= at {
                 return;
             }
@@ -239,7 +267,7 @@ impl Month {
 
     fn write_files(&mut self) {
         let text = |(id, spec): (&String, &Spec)| (id.clone(), spec.yaml(id));
-        self.world.rules = self.files.iter().map(text).collect();
+        self.world.rules = self.files.iter().map(text).chain(visits::rules()).collect();
         if self.spoilt {
             self.world.rules.insert("broken".to_owned(), "  broken: { template: nowhere }\n".to_owned());
         }
@@ -376,7 +404,13 @@ impl Month {
             Event::Told(word) => self.is_said(word).await,
             Event::Settle => self.settles().await,
             Event::Edit(edit) => self.is_edited(edit).await,
-            Event::Weather(faults) => self.world.faults(faults),
+            Event::Weather(faults) => {
+                if std::mem::take(&mut self.hangs) {
+                    self.hangs_up().await;
+                }
+                self.hangs = format!("{faults:?}").contains("Hang");
+                self.world.faults(faults);
+            }
             Event::Tokens(Tokens::Revoked) => self.world.platform.revoke_tokens(APPID),
             Event::Tokens(Tokens::Expired) => self.world.platform.expire_tokens(APPID),
             Event::Tokens(Tokens::Refused) => self.world.platform.refuse_tokens(APPID, Acceptance::Refused),
@@ -419,8 +453,21 @@ impl Month {
                 }
             }
             Event::Jump { s } => self.world.clock.advance(Duration::from_secs(s.unsigned_abs())),
+            Event::Pause(rule) => self.is_paused(rule).await,
+            Event::Resume => self.resumes().await,
+            Event::Release => self.releases().await,
             Event::Night => self.night().await,
             Event::Audit => self.audit().await,
+        }
+    }
+
+    /// Waits for requests that hang: they end by the machine's clock, and a daemon whose disk failed waits for them.
+    async fn hangs_up(&self) {
+        if self.world.sandbox.is_some() && self.is_well() {
+            self.until("hanging requests to end", |month| {
+                month.world.platform.in_flight() == 0 || !month.is_well()
+            })
+            .await;
         }
     }
 
@@ -496,6 +543,10 @@ impl Month {
             self.nights.spawn(async move { jobs.all().await });
         }
         self.says_again().await;
+        // So is a pause that nobody could end.
+        if self.pauses.iter().all(|pause| pause.to.is_some()) {
+            self.resumes().await;
+        }
         // An edit that fell into trouble is tried again.
         if self.unheard.is_some() {
             self.reload().await;
@@ -556,6 +607,8 @@ impl Month {
         self.spoilt = false;
         self.write_files();
         self.reload().await;
+        self.resumes().await;
+        self.releases().await;
         self.goes_to((first_day() + chrono::Days::new(DAYS)).and_hms_opt(0, 0, 0).unwrap()).await;
         for n in 0.. {
             let next = self.now() + TimeDelta::minutes(30);
@@ -566,7 +619,8 @@ impl Month {
             assert!(n < 600, "work stays open\n{}", self.world.told());
         }
         self.says_again().await;
-        assert!(self.reports.all_acknowledged(), "a report is refused although all is well");
+        let all_known = self.reports.all_acknowledged() && self.visits.all_known();
+        assert!(all_known, "something is refused although all is well");
         self.audit().await;
         self.tally.add_struck(&self.world.platform.struck());
         self.count_the_books();

@@ -3,14 +3,16 @@
 //! Whoever was refused says it again, as a mini program does, until it is acknowledged; what was acknowledged is
 //! known for the rest of the month. Of consents it is kept how many there must be, and how many there may be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::TimeDelta;
 use tixing::domain::consent::Source;
+use tixing::domain::id::AppName;
 use tixing::domain::recipient::Profile;
 use tixing::domain::template::TemplateKind;
 use tixing::flow::intake::{ReportError, ReportOut};
 use tixing::sandbox::Answer;
-use tixing::store::{ImportPiece, ImportRow, OperatorGrant, Store};
+use tixing::store::{ImportPiece, ImportRow, OperatorGrant, Reach, Store};
 
 use super::play::Month;
 use super::script::Word;
@@ -24,6 +26,10 @@ pub(super) type Account = (usize, bool);
 pub(super) struct Reports {
     said: Vec<Said>,
     imports: Vec<Import>,
+    /// Who wants to be forgotten, and was not told yet that he is.
+    erasing: BTreeSet<usize>,
+    /// Who was erased since he was heard of last.
+    gone: BTreeSet<usize>,
     /// At least and at most so many consents were granted.
     pub(super) granted: BTreeMap<Account, (u64, u64)>,
 }
@@ -35,6 +41,8 @@ struct Said {
     status: &'static str,
     age_s: u32,
     acknowledged: bool,
+    /// Its person was erased since: nobody says it again.
+    void: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -42,11 +50,14 @@ struct Import {
     first: usize,
     n: usize,
     acknowledged: bool,
+    /// Who was erased since.
+    void: BTreeSet<usize>,
 }
 
 impl Reports {
     pub(super) fn all_acknowledged(&self) -> bool {
-        self.said.iter().all(|said| said.acknowledged)
+        self.erasing.is_empty()
+            && self.said.iter().all(|said| said.acknowledged || said.void)
             && self.imports.iter().all(|import| import.acknowledged)
     }
 
@@ -87,7 +98,7 @@ impl Month {
                 } else if tapped && status == "reject" {
                     self.world.tap(&name(who), id_of(bill), Answer::Reject);
                 }
-                self.reports.said.push(Said { who, bill, status, age_s, acknowledged: false });
+                self.reports.said.push(Said { who, bill, status, age_s, acknowledged: false, void: false });
                 if status.starts_with("accept") {
                     self.reports.bounds((who, bill)).1 += 1;
                 }
@@ -100,7 +111,7 @@ impl Month {
             }
             Word::Grant { who, n, real } => self.grants(who, n, real).await,
             Word::Import { first, n } => {
-                self.reports.imports.push(Import { first, n, acknowledged: false });
+                self.reports.imports.push(Import { first, n, acknowledged: false, void: BTreeSet::new() });
                 for who in (first..first + n).map(|who| who % self.script.n_people) {
                     self.world.tap(&name(who), HABIT, Answer::Accept);
                     self.reports.bounds((who, false)).1 += 1;
@@ -108,6 +119,11 @@ impl Month {
                 self.import(self.reports.imports.len() - 1).await;
             }
             Word::Person { who, tags, muted } => self.describe(who, tags, muted).await,
+            Word::Visit { n, to } => self.visit(n, to).await,
+            Word::Erase { who } => {
+                self.reports.erasing.insert(who);
+                self.erase(who).await;
+            }
         }
     }
 
@@ -123,7 +139,11 @@ impl Month {
 
     /// Says what was said as number `n`, for the first time or again.
     async fn say(&mut self, n: usize) {
-        let Said { who, bill, status, acknowledged, .. } = self.reports.said[n].clone();
+        let Said { who, bill, status, acknowledged, void, .. } = self.reports.said[n].clone();
+        if void {
+            return;
+        }
+        let tapped_at = self.world.clock.now() - TimeDelta::seconds(self.reports.said[n].age_s.into());
         match self.tell(n, status).await {
             None | Some(Err(ReportError::Unavailable(_))) => {
                 self.tally.count("a report was refused for the time being", 1);
@@ -136,6 +156,13 @@ impl Month {
                 if out.duplicate {
                     return;
                 }
+                if self.world.was_erased(openid(&name(who)).as_str(), tapped_at) {
+                    // Acknowledged, and stored nowhere.
+                    self.reports.said[n].void = true;
+                    self.tally.count("a report from before an erasure", 1);
+                    return;
+                }
+                self.tally.count("somebody erased came back", u64::from(self.reports.gone.remove(&who)));
                 if let [ignored] = out.ignored.as_slice() {
                     self.tally.count(&format!("ignored: {}", ignored.why), 1);
                 }
@@ -155,7 +182,7 @@ impl Month {
         if !other {
             return self.say(n).await;
         }
-        if !self.reports.said[n].acknowledged {
+        if !self.reports.said[n].acknowledged || self.reports.said[n].void {
             return;
         }
         match self.tell(n, "something else").await {
@@ -167,6 +194,10 @@ impl Month {
 
     /// Says again what nobody acknowledged.
     pub(super) async fn says_again(&mut self) {
+        self.tell_visits_again().await;
+        for who in self.reports.erasing.clone() {
+            self.erase(who).await;
+        }
         for n in 0..self.reports.said.len() {
             if !self.reports.said[n].acknowledged {
                 self.say(n).await;
@@ -229,7 +260,7 @@ impl Month {
         if !self.is_running() {
             return;
         }
-        let Import { first, n, .. } = self.reports.imports[number];
+        let Import { first, n, .. } = self.reports.imports[number].clone();
         let whom: Vec<usize> = (first..first + n).map(|who| who % self.script.n_people).collect();
         let mut digest = [7; 32];
         digest[..8].copy_from_slice(&number.to_be_bytes());
@@ -250,9 +281,37 @@ impl Month {
         if let Some(Ok(())) = self.patiently("an import", booked).await {
             self.reports.imports[number].acknowledged = true;
             self.tally.count("an import", 1);
-            for who in whom {
+            let void = self.reports.imports[number].void.clone();
+            for who in whom.into_iter().filter(|who| !void.contains(who)) {
                 self.reports.bounds((who, false)).0 += 1;
             }
+        }
+    }
+
+    /// Erases somebody: from then on nothing that he said before is promised, and from the answer on nothing of it is there.
+    async fn erase(&mut self, who: usize) {
+        if !self.is_running() {
+            return;
+        }
+        self.reports.said.iter_mut().filter(|said| said.who == who).for_each(|said| said.void = true);
+        for import in self.reports.imports.iter_mut().filter(|import| !import.acknowledged) {
+            import.void.insert(who);
+        }
+        for bill in [false, true] {
+            self.reports.bounds((who, bill)).0 = 0;
+        }
+        let (app, openid) = (AppName::parse("main").unwrap(), openid(&name(who)));
+        // Its time covers what was sent until now, should the answer get lost.
+        self.world.erased.insert(openid.clone(), self.world.clock.now());
+        let intake = self.world.running.as_ref().unwrap().intake.clone();
+        let erased = intake.erase(&app, &openid, Reach::This, None);
+        if let Some(Ok(())) = self.patiently("an erasure", erased).await {
+            self.reports.erasing.remove(&who);
+            self.reports.gone.insert(who);
+            self.world.erased.insert(openid.clone(), self.world.clock.now());
+            self.tally.count("somebody was erased", 1);
+            let known = self.world.power().recipient(&appid(), &openid);
+            assert!(known.is_err() || known.is_ok_and(|known| known.is_none()), "{} is there", name(who));
         }
     }
 

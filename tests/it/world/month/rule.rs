@@ -3,7 +3,7 @@
 //! The due times are counted here by hand, day by day, so that the audit does not ask the planner it audits.
 //! No summer time: the month is one of Shanghai.
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike as _};
 
 use super::luck::Luck;
 use crate::world::World;
@@ -26,6 +26,36 @@ pub(super) struct Spec {
     to: Option<&'static str>,
     text: u32,
     enabled: bool,
+    /// Each person's turn is within so many minutes after the due time.
+    pub(super) spread_min: u32,
+    pub(super) quiet: Option<Quiet>,
+}
+
+/// Hours of the night, from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quiet {
+    from: u32,
+    to: u32,
+    /// Nothing is sent of what is due then; else it is held until they end.
+    pub(super) skips: bool,
+}
+
+impl Quiet {
+    fn any(luck: &mut Luck) -> Option<Self> {
+        let (from, to) = luck.pick(&[(21, 7), (22, 8), (0, 6), (12, 14), (19, 20)]);
+        let skips = luck.percent(35);
+        luck.percent(35).then_some(Self { from, to, skips })
+    }
+
+    /// Whether a time of day is in them; the first minute is, the last is not.
+    pub(super) fn has(&self, at: NaiveDateTime) -> bool {
+        let hour = at.hour();
+        if self.from < self.to {
+            (self.from..self.to).contains(&hour)
+        } else {
+            hour >= self.from || hour < self.to
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,13 +131,17 @@ impl Spec {
             to: luck.pick(&[None, None, None, Some("a"), Some("b"), Some("a, c")]),
             text: 0,
             enabled: true,
+            spread_min: luck.pick(&[0, 0, 0, 10, 45]),
+            quiet: Quiet::any(luck),
         }
     }
 
     /// The same with another text, time, grace, template or audience.
     pub(super) fn edited(mut self, luck: &mut Luck) -> Self {
-        match luck.below(6) {
+        match luck.below(8) {
             0 | 1 => self.text += 1,
+            6 => self.spread_min = Self::any(luck).spread_min,
+            7 => self.quiet = Quiet::any(luck),
             2 => self.when = Self::any(luck).when,
             3 => self.grace_min = Self::any(luck).grace_min,
             4 => self.bill = !self.bill,
@@ -136,6 +170,13 @@ impl Spec {
             format!("enabled: {}", self.enabled),
         ];
         lines.extend(self.to.map(|tags| format!("to: {{ tags: [{tags}] }}")));
+        if self.spread_min > 0 {
+            lines.push(format!("spread: {}m", self.spread_min));
+        }
+        lines.extend(self.quiet.map(|Quiet { from, to, skips }| {
+            let then = if skips { "skip" } else { "hold" };
+            format!("quiet: {{ from: \"{from:02}:00\", to: \"{to:02}:00\", then: {then} }}")
+        }));
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         World::rule_text(id, &lines)
     }

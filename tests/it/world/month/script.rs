@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::{NaiveDateTime, TimeDelta, Timelike as _};
 use tixing::sandbox::{Api, Fault as Misfortune, What};
 
 use super::luck::Luck;
 use super::rule::{DAYS, Spec, first_day};
+use super::visits::Visit;
 use crate::disk::{Act, Fault};
 
 /// Something that happens at its time.
@@ -56,6 +57,12 @@ pub(super) enum Event {
     Jump {
         s: i64,
     },
+    /// An operator pauses a rule, or everything.
+    Pause(Option<String>),
+    /// What is paused goes on.
+    Resume,
+    /// What the platform refused, and is held, goes on.
+    Release,
     /// The jobs of the night.
     Night,
     Audit,
@@ -74,6 +81,10 @@ pub(super) enum Word {
     Grant { who: usize, n: u32, real: bool },
     /// An operator imports consents of some people.
     Import { first: usize, n: usize },
+    /// A backend puts a visit, or takes it back.
+    Visit { n: usize, to: Option<Visit> },
+    /// Somebody wants to be forgotten.
+    Erase { who: usize },
     /// An operator edits a recipient.
     Person { who: usize, tags: &'static [&'static str], muted: bool },
 }
@@ -94,6 +105,9 @@ pub(super) enum Tokens {
     Refused,
     Accepted,
 }
+
+/// Visits of a month, each put again and again.
+const VISITS: usize = 12;
 
 /// The month of a seed.
 #[derive(Debug)]
@@ -122,6 +136,12 @@ enum Scene {
     Spoil,
     /// A rule goes, or is turned off, while its messages are under way.
     Goes,
+    /// An operator pauses what is due, and lets it go on.
+    Pause,
+    /// Somebody is erased while a message to him is under way.
+    Erase,
+    /// A visit is moved or taken back while its reminder is under way.
+    Visit,
 }
 
 /// A misfortune without its figures.
@@ -197,6 +217,15 @@ const SCENES: &[Scene] = &[
     Scene::Spoil,
     Scene::Goes,
     Scene::Goes,
+    Scene::Pause,
+    Scene::Pause,
+    Scene::Pause,
+    Scene::Erase,
+    Scene::Erase,
+    Scene::Visit,
+    Scene::Visit,
+    Scene::Visit,
+    Scene::Visit,
 ];
 
 impl Script {
@@ -246,7 +275,7 @@ impl Writer {
         self.events.push((midnight + TimeDelta::minutes(197), Event::Night));
         for _ in 0..4 + self.luck.below(5) {
             let at = self.some_time(midnight);
-            let said = self.said();
+            let said = self.said(at);
             self.events.push((at, said));
         }
         let n_scenes = if self.luck.percent(70) { 2 } else { 1 };
@@ -258,6 +287,10 @@ impl Writer {
             let at = self.some_time(midnight);
             let edit = self.edit();
             self.events.push((at, Event::Edit(edit)));
+        }
+        if self.luck.percent(25) {
+            let at = self.some_time(midnight);
+            self.events.push((at, Event::Release));
         }
         if self.luck.percent(20) {
             let at = self.some_time(midnight);
@@ -281,10 +314,23 @@ impl Writer {
         self.luck.below(self.n_people)
     }
 
-    fn said(&mut self) -> Event {
+    /// A visit of some people then; its number is its seconds.
+    fn a_visit(&mut self, n: usize, at: NaiveDateTime) -> Visit {
+        let who = (0..=self.luck.below(3)).map(|_| self.someone()).collect();
+        (at.with_second(u32::try_from(n).unwrap()).unwrap().with_nanosecond(0).unwrap(), who)
+    }
+
+    fn said(&mut self, now: NaiveDateTime) -> Event {
         let who = self.someone();
         let luck = &mut self.luck;
-        let word = match luck.below(20) {
+        let word = match luck.below(24) {
+            21.. => {
+                let n = luck.below(VISITS);
+                let at = now + TimeDelta::minutes(luck.within(30, 4 * 1440));
+                let to = if luck.percent(80) { Some(self.a_visit(n, at)) } else { None };
+                Word::Visit { n, to }
+            }
+            20 if luck.percent(50) => Word::Erase { who },
             0 => Word::Again { back: luck.below(8), other: false },
             1 => Word::Again { back: luck.below(8), other: true },
             2 => Word::TurnsOff { who, bill: luck.percent(30) },
@@ -438,6 +484,38 @@ impl Writer {
                     }
                     None => vec![slow, clear],
                 }
+            }
+            Scene::Pause => {
+                let due_now = self.files.iter().filter(|(_, spec)| spec.dues().contains(&due));
+                let ids: Vec<String> = due_now.map(|(id, _)| id.clone()).collect();
+                let rule = ids.first().filter(|_| self.luck.percent(60)).cloned();
+                let from = if self.luck.percent(50) { before } else { soon };
+                let slow = (before - s(1), Event::Weather(vec![slow]));
+                vec![slow, (from, Event::Pause(rule)), (later, Event::Resume), clear]
+            }
+            Scene::Erase => {
+                let who = luck.below(self.n_people);
+                let slow = (before, Event::Weather(vec![slow]));
+                let erase = |at| (at, Event::Told(Word::Erase { who }));
+                let back = Word::Report { who, bill: false, status: "accept", age_s: 0, tapped: true };
+                vec![slow, erase(soon), (soon + s(off_s.min(4000)), Event::Told(back)), clear]
+            }
+            Scene::Visit => {
+                let n = luck.below(VISITS);
+                let word = |to| Event::Told(Word::Visit { n, to });
+                let first = self.a_visit(n, due + TimeDelta::hours(2));
+                let then = match self.luck.below(3) {
+                    0 => None,
+                    1 => Some(self.a_visit(n, due + TimeDelta::hours(3))),
+                    // The same again, of others perhaps.
+                    _ => Some(self.a_visit(n, due + TimeDelta::hours(2))),
+                };
+                vec![
+                    (due - TimeDelta::minutes(50), word(Some(first))),
+                    (before, Event::Weather(vec![slow])),
+                    (soon, word(then)),
+                    clear,
+                ]
             }
             Scene::Spoil => {
                 let stop = Event::Stop { off_s };

@@ -358,6 +358,12 @@ impl Shared {
         &self.current
     }
 
+    /// What is left of the apps' quotas.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// The templates as the platform lists them.
     #[must_use]
     pub fn templates(&self) -> &Templates {

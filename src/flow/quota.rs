@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::live::Live;
 use crate::domain::id::AppName;
 use crate::plan::quota::{self, Asked, Quota};
+use crate::wechat::Untold;
 
 /// What the platform said. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,9 @@ impl Quotas {
                         warn!(app = %name, "App {name}: {trouble}");
                     }
                 }
-                Err(untold) => warn!(app = %name, "App {name}: {untold}"),
+                // It does not count as a question: with the next look there may be one.
+                Err(Untold::NotAsked) => continue,
+                Err(untold @ Untold::NoAnswer(_)) => warn!(app = %name, "App {name}: {untold}"),
             }
             self.asked().insert(name.clone(), Asked::next(before, now, told.ok()));
         }

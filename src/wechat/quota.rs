@@ -12,8 +12,14 @@ use crate::plan::quota::Quota;
 
 /// Why it is not known, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the platform does not tell this app's quota: {0}")]
-pub struct Untold(String);
+pub enum Untold {
+    /// It was not asked: there is no access token.
+    #[error("this app's quota is not asked for: there is no access token")]
+    NotAsked,
+    /// It does not say.
+    #[error("the platform does not tell this app's quota: {0}")]
+    NoAnswer(String),
+}
 
 #[derive(Deserialize)]
 struct Answer {
@@ -43,23 +49,23 @@ impl Client {
     /// [`Untold`], and nothing else follows from it.
     pub async fn quota(&self) -> Result<Quota, Untold> {
         if !matches!(self.token_state(), TokenState::Ready { expires_in: _ }) {
-            return Err(Untold("there is no access token".to_owned()));
+            return Err(Untold::NotAsked);
         }
-        let ready = self.ready().await.map_err(|_reply| Untold("there is no access token".to_owned()))?;
+        let ready = self.ready().await.map_err(|_reply| Untold::NotAsked)?;
         let token = ready.token();
         let hidden = [token.expose_secret(), self.0.http.secret()];
         let body = self.0.http.quota(token.value()).await;
-        let body = body.map_err(|no_answer| Untold(answer::clean(&no_answer.text(), hidden)))?;
+        let body = body.map_err(|no_answer| Untold::NoAnswer(answer::clean(&no_answer.text(), hidden)))?;
         let mut repaired = String::new();
         let answer = answer::parse::<Answer>(&body, &mut repaired);
         let Some((errcode, answer)) =
             answer.and_then(|answer| Some((answer.errcode.integer::<i64>()?, answer)))
         else {
-            return Err(Untold("the answer has no errcode".to_owned()));
+            return Err(Untold::NoAnswer("the answer has no errcode".to_owned()));
         };
         if errcode != 0 {
             let Said { errmsg, rid: _ } = answer::said(answer.errmsg, hidden);
-            return Err(Untold(format!("errcode {errcode}: {}", errmsg.unwrap_or_default())));
+            return Err(Untold::NoAnswer(format!("errcode {errcode}: {}", errmsg.unwrap_or_default())));
         }
         let read = |counted: Counted| {
             Some(Quota {
@@ -68,6 +74,6 @@ impl Client {
                 remain: counted.remain.integer()?,
             })
         };
-        answer.quota.and_then(read).ok_or_else(|| Untold("the answer holds no quota".to_owned()))
+        answer.quota.and_then(read).ok_or_else(|| Untold::NoAnswer("the answer holds no quota".to_owned()))
     }
 }

@@ -44,9 +44,12 @@ async fn what_is_left_of_a_quota_is_shown_and_little_of_it_needs_a_person() {
         let asked =
             |world: &World| quota(world).map(|(_, at)| (at + chrono::TimeDelta::hours(8)).to_string());
         assert!(asked(&world).is_none_or(|at| at.starts_with("2026-03-03")), "{what}");
-        if remain.is_some() {
-            world.until(what, |world| asked(world).is_some()).await;
-        }
+        // Housekeeping goes by the system's minutes. It asks under an access token that is there for something else.
+        let shared = &world.running.as_ref().unwrap().shared;
+        let (live, now) = (shared.current().get(), world.clock.now());
+        shared.quotas().look(&live, now).await;
+        shared.templates().look(&live, now).await.unwrap();
+        shared.quotas().look(&live, now).await;
         assert_eq!(asked(&world).is_some(), remain.is_some(), "{what}");
         world.stop_here().await;
     }

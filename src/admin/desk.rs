@@ -124,9 +124,10 @@ impl Desk {
                 let (at, reveal, language) = (at.as_deref(), reveal.into(), lang.into());
                 self.explain(Question { rule: &rule, who: &who, at, reveal, language }, lines).await
             }
-            Request::Send { rule, who, dry_run, reveal, lang } => {
+            Request::Send { rule, who, appointment, dry_run, reveal, lang } => {
                 let mode = if dry_run { Mode::DryRun } else { Mode::Send };
-                let asked = Message { rule: &rule, who: &who, mode, reveal: reveal.into() };
+                let appointment = appointment.as_deref();
+                let asked = Message { rule: &rule, who: &who, appointment, mode, reveal: reveal.into() };
                 self.send(asked, lang.into(), lines).await
             }
             Request::Census => self.census(lines).await,

@@ -189,6 +189,8 @@ pub enum Request {
         rule: String,
         /// For whom.
         who: String,
+        /// Which appointment of his it tells of, by a rule of appointments.
+        appointment: Option<String>,
         /// Only says what would be sent, and takes nothing.
         dry_run: bool,
         /// Show the openid in clear.

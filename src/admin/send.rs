@@ -15,24 +15,26 @@ use super::answer::{Exit, Failure, Lines};
 use super::control::{AppState, Control};
 use super::desk::{Desk, no_daemon, rule_id};
 use super::instant::utc;
-use super::reminders::of_appointments;
+use super::reminders::{Subject, SubjectRow, of_appointments};
 use super::who::{Person, Reveal};
+use crate::domain::appointment::{About, Appointment};
 use crate::domain::config::App;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::delivery::State;
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId};
 use crate::domain::language::{Language, Said};
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::Recipient;
 use crate::domain::rejection::Wording;
 use crate::domain::rule::Rule;
+use crate::domain::when::Offset;
 use crate::domain::zone::Zone;
 use crate::flow::housekeeping::clock_trouble;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::own_time;
-use crate::plan::render::{Compiled, Input};
+use crate::plan::render::{Compiled, Input, Shown};
 use crate::rules::snapshot;
-use crate::store::{ByHand, Delivery, FIRST_BY_HAND, OpenedByHand};
+use crate::store::{AppointmentKey, ByHand, Delivery, FIRST_BY_HAND, KeptAppointment, OpenedByHand};
 
 /// How long it may wait for its turn.
 const GRACE: TimeDelta = TimeDelta::seconds(60);
@@ -48,6 +50,8 @@ pub(super) struct Message<'a> {
     pub(super) rule: &'a str,
     /// Openid, ref or mask.
     pub(super) who: &'a str,
+    /// The id of an appointment of his, by a rule of appointments.
+    pub(super) appointment: Option<&'a str>,
     pub(super) mode: Mode,
     pub(super) reveal: Reveal,
 }
@@ -82,6 +86,8 @@ struct Row<'a> {
     msgid: Option<String>,
     page: Option<&'a str>,
     data: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    appointment: Option<SubjectRow<'a>>,
 }
 
 /// What is known of the case.
@@ -94,6 +100,8 @@ struct Case {
     due: Due,
     /// By whose clock texts show it.
     zone: Zone,
+    /// What it tells of, by a rule of appointments.
+    subject: Option<(Subject, KeptAppointment, Appointment)>,
 }
 
 impl Desk {
@@ -112,13 +120,15 @@ impl Desk {
         let compiled = Compiled::new(&clocked)
             .map_err(|errors| broken(errors.first().map_or("", |error| error.message.to(language))))?;
         let selector = Selector::new(&rule.audience).map_err(|error| broken(&error.to_string()))?;
-        let input =
-            Input { openid: &person.openid, profile: &profile, due, appointment: None, zone: case.zone };
+        let appointment = case.subject.as_ref();
+        let appointment =
+            appointment.map(|(subject, _, appointment)| Shown { id: &subject.key.id, appointment });
+        let input = Input { openid: &person.openid, profile: &profile, due, appointment, zone: case.zone };
         let rendered = compiled.try_render(&input);
         let bytes = snapshot::encode(rule);
         let hash = snapshot::hash(&bytes);
         let mut obstacle = self.stopped(control, &case, Wording::of_snapshot(&hash));
-        obstacle = obstacle.or_else(|| case.of_person());
+        obstacle = obstacle.or_else(|| case.of_person()).or_else(|| case.over());
         obstacle = obstacle.or_else(|| {
             let unfit = rendered.as_ref().err()?;
             let missing = unfit.missing.join(", ");
@@ -181,6 +191,7 @@ impl Desk {
                 msgid: delivery.and_then(|delivery| delivery.msgid).map(|msgid| msgid.to_string()),
                 page: message.and_then(|message| message.page.as_deref()),
                 data: data.map(|(key, text)| (key.as_str(), text.as_str())).collect(),
+                appointment: case.subject.as_ref().map(|(subject, ..)| subject.row()),
             })
             .await?;
         if end.exit == Exit::Done {
@@ -200,15 +211,6 @@ impl Desk {
             );
             return Err(refused(Exit::BadData, said));
         };
-        if of_appointments(rule).is_some() {
-            let said = Said::new(
-                format!(
-                    "rule `{id}` reminds of appointments, and a message by hand has none; put an appointment that is due soon instead"
-                ),
-                format!("规则 `{id}` 提醒的是预约，手动发送没有预约；请改为登记一个很快到时间的预约"),
-            );
-            return Err(refused(Exit::BadData, said));
-        }
         let Some(app) = live.config.apps.get(&rule.app) else {
             let said = Said::new(
                 format!("rule `{id}` is of an app that is not configured"),
@@ -217,6 +219,37 @@ impl Desk {
             return Err(refused(Exit::Config, said));
         };
         let person = self.person(app, asked.who).await?;
+        let subject = match (of_appointments(rule), asked.appointment) {
+            (None, None) => None,
+            (Some(relative), Some(name)) => {
+                let found = self.his_appointment(app, &relative.of, name, &person.openid)?;
+                let Some(found) = found else {
+                    let of = &relative.of;
+                    let said = Said::new(
+                        format!("this person has no appointment `{of}` `{name}`"),
+                        format!("该用户没有 `{of}` `{name}` 这个预约"),
+                    );
+                    return Err(refused(Exit::BadData, said));
+                };
+                Some(found)
+            }
+            (Some(_), None) => {
+                let said = Said::new(
+                    format!(
+                        "rule `{id}` reminds of appointments: name one of this person's with --appointment"
+                    ),
+                    format!("规则 `{id}` 提醒的是预约：请用 --appointment 指明该用户的哪一个"),
+                );
+                return Err(refused(Exit::BadData, said));
+            }
+            (None, Some(_)) => {
+                let said = Said::new(
+                    format!("rule `{id}` reminds of no appointments; leave --appointment out"),
+                    format!("规则 `{id}` 不是预约的提醒，请去掉 --appointment"),
+                );
+                return Err(refused(Exit::BadData, said));
+            }
+        };
         let recipient = self.store().recipient(&app.appid, &person.openid)?;
         let account = self.store().bare_account(&app.appid, &rule.template.id, &person.openid)?;
         let at = self.now();
@@ -225,7 +258,24 @@ impl Desk {
         let zone = own_time::zone_on(rule, recipient.as_ref(), day);
         let civil = at.with_timezone(&zone.tz()).naive_local();
         let due = Due { at, civil, fold: FIRST_BY_HAND };
-        Ok(Case { rule: Arc::clone(rule), app: app.clone(), person, recipient, account, due, zone })
+        Ok(Case { rule: Arc::clone(rule), app: app.clone(), person, recipient, account, due, zone, subject })
+    }
+
+    /// An appointment that stands and belongs to somebody.
+    fn his_appointment(
+        &self,
+        app: &App,
+        kind: &Kind,
+        name: &str,
+        openid: &OpenId,
+    ) -> Result<Option<(Subject, KeptAppointment, Appointment)>, Failure> {
+        let Ok(id) = AppointmentId::parse(name) else { return Ok(None) };
+        let key = AppointmentKey { app: app.appid.clone(), kind: kind.clone(), id };
+        let kept = self.store().appointment(&key)?.filter(|kept| kept.joined.contains_key(openid));
+        Ok(kept.and_then(|kept| {
+            let appointment = kept.appointment()?;
+            Some((Subject { key, at: kept.at }, kept, appointment))
+        }))
     }
 
     /// What an operator, the platform or the clock stops.
@@ -269,7 +319,7 @@ impl Desk {
         (snapshot, snapshot_bytes): ([u8; 32], Vec<u8>),
     ) -> Result<Ended, Failure> {
         let Case { rule, app, person, due, .. } = case;
-        let deadline = due.at + GRACE;
+        let deadline = case.deadline();
         let asked = ByHand {
             app: app.appid.clone(),
             rule: rule.id.clone(),
@@ -279,6 +329,14 @@ impl Desk {
             due_at: due.at,
             civil: due.civil,
             zone: case.zone,
+            about: case.subject.as_ref().map(|(subject, kept, _)| About {
+                kind: subject.key.kind.clone(),
+                id: subject.key.id.clone(),
+                at: subject.at,
+                number: kept.number,
+                after: 0,
+                previous: None,
+            }),
             deadline,
             snapshot,
             snapshot_bytes,
@@ -293,6 +351,15 @@ impl Desk {
             OpenedByHand::Reserved(id) => id,
             OpenedByHand::Skipped(reason) => return not(reason.as_str(), no_consent(reason)),
             OpenedByHand::Unknown => return not("unknown_recipient", unknown()),
+            OpenedByHand::Changed => {
+                return not(
+                    "appointment_changed",
+                    Said::new(
+                        "the appointment was changed just now; try again",
+                        "预约刚刚有变动，请再试一次",
+                    ),
+                );
+            }
             OpenedByHand::NotStarted => {
                 return not(
                     "not_started",
@@ -357,6 +424,20 @@ impl Case {
         }
         let muted = Said::new("this person is muted", "该用户已静音");
         recipient.profile.muted.then(|| Obstacle(SkipReason::Muted.as_str(), muted))
+    }
+
+    /// The last instant at which it may leave: what reminds before an appointment does not leave after it.
+    fn deadline(&self) -> DateTime<Utc> {
+        let end = self.due.at + GRACE;
+        match (of_appointments(&self.rule).map(|relative| &relative.offset), &self.subject) {
+            (Some(Offset::Before(_)), Some((subject, ..))) => end.min(subject.at),
+            (Some(Offset::Before(_) | Offset::After(_) | Offset::SameDay) | None, _) => end,
+        }
+    }
+
+    fn over(&self) -> Option<Obstacle> {
+        let why = Said::new("the appointment is over", "预约的时间已经过了");
+        (self.deadline() <= self.due.at).then_some(Obstacle("appointment_over", why))
     }
 
     fn without_consent(&self) -> Option<Obstacle> {

@@ -256,6 +256,9 @@ pub(super) struct Send {
     /// The rule that makes the message
     #[arg(long, value_name = "ID")]
     pub(super) rule: String,
+    /// By a rule of appointments: which one of this person's it tells of
+    #[arg(long, value_name = "ID")]
+    pub(super) appointment: Option<String>,
     /// Say who, which template, which text, and whether there is a consent; take nothing, send nothing
     #[arg(long)]
     pub(super) dry_run: bool,

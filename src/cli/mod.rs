@@ -118,8 +118,9 @@ fn run(cli: Cli, environment: Environment) -> Result<Exit, Failure> {
             let request = Request::Explain { rule, who, at, reveal: reveal.reveal, lang: language.into() };
             ask(request, output, looks::EXPLAIN, Without::StoreAndRules)
         }
-        Command::Send(args::Send { to: who, rule, dry_run, reveal, output }) => {
-            let request = Request::Send { rule, who, dry_run, reveal: reveal.reveal, lang: language.into() };
+        Command::Send(args::Send { to: who, rule, appointment, dry_run, reveal, output }) => {
+            let (reveal, lang) = (reveal.reveal, language.into());
+            let request = Request::Send { rule, who, appointment, dry_run, reveal, lang };
             ask(request, output, looks::SEND, Without::Nothing)
         }
         Command::Reload(output) => {

@@ -6,6 +6,7 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::Occurrence;
+use crate::domain::appointment::About;
 use crate::domain::id::{AppId, DeliveryId, OpenId, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
 use crate::domain::template::TemplateKind;
@@ -33,6 +34,8 @@ pub struct ByHand {
     pub civil: NaiveDateTime,
     /// By whose clock.
     pub zone: Zone,
+    /// Which appointment of his it tells of, by a rule of appointments.
+    pub about: Option<About>,
     /// Last instant at which a request may start.
     pub deadline: DateTime<Utc>,
     /// Hash of the rule's snapshot.
@@ -50,6 +53,8 @@ pub enum OpenedByHand {
     Skipped(SkipReason),
     /// The person is no recipient: nothing was written.
     Unknown,
+    /// The appointment was changed since it was read: nothing was written.
+    Changed,
     /// The rule was never started: nothing was written.
     NotStarted,
     /// Everything is on hold: nothing was written.
@@ -62,6 +67,6 @@ impl Occurrence {
     /// Whether an operator sent it, and no due time.
     #[must_use]
     pub fn is_by_hand(&self) -> bool {
-        self.about.is_none() && self.fold >= FIRST_BY_HAND
+        self.fold >= FIRST_BY_HAND
     }
 }

@@ -516,7 +516,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 34] = [
+const CASES: [Case; 35] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -573,6 +573,10 @@ const CASES: [Case; 34] = [
     (
         "what is in doubt is repeated once and paid for",
         repeats::what_is_in_doubt_is_repeated_once_and_paid_for,
+    ),
+    (
+        "one message by hand may tell of an appointment",
+        by_hand::one_message_by_hand_may_tell_of_an_appointment,
     ),
     ("who goes before is left a grant", claims::who_goes_before_is_left_a_grant),
     ("a delivery is found by its person", claims::a_delivery_is_found_by_its_person),

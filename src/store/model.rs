@@ -529,12 +529,15 @@ impl Books {
             walked: false,
             counts: Counts::default(),
             snapshot: asked.snapshot,
-            about: None,
+            about: asked.about,
             whose: Whose::Everybody,
             priority: 0,
             on_doubt: OnDoubt::Hold,
             repeats: None,
         };
+        if !self.calls_for(&occurrence, &asked.openid) {
+            return OpenedByHand::Changed;
+        }
         let before = self.clone();
         let member = Member { openid: asked.openid, want: Want::Reserve, behind: Vec::new() };
         let piece = Piece {

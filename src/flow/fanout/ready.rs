@@ -92,6 +92,9 @@ impl Ready {
 
     /// When a reminder of an appointment is due by a recipient's own clock, and which that is.
     fn own_due(&self, occurrence: &Occurrence, recipient: &Recipient) -> Option<(Due, Zone)> {
+        if occurrence.is_by_hand() {
+            return None;
+        }
         match (&self.rule.when.form, &occurrence.about) {
             (Form::Relative(relative), Some(about)) if own_time::counts_days(&self.rule, relative) => {
                 own_time::reminder(&self.rule, relative, Some(recipient), about.at)

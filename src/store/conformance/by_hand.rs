@@ -1,6 +1,7 @@
 //! What an operator sends at once: one consent, one delivery, a name of its own, and nothing where it cannot be.
 
 use super::*;
+use crate::domain::appointment::About;
 
 /// One message now, of this rule and template.
 pub(super) fn asked(now: i64, (rule_n, template_n): (usize, usize), who: usize) -> ByHand {
@@ -14,6 +15,7 @@ pub(super) fn asked(now: i64, (rule_n, template_n): (usize, usize), who: usize) 
         due_at: at(now),
         civil: at(now).naive_utc(),
         zone: Zone::UTC,
+        about: None,
         deadline: at(now + 60),
         snapshot: [7; 32],
         snapshot_bytes: vec![7; 9],
@@ -48,4 +50,38 @@ pub(super) fn one_message_by_hand_has_a_name_of_its_own(store: &dyn Store) {
     let account = view(store, 0, 0);
     assert_eq!((account.account.available(), account.consumed), (2, 1), "one went back");
     assert_eq!(store.occurrence(second.occurrence).unwrap().unwrap().state, OccurrenceState::Done);
+}
+
+pub(super) fn one_message_by_hand_may_tell_of_an_appointment(store: &dyn Store) {
+    done(store, store.start_rule(app(), rule(0), at(0)));
+    done(store, store.change_appointment(appointments::put(1, 5000, &[0], 0)));
+    let number = store.appointment(&appointments::key(1)).unwrap().expect("kept").number;
+    let AppointmentKey { kind, id, .. } = appointments::key(1);
+    let of = |time: i64, number: u64| {
+        Some(About { kind: kind.clone(), id: id.clone(), at: at(time), number, after: 0, previous: None })
+    };
+    let send = |now: i64, who: usize, about: Option<About>| {
+        done(store, store.open_by_hand(ByHand { about, ..asked(now, (0, 0), who) }))
+    };
+    for who in [0, 1] {
+        done(store, store.report(report(who, "r1", 1, 1, &[(0, Choice::Accept(grant(1)))])));
+        done(store, store.report(report(who, "r2", 1, 1, &[(0, Choice::Accept(grant(2)))])));
+    }
+    assert_eq!(send(10, 0, of(6000, number)), OpenedByHand::Changed, "it is at another time");
+    assert_eq!(send(10, 1, of(5000, number)), OpenedByHand::Changed, "it is another's");
+    let OpenedByHand::Reserved(first) = send(10, 0, of(5000, number)) else { panic!("there is a grant") };
+    let occurrence = store.occurrence(first.occurrence).unwrap().unwrap();
+    assert!(occurrence.is_by_hand() && occurrence.about == of(5000, number));
+    let of_plan = store.reminders(&appointments::key(1)).unwrap();
+    assert!(of_plan.is_empty(), "the plan's reminder is still to come: {of_plan:?}");
+    assert_eq!(end(store, first, End::Accepted { msgid: Some(7) }, 11), State::Sent);
+    // What moved before it left is not sent, and gives its grant back.
+    let OpenedByHand::Reserved(second) = send(20, 0, of(5000, number)) else { panic!("there is a grant") };
+    done(store, store.change_appointment(appointments::put(1, 7000, &[0], 21)));
+    assert!(done(store, store.mark(vec![second], at(22))).remove(0).is_none());
+    assert_eq!(state_of(store, second), State::Cancelled);
+    assert_eq!(view(store, 0, 0).account.available(), 1);
+    // Long after it nothing of it is left, and its second is free again.
+    while done(store, store.retire(at(200 * 86_400))) > 0 {}
+    assert_eq!(store.occurrence(first.occurrence).unwrap(), None);
 }

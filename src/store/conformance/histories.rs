@@ -187,7 +187,10 @@ impl Play<'_> {
             }
             OpenedByHand::Skipped(_) => self.saw("nothing to send by hand with"),
             OpenedByHand::Unknown => {}
-            other @ (OpenedByHand::NotStarted | OpenedByHand::OnHold | OpenedByHand::TooMany) => {
+            other @ (OpenedByHand::NotStarted
+            | OpenedByHand::Changed
+            | OpenedByHand::OnHold
+            | OpenedByHand::TooMany) => {
                 panic!("{other:?}")
             }
         }

@@ -1,11 +1,13 @@
 //! Opens what an operator sends: occurrence, delivery and grant in one batch, so that all of it is there or nothing.
 
 use super::Failed;
+use super::appointments;
 use super::holds;
 use super::identities::{self, Identity};
 use super::occurrences::{keep_snapshot, open_alone, take};
 use super::state::AccountId;
 use super::writer::Desk;
+use crate::domain::appointment::bound_hash;
 use crate::domain::consent::NoGrant;
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
@@ -26,6 +28,11 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
     }
     if desk.state.recipient(app, &asked.openid)?.is_none() {
         return Ok(OpenedByHand::Unknown);
+    }
+    if let Some(about) = &asked.about
+        && !appointments::admits(desk.state, &asked.app, about, &asked.openid)?
+    {
+        return Ok(OpenedByHand::Changed);
     }
     let template = desk.state.name(asked.template.as_str())?;
     let payer = AccountId { app, template, openid: asked.openid.as_str().into() };
@@ -50,9 +57,13 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
     let Some(fold) = free else { return Ok(OpenedByHand::TooMany) };
     let number = state.next_occurrence;
     let id = DeliveryId { occurrence: number, chunk: 0, slot: 0 };
-    let grant = take(state, payer, asked.kind, id, None)?
+    let bound = asked.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
+    let grant = take(state, payer, asked.kind, id, bound)?
         .map_err(|_none| Failed::Record("a consent that was there cannot be taken"))?;
     state.next_occurrence += 1;
+    if asked.about.is_some() {
+        state.repeated.insert(number);
+    }
     let occurrence = Occurrence {
         number,
         app: asked.app,
@@ -71,7 +82,7 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
         walked: true,
         counts: Counts::default(),
         snapshot: asked.snapshot,
-        about: None,
+        about: asked.about,
         whose,
         priority: 0,
         on_doubt: OnDoubt::Hold,

@@ -362,8 +362,8 @@ impl Pass<'_> {
             self.occurrences.values().filter_map(|(o, _)| o.about.as_ref()?.previous).collect();
         let mut unnamed: Vec<u64> = Vec::new();
         for (number, (occurrence, _)) in &self.occurrences {
-            // A repetition has no name of its own.
-            let has_name = occurrence.about.is_some() && occurrence.repeats.is_none();
+            // A repetition has no name of its own, and what was sent by hand has another one.
+            let has_name = occurrence.about.is_some() && occurrence.is_of_plan();
             if has_name && !named.contains(number) && !previous.contains(number) {
                 unnamed.push(*number);
             }

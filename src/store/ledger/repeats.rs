@@ -94,13 +94,14 @@ fn reserve(
     Ok(Ok(id))
 }
 
-/// The unfinished repetitions in a tree that remind of an appointment.
+/// What is unfinished in a tree and tells of an appointment though its plan does not say so: repetitions, and what is
+/// sent by hand.
 pub(super) fn of_reminders(tree: &dyn Tree) -> Result<BTreeSet<u64>, Failed> {
     let mut numbers = BTreeSet::new();
     for number in unfinished::numbers(tree)? {
         let Some(bytes) = tree.get(&keys::occurrence(number))? else { continue };
         let (occurrence, _n_chunks) = records::decode_occurrence(&bytes, number)?;
-        if occurrence.repeats.is_some() && occurrence.about.is_some() {
+        if !occurrence.is_of_plan() && occurrence.about.is_some() {
             numbers.insert(number);
         }
     }

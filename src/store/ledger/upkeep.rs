@@ -124,7 +124,15 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
         match &occurrence.about {
             // It has no name of its own: that is still the one's which it repeats.
             None | Some(_) if occurrence.repeats.is_some() => {}
-            None => {
+            Some(about) if !occurrence.is_by_hand() => {
+                let ms = records::ms(about.at);
+                let identity = keys::reminder(app, &about.kind, &about.id, ms, &occurrence.rule);
+                // A later occurrence of the same reminder may have taken the name over.
+                if desk.state.get(&identity)?.as_deref() == Some(&number.to_be_bytes()) {
+                    desk.state.remove(identity);
+                }
+            }
+            None | Some(_) => {
                 let Occurrence { civil, fold, whose, zone, .. } = occurrence;
                 identities::forget(
                     desk.state,
@@ -132,14 +140,6 @@ fn retire_occurrence(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
                     &occurrence.rule,
                     &Identity { civil, fold, whose, zone },
                 )?;
-            }
-            Some(about) => {
-                let ms = records::ms(about.at);
-                let identity = keys::reminder(app, &about.kind, &about.id, ms, &occurrence.rule);
-                // A later occurrence of the same reminder may have taken the name over.
-                if desk.state.get(&identity)?.as_deref() == Some(&number.to_be_bytes()) {
-                    desk.state.remove(identity);
-                }
             }
         }
         desk.state.drop_occurrence(number)?;

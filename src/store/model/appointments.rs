@@ -148,6 +148,7 @@ impl Books {
             let about = o.about.as_ref();
             o.app == *app
                 && o.rule == *rule
+                && o.is_of_plan()
                 && about.is_some_and(|a| a.kind == of.kind && a.id == of.id && a.at == of.at)
         });
         named.map(|o| o.number).max()

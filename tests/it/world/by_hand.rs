@@ -11,18 +11,32 @@ use tixing::daemon::Shared;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::Store;
 
+use super::appointments::{HOUR, SHOWN};
 use super::power::Power;
 use super::{EIGHT, HABIT, World, openid};
 
 impl World {
     /// The one object, and how the command ends.
     async fn by_hand(&self, name: &str, dry_run: bool) -> (Value, Exit) {
+        self.by_hand_of("water", name, None, dry_run).await.expect("one object")
+    }
+
+    /// The one object, and how the command ends; or why it was refused.
+    async fn by_hand_of(
+        &self,
+        rule: &str,
+        name: &str,
+        appointment: Option<&str>,
+        dry_run: bool,
+    ) -> Result<(Value, Exit), (Option<String>, Exit)> {
         let running = self.running.as_ref().unwrap();
         let store: Arc<dyn Store> = Arc::<Power>::clone(&running.power);
         let control: Arc<dyn Control> = Arc::<Shared>::clone(&running.shared);
         let desk = Desk::new(store, running.shared.current().clone(), self.clock.clone(), Some(control));
-        let (rule, who) = ("water".to_owned(), openid(name).as_str().to_owned());
-        let mut answer = desk.run(Request::Send { rule, who, dry_run, reveal: false, lang: Lang::En });
+        let (rule, who) = (rule.to_owned(), openid(name).as_str().to_owned());
+        let appointment = appointment.map(str::to_owned);
+        let (reveal, lang) = (false, Lang::En);
+        let mut answer = desk.run(Request::Send { rule, who, appointment, dry_run, reveal, lang });
         let mut rows = Vec::new();
         loop {
             // It waits for the outcome, so time has to pass meanwhile.
@@ -35,8 +49,7 @@ impl World {
                 Frame::Line(line) => rows.push(serde_json::from_str(&line).unwrap()),
                 Frame::Note(note) => panic!("{note}"),
                 Frame::End(end) => {
-                    assert_eq!(rows.len(), 1, "{:?}", end.message);
-                    return (rows.remove(0), end.exit);
+                    return rows.pop().map(|row| (row, end.exit)).ok_or((end.message, end.exit));
                 }
             }
         }
@@ -177,4 +190,42 @@ async fn what_stops_a_rule_or_a_person_stops_it_before_a_consent_is_taken() {
         );
         world.ends().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_a_rule_of_appointments_it_tells_of_one_of_the_persons() {
+    let mut world = World::of_visits(&[HOUR, SHOWN]).await;
+    world.rule("water", &[EIGHT]).await;
+    world.visit("a", &["ann"], "03 09:00").await;
+    for (rule, name, appointment, said) in [
+        ("visit", "ann", None, "name one of this person's with --appointment"),
+        ("visit", "bob", Some("a"), "has no appointment `visit` `a`"),
+        ("visit", "ann", Some("b"), "has no appointment `visit` `b`"),
+        ("water", "ann", Some("a"), "reminds of no appointments"),
+    ] {
+        let (why, exit) = world.by_hand_of(rule, name, appointment, true).await.expect_err("refused");
+        assert_eq!(exit, Exit::BadData);
+        assert!(why.as_ref().is_some_and(|why| why.contains(said)), "{why:?}");
+    }
+    let (row, exit) = world.by_hand_of("visit", "ann", Some("a"), true).await.expect("a row");
+    let text = json!({"thing1": "03 09:00 Li"});
+    assert_eq!((exit, &row["state"], &row["data"]), (Exit::Done, &json!("would_send"), &text), "{row}");
+    assert_eq!((&row["appointment"]["id"], world.occurrences().len()), (&json!("a"), 0));
+    let (row, exit) = world.by_hand_of("visit", "ann", Some("a"), false).await.expect("a row");
+    assert_eq!(
+        (exit, &row["state"], world.texts("ann")),
+        (Exit::Done, &json!("sent"), vec!["03 09:00 Li".to_owned()])
+    );
+    assert_eq!(world.balance("ann", HABIT), "5 granted = 4 available, 1 consumed");
+    // The reminder of the plan comes all the same.
+    world.restart().await;
+    world.at("03 08:00").await;
+    world.expect("visit", "done: 1 = 1 sent; done: 1 = 1 sent").await;
+    let visits = world.texts("ann").into_iter().filter(|text| text == "03 09:00 Li");
+    assert_eq!(visits.count(), 2);
+    // When it is over nothing reminds of it.
+    world.at("03 09:30").await;
+    let (row, exit) = world.by_hand_of("visit", "ann", Some("a"), false).await.expect("a row");
+    assert_eq!((exit, &row["reason"]), (Exit::NotInOrder, &json!("appointment_over")));
+    world.ends().await;
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use tixing::clock::Clock;
 use tixing::daemon::{Flows, Parts};
@@ -208,7 +209,12 @@ impl Daemon {
         match (open, due.next()) {
             (true, _) => Some(Duration::from_secs(1)),
             (false, Some(due)) => (*due - now).to_std().ok(),
-            (false, None) => None,
+            // What shall be sent again is to be looked at then.
+            (false, None) => {
+                let again = self.store.wakes(None, DateTime::<Utc>::MAX_UTC, 1).ok()?;
+                let wait = again.first().map(|wake| (wake.at - now).to_std().unwrap_or_default());
+                wait.map(|wait| wait.max(Duration::from_secs(1)))
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 //! is back at once, shortly before the deadline, or after it. A request meets one of eight outcomes, in each history
 //! one of them at most against nature (it is natural that a message is taken where there is a consent, and answered
 //! 43101 where there is none). Answers of requests under way come back in any order. One person taps meanwhile, and
-//! reports until the report is acknowledged.
+//! reports until the report is acknowledged. In a scene of its own what has no answer is sent again.
 //!
 //! Histories that have become one (same disk, same truth, same instant) are run once and counted as often as they
 //! are met. Not enumerated: orders in which the tasks of one process run (they have one, the runtime's), groups of
@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 
 use tixing::domain::id::OpenId;
+use tixing::domain::rule::OnDoubt;
 use tokio::runtime::{Builder, Runtime};
 
 use self::life::Stage;
@@ -171,6 +172,19 @@ fn pairs(name: &'static str, in_flight: usize) -> Scene {
         in_flight,
         max_crashes: 1,
         max_faults: 1,
+        on_doubt: OnDoubt::Hold,
+    }
+}
+
+/// Two people and one due time of a rule that sends again what has no answer; the second has no consent for that.
+fn resend() -> Scene {
+    Scene {
+        name: "resend",
+        consents: vec![2, 1],
+        taps: None,
+        dues: vec![eight(0)],
+        on_doubt: OnDoubt::Resend,
+        ..pairs("resend", 1)
     }
 }
 
@@ -185,6 +199,7 @@ fn three() -> Scene {
         in_flight: 1,
         max_crashes: 1,
         max_faults: 0,
+        on_doubt: OnDoubt::Hold,
     }
 }
 
@@ -197,8 +212,11 @@ fn people(n: usize) -> Vec<OpenId> {
 /// Two requests in flight, two crashes and a misfortune of the platform are more than a run has time for: two of the
 /// three at a time.
 fn scenes(max_crashes: u8) -> Vec<Scene> {
-    let mut scenes =
-        vec![Scene { max_crashes, ..pairs("one-in-flight", 1) }, Scene { max_crashes, ..three() }];
+    let mut scenes = vec![
+        Scene { max_crashes, ..pairs("one-in-flight", 1) },
+        Scene { max_crashes, ..three() },
+        Scene { max_crashes, ..resend() },
+    ];
     if max_crashes > 1 {
         scenes.push(pairs("two-in-flight", 2));
         scenes.push(Scene { max_crashes, max_faults: 0, ..pairs("two-in-flight-and-no-misfortune", 2) });
@@ -242,7 +260,8 @@ fn every_history_keeps_every_promise() {
     println!("{} histories, by crashes: {total:?}; 0 violations", total.iter().sum::<u64>());
     let least = if max_crashes > 1 { 100_000 } else { 1_000 };
     assert!(total.iter().sum::<u64>() >= least, "fewer than {least} histories");
-    let Seen { effects, choices, outcomes, crashes, torn, away } = &seen;
+    let Seen { effects, choices, outcomes, n_again, crashes, torn, away } = &seen;
+    println!("sent again: {n_again}");
     println!("crashes: {crashes} met first, {torn} of them lose batches, {away} are long; after {effects:?}");
     println!("choices: {choices:?}; outcomes of requests: {outcomes:?}");
     for outcome in Outcome::ALL {
@@ -251,7 +270,7 @@ fn every_history_keeps_every_promise() {
     for effect in [Effect::Applied, Effect::Synced, Effect::Arrived, Effect::Answered] {
         assert!(effects.get(&effect).is_some_and(|n| *n > 0), "nothing was {effect:?}");
     }
-    assert!(*torn > 0 && *away > 0);
+    assert!(*torn > 0 && *away > 0 && *n_again > 0);
 }
 
 #[test]

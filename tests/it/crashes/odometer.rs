@@ -80,6 +80,8 @@ pub(super) struct Seen {
     pub(super) effects: BTreeMap<Effect, u64>,
     pub(super) choices: BTreeMap<Choice, u64>,
     pub(super) outcomes: BTreeMap<Outcome, u64>,
+    /// Requests that send again what is in doubt.
+    pub(super) n_again: u64,
     /// Crashes that runs could have met.
     pub(super) crashes: u64,
     /// Those of them that lose batches.
@@ -93,6 +95,7 @@ impl Seen {
         more.effects.iter().for_each(|(key, n)| *self.effects.entry(*key).or_default() += n);
         more.choices.iter().for_each(|(key, n)| *self.choices.entry(*key).or_default() += n);
         more.outcomes.iter().for_each(|(key, n)| *self.outcomes.entry(*key).or_default() += n);
+        self.n_again += more.n_again;
         self.crashes += more.crashes;
         self.torn += more.torn;
         self.away += more.away;
@@ -239,6 +242,14 @@ impl Odometer {
         let mut inner = self.inner();
         if inner.is_new() {
             *inner.run.seen.outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+
+    /// A request sends again what is in doubt.
+    pub(super) fn again(&self) {
+        let mut inner = self.inner();
+        if inner.is_new() {
+            inner.run.seen.n_again += 1;
         }
     }
 

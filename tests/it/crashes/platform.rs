@@ -122,6 +122,10 @@ pub(super) struct Sent {
     pub(super) caught: bool,
     /// Whether its outcome is final or has become unknown: it must never be sent again.
     pub(super) closed: bool,
+    /// Whether it is unknown: then a rule may say that it is.
+    pub(super) unknown: bool,
+    /// How often it was.
+    pub(super) n_again: u8,
 }
 
 /// What truly happened until now.
@@ -207,7 +211,7 @@ impl Platform {
         if n == 0 {
             return false;
         }
-        let Inner { odometer, clock, disk, .. } = &*self.0;
+        let Inner { scene, odometer, clock, disk, .. } = &*self.0;
         let index = odometer.choose(Choice::Order, n);
         let Flight { due, person, outcome, msgid, answer } = self.flights().remove(index);
         if outcome.is_silent() {
@@ -217,6 +221,7 @@ impl Platform {
             let sent = &mut truth.sent[due][person];
             sent.heard = Some(outcome);
             sent.closed |= !outcome.may_be_tried_again();
+            sent.unknown = outcome.is_silent() && scene.sends_again();
         });
         disk.images(|images| {
             odometer
@@ -247,6 +252,14 @@ impl Platform {
         scene.in_time(due, now).map_err(|why| format!("P7: {why}"))?;
         disk.images(|images| proofs.carries(&images, scene, due, person))
             .map_err(|why| format!("P1: {why}"))?;
+        let before = odometer.look(|truth| truth.sent[due][person]);
+        let again = before.closed;
+        if again {
+            scene
+                .may_send_again(due, before.n_again, now)
+                .map_err(|why| format!("P5: {name} was sent again: {why}"))?;
+            odometer.again();
+        }
         let faults_left = odometer.look(|truth| scene.max_faults - truth.n_faults);
         let left = odometer.look(|truth| truth.left(person));
         let natural = if left > 0 { Outcome::Accepted } else { Outcome::NoConsent };
@@ -263,16 +276,20 @@ impl Platform {
                 truth.people[person].revoked += left;
             }
             let sent = &mut truth.sent[due][person];
+            sent.n_again += u8::from(again);
+            (sent.closed, sent.unknown) = (false, false);
             sent.n_requests += 1;
             sent.n_accepted += u8::from(outcome.takes());
             sent.n_busy_accepted += u8::from(outcome == Outcome::BusyAccepted);
             sent.busy |= matches!(outcome, Outcome::Busy | Outcome::BusyAccepted);
             *sent
         });
-        if sent.closed {
-            return Err(format!("P5: {name} was sent again although its outcome is unknown or final"));
+        if again && !before.unknown {
+            return Err(format!("P5: {name} was sent again although its outcome is final"));
         }
-        if sent.n_accepted > 1 + sent.n_busy_accepted - u8::from(outcome == Outcome::BusyAccepted) {
+        if sent.n_accepted
+            > 1 + sent.n_again + sent.n_busy_accepted - u8::from(outcome == Outcome::BusyAccepted)
+        {
             return Err(format!("P2: {name} arrived twice"));
         }
         let (answer, heard) = oneshot::channel();

@@ -10,6 +10,7 @@ use chrono::DateTime;
 use tixing::clock::Clock;
 use tixing::domain::delivery::{Past, State};
 use tixing::domain::occurrence::OccurrenceState;
+use tixing::domain::rule::OnDoubt;
 use tixing::store::ledger::Ledger;
 use tixing::store::{Delivery, Occurrence, Store};
 
@@ -83,7 +84,8 @@ impl Proofs {
         }
         let store = opened(images.content(0));
         let books = Books::of(&store);
-        let found = books.find(scene, due, person).next();
+        // Of those that are repeated the last.
+        let found = books.find(scene, due, person).last();
         let carried = found.is_some_and(|d| d.state == State::Attempting && d.grant.is_some());
         if !carried {
             let state = found.map_or("nothing", |d| d.state.as_str());
@@ -118,7 +120,7 @@ impl Books {
         Self { occurrences, deliveries }
     }
 
-    /// The records of one delivery: one at most, if all is well.
+    /// The records of one delivery: one at most, if all is well, and one more for each time that it was sent again.
     fn find(&self, scene: &Scene, due: usize, person: usize) -> impl Iterator<Item = &Delivery> {
         let (due_at, openid) = (scene.dues[due], scene.people[person].clone());
         let of = self.deliveries.iter().filter(move |(index, delivery)| {
@@ -186,14 +188,16 @@ fn accounts(
 
 /// The end of a history: every occurrence is over, and every delivery is where its requests lead.
 fn ended(books: &Books, truth: &Truth, scene: &Scene) -> Result<(), String> {
-    let n: u64 = books.occurrences.iter().map(|occurrence| occurrence.n).sum();
+    let of_plan = books.occurrences.iter().filter(|occurrence| occurrence.repeats.is_none());
+    let n: u64 = of_plan.map(|occurrence| occurrence.n).sum();
     must(n == u64::try_from(scene.dues.len()).unwrap(), || {
         format!("{n} of {} due times are in the books", scene.dues.len())
     })?;
     for occurrence in &books.occurrences {
         let over = match occurrence.state {
             OccurrenceState::Done => {
-                occurrence.counts.audience == u64::try_from(scene.people.len()).unwrap()
+                let audience = if occurrence.repeats.is_some() { 1 } else { scene.people.len() };
+                occurrence.counts.audience == u64::try_from(audience).unwrap()
                     && occurrence.counts.open() == 0
             }
             OccurrenceState::Missed => true,
@@ -204,12 +208,26 @@ fn ended(books: &Books, truth: &Truth, scene: &Scene) -> Result<(), String> {
     for (due, sent) in truth.sent.iter().enumerate() {
         for (person, sent) in sent.iter().enumerate() {
             let of: Vec<&Delivery> = books.find(scene, due, person).collect();
-            must(of.len() <= 1, || format!("{} has {} records", scene::name(due, person), of.len()))?;
-            let Some(delivery) = of.first() else {
+            let most = match scene.on_doubt {
+                OnDoubt::Hold => 1,
+                OnDoubt::Resend => 3,
+            };
+            must(of.len() <= most, || format!("{} has {} records", scene::name(due, person), of.len()))?;
+            let Some((delivery, repeated)) = of.split_last() else {
                 must(sent.n_requests == 0, || format!("{} left no record", scene::name(due, person)))?;
                 continue;
             };
+            for earlier in repeated {
+                must(earlier.state == State::InDoubt && earlier.grant.is_some(), || {
+                    format!("{} was repeated, and is {earlier:?}", scene::name(due, person))
+                })?;
+            }
+            must(of.iter().all(|of| of.next_at.is_none()), || {
+                format!("{} is to be repeated still: {of:?}", scene::name(due, person))
+            })?;
+            let untried = !repeated.is_empty() && delivery.attempts == 0;
             let expected = match sent.heard {
+                _ if untried => vec![State::Expired, State::Cancelled],
                 None if sent.n_requests == 0 => vec![State::Expired, State::Cancelled],
                 None => Vec::new(),
                 Some(Outcome::Accepted) => vec![State::Sent],
@@ -261,11 +279,28 @@ pub(super) fn story(store: &dyn Store, scene: &Scene) -> String {
 fn close(books: &Books, truth: &mut Truth, scene: &Scene) {
     for (due, sent) in truth.sent.iter_mut().enumerate() {
         for (person, sent) in sent.iter_mut().enumerate() {
-            let Some(delivery) = books.find(scene, due, person).next() else { continue };
+            let records = books.find(scene, due, person).count();
+            let Some(delivery) = books.find(scene, due, person).last() else { continue };
+            let n_again = u8::try_from(records - 1).unwrap();
             if delivery.state == State::Attempting {
                 // It is in doubt for ever, whatever led there; histories that differ in that alone are one from here.
-                *sent = Sent { n_requests: 1, n_accepted: sent.n_accepted, caught: true, ..Sent::default() };
+                let n_accepted = sent.n_accepted;
+                *sent = Sent { n_requests: 1, n_accepted, n_again, caught: true, ..Sent::default() };
             }
+            sent.unknown = scene.sends_again()
+                && match delivery.state {
+                    State::Attempting | State::InDoubt => true,
+                    // Not sent again yet.
+                    State::Held | State::Reserved | State::Waiting => records > 1,
+                    State::Sent
+                    | State::Undelivered
+                    | State::PresumedSent
+                    | State::Refused
+                    | State::Failed
+                    | State::Expired
+                    | State::Cancelled
+                    | State::Skipped => false,
+                };
             sent.closed |= match delivery.state {
                 State::Held | State::Reserved | State::Waiting => false,
                 State::Attempting

@@ -16,6 +16,9 @@ use tixing::domain::zone::Zone;
 /// How late a message may still leave.
 const GRACE: TimeDelta = TimeDelta::seconds(90);
 
+/// How long a receipt may take before a message without an answer is repeated.
+const PAUSE: TimeDelta = TimeDelta::minutes(1);
+
 /// What histories begin with, and how far they go.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {
@@ -30,6 +33,8 @@ pub(super) struct Scene {
     pub(super) max_crashes: u8,
     /// Most requests of a history to which the platform does not do the natural thing.
     pub(super) max_faults: u8,
+    /// What becomes of a message without an answer.
+    pub(super) on_doubt: OnDoubt,
 }
 
 /// So many seconds after eight in the morning in Beijing, on Monday 2 March 2026.
@@ -100,6 +105,23 @@ impl Scene {
         ))
     }
 
+    /// Whether what has no answer is sent again.
+    pub(super) fn sends_again(&self) -> bool {
+        self.on_doubt == OnDoubt::Resend
+    }
+
+    /// Whether what is in doubt may be sent once more at `now`, so many times after the first.
+    pub(super) fn may_send_again(&self, due: usize, n_again: u8, now: DateTime<Utc>) -> Result<(), String> {
+        match self.on_doubt {
+            OnDoubt::Hold => Err("its outcome is unknown or final".to_owned()),
+            OnDoubt::Resend if now < self.dues[due] + PAUSE => {
+                Err(format!("it is repeated at {now} already"))
+            }
+            OnDoubt::Resend if n_again >= 2 => Err("it was repeated twice".to_owned()),
+            OnDoubt::Resend => Ok(()),
+        }
+    }
+
     /// Most deliveries that a crash may leave in doubt.
     pub(super) fn max_marked(&self) -> usize {
         let app = self.config().apps.remove(&app()).unwrap();
@@ -158,7 +180,7 @@ impl Scene {
             overflow: BTreeMap::new(),
             canary: Canary::Automatic,
             priority: 0,
-            on_doubt: OnDoubt::Hold,
+            on_doubt: self.on_doubt,
         };
         RuleSet { rules: BTreeMap::from([(rule.id.clone(), Arc::new(rule))]), ..RuleSet::default() }
     }

@@ -18,7 +18,7 @@ use super::reminders::{Reminder, Subject, SubjectRow, of_appointments};
 use crate::domain::config::App;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
-use crate::domain::id::{OpenId, RuleId, TemplateId};
+use crate::domain::id::{AppName, OpenId, RuleId, TemplateId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::{Profile, Recipient};
@@ -28,6 +28,7 @@ use crate::domain::zone::Zone;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::own_time;
 use crate::plan::pace;
+use crate::plan::quota::Budget;
 use crate::plan::recurrence::{MAX_OCCURRENCES, Window, occurrences};
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn::{self, Person, Turn};
@@ -96,13 +97,13 @@ impl Ahead {
     }
 
     /// What an admin should know of it: what keeps its rule from being sent now, a clock change, or more people than the
-    /// app's rate can serve in time.
-    fn remark(&self, app: Option<&App>, standstill: &[Said]) -> Option<String> {
+    /// app's rate can serve in time, or its quota.
+    fn remark(&self, app: Option<&App>, standstill: &[Said], over: Option<Said>) -> Option<String> {
         let change = remark(&self.due, self.zone);
         let rate = app.and_then(|app| app.per_second);
         let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace, self.rule.spread));
         let standstill = standstill.iter().map(|said| said.en.trim_end_matches('.').to_owned());
-        let others = change.into_iter().chain(slow.map(|slow| slow.said())).map(|said| said.en);
+        let others = change.into_iter().chain(slow.map(|slow| slow.said())).chain(over).map(|said| said.en);
         let parts: Vec<String> = standstill.chain(others).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
     }
@@ -170,7 +171,13 @@ impl Desk {
         self.synced().await?;
         let mut words: BTreeMap<&RuleId, Said> = BTreeMap::new();
         let mut standing: BTreeMap<&RuleId, Vec<Said>> = BTreeMap::new();
-        for row in rows.iter().filter(|row| wanted.as_ref().is_none_or(|id| row.rule.id == *id)) {
+        let mut budgets = if at.is_none() { self.budgets() } else { BTreeMap::new() };
+        for row in &rows {
+            // Also of the rules that are not shown.
+            let over = budgets.get_mut(&row.rule.app).and_then(|budget| budget.spend(row.due.at, row.send));
+            if wanted.as_ref().is_some_and(|id| row.rule.id != *id) {
+                continue;
+            }
             let app = live.config.apps.get(&row.rule.app);
             if let Some(app) = app
                 && !standing.contains_key(&row.rule.id)
@@ -185,7 +192,7 @@ impl Desk {
                     due_at: utc(row.due.at),
                     local: local(row.due.at, row.zone),
                     zone: row.zone.name(),
-                    remark: row.remark(app, standstill),
+                    remark: row.remark(app, standstill, over),
                     would_send: row.send,
                     would_skip: row.skip.iter().map(|(reason, n)| (reason.as_str(), *n)).collect(),
                     words: Words { en: &said.en, zh: &said.zh },
@@ -197,6 +204,13 @@ impl Desk {
             lines.note(format!("cut after {MAX_ROWS} due times, at {}", utc(until))).await?;
         }
         Ok(Exit::Done)
+    }
+
+    /// What is left of the day's messages, of the apps of which the platform was asked.
+    fn budgets(&self) -> BTreeMap<AppName, Budget> {
+        let quotas = self.control().map(|control| control.status().quotas).unwrap_or_default();
+        let now = self.now();
+        quotas.into_iter().map(|(app, (quota, _))| (app, Budget::new(quota, now))).collect()
     }
 
     /// Walks the recipients of one app once, for all due times of one template. Where all of these are reminders of

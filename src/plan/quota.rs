@@ -5,6 +5,8 @@
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
+use crate::domain::language::Said;
+
 /// Asked again so long after an answer.
 const AGAIN: TimeDelta = TimeDelta::hours(6);
 /// Asked again so long after a question without an answer.
@@ -79,6 +81,39 @@ impl Quota {
     }
 }
 
+/// What is due of an app until its day turns, held against what the platform takes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    quota: Quota,
+    day: NaiveDate,
+    n: u64,
+}
+
+impl Budget {
+    /// What was left at `now`.
+    #[must_use]
+    pub fn new(quota: Quota, now: DateTime<Utc>) -> Self {
+        Self { quota, day: day(now), n: 0 }
+    }
+
+    /// Counts `n` more messages that are due at `due_at`, in the order of their times; says where they are too many.
+    pub fn spend(&mut self, due_at: DateTime<Utc>, n: u64) -> Option<Said> {
+        if day(due_at) != self.day {
+            return None;
+        }
+        self.n += n;
+        let (n, Quota { remain, .. }) = (self.n, self.quota);
+        (n > remain).then(|| {
+            Said::new(
+                format!(
+                    "with this {n} messages are foreseen today by the day of Beijing, and WeChat takes {remain} more: the rest                      would wait for the next day or expire"
+                ),
+                format!("到这一次为止，今天（北京时间）预计要发 {n} 条，而微信只再收 {remain} 条：其余的要等到第二天，或者过期"),
+            )
+        })
+    }
+}
+
 /// The day by which the platform counts: Beijing's, 8 h ahead of UTC all year.
 fn day(at: DateTime<Utc>) -> NaiveDate {
     (at + TimeDelta::hours(8)).date_naive()
@@ -128,6 +163,17 @@ mod tests {
         assert_eq!(second.of_today(at("2026-03-02T16:00:00Z")), None);
         let turned = Asked::next(Some(second), at("2026-03-02T16:00:00Z"), None);
         assert_eq!((turned.nth, turned.told), (1, None));
+    }
+
+    #[test]
+    fn what_is_foreseen_today_is_held_against_what_is_left() {
+        let mut budget = Budget::new(Quota { remain: 100, ..QUOTA }, at("2026-03-02T04:00:00Z"));
+        assert!(budget.spend(at("2026-03-02T05:00:00Z"), 60).is_none());
+        assert!(budget.spend(at("2026-03-02T06:00:00Z"), 40).is_none(), "all of it");
+        let said = budget.spend(at("2026-03-02T15:59:59Z"), 1).expect("one too many");
+        assert!(said.en.contains("101 messages") && said.en.contains("takes 100 more"), "{said:?}");
+        assert!(said.zh.contains("101 条") && said.zh.contains("100 条"), "{said:?}");
+        assert!(budget.spend(at("2026-03-02T16:00:00Z"), 5_000).is_none(), "it is tomorrow's");
     }
 
     #[test]

@@ -54,3 +54,41 @@ async fn what_is_left_of_a_quota_is_shown_and_little_of_it_needs_a_person() {
         world.stop_here().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_foreseen_beyond_the_quota_is_remarked() {
+    let left = r#"{"errcode":0,"quota":{"daily_limit":1000,"used":500,"remain":5}}"#;
+    for (limits, is_told) in [("in_flight: 8, quota_probe: true", true), ("in_flight: 8", false)] {
+        let mut world = World::with_limits(limits).await;
+        world.rule("water", &[EIGHT]).await;
+        world.rule("tea", &["when: { cron: \"0 9 * * *\" }"]).await;
+        world.faults(vec![says(left)]);
+        world.start().await;
+        world.crowd(4).await;
+        for name in ["p000", "p001", "p002"] {
+            world.grant(name, HABIT, 5).await;
+        }
+        let asked = |world: &World| {
+            let shared = &world.running.as_ref().unwrap().shared;
+            tixing::admin::control::Control::status(&**shared).quotas.len()
+        };
+        world.until("the quota", |world| asked(world) == usize::from(is_told)).await;
+        let next = Request::Next { rule: None, span_s: 2 * 86_400, at: None };
+        let rows = world.asks(next).await;
+        let told: Vec<(&str, bool)> = rows
+            .iter()
+            .map(|row| {
+                let remark = row["remark"].as_str().unwrap_or_default();
+                (row["due_at"].as_str().unwrap(), remark.contains("7 messages are foreseen today"))
+            })
+            .collect();
+        let expected = [
+            ("2026-03-02T00:00:00Z", false),
+            ("2026-03-02T01:00:00Z", is_told),
+            ("2026-03-03T00:00:00Z", false),
+            ("2026-03-03T01:00:00Z", false),
+        ];
+        assert_eq!(told, expected, "{rows:?}");
+        world.stop_here().await;
+    }
+}

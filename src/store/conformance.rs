@@ -32,6 +32,7 @@ mod layouts;
 mod persons;
 mod recipients;
 mod repeats;
+mod snapshots;
 mod zones;
 
 const KINDS: [(&str, TemplateKind); 2] =
@@ -516,7 +517,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 35] = [
+const CASES: [Case; 36] = [
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,
@@ -578,6 +579,7 @@ const CASES: [Case; 35] = [
         "one message by hand may tell of an appointment",
         by_hand::one_message_by_hand_may_tell_of_an_appointment,
     ),
+    ("a snapshot goes with the last that needs it", snapshots::a_snapshot_goes_with_the_last_that_needs_it),
     ("who goes before is left a grant", claims::who_goes_before_is_left_a_grant),
     ("a delivery is found by its person", claims::a_delivery_is_found_by_its_person),
     ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),

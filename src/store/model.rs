@@ -1259,6 +1259,8 @@ impl Books {
             }
             self.occurrences.remove(&occurrence.number);
         }
+        let led_to: BTreeSet<_> = self.occurrences.values().map(|occurrence| occurrence.snapshot).collect();
+        self.snapshots.retain(|hash, _| led_to.contains(hash));
         let before = self.reports.len() + self.receipts.values().map(Vec::len).sum::<usize>();
         self.reports.retain(|_, (_, told_at)| *told_at >= ago(180));
         self.erased.retain(|_, at| *at >= ago(180));

@@ -72,6 +72,8 @@ fn compare(engine: &dyn Store, model: &dyn Store) {
         ids
     };
     assert_eq!(ids(engine), ids(model));
+    let in_doubt = engine.figures().unwrap().open.get(&State::InDoubt).copied().unwrap_or(0);
+    assert_eq!(in_doubt, n_of(ids(model).len()), "what is counted is what is there");
     let wakes = |store: &dyn Store| store.wakes(None, DateTime::<Utc>::MAX_UTC, 1000).unwrap();
     assert_eq!(wakes(engine), wakes(model));
     let now = at(1_000);

@@ -338,7 +338,7 @@ pub(super) fn before_applying(state: &mut State, writes: &[Write]) -> Result<(),
 }
 
 impl Dumping {
-    fn is_read(&self) -> bool {
+    pub(super) fn is_read(&self) -> bool {
         self.reader.strong_count() > 0
     }
 

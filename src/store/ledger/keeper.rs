@@ -5,7 +5,7 @@
 //! records.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use super::Failed;
 use super::beside;
 use super::keys;
+use super::reads;
 use super::state::{Names, OpenTree};
 use super::tree::{Opening, Place, Tree};
 use super::writer::{Call, Owed, Shared, Writer};
@@ -38,7 +39,8 @@ pub(super) fn open(place: &mut dyn Place, opening: Opening) -> Result<Arc<OpenTr
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let tree: Box<dyn Tree> = place.open(opening)?;
         let names = RwLock::new(Names::read(&*tree)?);
-        Ok(Arc::new(OpenTree { tree, names }))
+        let n_doubts = AtomicU64::new(reads::count_doubts(&*tree)?);
+        Ok(Arc::new(OpenTree { tree, names, n_doubts }))
     }));
     opened.unwrap_or(Err(Failed::Panicked))
 }

@@ -48,6 +48,7 @@ mod releases;
 mod repeats;
 mod requests;
 mod restore;
+mod snapshots;
 mod state;
 mod tree;
 mod unfinished;

@@ -24,7 +24,7 @@ use crate::store::{
 pub(super) const SNAPSHOT_PIECE: usize = 3072;
 /// Why a missed occurrence is only recorded.
 pub(super) const MISSED: &str = "found later than its grace or policy allows";
-/// Snapshots that are known to be kept; none is ever removed.
+/// Snapshots that are known to be kept.
 const MAX_SNAPSHOTS: usize = 16_384;
 /// Pieces of one snapshot in one batch.
 pub(super) const PIECES_TOGETHER: usize = 8;
@@ -131,6 +131,7 @@ pub(super) fn open_alone(
 ///
 /// The first piece goes last: where it is, all are.
 pub(super) fn keep_snapshot(desk: &mut Desk<'_>, hash: &[u8; 32], bytes: &[u8]) -> Result<(), Failed> {
+    desk.state.pass.keep(hash);
     if desk.state.snapshots.contains(hash) {
         return Ok(());
     }

@@ -16,11 +16,10 @@ use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held};
 use super::state::OpenTree;
-use super::tree::{Bytes, Entry};
+use super::tree::{Bytes, Entry, Tree};
 use super::unfinished;
 use super::writer::Shared;
 use crate::domain::consent::{Account, NoGrant};
-use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
@@ -543,7 +542,7 @@ impl OpenTree {
                 *open.entry(*state).or_default() += n;
             }
         }
-        let in_doubt = n_of(self.read_doubts(usize::MAX)?.len());
+        let in_doubt = self.n_doubts.load(Memory::Relaxed);
         if in_doubt > 0 {
             open.insert(DeliveryState::InDoubt, in_doubt);
         }
@@ -554,6 +553,20 @@ impl OpenTree {
             last_sync_us: shared.last_sync_us.load(Memory::Relaxed),
         })
     }
+}
+
+/// Reads all doubts of a tree, to know how many there are.
+pub(super) fn count_doubts(tree: &dyn Tree) -> Result<u64, Failed> {
+    let mut n = 0;
+    for entry in tree.prefix(keys::DOUBT) {
+        let (key, _) = entry?;
+        let (occurrence, number) =
+            keys::read_chunk(&key).ok_or(Failed::Record("a doubt's key cannot be read"))?;
+        if let Some(bytes) = tree.get(&keys::chunk(occurrence, number))? {
+            n += Chunk::decode(&bytes, occurrence, number)?.n_doubts();
+        }
+    }
+    Ok(n)
 }
 
 fn openid(bytes: &[u8]) -> Result<OpenId, Failed> {

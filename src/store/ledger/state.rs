@@ -4,6 +4,7 @@
 //! changed. Nothing outside sees a change before its batch is applied.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
@@ -16,6 +17,7 @@ use super::erasure;
 use super::keys::{self, Name};
 use super::records::{self, Chunk, Held};
 use super::repeats;
+use super::snapshots::Pass;
 use super::tree::{Bytes, Tree, Write};
 use super::unfinished::{self, Listed};
 use crate::domain::id::{DeliveryId, OpenId};
@@ -79,6 +81,8 @@ impl Names {
 pub(super) struct OpenTree {
     pub(super) tree: Box<dyn Tree>,
     pub(super) names: RwLock<Names>,
+    /// How many deliveries are in doubt, counted when it was opened and with each batch, so that nobody has to read them.
+    pub(super) n_doubts: AtomicU64,
 }
 
 /// Names an account within the store.
@@ -95,6 +99,7 @@ pub(super) struct HeldChunk {
     pub(super) chunk: Chunk,
     stored_next: Option<i64>,
     stored_doubt: Option<i64>,
+    stored_doubts: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -116,10 +121,12 @@ pub(super) struct State {
     dirty_occurrences: BTreeSet<u64>,
     pub(super) next_occurrence: u64,
     pub(super) cursors: Cursors,
-    /// Unfinished repetitions that remind of an appointment: no name leads to them.
+    /// Unfinished repetitions, and messages by hand, that tell of an appointment: no name leads to them.
     pub(super) repeated: BTreeSet<u64>,
     /// Hashes of snapshots that are kept.
     pub(super) snapshots: HashSet<[u8; 32]>,
+    /// How far the search for unused ones is.
+    pub(super) pass: Pass,
     /// Where the search for old reports goes on.
     pub(super) retired_to: Option<Vec<u8>>,
     /// With this, hashes of the erased are made; `None` before the first start is through.
@@ -162,6 +169,7 @@ impl State {
             cursors,
             repeated,
             snapshots: HashSet::new(),
+            pass: Pass::default(),
             retired_to: None,
             erasure_key,
             receipts_to: None,
@@ -203,6 +211,9 @@ impl State {
                 self.raw.extend(next.map(|ms| (key(ms), Some(Vec::new()))));
                 held.stored_next = next;
             }
+            let doubts = held.chunk.n_doubts();
+            self.opened.n_doubts.fetch_add(doubts.wrapping_sub(held.stored_doubts), Ordering::Relaxed);
+            held.stored_doubts = doubts;
             let doubt = held.chunk.doubt_ms();
             if doubt != held.stored_doubt {
                 let key = |ms| keys::doubt(ms, occurrence, number);
@@ -339,13 +350,16 @@ impl State {
             let Some(bytes) = self.tree().get(&keys::chunk(occurrence, number))? else { return Ok(None) };
             let chunk = Chunk::decode(&bytes, occurrence, number)?;
             let (stored_next, stored_doubt) = (chunk.next_ms(), chunk.doubt_ms());
-            self.chunks.insert((occurrence, number), HeldChunk { chunk, stored_next, stored_doubt });
+            let stored_doubts = chunk.n_doubts();
+            let held = HeldChunk { chunk, stored_next, stored_doubt, stored_doubts };
+            self.chunks.insert((occurrence, number), held);
         }
         Ok(self.chunks.get_mut(&(occurrence, number)))
     }
 
     pub(super) fn new_chunk(&mut self, occurrence: u64, number: u32, chunk: Chunk) {
-        self.chunks.insert((occurrence, number), HeldChunk { chunk, stored_next: None, stored_doubt: None });
+        let held = HeldChunk { chunk, stored_next: None, stored_doubt: None, stored_doubts: 0 };
+        self.chunks.insert((occurrence, number), held);
         self.changed_chunk(occurrence, number);
     }
 
@@ -356,7 +370,8 @@ impl State {
     /// Takes a chunk out of the books, with its index keys.
     pub(super) fn drop_chunk(&mut self, occurrence: u64, number: u32) -> Result<(), Failed> {
         if let Some(held) = self.chunk(occurrence, number)? {
-            let (next, doubt) = (held.stored_next, held.stored_doubt);
+            let (next, doubt, doubts) = (held.stored_next, held.stored_doubt, held.stored_doubts);
+            self.opened.n_doubts.fetch_sub(doubts, Ordering::Relaxed);
             self.raw.extend(next.map(|ms| (keys::time(ms, occurrence, number), None)));
             self.raw.extend(doubt.map(|ms| (keys::doubt(ms, occurrence, number), None)));
         }

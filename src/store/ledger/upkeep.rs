@@ -10,6 +10,7 @@ use super::identities::{self, Identity};
 use super::keys;
 use super::receipts;
 use super::records::{self, Booked};
+use super::snapshots;
 use super::state::{AccountId, BATCH_KEYS, LAST_OCCURRENCE, is_unfinished};
 use super::writer::Desk;
 use crate::domain::count::n_of;
@@ -24,7 +25,7 @@ const MAX_LOOKED: usize = 5_000;
 /// Removes a bounded piece of what is old; 0 when nothing is left.
 pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Failed> {
     desk.barrier()?;
-    for piece in [retire_occurrence, retire_reports, retire_receipts, retire_hashes] {
+    for piece in [retire_occurrence, retire_reports, retire_receipts, retire_hashes, snapshots::retire] {
         let n = piece(desk, now)?;
         if n > 0 {
             return Ok(n);

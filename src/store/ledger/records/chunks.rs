@@ -7,6 +7,7 @@ use super::{
     Failed, GrantV1, REASONS, STATES, UNKNOWN_VERSION, at_opt, encode_as, index_of, ms, one_of, openid,
     version, whole,
 };
+use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::DeliveryId;
 use crate::store::Delivery;
@@ -124,6 +125,11 @@ impl Chunk {
         let is_pending = |state| matches!(state, State::Held | State::Waiting | State::InDoubt);
         let pending = self.slots.iter().filter(|slot| is_pending(slot.state));
         pending.filter_map(|slot| slot.next_at).map(ms).min()
+    }
+
+    /// How many of its deliveries are in doubt.
+    pub(in super::super) fn n_doubts(&self) -> u64 {
+        n_of(self.slots.iter().filter(|slot| slot.state == State::InDoubt).count())
     }
 
     /// Since when the oldest of its deliveries in doubt is.

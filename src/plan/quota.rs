@@ -106,7 +106,8 @@ impl Budget {
         (n > remain).then(|| {
             Said::new(
                 format!(
-                    "with this {n} messages are foreseen today by the day of Beijing, and WeChat takes {remain} more: the rest                      would wait for the next day or expire"
+                    "with this {n} messages are foreseen today by the day of Beijing, and WeChat takes {remain} more: \
+                     the rest would wait for the next day or expire"
                 ),
                 format!("到这一次为止，今天（北京时间）预计要发 {n} 条，而微信只再收 {remain} 条：其余的要等到第二天，或者过期"),
             )

@@ -87,7 +87,8 @@ pub(super) struct Named<'a> {
 impl Named<'_> {
     fn asked(&self, desk: &Desk) -> Asked {
         let reach = if self.all_apps { Reach::Everywhere } else { Reach::This };
-        Asked { reach, ..desk.now().into() }
+        // As the hook dates an erasure: sessions and reports are held against it.
+        Asked { reach, ..desk.clock().reckoned().into() }
     }
 }
 
@@ -118,7 +119,7 @@ impl Desk {
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let live = self.live();
-        let (app, person) = self.recipient_named(&live.config, named).await?;
+        let (app, person) = self.one_named(&live.config, named).await?;
         let muting =
             self.store().mute(app.appid.clone(), person.openid.clone(), muted, named.asked(self)).await?;
         self.store().wait(muting.number).await?;
@@ -136,7 +137,7 @@ impl Desk {
 
     pub(super) async fn people_erase(&self, named: Named<'_>, lines: &Lines) -> Result<Exit, Failure> {
         let live = self.live();
-        let (app, person) = self.recipient_named(&live.config, named).await?;
+        let (app, person) = self.one_named(&live.config, named).await?;
         let gone = self.reached(app, &person, named)?;
         let erased = self.store().erase(app.appid.clone(), person.openid.clone(), named.asked(self)).await?;
         self.store().wait(erased.number).await?;
@@ -166,7 +167,29 @@ impl Desk {
         Ok(Exit::Done)
     }
 
-    /// The recipient that a command names, in the app that it names or in the only one that has him.
+    /// The same for a command that changes something: who goes by one `ref` in several apps is named with one, or all.
+    async fn one_named<'a>(
+        &self,
+        config: &'a Config,
+        named: Named<'_>,
+    ) -> Result<(&'a App, Person), Failure> {
+        let (app, person) = self.recipient_named(config, named).await?;
+        if named.app.is_none() && !named.all_apps {
+            for other in config.apps.values().filter(|other| other.appid != app.appid) {
+                let Ok(there) = self.person(other, named.who).await else { continue };
+                if self.store().recipient(&other.appid, &there.openid)?.is_some() {
+                    let why = format!(
+                        "`{}` is in several apps; name one with --app, or all of them with --all-apps",
+                        short(named.who)
+                    );
+                    return Err(Failure::new(Exit::Usage, why));
+                }
+            }
+        }
+        Ok((app, person))
+    }
+
+    /// The recipient that a command names, in the app that it names or in the first one that has him.
     async fn recipient_named<'a>(
         &self,
         config: &'a Config,

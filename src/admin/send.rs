@@ -240,14 +240,14 @@ impl Desk {
                     ),
                     format!("规则 `{id}` 提醒的是预约：请用 --appointment 指明该用户的哪一个"),
                 );
-                return Err(refused(Exit::BadData, said));
+                return Err(refused(Exit::Usage, said));
             }
             (None, Some(_)) => {
                 let said = Said::new(
                     format!("rule `{id}` reminds of no appointments; leave --appointment out"),
                     format!("规则 `{id}` 不是预约的提醒，请去掉 --appointment"),
                 );
-                return Err(refused(Exit::BadData, said));
+                return Err(refused(Exit::Usage, said));
             }
         };
         let recipient = self.store().recipient(&app.appid, &person.openid)?;

@@ -115,8 +115,11 @@ impl Desk {
             return Err(Failure::new(Exit::NoDaemon, "no daemon runs here to ask the platform"));
         };
         let listed = client.templates().await;
-        if let Some(control) = self.control() {
-            control.templates().hear(&live, app, listed.as_ref(), self.clock().reckoned()).await?;
+        // The files may be others by now.
+        let live_now = self.live();
+        let app_now = live_now.config.apps.get(&app.name).filter(|now| now.appid == app.appid);
+        if let (Some(control), Some(app)) = (self.control(), app_now) {
+            control.templates().hear(&live_now, app, listed.as_ref(), self.clock().reckoned()).await?;
         }
         let (templates, note) = told(app, listed)?;
         for template in &templates {

@@ -368,7 +368,12 @@ impl Brake {
         let reason = reason.or(known.and_then(|known| known.reason));
         let pause = Pause { scope, by, since, reason };
         pauses.push(pause.clone());
-        self.put(pauses, MAX_BYTES).await?;
+        let most = match pause.scope {
+            // What stops all has the room that is kept for the platform's.
+            Scope::Everything => MAX_BYTES_PUNISHED,
+            Scope::App(_) | Scope::Rule(_) => MAX_BYTES,
+        };
+        self.put(pauses, most).await?;
         Ok(pause)
     }
 

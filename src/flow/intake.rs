@@ -144,6 +144,17 @@ pub struct Subject {
     pub at: DateTime<Utc>,
 }
 
+/// Who logged in.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// In the app.
+    pub openid: OpenId,
+    /// Over all apps, where the platform told it.
+    pub unionid: Option<UnionId>,
+    /// Which templates to ask him for next.
+    pub ask: Vec<TemplateId>,
+}
+
 /// The flow from the doors into the books.
 #[derive(Clone, Debug)]
 pub struct Intake {
@@ -283,7 +294,7 @@ impl Intake {
     ///
     /// # Errors
     /// [`LoginError`].
-    pub async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
+    pub async fn login(&self, app: &AppName, code: &str) -> Result<LoggedIn, LoginError> {
         let live = self.current.get();
         let (Some(app), Some(client)) = (live.config.apps.get(app), live.clients.get(app)) else {
             return Err(LoginError::Unavailable);
@@ -298,7 +309,7 @@ impl Intake {
             let heard = self.store.mark_recipient(app.appid.clone(), identity.openid.clone(), None);
             heard.await.map_err(unavailable)?;
         }
-        if let Some(unionid) = identity.unionid {
+        if let Some(unionid) = identity.unionid.clone() {
             let of = (app.appid.clone(), identity.openid.clone());
             match known {
                 None => self.heard.note(of, unionid),
@@ -309,7 +320,7 @@ impl Intake {
         let seen = self.view(&live, app, &identity.openid).await.map_err(unavailable)?;
         let ask = self.ask(&live, app, &identity.openid, &seen);
         self.store.wait(seen.number).await.map_err(unavailable)?;
-        Ok((identity.openid, ask))
+        Ok(LoggedIn { openid: identity.openid, unionid: identity.unionid, ask })
     }
 
     /// Which templates to ask this person for next.

@@ -104,9 +104,8 @@ impl Templates {
             }
             let account = known.accounts.entry(app.appid.clone()).or_default();
             let before = std::mem::take(&mut account.templates);
-            // An account that never had any: more likely is a list that tells nothing than a configuration of nothing real.
-            let is_empty = listed.templates.is_empty() && listed.odd.is_empty();
-            let tells_nothing = is_empty && before.values().all(|seen| *seen == Seen::Odd);
+            // More likely a list that tells nothing than an account that has lost all its templates.
+            let tells_nothing = listed.templates.is_empty() && listed.odd.is_empty();
             let seen = wanted(app).into_iter().map(|id| {
                 let found = listed.templates.iter().find(|template| template.id == id);
                 // One that is listed in no readable form may be any of those that are not found.

@@ -36,11 +36,11 @@ use self::routes::Routes;
 use crate::clock::Clock;
 use crate::domain::appointment::Appointment;
 use crate::domain::config::IpNet;
-use crate::domain::id::{AppName, AppointmentId, Kind, OpenId, TemplateId};
+use crate::domain::id::{AppName, AppointmentId, Kind, OpenId, TemplateId, UnionId};
 use crate::domain::recipient::Profile;
 use crate::flow::intake::appointments::{AppointmentError, Asking};
 use crate::flow::intake::recipients::{Person, RecipientError};
-use crate::flow::intake::{Intake, ReportError, ReportIn, ReportOut, Speaker};
+use crate::flow::intake::{Intake, LoggedIn, ReportError, ReportIn, ReportOut, Speaker};
 use crate::flow::live::Live;
 use crate::store::{Reach, Unavailable};
 use crate::wechat::LoginError;
@@ -112,11 +112,14 @@ pub trait Books: Send + Sync + 'static {
     fn event(&self, app: &AppName, event: Event) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// [`Intake::login`].
-    fn login(
+    fn login(&self, app: &AppName, code: &str) -> impl Future<Output = Result<LoggedIn, LoginError>> + Send;
+
+    /// [`Intake::unionid_of`].
+    fn unionid_of(
         &self,
         app: &AppName,
-        code: &str,
-    ) -> impl Future<Output = Result<(OpenId, Vec<TemplateId>), LoginError>> + Send;
+        openid: &OpenId,
+    ) -> impl Future<Output = Result<Option<UnionId>, Unavailable>> + Send;
 
     /// [`Intake::ask_for`].
     fn ask_for(
@@ -201,8 +204,12 @@ impl Books for Intake {
         Self::event(self, app, event).await
     }
 
-    async fn login(&self, app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
+    async fn login(&self, app: &AppName, code: &str) -> Result<LoggedIn, LoginError> {
         Self::login(self, app, code).await
+    }
+
+    async fn unionid_of(&self, app: &AppName, openid: &OpenId) -> Result<Option<UnionId>, Unavailable> {
+        Self::unionid_of(self, app, openid).await
     }
 
     async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {

@@ -24,8 +24,8 @@ use super::signature::Signed;
 use super::{Books, Door, body};
 use crate::domain::config::App;
 use crate::domain::id::AppName;
-use crate::flow::intake::Speaker;
 use crate::flow::intake::appointments::Asking;
+use crate::flow::intake::{LoggedIn, Speaker};
 use crate::flow::live::Live;
 use crate::store::Reach;
 use crate::wechat::LoginError;
@@ -220,10 +220,11 @@ impl<B: Books> Routes<B> {
         let code = shape::login(&read.body)?;
         self.allow(&self.logins_by_app, &app.name)?;
         let login = self.door.intake.login(&app.name, &code).await;
-        let (openid, ask) = login.inspect_err(|error| log_login(&app.name, error))?;
+        let LoggedIn { openid, unionid, ask } = login.inspect_err(|error| log_login(&app.name, error))?;
         let lasts = TimeDelta::hours(live.config.hook.session_hours.into());
         // By the clock that dates erasures: a session ends with its person's.
-        let session = Session::new(app.name.clone(), openid, self.door.clock.reckoned(), lasts);
+        let session = Session::new(app.name.clone(), openid, self.door.clock.reckoned(), lasts)
+            .of_person(unionid.as_ref(), &self.door.session_key);
         let text = session.seal(&app.appid, &self.door.session_key);
         let person = session.person(&app.appid, &self.door.session_key);
         Ok(answer::login(&text, &person, session.expires_at, &ask))
@@ -256,10 +257,14 @@ impl<B: Books> Routes<B> {
         let app = checks.app(&identity, &read.asked())?;
         self.still_there(app, session).await?;
         if read.head.method == Method::DELETE {
-            // Who proved to be the person in one app is him in all.
+            // What his record says may be a backend's word: only who the platform said he is, he is in all apps.
             let reach = match shape::asked_apps(read.head.uri.query())? {
                 Apps::This => Reach::This,
-                Apps::All => Reach::Everywhere,
+                Apps::All => {
+                    let unionid = self.door.intake.unionid_of(&app.name, &session.openid).await?;
+                    let proved = unionid.filter(|unionid| session.proves(unionid, &self.door.session_key));
+                    proved.map_or(Reach::This, Reach::Proved)
+                }
             };
             self.door.intake.erase(&app.name, &session.openid, reach, None).await?;
             return Ok(answer::erased());

@@ -13,16 +13,18 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretBox};
 use sha2::Sha256;
 
-use crate::domain::id::{AppId, AppName, OpenId};
+use crate::domain::id::{AppId, AppName, OpenId, UnionId};
 
 /// First byte of a session; another form would get another.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Bytes of an HMAC-SHA256.
 const MAC_BYTES: usize = 32;
 /// Characters of a person's tag: 96 bits, so that no two of one app share one.
 const PERSON_CHARS: usize = 16;
+/// Bytes of the tag of who somebody is over all apps.
+const TAG_BYTES: usize = 16;
 /// Longest text worth decoding: app and openid have at most 64 bytes each.
-const MAX_CHARS: usize = 256;
+const MAX_CHARS: usize = 280;
 
 /// The key that sessions are made with: random, made at first start, kept in the store.
 pub struct SessionKey(SecretBox<[u8; 32]>);
@@ -32,6 +34,18 @@ impl SessionKey {
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(SecretBox::new(Box::new(bytes)))
+    }
+
+    /// A tag that is the same for one person over all apps, and tells nothing else.
+    pub(super) fn tag(&self, unionid: &UnionId) -> [u8; TAG_BYTES] {
+        let key = self.0.expose_secret();
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+        // A session's bytes begin with its version, and a person's with another word.
+        mac.update(b"unionid ");
+        mac.update(unionid.as_str().as_bytes());
+        let mut tag = [0; TAG_BYTES];
+        tag.iter_mut().zip(mac.finalize().into_bytes()).for_each(|(to, from)| *to = from);
+        tag
     }
 
     fn mac(&self, payload: &[u8], appid: &AppId) -> Hmac<Sha256> {
@@ -56,6 +70,8 @@ pub(super) struct Session {
     pub(super) app: AppName,
     /// Who speaks.
     pub(super) openid: OpenId,
+    /// Who he is over all apps, as the platform told it at the login; zeros where it did not.
+    pub(super) whole: [u8; TAG_BYTES],
     /// When it was made, to the millisecond: who was erased a moment before is somebody new.
     pub(super) issued_at: DateTime<Utc>,
     /// When it ends, to the second.
@@ -67,7 +83,17 @@ impl Session {
     pub(super) fn new(app: AppName, openid: OpenId, now: DateTime<Utc>, lasts: TimeDelta) -> Self {
         let whole = |at: DateTime<Utc>| DateTime::from_timestamp(at.timestamp(), 0).unwrap_or(at);
         let issued_at = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
-        Self { app, openid, issued_at, expires_at: whole(now + lasts) }
+        Self { app, openid, whole: [0; TAG_BYTES], issued_at, expires_at: whole(now + lasts) }
+    }
+
+    /// The same of a person who is known over all apps.
+    pub(super) fn of_person(self, unionid: Option<&UnionId>, key: &SessionKey) -> Self {
+        Self { whole: unionid.map_or([0; TAG_BYTES], |unionid| key.tag(unionid)), ..self }
+    }
+
+    /// Whether the login proved that its person has this unionid.
+    pub(super) fn proves(&self, unionid: &UnionId, key: &SessionKey) -> bool {
+        self.whole == key.tag(unionid)
     }
 
     /// The text to show as `Authorization: Bearer`.
@@ -77,6 +103,7 @@ impl Session {
         let mut bytes = vec![VERSION];
         bytes.extend(self.issued_at.timestamp_millis().to_be_bytes());
         bytes.extend(self.expires_at.timestamp().to_be_bytes());
+        bytes.extend(self.whole);
         bytes.push(app_len);
         bytes.extend(app);
         bytes.extend(self.openid.as_str().as_bytes());
@@ -118,6 +145,7 @@ impl Session {
         let (&[version], rest) = payload.split_first_chunk()?;
         let (issued_at, rest) = rest.split_first_chunk()?;
         let (expires_at, rest) = rest.split_first_chunk()?;
+        let (whole, rest) = rest.split_first_chunk()?;
         let (&[app_len], rest) = rest.split_first_chunk()?;
         let (app, openid) = rest.split_at_checked(app_len.into())?;
         let instant = |bytes: &[u8; 8]| DateTime::from_timestamp(i64::from_be_bytes(*bytes), 0);
@@ -125,6 +153,7 @@ impl Session {
         Some(Self {
             app: AppName::parse(str::from_utf8(app).ok()?).ok()?,
             openid: OpenId::parse(str::from_utf8(openid).ok()?).ok()?,
+            whole: *whole,
             issued_at: DateTime::from_timestamp_millis(i64::from_be_bytes(*issued_at))?,
             expires_at: instant(expires_at)?,
         })
@@ -185,6 +214,17 @@ mod tests {
         for longer in [format!("{text}A"), format!("{text}="), format!("{text}AAAA"), format!(" {text}")] {
             assert!(!opens(&longer), "{longer}");
         }
+    }
+
+    #[test]
+    fn a_login_proves_the_unionid_that_it_told_and_no_other() {
+        let appid = AppId::parse("wx0123456789abcdef").unwrap();
+        let key = SessionKey::new([7; 32]);
+        let unionid = |text: &str| UnionId::parse(text).unwrap();
+        let told = session().of_person(Some(&unionid("uONE")), &key).seal(&appid, &key);
+        let opened = Session::open(&told, &key, |_| Some(&appid), at(0)).unwrap();
+        assert!(opened.proves(&unionid("uONE"), &key) && !opened.proves(&unionid("uTWO"), &key));
+        assert!(!session().of_person(None, &key).proves(&unionid("uONE"), &key));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::domain::config::{Admin, App, Config, ConsentsFrom, Hook, ReloadMode, RuleSet, SecretSource};
-use crate::domain::id::{AppId, FieldName, KeyName, Ref, RuleId, Tag, UnionId};
+use crate::domain::id::{AppId, FieldName, KeyName, Ref, RuleId, Tag};
 use crate::domain::recipient::FieldValue;
 use crate::domain::zone::Zone;
 use crate::flow::intake::{Ignored, Said, Subject, Upcoming};
@@ -96,6 +96,8 @@ struct Flow {
     live: Mutex<Arc<Live>>,
     said: Mutex<Vec<String>>,
     refuses: Mutex<Option<ReportError>>,
+    /// The unionid in his record.
+    recorded: Mutex<String>,
     /// Nothing can be promised.
     down: Mutex<bool>,
     login: Mutex<Result<(), LoginError>>,
@@ -193,14 +195,23 @@ impl Books for Arc<Flow> {
         Ok(())
     }
 
-    async fn login(&self, _app: &AppName, code: &str) -> Result<(OpenId, Vec<TemplateId>), LoginError> {
+    async fn unionid_of(&self, _app: &AppName, _openid: &OpenId) -> Result<Option<UnionId>, Unavailable> {
+        self.up()?;
+        Ok(UnionId::parse(&self.recorded.lock().unwrap()).ok())
+    }
+
+    async fn login(&self, _app: &AppName, code: &str) -> Result<LoggedIn, LoginError> {
         if *self.down.lock().unwrap() {
             *self.n_waiting.lock().unwrap() += 1;
             let _turn = self.gate.acquire().await;
         }
         self.login.lock().unwrap().clone()?;
         assert_eq!(code, "CODESECRET");
-        Ok((OpenId::parse(OPENID).unwrap(), vec![TemplateId::parse("T").unwrap()]))
+        Ok(LoggedIn {
+            openid: OpenId::parse(OPENID).unwrap(),
+            unionid: Some(UnionId::parse("uSECRETSECRET").unwrap()),
+            ask: vec![TemplateId::parse("T").unwrap()],
+        })
     }
 
     async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {
@@ -317,6 +328,7 @@ impl World {
             live: Mutex::new(Arc::new(live(apps))),
             said: Mutex::default(),
             refuses: Mutex::default(),
+            recorded: Mutex::new("uSECRETSECRET".to_owned()),
             down: Mutex::default(),
             login: Mutex::new(Ok(())),
             gate: Semaphore::new(1),

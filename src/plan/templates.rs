@@ -42,6 +42,8 @@ impl Seen {
     #[must_use]
     pub fn next(before: Option<Self>, listed: Option<Option<Described>>) -> Self {
         match (listed, before) {
+            // It is still what it was, as far as anybody knows.
+            (None, Some(before @ (Self::Listed(_) | Self::Missed(_)))) => before,
             (None, _) => Self::Odd,
             (Some(Some(described)), _) => Self::Listed(described),
             (Some(None), Some(Self::Listed(described))) => Self::Missed(described),
@@ -210,7 +212,8 @@ mod tests {
             (Some(Seen::Missed(one())), has(), Seen::Listed(one())),
             (Some(Seen::Gone), lacks(), Seen::Gone),
             (Some(Seen::Gone), has(), Seen::Listed(one())),
-            (Some(Seen::Listed(one())), None, Seen::Odd),
+            (Some(Seen::Listed(one())), None, Seen::Listed(one())),
+            (Some(Seen::Missed(one())), None, Seen::Missed(one())),
             (Some(Seen::Odd), lacks(), Seen::Gone),
         ];
         for (before, listed, wanted) in table {

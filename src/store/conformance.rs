@@ -517,7 +517,8 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 36] = [
+const CASES: [Case; 37] = [
+    ("a repetition ends with its appointment", appointments::a_repetition_ends_with_its_appointment),
     (
         "each zone opens a civil time once, and never beside the rule's own",
         zones::each_zone_opens_a_civil_time_once_and_never_beside_the_rules_own,

@@ -116,7 +116,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// than its app, the person's other recipients there are muted, or not, as this one; nothing else of theirs
     /// changes.
     ///
-    /// The request that asks is remembered [`REQUEST_MINUTES`] in the same batch, so that it cannot be played again.
+    /// The request that asks is remembered [`REQUEST_MINUTES`] in the same batch, so that it cannot be played again; where it
+    /// reaches further than its app, in the last of several.
     fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put>;
 
     /// Notes since when the platform takes no messages for an openid, or with `None` that something new was heard of the
@@ -299,7 +300,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     // --- upkeep ---------------------------------------------------------------------------------
 
-    /// Keeps a small named value; name and value are at most 3 KiB.
+    /// Keeps a small named value; name and value are less than a record may have, [`MAX_ENTRY_BYTES`].
     fn keep(&self, name: &str, value: Vec<u8>) -> Pending<()>;
 
     /// Removes what is older than its time, a bounded piece; answers how many records. 0 means done.

@@ -368,12 +368,19 @@ impl Books {
     /// Who else is the same person, as far as `reach` goes.
     fn others(&self, app: &AppId, openid: &OpenId, reach: &Reach) -> Vec<(AppId, OpenId)> {
         let person = |of: &Recipient| of.profile.unionid.clone();
-        let Some(unionid) = self.recipients.get(&(app.clone(), openid.clone())).and_then(person) else {
-            return Vec::new();
+        let recorded = self.recipients.get(&(app.clone(), openid.clone())).and_then(person);
+        let unionid = match reach {
+            Reach::Proved(unionid) => Some(unionid.clone()),
+            Reach::This | Reach::Apps(_) | Reach::Everywhere => recorded,
         };
+        let Some(unionid) = unionid else { return Vec::new() };
         let is_other = |((a, o), of): &(&(AppId, OpenId), &Recipient)| {
             (a, o) != (app, openid) && person(of).as_ref() == Some(&unionid) && reach.is_in(a)
         };
+        let of_one = self.recipients.values().filter(|of| person(of).as_ref() == Some(&unionid)).count();
+        if of_one > 64 {
+            return Vec::new();
+        }
         self.recipients.iter().filter(is_other).map(|(key, _)| key.clone()).collect()
     }
 

@@ -118,6 +118,9 @@ impl From<DateTime<Utc>> for Asked {
     }
 }
 
+/// Most recipients that are taken for one person: a unionid that more have is a mistake of whoever set it, and joins nobody.
+pub const MAX_OF_ONE: usize = 64;
+
 /// In which of the apps that one person uses something takes hold; the person is who has the same unionid there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
@@ -128,6 +131,8 @@ pub enum Reach {
     Apps(BTreeSet<AppId>),
     /// In all apps, also those that are configured no more.
     Everywhere,
+    /// In all apps, for who has this unionid there, whatever the named recipient's record says.
+    Proved(UnionId),
 }
 
 impl Reach {
@@ -137,7 +142,17 @@ impl Reach {
         match self {
             Self::This => false,
             Self::Apps(apps) => apps.contains(app),
-            Self::Everywhere => true,
+            Self::Everywhere | Self::Proved(_) => true,
+        }
+    }
+
+    /// By which unionid the others are found, of a recipient whose record says `recorded`.
+    #[must_use]
+    pub fn unionid<'a>(&'a self, recorded: Option<&'a UnionId>) -> Option<&'a UnionId> {
+        match self {
+            Self::This => None,
+            Self::Apps(_) | Self::Everywhere => recorded,
+            Self::Proved(unionid) => Some(unionid),
         }
     }
 }

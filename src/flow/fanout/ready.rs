@@ -123,7 +123,11 @@ impl Ready {
 
     /// Whether anybody may be held for a later time.
     pub(super) fn holds(&self) -> bool {
-        self.rule.quiet.is_some() || !self.rule.spread.is_zero()
+        let by_own_days = match &self.rule.when.form {
+            Form::Relative(relative) => own_time::counts_days(&self.rule, relative),
+            Form::Cron(_) | Form::At(_) | Form::Every(_) => false,
+        };
+        self.rule.quiet.is_some() || !self.rule.spread.is_zero() || by_own_days
     }
 
     pub(in crate::flow) fn render(

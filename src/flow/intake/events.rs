@@ -196,6 +196,7 @@ impl Intake {
 
     /// A closed account is erased, unless it was since then: the same event again must not take who came back.
     async fn left(&self, app: &App, openid: &OpenId, created_at: DateTime<Utc>) -> Result<(), Unavailable> {
+        self.heard.forget(&(app.appid.clone(), openid.clone()));
         if self.is_erased_since(&app.name, openid, created_at).await? {
             return Ok(());
         }

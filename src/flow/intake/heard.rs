@@ -34,6 +34,11 @@ impl Heard {
         self.all().remove(of);
     }
 
+    /// Forgets him in all apps.
+    pub(super) fn forget_person(&self, unionid: &UnionId) {
+        self.all().retain(|_, heard| heard != unionid);
+    }
+
     fn all(&self) -> MutexGuard<'_, HashMap<Of, UnionId>> {
         // A poisoned lock holds a whole map: each change is one call.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

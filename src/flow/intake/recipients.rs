@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::appointments::Asking;
 use super::{Intake, Seen, Upcoming};
 use crate::domain::consent::Manner;
-use crate::domain::id::{AppName, OpenId, TemplateId};
+use crate::domain::id::{AppName, OpenId, TemplateId, UnionId};
 use crate::domain::recipient::Profile;
 use crate::store::{Asked, Erased, Put, Reach, Store, Unavailable};
 
@@ -136,7 +136,21 @@ impl Intake {
         Ok(is_erased)
     }
 
-    /// Takes a person out of the books of an app, and of his others that `reach` goes to: by a signed request, or by his own session. On return that is durable.
+    /// Who somebody is over all apps, as his record says, or a login since the start of somebody who has none.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn unionid_of(&self, app: &AppName, openid: &OpenId) -> Result<Option<UnionId>, Unavailable> {
+        let live = self.current.get();
+        let appid = live.config.apps.get(app).ok_or(Unavailable)?.appid.clone();
+        let of = (appid, openid.clone());
+        let heard = self.heard.of(&of);
+        let known = super::super::read(&self.store, move |store| store.recipient(&of.0, &of.1)).await?;
+        Ok(known.map_or(heard, |known| known.profile.unionid))
+    }
+
+    /// Takes a person out of the books of an app, and of his others that `reach` goes to: by a signed request, or by his own
+    /// session. On return that is durable.
     ///
     /// # Errors
     /// [`RecipientError`]: nothing was changed.
@@ -154,6 +168,9 @@ impl Intake {
             None => Asked { reach, ..self.clock.reckoned().into() },
         };
         self.heard.forget(&(app.appid.clone(), openid.clone()));
+        if let Reach::Proved(unionid) = &asked.reach {
+            self.heard.forget_person(unionid);
+        }
         let decided = self.store.erase(app.appid.clone(), openid.clone(), asked).await?;
         self.store.wait(decided.number).await?;
         match decided.value {

@@ -442,9 +442,15 @@ async fn a_person_takes_himself_out_of_the_books() {
     let refused = world.ask(&everywhere("apps=none"), "").await;
     assert_eq!((refused.status, refused.body.contains("`apps` can only be `all`")), (422, true));
     assert_eq!(world.ask(&everywhere("app=clinic&apps=all"), "").await.status, 200);
+    // Another's unionid in his record is a backend's word: he proved to be himself.
+    world.clock.advance(Duration::from_secs(1));
+    let bearer = format!("authorization: Bearer {}", world.session().await);
+    *world.flow.recorded.lock().unwrap() = "uANOTHER".to_owned();
+    assert_eq!(world.ask(&format!("DELETE /v1/me?apps=all\n{bearer}"), "").await.status, 200);
     let said = [
         "clinic forget oSECRETSECRET in This by himself",
-        "clinic forget oSECRETSECRET in Everywhere by himself",
+        "clinic forget oSECRETSECRET in Proved(UnionId(…)) by himself",
+        "clinic forget oSECRETSECRET in This by himself",
     ];
     assert_eq!(world.said(), said);
 }

@@ -103,6 +103,32 @@ fn walk(store: &dyn Store, occurrence: u64, who: &[usize], now: i64) -> Vec<Deli
     reserved(store, piece(occurrence, None, &wants, Walk::Ends, now)).iter().map(|r| r.id).collect()
 }
 
+pub(super) fn a_repetition_ends_with_its_appointment(store: &dyn Store) {
+    done(store, store.change_appointment(put(0, 1000, &[0], 1)));
+    give(store, 0, 2);
+    done(store, store.start_rule(app(), rule(1), at(0)));
+    let from = store.reminder_cursor(&app(), &rule(1)).unwrap().unwrap();
+    let to = Cursor { at: at(10), change: store.newest_change().unwrap() };
+    let new = reminder(key(0).id, at(1000), 1);
+    let Reminded::Moved(answers) = done(store, store.remind(reminders(1, from, to, vec![new]))) else {
+        panic!("the cursor moved")
+    };
+    let OneReminder::As(number) = answers[0] else { panic!("{answers:?}") };
+    let first = walk(store, number, &[0], 11).remove(0);
+    assert_eq!(end(store, first, End::Doubt, 12), State::InDoubt);
+    let Repeated::Reserved(second) = done(store, store.repeat(first, Again::Now, at(100))) else {
+        panic!("there is a grant")
+    };
+    assert_eq!(view(store, 0, 0).reserved, 1);
+    done(store, store.change_appointment(deleted(0, 101)));
+    let state = store.occurrence(second.occurrence).unwrap().unwrap().state;
+    assert_eq!(
+        (state, store.delivery(second).unwrap().unwrap().state),
+        (OccurrenceState::Cancelled, State::Cancelled)
+    );
+    assert_eq!((view(store, 0, 0).reserved, view(store, 0, 0).account.available()), (0, 1));
+}
+
 pub(super) fn a_put_that_changes_nothing_has_no_number(store: &dyn Store) {
     assert_eq!(is(store, put(0, 1000, &[0, 1], 1)), Changed::Booked { number: 1, created: true });
     assert_eq!(is(store, put(0, 1000, &[1, 0], 2)), Changed::Same);

@@ -202,7 +202,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         let mut delivery = Delivery::reserved(id, member.openid, None);
         match member.want {
             Want::Reserve => {
-                if is_claimed(state, &payer_of(&delivery), kind, &member.behind)? {
+                if is_claimed(state, &payer_of(&delivery), (kind, bound), &member.behind)? {
                     *counts.skipped.entry(SkipReason::NoConsent).or_default() += 1;
                     continue;
                 }
@@ -269,7 +269,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
 pub(super) fn is_claimed(
     state: &mut State,
     payer: &AccountId,
-    kind: TemplateKind,
+    (kind, bound): (TemplateKind, Option<u64>),
     before: &[Claim],
 ) -> Result<bool, Failed> {
     let mut n = 0;
@@ -296,10 +296,12 @@ pub(super) fn is_claimed(
         n += usize::from(is_open && stands);
     }
     let free = match kind {
-        TemplateKind::OneTime if n > 0 => state.account(payer, kind)?.account.free.len(),
-        TemplateKind::OneTime | TemplateKind::LongTerm => 0,
+        TemplateKind::OneTime if n > 0 => &state.account(payer, kind)?.account.free,
+        TemplateKind::OneTime | TemplateKind::LongTerm => return Ok(false),
     };
-    Ok(free > 0 && free <= n)
+    // What was given for its appointment serves that first.
+    let has_its_own = bound.is_some() && free.iter().any(|grant| grant.bound == bound);
+    Ok(!has_its_own && !free.is_empty() && free.len() <= n)
 }
 
 /// Takes one grant for a delivery; a standing acceptance gives none and suffices.

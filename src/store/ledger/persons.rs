@@ -13,10 +13,7 @@ use super::writer::Desk;
 use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId, UnionId};
 use crate::domain::recipient::{Profile, Recipient};
-use crate::store::Reach;
-
-/// Recipients of one person that are read at once.
-const PAGE: usize = 64;
+use crate::store::{MAX_OF_ONE, Reach};
 
 /// Somebody in one app.
 pub(super) type Of = (AppId, OpenId);
@@ -78,7 +75,7 @@ pub(super) fn identify(
     Ok(())
 }
 
-/// The person's other recipients, as far as `reach` goes.
+/// The person's other recipients, as far as `reach` goes; none where more than [`MAX_OF_ONE`] have the unionid.
 ///
 /// What earlier calls wrote is applied before it is read.
 pub(super) fn others(
@@ -87,17 +84,12 @@ pub(super) fn others(
     unionid: Option<&UnionId>,
     reach: &Reach,
 ) -> Result<Vec<Of>, Failed> {
-    let Some(unionid) = unionid.filter(|_| *reach != Reach::This) else { return Ok(Vec::new()) };
+    let Some(unionid) = reach.unionid(unionid) else { return Ok(Vec::new()) };
     desk.room(BATCH_KEYS)?;
     let opened = Arc::clone(&desk.state.opened);
-    let mut all: Vec<Of> = Vec::new();
-    loop {
-        let page = opened.read_person(unionid, all.last(), PAGE)?;
-        let ends = page.len() < PAGE;
-        all.extend(page);
-        if ends {
-            break;
-        }
+    let mut all: Vec<Of> = opened.read_person(unionid, None, MAX_OF_ONE + 1)?;
+    if all.len() > MAX_OF_ONE {
+        return Ok(Vec::new());
     }
     all.retain(|(app, openid)| (app, openid) != named && reach.is_in(app));
     Ok(all)

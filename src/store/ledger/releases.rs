@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use super::Failed;
 use super::appointments;
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
+use super::erasure;
 use super::occurrences::{is_claimed, take};
+use super::records;
 use super::state::finish;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
@@ -42,7 +44,11 @@ fn one(desk: &mut Desk<'_>, release: &Release, now: DateTime<Utc>) -> Result<Opt
     };
     let bound = held.occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
     let ended = |slot: Option<crate::store::Delivery>| slot.map(|slot| slot.state);
-    if cancelled || appointments::is_void(desk, id, &openid)? {
+    let app = held.occurrence.app.clone();
+    // Who was erased and came back before the sweep reached this is somebody new.
+    let made_ms = desk.state.chunk(id.occurrence, id.chunk)?.map_or(0, |held| held.chunk.base_ms);
+    let is_of_the_erased = erasure::is_from_before(desk.state, &app, &openid, records::at(made_ms)?)?;
+    if cancelled || is_of_the_erased || appointments::is_void(desk, id, &openid)? {
         return Ok(ended(change(desk, id, Event::Cancel, now, |_| {})?));
     }
     match fate {
@@ -52,7 +58,7 @@ fn one(desk: &mut Desk<'_>, release: &Release, now: DateTime<Utc>) -> Result<Opt
             // The grant and its delivery are in one batch: the change finds the room that it asks for.
             desk.room(2 * CHANGE_KEYS)?;
             let Some((payer, kind)) = desk.state.payer(id, &openid)? else { return Ok(None) };
-            if is_claimed(desk.state, &payer, kind, behind)? {
+            if is_claimed(desk.state, &payer, (kind, bound), behind)? {
                 return skip(desk, id, SkipReason::NoConsent, now);
             }
             match take(desk.state, payer, kind, id, bound)? {

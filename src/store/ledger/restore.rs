@@ -400,10 +400,16 @@ fn write(desk: &mut Desk<'_>, written: Written) -> Result<(), Failed> {
 fn name_occurrence(state: &mut State, occurrence: &Occurrence) -> Result<(), Failed> {
     let app: &AppId = &occurrence.app;
     let app = state.name(app.as_str())?;
-    if let Some(about) = &occurrence.about {
-        let key = keys::reminder(app, &about.kind, &about.id, records::ms(about.at), &occurrence.rule);
-        state.put(key, occurrence.number.to_be_bytes().to_vec());
-        return Ok(());
+    match &occurrence.about {
+        // A repetition has no name of its own.
+        None | Some(_) if occurrence.repeats.is_some() => return Ok(()),
+        Some(about) if !occurrence.is_by_hand() => {
+            let key = keys::reminder(app, &about.kind, &about.id, records::ms(about.at), &occurrence.rule);
+            state.put(key, occurrence.number.to_be_bytes().to_vec());
+            return Ok(());
+        }
+        // What an operator sent has a civil time's, whatever it is about.
+        None | Some(_) => {}
     }
     let Occurrence { civil, fold, whose, zone, .. } = *occurrence;
     // Where it was taken it is the same: a civil time has one.

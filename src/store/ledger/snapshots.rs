@@ -17,11 +17,11 @@ use super::tree::Tree;
 use super::writer::Desk;
 use crate::domain::count::n_of;
 
-/// How often a pass begins.
-const EVERY: TimeDelta = TimeDelta::days(1);
+/// How long after a pass another may begin: less than the day between two nights' upkeep.
+const EVERY: TimeDelta = TimeDelta::hours(20);
 /// Occurrences looked at in one call.
 const MAX_LOOKED: usize = 5_000;
-/// Snapshots of which one pass may say that nothing leads to them; the rest waits for the next.
+/// Snapshots that one pass looks at: so many of those that are kept, in the order of their hashes.
 const MAX_UNUSED: usize = 4_096;
 
 /// How far a pass is.
@@ -52,7 +52,9 @@ pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
     let pass = &mut desk.state.pass;
     let mut looked_to = match pass.looked_to {
         Some(number) => number,
-        None if pass.ended_at.is_some_and(|ended_at| now < ended_at + EVERY) => return Ok(0),
+        None if pass.ended_at.is_some_and(|ended_at| ended_at <= now && now < ended_at + EVERY) => {
+            return Ok(0);
+        }
         None => {
             pass.unused = all(&*opened.tree)?;
             0

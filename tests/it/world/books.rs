@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tixing::domain::delivery::{Past, State};
 use tixing::domain::id::OpenId;
 use tixing::domain::template::TemplateKind;
 use tixing::sandbox::{Outcome, SendRecord};
-use tixing::store::{Delivery, Earlier, Occurrence, Store};
+use tixing::store::{Delivery, Earlier, Occurrence, Store, Unavailable};
 
 use super::{World, appid, beijing, openid, template};
 
@@ -57,13 +57,21 @@ impl World {
         mine.next_back().unwrap().1
     }
 
+    /// All that were opened; none where the power is cut, which may be at any time.
     pub(super) fn occurrences(&self) -> Vec<Occurrence> {
-        self.power().occurrences(None, None, usize::MAX).unwrap()
+        self.unless_cut(self.power().occurrences(None, None, usize::MAX))
+    }
+
+    fn unless_cut<T>(&self, read: Result<Vec<T>, Unavailable>) -> Vec<T> {
+        read.unwrap_or_else(|unavailable| {
+            assert!(self.power().is_cut(), "{unavailable}");
+            Vec::new()
+        })
     }
 
     pub(super) fn deliveries(&self) -> Vec<(Occurrence, Delivery)> {
         let of = |o: Occurrence| {
-            let all = self.power().deliveries(Some(o.number), None, usize::MAX).unwrap();
+            let all = self.unless_cut(self.power().deliveries(Some(o.number), None, usize::MAX));
             all.into_iter().map(move |delivery| (o.clone(), delivery))
         };
         self.occurrences().into_iter().flat_map(of).collect()
@@ -98,9 +106,11 @@ impl World {
         told
     }
 
-    /// Whether its person was erased after a send.
+    /// Whether its person was erased after a send, or so shortly before its arrival that it was on its way.
     pub(super) fn was_erased(&self, who: &str, sent_at: DateTime<Utc>) -> bool {
-        self.erased.iter().any(|(openid, at)| openid.as_str() == who && sent_at <= *at)
+        self.erased
+            .iter()
+            .any(|(openid, at)| openid.as_str() == who && sent_at <= *at + TimeDelta::seconds(1))
     }
 
     /// Audits the books of both sides: promises P1, P2, P4, P6 and P7.
@@ -173,9 +183,9 @@ impl World {
             if self.was_erased(&send.openid, send.at) {
                 continue;
             }
-            let all = of
-                .get(&(rule, due, send.openid.as_str()))
-                .unwrap_or_else(|| panic!("a send without a delivery: {send:?}\n{}", self.told()));
+            let all = of.get(&(rule, due, send.openid.as_str())).unwrap_or_else(|| {
+                panic!("a send without a delivery: {send:?}, erased: {:?}\n{}", self.erased, self.told())
+            });
             let (occurrence, delivery) = all[0];
             let in_time = occurrence.due_at <= send.at && send.at <= occurrence.deadline;
             assert!(

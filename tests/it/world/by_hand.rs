@@ -197,14 +197,14 @@ async fn by_a_rule_of_appointments_it_tells_of_one_of_the_persons() {
     let mut world = World::of_visits(&[HOUR, SHOWN]).await;
     world.rule("water", &[EIGHT]).await;
     world.visit("a", &["ann"], "03 09:00").await;
-    for (rule, name, appointment, said) in [
-        ("visit", "ann", None, "name one of this person's with --appointment"),
-        ("visit", "bob", Some("a"), "has no appointment `visit` `a`"),
-        ("visit", "ann", Some("b"), "has no appointment `visit` `b`"),
-        ("water", "ann", Some("a"), "reminds of no appointments"),
+    for (rule, name, appointment, refused, said) in [
+        ("visit", "ann", None, Exit::Usage, "name one of this person's with --appointment"),
+        ("visit", "bob", Some("a"), Exit::BadData, "has no appointment `visit` `a`"),
+        ("visit", "ann", Some("b"), Exit::BadData, "has no appointment `visit` `b`"),
+        ("water", "ann", Some("a"), Exit::Usage, "reminds of no appointments"),
     ] {
         let (why, exit) = world.by_hand_of(rule, name, appointment, true).await.expect_err("refused");
-        assert_eq!(exit, Exit::BadData);
+        assert_eq!(exit, refused);
         assert!(why.as_ref().is_some_and(|why| why.contains(said)), "{why:?}");
     }
     let (row, exit) = world.by_hand_of("visit", "ann", Some("a"), true).await.expect("a row");

@@ -96,7 +96,7 @@ async fn a_complaint_halves_the_rate_and_it_grows_again_to_the_ceiling() {
             seconds[second.min(11)] += 1;
         }
         let before = u32::try_from(at.iter().filter(|start| *start < first).count()).unwrap();
-        let half = (ceiling.unwrap_or(before).min(before) / 2).max(1);
+        let half = (ceiling.unwrap_or(before) / 2).max(1);
         let what = format!("{before} before: {seconds:?}");
         assert!(seconds[0] <= half + 1 && seconds[1] <= half + 2 && seconds[2] <= half + 3, "{what}");
         assert!(seconds[3] >= seconds[0] && seconds[4] > half, "it grows: {what}");

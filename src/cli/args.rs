@@ -1,4 +1,6 @@
 //! The command line's words, as clap reads them. What they do is elsewhere.
+//!
+//! One file a little over its length: what `--help` says is read as one text, from the first command to the last.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -310,7 +310,7 @@ impl Shared {
             );
             return Err(vec![refusal("last_good_unkept", self.config_path(), message, help)]);
         }
-        // Last of what may fail, and dated now: until here acceptances are counted by the source as it was.
+        // Last of what may fail, and dated now. The source as it was counts for one sync more, until the new one is in force.
         let switched_at = self.setup.clock.reckoned();
         let sources = sources::follow(&*self.setup.store, &whole.config, switched_at).await;
         let sources = sources.map_err(|unavailable| {

@@ -7,6 +7,8 @@
 //!
 //! No code outside an engine's folder knows a key or a stored shape, and this floor knows nothing of
 //! rules files or of the platform: snapshots are opaque bytes here.
+//!
+//! One file a little over its length: it is the one trait with its promises; the shapes it speaks in are beside it.
 
 use std::fmt;
 

@@ -16,7 +16,7 @@ use crate::domain::occurrence::Due;
 use crate::domain::zone::Zone;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
-use crate::flow::intake::popups::Popups;
+use crate::flow::intake::memory::Memory;
 use crate::flow::pause::HeldOccurrence;
 use crate::flow::templates::Templates;
 use crate::plan::quota::Quota;
@@ -38,8 +38,8 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     /// The templates as the platform lists them.
     fn templates(&self) -> &Templates;
 
-    /// What popups told, held against the reports.
-    fn popups(&self) -> &Popups;
+    /// What is kept of people in memory alone.
+    fn memory(&self) -> &Memory;
 
     /// Occurrences that are held until a person releases them or their deadline has passed.
     fn held(&self) -> Vec<HeldOccurrence>;

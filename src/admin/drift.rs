@@ -53,7 +53,7 @@ impl Desk {
     pub(super) fn popup_rows(&self) -> Vec<PopupRow> {
         let Some(control) = self.control() else { return Vec::new() };
         let config = &self.live().config;
-        let counts = control.popups().counts(self.clock().reckoned());
+        let counts = control.memory().popups().counts(self.clock().reckoned());
         let rows = counts.into_iter().take(MAX_DRIFT_ROWS).map(|((app, template), counts)| PopupRow {
             app: app_name(config, &app),
             template: template.to_string(),

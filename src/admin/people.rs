@@ -138,11 +138,18 @@ impl Desk {
     pub(super) async fn people_erase(&self, named: Named<'_>, lines: &Lines) -> Result<Exit, Failure> {
         let live = self.live();
         let (app, person) = self.one_named(&live.config, named).await?;
-        let gone = self.reached(app, &person, named)?;
-        let erased = self.store().erase(app.appid.clone(), person.openid.clone(), named.asked(self)).await?;
-        self.store().wait(erased.number).await?;
-        match erased.value {
-            Erased::Booked | Erased::Replayed => {}
+        let mut gone = self.reached(app, &person, named)?;
+        // Without a daemon nobody remembers anything.
+        let memory = self.control().map(|control| control.memory().clone()).unwrap_or_default();
+        let of = (app.appid.clone(), person.openid.clone());
+        match memory.erase(self.store(), of, named.asked(self)).await? {
+            // More have his unionid than can be one person: they stay.
+            Erased::Booked(whom) => {
+                gone.retain(|one| {
+                    whom.all.iter().any(|(app, openid)| (app, openid) == (&one.app, &one.openid))
+                });
+            }
+            Erased::Replayed => {}
             Erased::Busy => {
                 let why = "too many messages to the erased are still under way; try again in a minute";
                 return Err(Failure::new(Exit::Store, why));

@@ -25,7 +25,7 @@ use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
-use crate::flow::intake::popups::Popups;
+use crate::flow::intake::memory::Memory;
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::HeldOccurrence;
 use crate::flow::templates::Templates;
@@ -451,7 +451,7 @@ struct FakeDaemon {
     ok: bool,
     brake: Brake,
     templates: Templates,
-    popups: Popups,
+    memory: Memory,
     books: Books,
 }
 
@@ -496,8 +496,8 @@ impl Control for FakeDaemon {
         &self.templates
     }
 
-    fn popups(&self) -> &Popups {
-        &self.popups
+    fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     fn held(&self) -> Vec<HeldOccurrence> {
@@ -578,7 +578,7 @@ async fn status_and_reload_speak_for_the_daemon() {
         let brake = Brake::of_store(Arc::clone(&store), world.clock.now()).expect("nothing is paused");
         let templates = Templates::of_store(Arc::clone(&store), brake.clone()).expect("nothing is kept");
         let control: Arc<dyn Control> =
-            Arc::new(FakeDaemon { ok, brake, templates, popups: Popups::default(), books: Books::default() });
+            Arc::new(FakeDaemon { ok, brake, templates, memory: Memory::default(), books: Books::default() });
         let desk = Desk::new(store, world.current.clone(), world.clock.clone(), Some(control));
         let mut reload = json!({"at": "2026-03-01T00:00:00.123Z", "ok": ok, "diagnostics": [], "added": ["daily"],
             "changed": [], "removed": [], "needs_restart": [], "first_due": [{"rule": "daily",

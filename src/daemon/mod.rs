@@ -28,7 +28,7 @@ use crate::flow::bell::Bell;
 use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
-use crate::flow::intake::popups::Popups;
+use crate::flow::intake::memory::Memory;
 use crate::flow::intake::{Intake, sources};
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::{HeldOccurrence, Pauses};
@@ -155,8 +155,8 @@ pub struct Shared {
     quotas: Quotas,
     /// The templates as the platform lists them.
     templates: Templates,
-    /// What popups told, held against the reports.
-    popups: Popups,
+    /// What the hook keeps of people in memory alone.
+    memory: Memory,
     /// The scheduler's looks.
     pulse: Pulse,
     /// One reload at a time.
@@ -211,7 +211,7 @@ impl Daemon {
             books: Books::default(),
             quotas: Quotas::default(),
             templates,
-            popups: Popups::default(),
+            memory: Memory::default(),
             pulse: Pulse::default(),
             reloading: tokio::sync::Mutex::new(()),
             hook_at: Mutex::new(Some(hook_at)),
@@ -256,7 +256,7 @@ impl Daemon {
         let live = current.get();
         let door = hook::Door {
             intake: Intake::new(Arc::clone(store), current.clone(), clock.clone(), self.shared.brake.clone())
-                .comparing(self.shared.popups.clone()),
+                .remembering(self.shared.memory.clone()),
             keys: self.shared.keys.clone(),
             session_key: hook::SessionKey::new(session_key),
             clock: clock.clone(),
@@ -440,8 +440,8 @@ impl Control for Shared {
         &self.templates
     }
 
-    fn popups(&self) -> &Popups {
-        &self.popups
+    fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     fn held(&self) -> Vec<HeldOccurrence> {

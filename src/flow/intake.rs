@@ -9,7 +9,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use self::heard::Heard;
+use self::memory::Memory;
 use super::brake::Brake;
 use super::live::{Current, Live};
 use super::outlook::{ASK_AHEAD, One, Outlook};
@@ -26,11 +26,12 @@ use crate::domain::zone::Zone;
 use crate::plan::recurrence::Window;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
-use popups::{By, Popups};
+use popups::By;
 
 pub mod appointments;
 mod events;
 mod heard;
+pub mod memory;
 pub mod popups;
 pub mod recipients;
 pub mod sources;
@@ -163,29 +164,20 @@ pub struct Intake {
     clock: Clock,
     outlook: Arc<Outlook>,
     brake: Brake,
-    heard: Arc<Heard>,
-    popups: Popups,
+    memory: Memory,
 }
 
 impl Intake {
     /// Books into `store` what concerns the apps and rules in force.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, current: Current, clock: Clock, brake: Brake) -> Self {
-        Self {
-            store,
-            current,
-            clock,
-            outlook: Arc::default(),
-            brake,
-            heard: Arc::default(),
-            popups: Popups::default(),
-        }
+        Self { store, current, clock, outlook: Arc::default(), brake, memory: Memory::default() }
     }
 
-    /// Compares acceptances in `popups`, which others look at.
+    /// Keeps in `memory` what others look at, and forget by.
     #[must_use]
-    pub fn comparing(self, popups: Popups) -> Self {
-        Self { popups, ..self }
+    pub fn remembering(self, memory: Memory) -> Self {
+        Self { memory, ..self }
     }
 
     /// The generation in force, for doors that look up an app.
@@ -241,7 +233,7 @@ impl Intake {
             now: self.clock.reckoned(),
             tapped_at: arrived_at - TimeDelta::seconds(i64::from(report.age_s)),
             adds: Additions {
-                unionid: report.unionid.or_else(|| self.heard.of(&of)),
+                unionid: report.unionid.or_else(|| self.memory.heard.of(&of)),
                 tags: report.tags,
                 fields: report.fields,
                 time_zone: report.time_zone,
@@ -251,10 +243,9 @@ impl Intake {
         let decided = pending.await?;
         let duplicate = match decided.value {
             ReportOutcome::Booked(not_granted) => {
-                self.heard.forget(&of);
+                self.memory.heard.forget(&of);
                 if app.consents_from == ConsentsFrom::Reports && app.push.is_some() {
-                    let when = (tapped_at, self.clock.reckoned());
-                    self.popups.hear(By::Report, (&app.appid, openid), accepted.into_iter(), when);
+                    self.compare(By::Report, (app, openid), accepted.into_iter(), tapped_at).await?;
                 }
                 ignored.extend(not_granted.into_iter().map(|(template, why)| Ignored {
                     status: statuses.get(&template).cloned().unwrap_or_default(),
@@ -284,6 +275,22 @@ impl Intake {
         Ok(ReportOut { balances: seen.balances, ask, ignored, duplicate })
     }
 
+    /// Holds acceptances of `at` against those of the other side, and forgets them if their person was erased meanwhile.
+    async fn compare(
+        &self,
+        by: By,
+        (app, openid): (&App, &OpenId),
+        accepted: impl Iterator<Item = TemplateId>,
+        at: DateTime<Utc>,
+    ) -> Result<(), Unavailable> {
+        let when = (at, self.clock.reckoned());
+        self.memory.popups().hear(by, (&app.appid, openid), accepted, when);
+        if self.is_erased_since(&app.name, openid, at).await? {
+            self.memory.popups().forget(&(app.appid.clone(), openid.clone()));
+        }
+        Ok(())
+    }
+
     /// Whether a report with this id was booked, whatever it said.
     async fn is_booked(&self, app: &App, openid: &OpenId, id: &ReportId) -> Result<bool, Unavailable> {
         let (app, openid, id) = (app.appid.clone(), openid.clone(), id.clone());
@@ -299,6 +306,7 @@ impl Intake {
         let (Some(app), Some(client)) = (live.config.apps.get(app), live.clients.get(app)) else {
             return Err(LoginError::Unavailable);
         };
+        let begun_at = self.clock.reckoned();
         let identity = client.code2session(code).await?;
         let unavailable = |_: Unavailable| LoginError::Store;
         let (appid, openid) = (app.appid.clone(), identity.openid.clone());
@@ -312,7 +320,13 @@ impl Intake {
         if let Some(unionid) = identity.unionid.clone() {
             let of = (app.appid.clone(), identity.openid.clone());
             match known {
-                None => self.heard.note(of, unionid),
+                None => {
+                    self.memory.heard.note(of.clone(), unionid);
+                    let since = self.is_erased_since(&app.name, &of.1, begun_at).await;
+                    if since.map_err(unavailable)? {
+                        self.memory.heard.forget(&of);
+                    }
+                }
                 Some(known) if known.profile.unionid.as_ref() == Some(&unionid) => {}
                 Some(_) => drop(self.store.identify(of.0, of.1, unionid).await.map_err(unavailable)?),
             }

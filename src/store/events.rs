@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::id::{AppId, DeliveryId, OpenId, TemplateId};
+use crate::domain::id::{AppId, DeliveryId, OpenId, TemplateId, UnionId};
 use crate::domain::template::TemplateKind;
 
 /// How long after its own second a receipt's message may have begun: the platform's clock and ours differ.
@@ -84,14 +84,23 @@ pub enum ReceiptOutcome {
 }
 
 /// What became of an erasure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Erased {
     /// The person is out of the books, but for what [`super::Store::sweep`] has to overwrite.
-    Booked,
+    Booked(Gone),
     /// Too many attempts of erased people are under way: nothing was changed; try again.
     Busy,
     /// The request was seen before: nothing was changed.
     Replayed,
+}
+
+/// Whom an erasure took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// In which apps and by which openids, in their order; the named one also where nothing was known of him.
+    pub all: Vec<(AppId, OpenId)>,
+    /// By which unionid those in other apps were found, where it reached further than one.
+    pub unionid: Option<UnionId>,
 }
 
 /// A receipt that belongs to no delivery yet.

@@ -166,7 +166,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// that time. The request that asks is remembered as that of [`Store::put_recipient`] is.
     ///
     /// Where the request reaches further than its app, the person's other recipients there are erased too: as many as
-    /// [`ERASED_TOGETHER`] in one batch, the named one with the last; so a request that was cut off is asked again.
+    /// [`ERASED_TOGETHER`] in one batch, the named one with the last; so a request that was cut off is asked again. Whom it
+    /// took is answered.
     fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased>;
 
     // --- appointments ---------------------------------------------------------------------------

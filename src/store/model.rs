@@ -816,9 +816,15 @@ impl Books {
             return Erased::Replayed;
         }
         self.remember(app.clone(), asked.request, now);
-        for (app, openid) in self.others(&app, &openid, &asked.reach) {
-            self.erase(app, openid, now.into());
+        let known = self.recipients.get(&(app.clone(), openid.clone()));
+        let recorded = known.and_then(|known| known.profile.unionid.clone());
+        let unionid = asked.reach.unionid(recorded.as_ref()).cloned();
+        let mut all = self.others(&app, &openid, &asked.reach);
+        for (app, openid) in &all {
+            self.erase(app.clone(), openid.clone(), now.into());
         }
+        all.push((app.clone(), openid.clone()));
+        all.sort();
         self.recipients.remove(&(app.clone(), openid.clone()));
         self.reports.retain(|(a, o, _), _| (a, o) != (&app, &openid));
         self.receipts.retain(|(a, _, o), _| (a, o) != (&app, &openid));
@@ -864,7 +870,7 @@ impl Books {
             }
         }
         self.erased.insert((app, openid), now);
-        Erased::Booked
+        Erased::Booked(Gone { all, unionid })
     }
 
     fn mark(&mut self, id: DeliveryId, now: DateTime<Utc>) -> Option<Option<DateTime<Utc>>> {

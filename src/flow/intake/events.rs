@@ -37,9 +37,9 @@ impl Intake {
     pub async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
-        self.compare(app, &event);
+        let at = whole_seconds(event.created_at.min(self.clock.reckoned()));
+        self.hold_against_reports(app, &event, at).await?;
         let Event { created_at, what } = event;
-        let at = whole_seconds(created_at.min(self.clock.reckoned()));
         match what {
             What::Asked { openid, answers } => {
                 let since = live.sources.get(&app.appid).copied();
@@ -58,17 +58,24 @@ impl Intake {
     }
 
     /// Where reports are the source an acceptance on the panel grants nothing, and is held against them. By the platform's own
-    /// time, also where its clock is ahead: the same event has to have the same.
-    fn compare(&self, app: &App, event: &Event) {
+    /// time, also where its clock is ahead: the same event has to have the same. One of somebody erased since is not heard.
+    async fn hold_against_reports(
+        &self,
+        app: &App,
+        event: &Event,
+        at: DateTime<Utc>,
+    ) -> Result<(), Unavailable> {
         if let (What::Asked { openid, answers }, ConsentsFrom::Reports) = (&event.what, app.consents_from) {
             let accepted = answers.iter().filter(|answered| match Status::parse(&answered.status) {
                 Some(Status::Accept(_)) => true,
                 Some(Status::Reject | Status::Ban | Status::Filter) | None => false,
             });
             let accepted = accepted.filter_map(|answered| Some(template(app, answered)?.id.clone()));
-            let when = (event.created_at, self.clock.reckoned());
-            self.popups.hear(By::Popup, (&app.appid, openid), accepted, when);
+            if !self.is_erased_since(&app.name, openid, at).await? {
+                self.compare(By::Popup, (app, openid), accepted, event.created_at).await?;
+            }
         }
+        Ok(())
     }
 
     /// An acceptance on the panel grants only where events are the source. A refusal there is none in the settings: it ends a
@@ -196,15 +203,12 @@ impl Intake {
 
     /// A closed account is erased, unless it was since then: the same event again must not take who came back.
     async fn left(&self, app: &App, openid: &OpenId, created_at: DateTime<Utc>) -> Result<(), Unavailable> {
-        self.heard.forget(&(app.appid.clone(), openid.clone()));
         if self.is_erased_since(&app.name, openid, created_at).await? {
             return Ok(());
         }
-        let decided =
-            self.store.erase(app.appid.clone(), openid.clone(), self.clock.reckoned().into()).await?;
-        self.store.wait(decided.number).await?;
-        match decided.value {
-            Erased::Booked | Erased::Replayed => {
+        let of = (app.appid.clone(), openid.clone());
+        match self.memory.erase(&*self.store, of, self.clock.reckoned().into()).await? {
+            Erased::Booked(_) | Erased::Replayed => {
                 info!(app = %app.name, "Somebody closed his account with app {} and was erased", app.name);
                 Ok(())
             }

@@ -34,9 +34,17 @@ impl Heard {
         self.all().remove(of);
     }
 
-    /// Forgets him in all apps.
-    pub(super) fn forget_person(&self, unionid: &UnionId) {
-        self.all().retain(|_, heard| heard != unionid);
+    /// Forgets a person in these apps; answers who he is there.
+    pub(super) fn forget_person(&self, unionid: &UnionId, is_in: impl Fn(&AppId) -> bool) -> Vec<Of> {
+        let mut all = self.all();
+        let his = all.iter().filter(|((app, _), heard)| *heard == unionid && is_in(app));
+        let his: Vec<Of> = his.map(|(of, _)| of.clone()).collect();
+        all.retain(|of, _| !his.contains(of));
+        his
+    }
+
+    pub(super) fn forget_all(&self) {
+        self.all().clear();
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Of, UnionId>> {
@@ -62,5 +70,19 @@ mod tests {
         assert_eq!((heard.of(&of(0)), heard.of(&of(3 * MAX_HEARD))), (None, Some(unionid)));
         heard.forget(&of(3 * MAX_HEARD));
         assert_eq!(heard.of(&of(3 * MAX_HEARD)), None);
+    }
+
+    #[test]
+    fn a_person_is_forgotten_in_the_apps_that_are_meant() {
+        let heard = Heard::default();
+        let of = |app: &str, who: &str| (AppId::parse(app).unwrap(), OpenId::parse(who).unwrap());
+        let all = [of("wx1", "oANNANN001"), of("wx2", "oANNANN002"), of("wx1", "oBOBBOB003")];
+        for (of, unionid) in all.iter().zip(["uANN", "uANN", "uBOB"]) {
+            heard.note(of.clone(), UnionId::parse(unionid).unwrap());
+        }
+        let ann = UnionId::parse("uANN").unwrap();
+        assert_eq!(heard.forget_person(&ann, |app| *app == all[1].0), [all[1].clone()]);
+        assert_eq!(all.clone().map(|of| heard.of(&of).is_some()), [true, false, true]);
+        assert_eq!(heard.forget_person(&ann, |_| true), [all[0].clone()]);
     }
 }

@@ -2,7 +2,7 @@
 //! what his mini program does not report, and what it reports of which WeChat says nothing.
 //!
 //! It only counts, since the start, and never grants. What is compared is in memory for a day, so that a late report finds its
-//! event; a restart forgets it uncounted. Silent acceptances ("always keep") are not known to be told, so only the first of
+//! event; a restart forgets it uncounted, and so does an erasure what its person said. Silent acceptances ("always keep") are not known to be told, so only the first of
 //! the two figures means that something goes wrong.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -87,6 +87,21 @@ impl Popups {
         for template in templates {
             compared.hear(by, (app.clone(), openid.clone(), template), (at, now));
         }
+    }
+
+    /// Forgets uncounted what somebody accepted; what was counted stays.
+    pub(super) fn forget(&self, of: &(AppId, OpenId)) {
+        let is_his = |(app, openid, _): &Key| (app, openid) == (&of.0, &of.1);
+        let mut compared = self.compared();
+        compared.taps.retain(|key, _| !is_his(key));
+        compared.heard.retain(|(_, key)| !is_his(key));
+    }
+
+    /// The same of everybody.
+    pub(super) fn forget_all(&self) {
+        let mut compared = self.compared();
+        compared.taps.clear();
+        compared.heard.clear();
     }
 
     /// What is known at `now`, by app and template.
@@ -220,6 +235,26 @@ mod tests {
                 "{what}: nothing is kept for longer"
             );
         }
+    }
+
+    #[test]
+    fn who_is_forgotten_is_counted_no_more_and_spoils_no_other_count() {
+        let popups = Popups::default();
+        let of = |name: &str| (app(), OpenId::parse(&format!("o123456789-{name}")).unwrap());
+        for (minute, name) in [(0, "ann"), (1, "bob"), (2, "ann"), (3, "bob"), (4, "ann")] {
+            hear(&popups, By::Popup, name, (minute, minute));
+        }
+        hear(&popups, By::Report, "ann", (2, 5));
+        popups.forget(&of("ann"));
+        assert!(popups.compared().taps.keys().all(|(_, openid, _)| *openid == of("bob").1));
+        hear(&popups, By::Report, "ann", (6, 6));
+        hear(&popups, By::Report, "bob", (3, 7));
+        let counts = popups.counts(at(5000))[&(app(), template())];
+        assert_eq!((counts.n_met, counts.n_unreported, counts.n_untold), (2, 1, 1));
+        assert_eq!(counts.last_unreported_at, Some(at(1)));
+        hear(&popups, By::Popup, "ann", (5001, 5001));
+        popups.forget_all();
+        assert_eq!(popups.counts(at(9000))[&(app(), template())], counts, "what was counted stays");
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Intake {
         let live = self.current.get();
         let appid = live.config.apps.get(app).ok_or(Unavailable)?.appid.clone();
         let of = (appid, openid.clone());
-        let heard = self.heard.of(&of);
+        let heard = self.memory.heard.of(&of);
         let known = super::super::read(&self.store, move |store| store.recipient(&of.0, &of.1)).await?;
         Ok(known.map_or(heard, |known| known.profile.unionid))
     }
@@ -167,14 +167,8 @@ impl Intake {
             Some(asking) => asking.asked(reach),
             None => Asked { reach, ..self.clock.reckoned().into() },
         };
-        self.heard.forget(&(app.appid.clone(), openid.clone()));
-        if let Reach::Proved(unionid) = &asked.reach {
-            self.heard.forget_person(unionid);
-        }
-        let decided = self.store.erase(app.appid.clone(), openid.clone(), asked).await?;
-        self.store.wait(decided.number).await?;
-        match decided.value {
-            Erased::Booked => Ok(()),
+        match self.memory.erase(&*self.store, (app.appid.clone(), openid.clone()), asked).await? {
+            Erased::Booked(_) => Ok(()),
             Erased::Replayed => Err(RecipientError::Replayed),
             // Worth repeating, as whatever the store cannot promise now.
             Erased::Busy => Err(Unavailable.into()),

@@ -61,7 +61,7 @@ fn on_hold_nothing_is_marked_closed_or_cancelled() {
     }
     assert_eq!(states(&store), before);
     // Who is erased got them, as far as anybody knows.
-    assert_eq!(done(&store, store.erase(app(), openid(0), at(500).into())), Erased::Booked);
+    assert!(matches!(done(&store, store.erase(app(), openid(0), at(500).into())), Erased::Booked(_)));
     let erased = states(&store);
     assert_eq!(erased.iter().filter(|state| **state == State::PresumedSent).count(), 40, "{erased:?}");
     is_sound(&store);

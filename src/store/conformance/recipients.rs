@@ -42,7 +42,7 @@ pub(super) fn a_signed_request_is_carried_out_once(store: &dyn Store) {
     assert_eq!(put(false, at(1).into()), Put::Stored { created: false }, "without an id");
     assert_eq!((put(true, asked(1, 2)), muted()), (Put::Replayed, Some(false)));
     assert_eq!((erase(0, asked(1, 2)), muted()), (Erased::Replayed, Some(false)), "whatever it asks for");
-    assert_eq!(erase(0, asked(2, 3)), Erased::Booked);
+    assert!(matches!(erase(0, asked(2, 3)), Erased::Booked(_)));
     put(false, at(4).into());
     assert_eq!((erase(0, asked(2, 5)), muted()), (Erased::Replayed, Some(false)), "he is here again");
     let quarter = 15 * 60;

@@ -30,7 +30,7 @@ use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::recipient::MAX_MOVES;
 use crate::domain::template::TemplateKind;
-use crate::store::{Asked, ERASED_TOGETHER, Erased};
+use crate::store::{Asked, ERASED_TOGETHER, Erased, Gone};
 
 /// Name of the kept key of the erased's hashes.
 pub(super) const KEY: &str = "erasure";
@@ -110,7 +110,8 @@ pub(super) fn erase(
             close_accounts(desk, app, openid.as_str(), open, now)?;
         }
     }
-    Ok(Erased::Booked)
+    whole.sort();
+    Ok(Erased::Booked(Gone { all: whole, unionid: reach.unionid(unionid.as_ref()).cloned() }))
 }
 
 /// Takes a recipient out, and notes that his accounts are to be closed.

@@ -1,12 +1,14 @@
 //! What WeChat pushes: each event again, late, in any order, and what it does to the books once.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tixing::admin::control::Control as _;
 use tixing::admin::request::Request;
 use tixing::domain::consent::Manner;
 use tixing::domain::id::{AppName, TemplateId};
 use tixing::flow::intake::ReportError;
+use tixing::flow::intake::appointments::Asking;
 use tixing::sandbox::Answer;
+use tixing::store::Reach;
 use tixing::wechat::push::{Answered, Event, Sent, What};
 
 use super::{BILL, EIGHT, HABIT, World, openid};
@@ -68,6 +70,50 @@ async fn what_popups_tell_is_held_against_the_reports_and_counts_no_consent() {
         assert_eq!(world.balance(name, HABIT), balance, "{name}");
     }
     world.ends().await;
+}
+
+/// However somebody is erased, nothing is remembered of what he accepted; what was counted by then stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_popups_told_of_the_erased_is_forgotten() {
+    let mut world = World::new().await;
+    world.start().await;
+    let tells = async |world: &World, name: &str, at: DateTime<Utc>| {
+        let asked = What::Asked { openid: openid(name), answers: answers(HABIT, "accept") };
+        world.pushes(at, &asked).await;
+    };
+    let rows = async |world: &World| world.asks(Request::Status).await[0]["popups"].take();
+    let (first, all) = (world.clock.now(), ["backend", "session", "event", "operator", "nobody"]);
+    for name in all {
+        tells(&world, name, first).await;
+        world.report(name, HABIT, "accept").await.unwrap();
+    }
+    world.pass(2).await;
+    for name in all {
+        tells(&world, name, world.clock.now()).await;
+    }
+    world.pass(2).await;
+    let main = AppName::parse("main").unwrap();
+    let erased_at = world.clock.now();
+    let intake = &world.running.as_ref().unwrap().intake;
+    let asking = Asking { id: "w1", at: erased_at };
+    intake.erase(&main, &openid("backend"), Reach::This, Some(asking)).await.unwrap();
+    intake.erase(&main, &openid("session"), Reach::This, None).await.unwrap();
+    world.pushes(erased_at, &What::Left { openid: openid("event") }).await;
+    let who = openid("operator").as_str().to_owned();
+    world.asks(Request::PeopleErase { app: None, who, all_apps: false, reveal: false }).await;
+    // What is told late of a time before it is not heard either.
+    tells(&world, "backend", first + TimeDelta::seconds(1)).await;
+    world.pass(2).await;
+    world.report("backend", HABIT, "accept").await.unwrap();
+    tells(&world, "backend", world.clock.now()).await;
+    world.at("03 07:00:30").await;
+    let told = rows(&world).await.take();
+    assert_eq!(
+        (&told[0]["met"], &told[0]["unreported"], &told[0]["untold"]),
+        (&6.into(), &1.into(), &0.into()),
+        "who came back is compared as anybody: {told}"
+    );
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

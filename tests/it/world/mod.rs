@@ -255,7 +255,7 @@ impl World {
         let shared = daemon.shared();
         let store = Arc::<Power>::clone(&power);
         let intake = Intake::new(store, shared.current().clone(), self.clock.clone(), shared.brake().clone())
-            .comparing(Control::popups(&*shared).clone());
+            .remembering(Control::memory(&*shared).clone());
         let (stop, stopped) = oneshot::channel();
         let mut task = JoinSet::new();
         task.spawn(daemon.run(async move {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use tixing::admin::request::Request;
 use tixing::domain::id::{AppId, AppName, ReportId, UnionId};
 use tixing::domain::recipient::Profile;
 use tixing::flow::intake::appointments::Asking;
@@ -66,6 +67,11 @@ impl World {
     async fn accepts(&mut self, app: &str, appid: &str, who: &str) {
         let tap = sandbox::Answer::Accept;
         self.platform.tap(appid, openid(who).as_str(), HABIT, tap, sandbox::Keep::Once).unwrap();
+        self.is_reported(app, who, Speaker::Session).await;
+    }
+
+    /// A report that says no unionid.
+    async fn is_reported(&mut self, app: &str, who: &str, speaker: Speaker) {
         self.n_reports += 1;
         let report = ReportIn {
             id: ReportId::parse(&format!("own-{}", self.n_reports)).unwrap(),
@@ -78,13 +84,39 @@ impl World {
             time_zone: None,
         };
         let (intake, now) = (&self.running.as_ref().unwrap().intake, self.clock.now());
-        intake.report(&name(app), &openid(who), Speaker::Session, report, now).await.unwrap();
+        intake.report(&name(app), &openid(who), speaker, report, now).await.unwrap();
     }
 
     /// In which apps WeChat's person is who.
     fn is(&self) -> Vec<(AppId, String)> {
         let all = self.power().person(&unionid(), None, 9).unwrap();
         all.into_iter().map(|(app, openid)| (app, openid.as_str().to_owned())).collect()
+    }
+}
+
+/// Who was erased by an operator is nobody's other self by a login from before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_of_somebody_whom_an_operator_erases_are_forgotten() {
+    for all_apps in [false, true] {
+        let mut world = World::of_two_apps().await;
+        world.start().await;
+        for (app, appid, who) in [("main", APPID, "ann"), ("other", OTHER, "ana")] {
+            world.logs_in(app, appid, who).await;
+        }
+        // He is a recipient of the first one by his backend, which knows his unionid.
+        let profile = Profile { unionid: Some(unionid()), ..Profile::default() };
+        let asking = Asking { id: "w1", at: world.clock.now() };
+        let intake = &world.running.as_ref().unwrap().intake;
+        intake.put_recipient(&name("main"), &openid("ann"), (profile, Reach::This), asking).await.unwrap();
+        let who = openid("ann").as_str().to_owned();
+        let erase = Request::PeopleErase { app: None, who, all_apps, reveal: false };
+        assert_eq!(world.asks(erase).await[0]["state"], "erased");
+        world.clock.advance(std::time::Duration::from_secs(1));
+        world.is_reported("main", "ann", Speaker::Backend).await;
+        assert_eq!(world.is(), [], "{all_apps}");
+        world.is_reported("other", "ana", Speaker::Backend).await;
+        assert_eq!(world.is().len(), usize::from(!all_apps), "{all_apps}: elsewhere as far as it reached");
+        world.stop().await;
     }
 }
 

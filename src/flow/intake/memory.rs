@@ -1,0 +1,70 @@
+//! What intake keeps of people in memory alone, and how it forgets who is erased: by a door, by an event, by an operator.
+//!
+//! Nothing of it decides what anybody is sent, so where it is not known whom an erasure took, all of it goes.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::heard::Heard;
+use super::popups::Popups;
+use crate::domain::id::{AppId, OpenId};
+use crate::store::{Asked, Erased, Store, Unavailable};
+
+/// What is remembered. Clones share everything.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub(super) heard: Arc<Heard>,
+    popups: Popups,
+}
+
+/// Forgets everybody with it.
+struct Unsure<'a>(&'a Memory);
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        self.0.heard.forget_all();
+        self.0.popups.forget_all();
+    }
+}
+
+impl Memory {
+    /// What popups told, held against the reports.
+    #[must_use]
+    pub fn popups(&self) -> &Popups {
+        &self.popups
+    }
+
+    /// Takes somebody out of the books and out of here; on return that is durable.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: nobody knows what became of it. The same where the caller goes away before.
+    pub async fn erase(
+        &self,
+        store: &dyn Store,
+        (app, openid): (AppId, OpenId),
+        asked: Asked,
+    ) -> Result<Erased, Unavailable> {
+        let reach = asked.reach.clone();
+        let unsure = Unsure(self);
+        let erased = store.erase(app, openid, asked).await?;
+        mem::forget(unsure);
+        if let Erased::Booked(gone) = &erased.value {
+            for of in &gone.all {
+                self.forget(of);
+            }
+            if let Some(unionid) = &gone.unionid {
+                let his = self.heard.forget_person(unionid, |app| reach.is_in(app));
+                for of in &his {
+                    self.forget(of);
+                }
+            }
+        }
+        store.wait(erased.number).await?;
+        Ok(erased.value)
+    }
+
+    pub(super) fn forget(&self, of: &(AppId, OpenId)) {
+        self.heard.forget(of);
+        self.popups.forget(of);
+    }
+}

@@ -211,7 +211,11 @@ impl Desk {
             match self.person(app, named.who).await {
                 Ok(person) if self.store().recipient(&app.appid, &person.openid)?.is_some() => {
                     let same = found.as_ref().map_or(Ok(true), |(of, first)| {
-                        Ok::<_, Failure>(self.whole(of, first)?.iter().any(|one| one.app == app.appid))
+                        Ok::<_, Failure>(
+                            self.whole(of, first)?
+                                .iter()
+                                .any(|one| (&one.app, &one.openid) == (&app.appid, &person.openid)),
+                        )
                     });
                     if !same? {
                         let why =

@@ -26,6 +26,7 @@ mod interop;
 mod kill;
 mod leak;
 mod machine;
+mod people;
 mod power;
 mod reload;
 mod samples;

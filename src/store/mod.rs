@@ -165,9 +165,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// (deliveries without a grant, ids of reports) is overwritten by [`Store::sweep`]. Erasing again changes nothing but
     /// that time. The request that asks is remembered as that of [`Store::put_recipient`] is.
     ///
-    /// Where the request reaches further than its app, the person's other recipients there are erased too: as many as
-    /// [`ERASED_TOGETHER`] in one batch, the named one with the last; so a request that was cut off is asked again. Whom it
-    /// took is answered.
+    /// Where the request reaches further than its app, the person's other recipients there are erased too, as many as
+    /// [`ERASED_TOGETHER`] in one batch. The first names all of them and remembers the request, so whatever cuts it off, a
+    /// start goes on before anything else is decided, and the request asked again finds all done. Whom it took is answered.
     fn erase(&self, app: AppId, openid: OpenId, asked: Asked) -> Pending<Erased>;
 
     // --- appointments ---------------------------------------------------------------------------

@@ -155,9 +155,9 @@ fn of_many_apps(store: &dyn Store) {
     }
 }
 
-/// The power goes after any batch: who is gone is gone whole, and asked again, all of him is.
+/// The power goes after any batch: who is gone is gone in all apps, and the request that did it does no more.
 #[test]
-fn an_erasure_in_all_apps_is_ended_by_asking_again() {
+fn an_erasure_in_all_apps_is_ended_by_the_next_start() {
     let before = Memory::default();
     of_many_apps(&open_at(&before));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -175,14 +175,22 @@ fn an_erasure_in_all_apps_is_ended_by_asking_again() {
         memory.fail_after(None);
         let store = open_at(&memory);
         assert_eq!(done(&store, Store::fsck(&store)).violations, [], "cut after {batches}");
-        seen.insert(left(&store));
+        let (began, was_left) = (store.erased_at(&app(), &openid(0)).unwrap().is_some(), left(&store));
+        assert_eq!(was_left, if began { 0 } else { N_APPS }, "cut after {batches}");
+        if began {
+            // He comes again before the request is repeated.
+            let told = Report { app: app_of(1), ..report(0, "r2", 1, 501, &[]) };
+            assert_eq!(
+                done(&store, store.report(Report { tapped_at: at(501), ..told })),
+                ReportOutcome::Booked(vec![])
+            );
+        }
         let again = done(&store, store.erase(app(), openid(0), asked()));
-        let whole = left(&store) == 0;
-        assert!(
-            whole && matches!(again, Erased::Booked(_) | Erased::Replayed),
-            "cut after {batches}: {again:?}"
-        );
-        while done(&store, store.sweep(at(500))) > 0 {}
+        assert_eq!(again == Erased::Replayed, began, "cut after {batches}: {again:?}");
+        assert_eq!(left(&store), usize::from(began), "cut after {batches}");
+        seen.insert(began);
+        done(&store, store.erase(app_of(1), openid(0), at(501).into()));
+        while done(&store, store.sweep(at(501))) > 0 {}
         assert_eq!(done(&store, Store::fsck(&store)).violations, [], "cut after {batches}, and asked again");
         drop(store);
         assert!(!memory.holds(UNIONIDS[0]), "his unionid is left, cut after {batches}");
@@ -191,8 +199,52 @@ fn an_erasure_in_all_apps_is_ended_by_asking_again() {
             break;
         }
     }
-    let groups = [0, 3, 3 + ERASED_TOGETHER, N_APPS];
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), groups, "as many as one batch takes at a time");
+    assert_eq!(seen.len(), 2, "cut before and after it began");
+}
+
+/// The power goes after any batch: a person is muted in all his apps or in none, and the request is known in the first case.
+#[test]
+fn a_person_is_muted_in_all_apps_at_once() {
+    let before = Memory::default();
+    let store = open_at(&before);
+    for n in 0..MAX_OF_ONE {
+        put(&store, (n, 0), Some(unionid(0)), false, at(0).into());
+    }
+    drop(store);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let profile = Profile {
+        reference: Some(Ref::parse("A1").unwrap()),
+        time_zone: Some(Zone::parse("Asia/Tokyo").unwrap()),
+        muted: true,
+        ..Profile::default()
+    };
+    let asked = || Asked { request: Some([1; 16]), ..reaching(500, Reach::Everywhere) };
+    let ask = |store: &Ledger| {
+        // In company, as it may come.
+        let beside = (0..20).map(|n| store.report(report(9, &format!("r{n}"), 1, 1, &[])));
+        let beside: Vec<_> = beside.collect();
+        let put = store.put_recipient(app(), openid(0), profile.clone(), asked());
+        drop(beside);
+        put
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for batches in 0.. {
+        let memory = before.copy();
+        let store = open_at(&memory);
+        memory.fail_after(Some(batches));
+        let told = runtime.block_on(ask(&store)).is_ok();
+        drop(store);
+        memory.fail_after(None);
+        let store = open_at(&memory);
+        let n = (0..MAX_OF_ONE).filter(|n| known(&store, (*n, 0)).unwrap().profile.muted).count();
+        seen.insert(n);
+        let again = runtime.block_on(ask(&store)).unwrap().value;
+        assert_eq!(again == Put::Replayed, n > 0, "cut after {batches}: {n} are muted");
+        if told {
+            break;
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [0, MAX_OF_ONE]);
 }
 
 #[test]

@@ -84,7 +84,6 @@ pub(super) fn erase(
     }
     let unionid = desk.state.recipient(app, openid)?.and_then(|known| known.profile.unionid);
     let mut whole = persons::others(desk, (app_id, openid), unionid.as_ref(), &reach)?;
-    // The last: what was cut off before it is found again by him.
     whole.push((app_id.clone(), openid.clone()));
     for (app_id, openid) in &whole {
         let app = desk.state.name(app_id.as_str())?;
@@ -96,12 +95,15 @@ pub(super) fn erase(
         }
     }
     let open = ErasingV1 { at_ms: records::ms(now), closed: false, next: Some((0, 0)) };
-    let mut groups = whole.chunks(ERASED_TOGETHER).peekable();
-    while let Some(group) = groups.next() {
-        desk.room(TAKEN_KEYS * group.len() + 1)?;
-        if groups.peek().is_none() {
-            requests::remember(desk.state, app, request, now)?;
-        }
+    // One batch begins it, and remembers the request: a start goes on with whatever is noted there.
+    desk.room(TAKEN_KEYS * whole.len().min(ERASED_TOGETHER) + whole.len() + 2)?;
+    requests::remember(desk.state, app, request, now)?;
+    for (app_id, openid) in &whole {
+        let app = desk.state.name(app_id.as_str())?;
+        desk.state.put(keys::erasing(app, openid.as_str()), records::encode(&open)?);
+    }
+    for group in whole.chunks(ERASED_TOGETHER) {
+        desk.room(TAKEN_KEYS * group.len())?;
         for (app_id, openid) in group {
             take_out(desk.state, app_id, openid, open)?;
         }
@@ -114,7 +116,7 @@ pub(super) fn erase(
     Ok(Erased::Booked(Gone { all: whole, unionid: reach.unionid(unionid.as_ref()).cloned() }))
 }
 
-/// Takes a recipient out, and notes that his accounts are to be closed.
+/// Takes a recipient out.
 fn take_out(state: &mut State, app_id: &AppId, openid: &OpenId, open: ErasingV1) -> Result<(), Failed> {
     let app = state.name(app_id.as_str())?;
     state.put(keys::erased(&hash_of(state, app_id, openid)?), records::encode(&open.at_ms)?);
@@ -126,17 +128,20 @@ fn take_out(state: &mut State, app_id: &AppId, openid: &OpenId, open: ErasingV1)
             state.remove(keys::reference(app, reference));
         }
     }
-    state.put(keys::erasing(app, openid.as_str()), records::encode(&open)?);
     Ok(())
 }
 
-/// Closes the accounts of those whose erasure a crash cut off.
+/// Ends what a crash cut off of erasures.
 pub(super) fn go_on(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<(), Failed> {
     let opened = Arc::clone(&desk.state.opened);
     for entry in opened.tree.prefix(keys::ERASING) {
         let (key, value) = entry?;
         let erasing: ErasingV1 = records::decode(&value)?;
         if let Some((app, openid)) = keys::read_erasing(&key).filter(|_| !erasing.closed) {
+            let app_id = opened.text(app).and_then(|text| AppId::parse(&text).ok());
+            let app_id = app_id.ok_or(Failed::Record("an erasure is of no app"))?;
+            desk.room(TAKEN_KEYS)?;
+            take_out(desk.state, &app_id, &records::openid(openid)?, erasing)?;
             close_accounts(desk, app, openid, erasing, now)?;
         }
     }

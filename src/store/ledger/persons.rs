@@ -75,9 +75,12 @@ pub(super) fn identify(
     Ok(())
 }
 
+const _: () =
+    assert!(MAX_OF_ONE + 20 <= BATCH_KEYS, "the others, who is named, and the request are one batch");
+
 /// The person's other recipients, as far as `reach` goes; none where more than [`MAX_OF_ONE`] have the unionid.
 ///
-/// What earlier calls wrote is applied before it is read.
+/// What earlier calls wrote is applied before it is read: a batch begins here.
 pub(super) fn others(
     desk: &mut Desk<'_>,
     named: (&AppId, &OpenId),
@@ -111,11 +114,10 @@ pub(super) fn mute_one(
     Ok(n_of(all.len()))
 }
 
-/// Mutes the person's other recipients, or lets them be heard.
+/// Mutes the person's other recipients, or lets them be heard: in one batch with the named one and the request, since
+/// [`others`] began it, so that no part of it is asked again after a later word.
 pub(super) fn mute(desk: &mut Desk<'_>, others: &[Of], muted: bool) -> Result<(), Failed> {
     for (app, openid) in others {
-        // With room for the request that asks, which is remembered with the last of them.
-        desk.room(2)?;
         let state = &mut *desk.state;
         let app = state.name(app.as_str())?;
         let Some(known) = state.recipient(app, openid)?.filter(|known| known.profile.muted != muted) else {

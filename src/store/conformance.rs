@@ -517,7 +517,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 37] = [
+const CASES: [Case; 38] = [
     ("a repetition ends with its appointment", appointments::a_repetition_ends_with_its_appointment),
     (
         "each zone opens a civil time once, and never beside the rule's own",
@@ -571,6 +571,10 @@ const CASES: [Case; 37] = [
     (
         "what is from before an erasure brings nobody back",
         erasure::what_is_from_before_an_erasure_brings_nobody_back,
+    ),
+    (
+        "what came between a request and its decision is erased too",
+        erasure::what_came_between_a_request_and_its_decision_is_erased_too,
     ),
     (
         "what is in doubt is repeated once and paid for",

@@ -858,7 +858,7 @@ impl Books {
             all.stood.1 += ledger.stood.1 + u64::from(ledger.standing.is_some());
         }
         let his = |(key, kept): &(&AppointmentKey, &KeptAppointment)| {
-            key.app == app && kept.joined.get(&openid).is_some_and(|joined| joined.at <= now)
+            key.app == app && kept.joined.contains_key(&openid)
         };
         for key in self.appointments.iter().filter(his).map(|(key, _)| key.clone()).collect::<Vec<_>>() {
             self.n_changes += 1;

@@ -142,6 +142,38 @@ pub(super) fn what_is_from_before_an_erasure_brings_nobody_back(store: &dyn Stor
     assert_eq!(store.erased_at(&app(), &openid(0)).unwrap(), None, "in its time that is forgotten too");
 }
 
+pub(super) fn what_came_between_a_request_and_its_decision_is_erased_too(store: &dyn Store) {
+    known(store);
+    // His request is of 500, and others are decided before it.
+    let mut between = Vec::new();
+    for (due, want) in [(505, Want::Skip(SkipReason::Muted)), (506, Want::Hold(at(900)))] {
+        let occurrence = open(store, 0, 0, due).expect("new");
+        done(store, store.chunk(piece(occurrence, None, &[(0, want)], Walk::Ends, due)));
+        between.push(store.deliveries(Some(occurrence), None, 9).unwrap()[0].id);
+    }
+    let tap = |tapped: i64, id: &str| {
+        let mut told = report(0, id, 1, tapped, &[(0, Choice::Accept(grant(tapped)))]);
+        told.tapped_at = at(tapped);
+        done(store, store.report(told))
+    };
+    assert_eq!(tap(507, "between"), ReportOutcome::Booked(vec![]));
+    assert!(matches!(done(store, store.erase(app(), openid(0), at(500).into())), Erased::Booked(_)));
+    // He comes again before anything is swept, and a message is made for him.
+    assert_eq!(tap(510, "again"), ReportOutcome::Booked(vec![]));
+    let occurrence = open(store, 0, 0, 511).expect("new");
+    done(store, store.chunk(piece(occurrence, None, &[(0, Want::Skip(SkipReason::Muted))], Walk::Ends, 511)));
+    let his = store.deliveries(Some(occurrence), None, 9).unwrap()[0].id;
+    while done(store, store.sweep(at(512))) > 0 {}
+    let named = |id: &DeliveryId| !store.delivery(*id).unwrap().expect("it stays").openid.is_erased();
+    assert_eq!((between.iter().any(named), named(&his)), (false, true));
+    assert!(store.occurrences(None, None, 100).unwrap().iter().all(|one| one.counts.adds_up()));
+    let booked = |id: &str| store.is_booked(&app(), &openid(0), &ReportId::parse(id).unwrap()).unwrap();
+    assert_eq!((booked("between"), booked("again")), (false, true));
+    // And nothing is left of him when nobody comes again.
+    erase(store, 505);
+    assert_eq!((named(&his), booked("again")), (false, false));
+}
+
 /// Reservations beside those of [`known`].
 const N_MORE: u64 = 60;
 

@@ -396,8 +396,12 @@ pub(super) fn retire(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<U
     requests::retire(desk, now)
 }
 
-/// Takes somebody erased at `at_ms` out of some appointments, one a call; 0 when none is left.
-pub(super) fn sweep(desk: &mut Desk<'_>, app: Name, openid: &str, at_ms: i64) -> Result<u64, Failed> {
+/// Takes somebody erased at `at_ms` out of some appointments that he joined until then, one a call; 0 when none is left.
+pub(super) fn sweep(
+    desk: &mut Desk<'_>,
+    (app, openid, until_ms): (Name, &str, i64),
+    at_ms: i64,
+) -> Result<u64, Failed> {
     let now = records::at(at_ms)?;
     let opened = Arc::clone(&desk.state.opened);
     let prefix = keys::all_owned(app, openid);
@@ -409,7 +413,7 @@ pub(super) fn sweep(desk: &mut Desk<'_>, app: Name, openid: &str, at_ms: i64) ->
         let Some((kind, id)) = keys::read_owned(&key, &prefix) else { continue };
         let Some(before) = kept(desk.state, app, &kind, &id)? else { continue };
         let is_his =
-            |(who, joined): &(&OpenId, &Joined)| who.as_str() == openid && records::ms(joined.at) <= at_ms;
+            |(who, joined): &(&OpenId, &Joined)| who.as_str() == openid && records::ms(joined.at) <= until_ms;
         let Some(who) = before.joined.iter().find(is_his).map(|(who, _)| who.clone()) else { continue };
         desk.room(RECORD_KEYS + 1)?;
         let number = newest(desk.state)? + 1;

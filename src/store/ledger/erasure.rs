@@ -265,10 +265,11 @@ pub(super) fn sweep(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fail
         let (key, value) = entry?;
         let erasing: ErasingV1 = records::decode(&value)?;
         let Some((app, openid)) = keys::read_erasing(&key) else { continue };
+        let until_ms = until_ms(desk.state, app, openid, erasing)?;
         let n = match erasing.next {
-            Some(next) => sweep_chunks(desk, app, openid, erasing, next, now)?,
-            None => match sweep_reports(desk, app, openid, erasing)? {
-                0 => appointments::sweep(desk, app, openid, erasing.at_ms)?,
+            Some(next) => sweep_chunks(desk, (app, openid, until_ms), erasing, next, now)?,
+            None => match sweep_reports(desk, (app, openid, until_ms))? {
+                0 => appointments::sweep(desk, (app, openid, until_ms), erasing.at_ms)?,
                 n => n,
             },
         };
@@ -284,11 +285,17 @@ pub(super) fn sweep(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fail
     Ok(0)
 }
 
+/// Until when what names him is of who was erased: of the time between his request and its decision too, since nobody
+/// else has his name unless he came again, and from then on.
+fn until_ms(state: &State, app: Name, openid: &str, erasing: ErasingV1) -> Result<i64, Failed> {
+    let again = state.recipient(app, &records::openid(openid)?)?;
+    Ok(again.map_or(i64::MAX, |again| erasing.at_ms.max(records::ms(again.created_at) - 1)))
+}
+
 /// Looks at some chunks from `next` on.
 fn sweep_chunks(
     desk: &mut Desk<'_>,
-    app: Name,
-    openid: &str,
+    (app, openid, until_ms): (Name, &str, i64),
     erasing: ErasingV1,
     next: (u64, u32),
     now: DateTime<Utc>,
@@ -310,7 +317,7 @@ fn sweep_chunks(
         // Most chunks have nothing of him: they are not decoded.
         if value.windows(openid.len()).any(|text| text == openid.as_bytes()) {
             let chunk = Chunk::decode(&value, occurrence, number)?;
-            if chunk.base_ms <= erasing.at_ms {
+            if chunk.base_ms <= until_ms {
                 sweep_chunk(desk, app, openid, &chunk, now)?;
             }
         }
@@ -348,7 +355,7 @@ fn sweep_chunk(
 }
 
 /// Removes ids of his reports from before the erasure.
-fn sweep_reports(desk: &mut Desk<'_>, app: Name, openid: &str, erasing: ErasingV1) -> Result<u64, Failed> {
+fn sweep_reports(desk: &mut Desk<'_>, (app, openid, until_ms): (Name, &str, i64)) -> Result<u64, Failed> {
     let opened = Arc::clone(&desk.state.opened);
     let from = keys::reports(app, openid);
     let mut old = Vec::new();
@@ -357,7 +364,7 @@ fn sweep_reports(desk: &mut Desk<'_>, app: Name, openid: &str, erasing: ErasingV
         if !key.starts_with(&from) || old.len() >= BATCH_KEYS - CHANGE_KEYS {
             break;
         }
-        if Booked::decode(&value)?.at_ms <= erasing.at_ms {
+        if Booked::decode(&value)?.at_ms <= until_ms {
             old.push(key.to_vec());
         }
     }

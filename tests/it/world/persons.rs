@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use tixing::admin::request::Request;
-use tixing::domain::id::{AppId, AppName, ReportId, UnionId};
+use tixing::domain::id::{AppId, AppName, ReportId, TemplateId, UnionId};
 use tixing::domain::recipient::Profile;
 use tixing::flow::intake::appointments::Asking;
 use tixing::flow::intake::recipients::RecipientError;
 use tixing::flow::intake::{ReportIn, Said, Speaker};
 use tixing::sandbox;
 use tixing::store::{Reach, Store as _};
+use tixing::wechat::push::{Answered, Event, What};
 
 use super::{APPID, HABIT, SECRET, World, instant, openid};
 
@@ -103,6 +104,11 @@ async fn logins_of_somebody_whom_an_operator_erases_are_forgotten() {
         for (app, appid, who) in [("main", APPID, "ann"), ("other", OTHER, "ana")] {
             world.logs_in(app, appid, who).await;
         }
+        let answers =
+            vec![Answered { template: TemplateId::parse(HABIT).unwrap(), status: "accept".to_owned() }];
+        let told =
+            Event { created_at: world.clock.now(), what: What::Asked { openid: openid("ana"), answers } };
+        world.running.as_ref().unwrap().intake.event(&name("other"), told).await.unwrap();
         // He is a recipient of the first one by his backend, which knows his unionid.
         let profile = Profile { unionid: Some(unionid()), ..Profile::default() };
         let asking = Asking { id: "w1", at: world.clock.now() };
@@ -116,6 +122,10 @@ async fn logins_of_somebody_whom_an_operator_erases_are_forgotten() {
         assert_eq!(world.is(), [], "{all_apps}");
         world.is_reported("other", "ana", Speaker::Backend).await;
         assert_eq!(world.is().len(), usize::from(!all_apps), "{all_apps}: elsewhere as far as it reached");
+        world.at("03 07:00:30").await;
+        let told = world.asks(Request::Status).await[0]["popups"].take();
+        let n = told.as_array().unwrap().iter().map(|row| row["unreported"].as_u64().unwrap()).sum::<u64>();
+        assert_eq!(n, u64::from(!all_apps), "{all_apps}: what a popup told there too: {told}");
         world.stop().await;
     }
 }

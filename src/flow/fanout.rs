@@ -4,7 +4,7 @@
 //! of its sends by a stated number of seats, so memory has a bound and no walk waits for another's
 //! sends. Whose send time is later is held without a grant, and let go when it comes. It never sends.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -92,10 +92,12 @@ impl Fanout {
         let mut held: BTreeMap<u64, Occurrence> = BTreeMap::new();
         let mut agenda = Agenda::default();
         let mut plan = Plan::default();
+        // What the plan lets go now, as far as it has not begun: one after the other, without a look for each.
+        let mut due: VecDeque<(Occurrence, Vec<u32>)> = VecDeque::new();
         // All there is is read when something changed, not whenever a walk ends: there may be thousands of them.
         let mut waiting: BTreeMap<Place, Occurrence> = BTreeMap::new();
         let rivals = Rivals::default();
-        let mut changed = true;
+        let (mut changed, mut looked_at) = (true, self.clock.reckoned());
         // Whether some whose time has come rest, since nothing of their rule is sent.
         let mut rest = false;
         let mut rung = std::pin::pin!(self.opened.rung());
@@ -122,6 +124,7 @@ impl Fanout {
                     (None, _) => Plan::put_off(self.clock.reckoned()),
                 };
                 waiting.clear();
+                due.clear();
                 rest = false;
                 rivals.renew(mine.iter());
                 let held_before = std::mem::take(&mut held);
@@ -151,24 +154,14 @@ impl Fanout {
                             return Ok(());
                         }
                     }
-                    // Whoever waits for his time is not kept waiting by those whose walk has not begun.
-                    if self.rests(&occurrence, self.clock.reckoned()) {
-                        rest |= plan.due.remove(&number).is_some();
-                    } else if walks.len() < 2 * MAX_WALKS
-                        && let Some(chunks) = plan.due.remove(&number)
-                        && agenda.begin(number)
-                    {
-                        let (walker, occurrence, until) =
-                            (self.walker(&mut agenda, &rivals, number), occurrence.clone(), plan.until);
-                        walks.spawn(async move {
-                            let looked = walker.release(occurrence, chunks, until).await?;
-                            Ok(Done::Released(number, looked))
-                        });
+                    if let Some(chunks) = plan.due.remove(&number) {
+                        due.push_back((occurrence.clone(), chunks));
                     }
                     if !known.contains(&number) {
                         waiting.insert(Place::of(&occurrence), occurrence);
                     }
                 }
+                looked_at = self.clock.reckoned();
             }
             let now = self.clock.reckoned();
             self.told.hold(held.values());
@@ -182,6 +175,21 @@ impl Fanout {
             if changed {
                 continue;
             }
+            // Whoever waits for his time is not kept waiting by those whose walk has not begun.
+            while walks.len() < 2 * MAX_WALKS
+                && let Some((occurrence, chunks)) = due.pop_front()
+            {
+                let number = occurrence.number;
+                if self.rests(&occurrence, now) {
+                    rest = true;
+                } else if agenda.begin(number) {
+                    let (walker, until) = (self.walker(&mut agenda, &rivals, number), plan.until);
+                    walks.spawn(async move {
+                        let looked = walker.release(occurrence, chunks, until).await?;
+                        Ok(Done::Released(number, looked))
+                    });
+                }
+            }
             while walks.len() < MAX_WALKS
                 && let Some(place) =
                     waiting.iter().find(|(_, o)| self.may_begin(o, now)).map(|(p, _)| p.clone())
@@ -192,9 +200,14 @@ impl Fanout {
                 let walker = self.walker(&mut agenda, &rivals, number);
                 walks.spawn(async move { walker.run(occurrence).await.map(|()| Done::Walked) });
             }
-            // What a walk holds may be due before it ends.
-            let sleep = plan.sleep(now).or(Some(MAX_SLEEP)
+            // What a walk holds may be due before it ends. Counted from the last look, however many walks end meanwhile.
+            let again_at = plan.again_at(looked_at).or(Some(looked_at + MAX_SLEEP)
                 .filter(|_| rest || !walks.is_empty() || !waiting.is_empty() || !held.is_empty()));
+            let sleep = again_at.map(|at| (at - now).to_std().unwrap_or_default().min(MAX_SLEEP));
+            if sleep.is_some_and(|sleep| sleep.is_zero()) {
+                changed = true;
+                continue;
+            }
             tokio::select! {
                 // In this order, so that a history can be replayed.
                 biased;
@@ -203,8 +216,8 @@ impl Fanout {
                     Ok(result) => match result? {
                         Done::Walked => changed = walks.is_empty(),
                         Done::Released(occurrence, looked) => {
-                            agenda.end(occurrence, looked);
-                            changed = true;
+                            plan.hears(&looked);
+                            changed = agenda.end(occurrence, looked) && due.is_empty();
                         }
                     },
                     Err(error) => {

@@ -24,6 +24,9 @@ use crate::store::{
 const PAGE: usize = 256;
 /// Chunks of one occurrence that are looked at in one go.
 const MAX_CHUNKS: usize = 64;
+/// For each occurrence that is looked at the next look waits so long at least: several times what it costs, so that where
+/// thousands have their places in one minute looking takes a share of the time, and not all of it.
+const LOOK: Duration = Duration::from_micros(10);
 
 /// What an app holds for later, as far as it must be remembered between two looks.
 #[derive(Debug, Default)]
@@ -47,10 +50,18 @@ pub(super) struct Plan {
     pub(super) until: DateTime<Utc>,
     /// Whether there may be some whose time has come since.
     pub(super) is_short: bool,
+    /// How many occurrences were looked at for it.
+    n_looked: u32,
 }
 
-/// What a look at some chunks found out about what the index does not say.
-pub(super) type Looked = Vec<((u64, u32), Hidden)>;
+/// What a look at some chunks of an occurrence found out.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// What the index does not say of them.
+    hidden: Vec<((u64, u32), Hidden)>,
+    /// When the next of theirs comes.
+    next: Option<DateTime<Utc>>,
+}
 
 /// Whether the index says when a chunk's next held delivery comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,15 +89,16 @@ impl Agenda {
         self.under_way.insert(occurrence)
     }
 
-    /// Takes in what a look found out.
-    pub(super) fn end(&mut self, occurrence: u64, looked: Looked) {
+    /// Takes in what a look found out; says whether it was the last one under way, so that there may be more to let go.
+    pub(super) fn end(&mut self, occurrence: u64, looked: Looked) -> bool {
         self.under_way.remove(&occurrence);
-        for (chunk, hidden) in looked {
+        for (chunk, hidden) in looked.hidden {
             match hidden {
                 Hidden::No => drop(self.behind.remove(&chunk)),
                 Hidden::Behind(next) => drop(self.behind.insert(chunk, next)),
             }
         }
+        self.under_way.is_empty()
     }
 
     /// Finds what is due of `mine` at `now`, as far as all is open that is due then. Where nothing is held, nothing is read.
@@ -99,7 +111,8 @@ impl Agenda {
         let holding: BTreeSet<u64> = mine.iter().filter(|o| is_holding(o)).map(|o| o.number).collect();
         let is_short = foreseen < now && !holding.is_empty();
         let now = now.min(foreseen);
-        let mut plan = Plan { until: now, is_short, ..Plan::default() };
+        let n_looked = u32::try_from(mine.len()).unwrap_or(u32::MAX);
+        let mut plan = Plan { until: now, is_short, n_looked, ..Plan::default() };
         if holding.is_empty() {
             return Ok(plan);
         }
@@ -148,13 +161,19 @@ impl Plan {
         Self { next: Some(now + TimeDelta::seconds(1)), ..Self::default() }
     }
 
-    /// How long to sleep; `None` when nothing is held.
-    pub(super) fn sleep(&self, now: DateTime<Utc>) -> Option<Duration> {
+    /// When to look again, after the look that it was made by; `None` when nothing is held.
+    pub(super) fn again_at(&self, looked_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let most = looked_at + MAX_SLEEP;
         if self.is_short {
-            return Some(MAX_SLEEP);
+            return Some(most);
         }
-        let next = self.next?;
-        Some((next - now).to_std().unwrap_or_default().clamp(Duration::from_millis(1), MAX_SLEEP))
+        let least = (LOOK * self.n_looked).clamp(Duration::from_millis(1), MAX_SLEEP);
+        Some(self.next?.clamp(looked_at + least, most))
+    }
+
+    /// Takes in when the next of those comes that were let go.
+    pub(super) fn hears(&mut self, looked: &Looked) {
+        self.next = self.next.into_iter().chain(looked.next).min();
     }
 }
 
@@ -187,7 +206,7 @@ impl Walker {
         chunks: Vec<u32>,
         until: DateTime<Utc>,
     ) -> Result<Looked, Unavailable> {
-        let mut looked = Looked::new();
+        let mut looked = Looked::default();
         let Some(ready) = self.ready_or_hold(&occurrence).await? else { return Ok(looked) };
         for chunk in chunks {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { break };
@@ -222,6 +241,10 @@ impl Walker {
                 let mut items = Vec::new();
                 for (id, state) in ids.iter().zip(states) {
                     stuck |= state.is_none();
+                    if state.is_some() && occurrence.about.is_some() {
+                        let slot = slots.iter().find(|slot| slot.id == *id);
+                        slot.inspect(|slot| self.has_gone(&occurrence, &slot.openid));
+                    }
                     let prepared = messages.remove(id).filter(|_| state == Some(State::Reserved));
                     items.extend(prepared.map(|prepared| prepared.into_item(&occurrence)));
                 }
@@ -234,13 +257,15 @@ impl Walker {
             let next = left.filter_map(|slot| slot.next_at).chain(later).min();
             // One that waits, or that is in doubt and shall be repeated.
             let waits = slots.iter().any(|slot| !is_held(slot) && slot.next_at.is_some_and(|at| at <= now));
+            // What did not go is asked again, but not at once.
+            let again = stuck.then(|| now + TimeDelta::seconds(1));
+            looked.next = looked.next.into_iter().chain(next).chain(again).min();
             let hidden = match (stuck, waits || later.is_some()) {
-                // What did not go is asked again, but not at once.
-                (true, _) => Hidden::Behind(Some(now + TimeDelta::seconds(1))),
+                (true, _) => Hidden::Behind(again),
                 (false, true) => Hidden::Behind(next),
                 (false, false) => Hidden::No,
             };
-            looked.push(((occurrence.number, chunk), hidden));
+            looked.hidden.push(((occurrence.number, chunk), hidden));
         }
         Ok(looked)
     }
@@ -276,7 +301,7 @@ impl Walker {
         &self,
         slot: &Delivery,
         occurrence: &Occurrence,
-        (ready, before): (&Ready, &Before),
+        (ready, before): (&Ready, &Before<'_>),
         now: DateTime<Utc>,
     ) -> Result<Looks, Unavailable> {
         let (app, openid) = (occurrence.app.clone(), slot.openid.clone());

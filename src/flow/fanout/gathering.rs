@@ -52,7 +52,7 @@ impl Gathering {
         page: Vec<Walked>,
         occurrence: &Occurrence,
         ready: &Ready,
-        before: &Before,
+        before: &Before<'_>,
         now: DateTime<Utc>,
         position: &mut Option<OpenId>,
     ) -> bool {
@@ -79,7 +79,7 @@ impl Gathering {
         openid: OpenId,
         recipient: &Recipient,
         hint: Hint,
-        (occurrence, ready, before): (&Occurrence, &Ready, &Before),
+        (occurrence, ready, before): (&Occurrence, &Ready, &Before<'_>),
         now: DateTime<Utc>,
     ) {
         let walked_at = match ready.booking {

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
@@ -22,10 +22,12 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::domain::recipient::Recipient;
 use crate::domain::template::TemplateKind;
 use crate::plan::audience;
-use crate::store::{Claim, Hint, Occurrence, Unavailable};
+use crate::store::{AppointmentKey, Claim, Hint, Occurrence, Store, Unavailable};
 
 /// Walks before one that are asked at most: as many run at a time.
 const MAX_BEFORE: usize = 64;
+/// Appointments read at once.
+const MAX_ASKED: usize = 256;
 
 /// Where an occurrence comes among those who want the same consents: the first goes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,9 +57,33 @@ impl Place {
     }
 }
 
-/// Open occurrences of an app whose walk is not over, or that hold something, by their places. Clones share them.
+/// Open occurrences of an app whose walk is not over, or that hold something. Clones share them.
+///
+/// They are sorted in once each, and change with what happens to them: what is asked of them for one piece or one person
+/// does not grow with all that is held.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rivals(Arc<Mutex<BTreeMap<Place, Arc<Rival>>>>);
+pub(super) struct Rivals(Arc<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    index: Mutex<Index>,
+    /// Whoever has it finds out for whom new ones are; the others wait for that.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// All of them, each besides in the one place where it is looked for.
+#[derive(Debug, Default)]
+struct Index {
+    all: BTreeMap<u64, Arc<Rival>>,
+    /// Whose walk is not over.
+    walks: BTreeMap<Place, Arc<Rival>>,
+    /// That hold something, for anybody as far as can be said without a look at the rule.
+    held: BTreeMap<Place, Arc<Rival>>,
+    /// About appointments and held; for whom they are is not asked yet.
+    unasked: BTreeMap<Place, Arc<Rival>>,
+    /// The same, by whom they are for: there may be thousands of them.
+    of_one: HashMap<OpenId, BTreeMap<Place, Arc<Rival>>>,
+}
 
 /// One of them.
 pub(super) struct Rival {
@@ -65,8 +91,8 @@ pub(super) struct Rival {
     /// Whether its walk is over, and all that is left to it is held.
     walked: AtomicBool,
     ready: OnceCell<Option<Ready>>,
-    /// Those whom it is for, where it is about an appointment.
-    whom: OnceCell<BTreeSet<OpenId>>,
+    /// Those whom it is for, where it is about an appointment and was asked.
+    whom: OnceLock<Vec<OpenId>>,
 }
 
 impl std::fmt::Debug for Rival {
@@ -91,56 +117,126 @@ impl Left {
 }
 
 impl Rivals {
-    /// Takes over who there is now; what was made ready stays so.
+    /// Takes over who there is now; what is known of those who were there before stays.
     pub(super) fn renew<'a>(&self, all: impl Iterator<Item = &'a Occurrence>) {
         let wants = |o: &Occurrence| !o.walked || Left::of(o) == Left::Held;
         let all = all.filter(|o| o.state == OccurrenceState::Open && o.kind == TemplateKind::OneTime);
-        let mut rivals = self.lock();
-        let mut before = std::mem::take(&mut *rivals);
-        *rivals = all
-            .filter(|occurrence| wants(occurrence))
-            .map(|occurrence| {
-                let place = Place::of(occurrence);
-                let rival = before.remove(&place).unwrap_or_else(|| {
-                    Arc::new(Rival {
-                        occurrence: occurrence.clone(),
-                        walked: AtomicBool::new(false),
-                        ready: OnceCell::new(),
-                        whom: OnceCell::new(),
-                    })
-                });
-                rival.walked.fetch_or(occurrence.walked, Ordering::Relaxed);
-                (place, rival)
-            })
-            .collect();
+        let mut index = self.lock();
+        let mut gone: BTreeSet<u64> = index.all.keys().copied().collect();
+        for occurrence in all.filter(|occurrence| wants(occurrence)) {
+            gone.remove(&occurrence.number);
+            index.has(occurrence);
+        }
+        for number in gone {
+            index.remove(number);
+        }
     }
 
     /// A walk is over.
     pub(super) fn is_walked(&self, occurrence: &Occurrence, left: Left) {
-        let (place, mut rivals) = (Place::of(occurrence), self.lock());
         match left {
-            Left::Nothing => drop(rivals.remove(&place)),
-            Left::Held => {
-                rivals.get(&place).inspect(|rival| rival.walked.store(true, Ordering::Relaxed));
-            }
+            Left::Nothing => self.lock().remove(occurrence.number),
+            Left::Held => self.lock().is_walked(occurrence.number),
         }
     }
 
-    fn before(&self, occurrence: &Occurrence) -> Vec<Arc<Rival>> {
-        let place = Place::of(occurrence);
-        let rivals = self.lock();
-        let before = rivals.range(place.first()..place).map(|(_, rival)| Arc::clone(rival));
-        let mut n_walks = 0;
-        let is_asked = |rival: &Arc<Rival>| {
-            n_walks += usize::from(!rival.is_walked());
-            rival.is_walked() || n_walks <= MAX_BEFORE
-        };
-        before.filter(is_asked).collect()
+    /// Nothing is held for somebody any more of what is about an appointment.
+    fn has_gone(&self, occurrence: &Occurrence, openid: &OpenId) {
+        self.lock().forget(&Place::of(occurrence), openid);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, Arc<Rival>>> {
-        // A poisoned lock holds a whole map.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Those before a place that may be for anybody.
+    fn for_all(&self, place: &Place) -> Vec<Arc<Rival>> {
+        let index = self.lock();
+        let walks = index.walks.range(place.first()..place.clone()).take(MAX_BEFORE);
+        let held = index.held.range(place.first()..place.clone());
+        walks.chain(held).map(|(_, rival)| Arc::clone(rival)).collect()
+    }
+
+    /// Those before a place that are about his appointments and held.
+    fn for_one(&self, place: &Place, openid: &OpenId) -> Vec<Arc<Rival>> {
+        let index = self.lock();
+        let Some(his) = index.of_one.get(openid) else { return Vec::new() };
+        his.range(place.first()..place.clone()).map(|(_, rival)| Arc::clone(rival)).collect()
+    }
+
+    /// The next of whom nobody knows for whom they are.
+    fn unasked(&self) -> Vec<Arc<Rival>> {
+        self.lock().unasked.values().take(MAX_ASKED).cloned().collect()
+    }
+
+    fn are_for(&self, asked: Vec<(Arc<Rival>, Vec<OpenId>)>) {
+        let mut index = self.lock();
+        for (rival, whom) in asked {
+            index.is_for(&rival, whom);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        // Nothing panics while it is changed.
+        self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn has(&mut self, occurrence: &Occurrence) {
+        if !self.all.contains_key(&occurrence.number) {
+            let rival = Arc::new(Rival {
+                occurrence: occurrence.clone(),
+                walked: AtomicBool::new(false),
+                ready: OnceCell::new(),
+                whom: OnceLock::new(),
+            });
+            self.walks.insert(Place::of(occurrence), Arc::clone(&rival));
+            self.all.insert(occurrence.number, rival);
+        }
+        if occurrence.walked {
+            self.is_walked(occurrence.number);
+        }
+    }
+
+    fn is_walked(&mut self, number: u64) {
+        let Some(rival) = self.all.get(&number) else { return };
+        if rival.walked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let place = Place::of(&rival.occurrence);
+        self.walks.remove(&place);
+        let held = if rival.occurrence.about.is_some() { &mut self.unasked } else { &mut self.held };
+        held.insert(place, Arc::clone(rival));
+    }
+
+    fn is_for(&mut self, rival: &Arc<Rival>, whom: Vec<OpenId>) {
+        let place = Place::of(&rival.occurrence);
+        // It may have gone meanwhile.
+        if self.unasked.remove(&place).is_none() {
+            return;
+        }
+        for openid in &whom {
+            let his = self.of_one.entry(openid.clone()).or_default();
+            his.insert(place.clone(), Arc::clone(rival));
+        }
+        rival.whom.get_or_init(|| whom);
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(rival) = self.all.remove(&number) else { return };
+        let place = Place::of(&rival.occurrence);
+        for places in [&mut self.walks, &mut self.held, &mut self.unasked] {
+            places.remove(&place);
+        }
+        for openid in rival.whom.get().into_iter().flatten() {
+            self.forget(&place, openid);
+        }
+    }
+
+    fn forget(&mut self, place: &Place, openid: &OpenId) {
+        if let Some(his) = self.of_one.get_mut(openid) {
+            his.remove(place);
+            if his.is_empty() {
+                self.of_one.remove(openid);
+            }
+        }
     }
 }
 
@@ -148,20 +244,36 @@ impl Rival {
     fn is_walked(&self) -> bool {
         self.walked.load(Ordering::Relaxed)
     }
+
+    /// For whom it is, where it is about an appointment that stands as it was.
+    fn ask(&self, store: &dyn Store) -> Result<Vec<OpenId>, Unavailable> {
+        let Occurrence { app, about, .. } = &self.occurrence;
+        let Some(about) = about else { return Ok(Vec::new()) };
+        let key = AppointmentKey { app: app.clone(), kind: about.kind.clone(), id: about.id.clone() };
+        let kept = store.appointment(&key)?;
+        let his = kept.iter().flat_map(|kept| kept.joined.keys().filter(|openid| kept.is_for(about, openid)));
+        Ok(his.cloned().collect())
+    }
 }
 
 /// Those before an occurrence that may send now.
-#[derive(Debug, Default)]
-pub(in crate::flow) struct Before {
+#[derive(Debug)]
+pub(in crate::flow) struct Before<'a> {
+    walker: &'a Walker,
+    place: Place,
     /// For anybody, as far as can be said without a look at the rule.
     for_all: Vec<Arc<Rival>>,
-    /// About appointments and held, by whom they are for: there may be thousands of them.
-    for_one: HashMap<OpenId, Vec<Arc<Rival>>>,
 }
 
-impl Before {
-    fn of(&self, openid: &OpenId) -> impl Iterator<Item = &Arc<Rival>> {
-        self.for_all.iter().chain(self.for_one.get(openid).into_iter().flatten())
+impl Before<'_> {
+    /// Those of them that may want a consent of this person.
+    fn of(&self, openid: &OpenId) -> impl Iterator<Item = Arc<Rival>> {
+        let for_one = self.walker.rivals.for_one(&self.place, openid).into_iter().filter(|rival| {
+            // One whose walk has ended since is among both.
+            !self.for_all.iter().any(|other| Arc::ptr_eq(rival, other))
+                && !self.walker.rests(&rival.occurrence)
+        });
+        self.for_all.iter().cloned().chain(for_one)
     }
 
     /// Whether somebody who seems to have so much may have too little for all of them and one more.
@@ -174,28 +286,33 @@ impl Before {
 }
 
 impl Walker {
-    pub(in crate::flow) async fn before(&self, occurrence: &Occurrence) -> Result<Before, Unavailable> {
-        let mut before = Before::default();
-        for rival in self.rivals.before(occurrence) {
-            if self.rests(&rival.occurrence) {
-                continue;
+    pub(in crate::flow) async fn before(&self, occurrence: &Occurrence) -> Result<Before<'_>, Unavailable> {
+        self.ask_for_whom().await?;
+        let place = Place::of(occurrence);
+        let mut for_all = self.rivals.for_all(&place);
+        for_all.retain(|rival| !self.rests(&rival.occurrence));
+        Ok(Before { walker: self, place, for_all })
+    }
+
+    /// Finds out for whom those are that are about appointments and hold something, once each.
+    async fn ask_for_whom(&self) -> Result<(), Unavailable> {
+        let _others_wait = self.rivals.0.asking.lock().await;
+        loop {
+            let unasked = self.rivals.unasked();
+            if unasked.is_empty() {
+                return Ok(());
             }
-            let Some(about) = rival.occurrence.about.as_ref().filter(|_| rival.is_walked()) else {
-                before.for_all.push(rival);
-                continue;
+            let read = move |store: &dyn Store| {
+                let asked = unasked.into_iter().map(|rival| Ok((Arc::clone(&rival), rival.ask(store)?)));
+                asked.collect::<Result<Vec<_>, _>>()
             };
-            let whom = || async {
-                let known = self.appointment(&rival.occurrence, about).await?;
-                let joined = known.iter().flat_map(|(about, kept, _)| {
-                    kept.joined.keys().filter(|openid| kept.is_for(about, openid)).cloned()
-                });
-                Ok(joined.collect())
-            };
-            for openid in rival.whom.get_or_try_init(whom).await? {
-                before.for_one.entry(openid.clone()).or_default().push(Arc::clone(&rival));
-            }
+            self.rivals.are_for(crate::flow::read(&self.store, read).await?);
         }
-        Ok(before)
+    }
+
+    /// Nothing is held for somebody any more of what is about an appointment.
+    pub(in crate::flow) fn has_gone(&self, occurrence: &Occurrence, openid: &OpenId) {
+        self.rivals.has_gone(occurrence, openid);
     }
 
     /// To whom a delivery leaves its person's consents.
@@ -203,7 +320,7 @@ impl Walker {
         &self,
         occurrence: &Occurrence,
         (openid, recipient): (&OpenId, &Recipient),
-        before: &Before,
+        before: &Before<'_>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Claim>, Unavailable> {
         // Of nobody before it nothing need be read.
@@ -224,7 +341,7 @@ impl Walker {
     /// Who of those before wants a consent of this person at `now`, and has not come to him.
     pub(super) async fn claims(
         &self,
-        before: &Before,
+        before: &Before<'_>,
         (openid, recipient): (&OpenId, &Recipient),
         now: DateTime<Utc>,
     ) -> Result<Vec<Claim>, Unavailable> {
@@ -270,5 +387,149 @@ impl Walker {
             }
         }
         Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::appointment::About;
+    use crate::domain::id::{AppId, AppointmentId, Kind};
+    use crate::domain::occurrence::{Counts, Whose};
+    use crate::domain::rule::OnDoubt;
+    use crate::domain::zone::Zone;
+
+    /// Open, with a walk that is not over, and about nobody's appointment.
+    fn walks(number: u64, priority: u32) -> Occurrence {
+        let due_at = DateTime::UNIX_EPOCH + TimeDelta::minutes(i64::try_from(number % 3).unwrap());
+        Occurrence {
+            number,
+            app: AppId::parse("wxapp0123456789").unwrap(),
+            rule: RuleId::parse(&format!("r{}", number % 5)).unwrap(),
+            template: TemplateId::parse(&format!("TEMPLATE{}", number % 2)).unwrap(),
+            kind: TemplateKind::OneTime,
+            due_at,
+            civil: due_at.naive_utc(),
+            fold: 0,
+            zone: Zone::SHANGHAI,
+            deadline: due_at,
+            state: OccurrenceState::Open,
+            reason: None,
+            n: 1,
+            position: None,
+            walked: false,
+            counts: Counts::default(),
+            snapshot: [0; 32],
+            about: None,
+            whose: Whose::Everybody,
+            priority,
+            on_doubt: OnDoubt::Hold,
+            repeats: None,
+        }
+    }
+
+    /// Walked, about somebody's appointment, and held.
+    fn held(number: u64, priority: u32) -> Occurrence {
+        let mut counts = Counts::default();
+        counts.by_state.insert(State::Held, 1);
+        let about = About {
+            kind: Kind::parse("visit").unwrap(),
+            id: AppointmentId::parse(&format!("v{number}")).unwrap(),
+            at: DateTime::UNIX_EPOCH,
+            number,
+            after: 0,
+            previous: None,
+        };
+        Occurrence { walked: true, counts, about: Some(about), ..walks(number, priority) }
+    }
+
+    fn person(n: u64) -> OpenId {
+        OpenId::parse(&format!("oPerson-{n:05}")).unwrap()
+    }
+
+    /// Says for whom all are of whom it is not known; how many were asked.
+    fn ask(rivals: &Rivals, n_people: u64) -> usize {
+        let mut n = 0;
+        loop {
+            let unasked = rivals.unasked();
+            if unasked.is_empty() {
+                return n;
+            }
+            n += unasked.len();
+            let his = |rival: &Rival| vec![person(rival.occurrence.number % n_people)];
+            rivals.are_for(unasked.into_iter().map(|rival| (Arc::clone(&rival), his(&rival))).collect());
+        }
+    }
+
+    #[test]
+    fn many_thousands_that_are_held_are_looked_at_once_each() {
+        for n in [1_000, 10_000] {
+            let all: Vec<Occurrence> = (0..n).map(|number| held(number, 0)).collect();
+            let rivals = Rivals::default();
+            let mut looks = 0;
+            for (at, occurrence) in (0..).zip(&all) {
+                // A look at what is there now and then, and each has its turn once.
+                if at % 1_000 == 0 {
+                    rivals.renew(all.iter());
+                }
+                looks += ask(&rivals, n);
+                let (place, openid) = (Place::of(occurrence), person(at));
+                looks += rivals.for_all(&place).len() + rivals.for_one(&place, &openid).len();
+                rivals.has_gone(occurrence, &openid);
+            }
+            assert_eq!(looks, all.len(), "nobody has two");
+            assert!(rivals.lock().of_one.is_empty(), "all have gone");
+            rivals.renew([].iter());
+            assert!(rivals.lock().all.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_same_go_before_as_if_each_were_asked_each_time() {
+        let mut seed: u64 = 7;
+        let mut draw = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        let mut all: BTreeMap<u64, Occurrence> = BTreeMap::new();
+        let mut gone: BTreeSet<u64> = BTreeSet::new();
+        let (rivals, n_people) = (Rivals::default(), 5);
+        for step in 0..3_000 {
+            let priority = u32::try_from(draw(3)).unwrap();
+            let known = all.keys().nth(usize::try_from(draw(20)).unwrap()).copied();
+            match (draw(8), known) {
+                (0, _) => drop(all.insert(step, walks(step, priority))),
+                (1, _) => drop(all.insert(step, held(step, priority))),
+                (2..5, Some(known)) => drop(all.remove(&known)),
+                (5.., Some(known)) => {
+                    let occurrence = all.get_mut(&known).unwrap();
+                    if occurrence.about.is_some() {
+                        rivals.has_gone(occurrence, &person(known % n_people));
+                        gone.insert(known);
+                    } else {
+                        rivals.is_walked(occurrence, Left::Held);
+                        occurrence.walked = true;
+                        occurrence.counts.by_state.insert(State::Held, 1);
+                    }
+                }
+                _ => {}
+            }
+            rivals.renew(all.values());
+            ask(&rivals, n_people);
+            let of = walks(draw(3_000), priority);
+            let (place, whose) = (Place::of(&of), draw(n_people));
+            let before = |o: &&Occurrence| o.template == of.template && Place::of(o) < place;
+            let wants = |o: &&Occurrence| {
+                o.about.is_none() || (o.number % n_people == whose && !gone.contains(&o.number))
+            };
+            let expected: BTreeSet<u64> =
+                all.values().filter(before).filter(wants).map(|o| o.number).collect();
+            let told = [rivals.for_all(&place), rivals.for_one(&place, &person(whose))].concat();
+            let told: Vec<u64> = told.iter().map(|rival| rival.occurrence.number).collect();
+            assert_eq!(told.len(), expected.len(), "each once");
+            assert_eq!(BTreeSet::from_iter(told), expected, "step {step}");
+        }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Power {
     inner: Mutex<Inner>,
     /// Writes asked for, upkeep among them.
     n_calls: AtomicU64,
+    /// Occurrences that looks at all that are open have read.
+    n_looked: AtomicU64,
     progress: watch::Sender<Progress>,
     health: watch::Sender<Health>,
 }
@@ -79,7 +81,8 @@ impl Power {
         };
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
         let health = watch::Sender::new(Health::Works);
-        Self { inner: Mutex::new(inner), n_calls: AtomicU64::new(0), progress, health }
+        let (n_calls, n_looked) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inner: Mutex::new(inner), n_calls, n_looked, progress, health }
     }
 
     /// Cuts the power instead of the write after the next `n`.
@@ -148,6 +151,11 @@ impl Power {
 
     pub(crate) fn is_cut(&self) -> bool {
         self.inner.lock().unwrap().store.is_none()
+    }
+
+    /// How many occurrences were read by looks at all that are open.
+    pub(crate) fn n_looked(&self) -> u64 {
+        self.n_looked.load(Ordering::Relaxed)
     }
 
     /// How many writes were asked for.
@@ -251,6 +259,12 @@ impl Store for Power {
         self.store()?.appointment(key)
     }
 
+    fn unfinished(&self) -> Result<Vec<Occurrence>, Unavailable> {
+        let all = self.store()?.unfinished()?;
+        self.n_looked.fetch_add(u64::try_from(all.len()).unwrap(), Ordering::Relaxed);
+        Ok(all)
+    }
+
     fn appointments(
         &self,
         of: (&AppId, &Kind),
@@ -336,7 +350,6 @@ impl Store for Power {
         read occurrence(number: u64) -> Option<Occurrence>;
         read newest_occurrence() -> Option<u64>;
         read occurrences(rule: Option<&RuleId>, after: Option<u64>, limit: usize) -> Vec<Occurrence>;
-        read unfinished() -> Vec<Occurrence>;
         read snapshot(hash: &[u8; 32]) -> Option<Vec<u8>>;
         read deliveries(occurrence: Option<u64>, after: Option<DeliveryId>, limit: usize) -> Vec<Delivery>;
         read delivery(id: DeliveryId) -> Option<Delivery>;

@@ -1,6 +1,8 @@
 //! Somebody has fewer consents than rules want at one moment: higher priority, then earlier due, then rule id.
 
 use tixing::admin::request::Request;
+use tixing::domain::delivery::State;
+use tixing::domain::occurrence::{Counts, OccurrenceState, SkipReason};
 
 use super::{EIGHT, HABIT, World};
 
@@ -159,6 +161,53 @@ async fn who_does_not_send_leaves_what_is_held_to_the_next() {
             drop(world.asks(Request::Resume { app, rule }).await);
         }
         world.expect_within(60, "alarm", in_the_end).await;
+        world.ends().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_visits_that_are_held_to_one_moment_each_has_its_order_and_few_looks() {
+    for (away, n) in [(false, 40), (true, 200)] {
+        let mut world = World::with_limits("in_flight: 16").await;
+        let when = "when: { before: 2h, of: visit }";
+        world.rule("tea", &[when, NIGHT]).await;
+        world.rule("water", &[when, NIGHT, "priority: 1"]).await;
+        world.start().await;
+        world.crowd(n).await;
+        for visit in 0..n {
+            let who = format!("p{visit:03}");
+            world.visit(&who, &[&who], "10:00").await;
+        }
+        let n_of = |world: &World, rule: &str, state: OccurrenceState, count: fn(&Counts) -> u64| {
+            let all = world.occurrences().into_iter();
+            all.filter(|o| o.rule.as_str() == rule && o.state == state && count(&o.counts) == 1).count()
+        };
+        world.at("08:00").await;
+        world
+            .until("all are held", |world| {
+                ["tea", "water"]
+                    .map(|rule| n_of(world, rule, OccurrenceState::Open, |c| c.in_state(State::Held)))
+                    == [n; 2]
+            })
+            .await;
+        if away {
+            world.stop().await;
+            world.clock.advance(std::time::Duration::from_hours(1) + std::time::Duration::from_mins(1));
+            world.start().await;
+        } else {
+            world.at("08:59:59").await;
+            world.pass(33).await;
+        }
+        let without = |counts: &Counts| counts.skipped.get(&SkipReason::NoConsent).copied().unwrap_or(0);
+        world
+            .until("the first gets all", |world| {
+                n_of(world, "water", OccurrenceState::Done, |counts| counts.in_state(State::Sent)) == n
+                    && n_of(world, "tea", OccurrenceState::Done, without) == n
+            })
+            .await;
+        let n_looked = usize::try_from(world.power().n_looked()).unwrap();
+        // One look after each would be hundreds for each.
+        assert!(!away || n_looked < 25 * 2 * n, "{n_looked} looks at {} that were held", 2 * n);
         world.ends().await;
     }
 }

@@ -21,7 +21,8 @@ use crate::domain::count::n_of;
 const EVERY: TimeDelta = TimeDelta::hours(20);
 /// Occurrences looked at in one call.
 const MAX_LOOKED: usize = 5_000;
-/// Snapshots that one pass looks at: so many of those that are kept, in the order of their hashes.
+/// Snapshots that one pass looks at: so many of those that are kept, in the order of their hashes. The next one goes on
+/// behind them, so that all of them have their turn.
 const MAX_UNUSED: usize = 4_096;
 
 /// How far a pass is.
@@ -31,11 +32,38 @@ pub(super) struct Pass {
     unused: HashSet<[u8; 32]>,
     /// Occurrences up to this number were looked at; `None` while no pass is under way.
     looked_to: Option<u64>,
+    /// The last one that was looked at, while there are others behind it: a restart begins with the first again.
+    reached: Option<[u8; 32]>,
     /// When the last one ended.
     ended_at: Option<DateTime<Utc>>,
 }
 
 impl Pass {
+    /// Takes up the next of those that are kept, behind what the pass before has reached.
+    fn begin(&mut self, tree: &dyn Tree) -> Result<(), Failed> {
+        let before = self.reached.take();
+        let mut from = before.map_or_else(|| vec![keys::SNAPSHOT], |hash| keys::snapshot_end(&hash));
+        let mut last = None;
+        while let Some(entry) = tree.range(from, vec![keys::SNAPSHOT + 1]).next() {
+            if self.unused.len() == MAX_UNUSED {
+                self.reached = last;
+                break;
+            }
+            let (key, _) = entry?;
+            let hash = key.get(1..).and_then(|rest| rest.first_chunk::<32>()).copied();
+            let hash = hash.ok_or(Failed::Record("a snapshot's key cannot be read"))?;
+            from = keys::snapshot_end(&hash);
+            self.unused.insert(hash);
+            last = Some(hash);
+        }
+        self.looked_to = Some(0);
+        Ok(())
+    }
+
+    fn end(&mut self, now: DateTime<Utc>) {
+        *self = Self { ended_at: Some(now), reached: self.reached, ..Self::default() };
+    }
+
     /// Something leads to it from now on.
     pub(super) fn keep(&mut self, hash: &[u8; 32]) {
         self.unused.remove(hash);
@@ -56,7 +84,7 @@ pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
             return Ok(0);
         }
         None => {
-            pass.unused = all(&*opened.tree)?;
+            pass.begin(&*opened.tree)?;
             0
         }
     };
@@ -93,23 +121,40 @@ pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
         }
     }
     if n == 0 {
-        desk.state.pass = Pass { ended_at: Some(now), ..Pass::default() };
+        desk.state.pass.end(now);
     }
     Ok(n_of(n))
 }
 
-/// The hashes of all that are kept, as far as one pass goes.
-fn all(tree: &dyn Tree) -> Result<HashSet<[u8; 32]>, Failed> {
-    let mut found = HashSet::new();
-    let mut from = vec![keys::SNAPSHOT];
-    while found.len() < MAX_UNUSED
-        && let Some(entry) = tree.range(from, vec![keys::SNAPSHOT + 1]).next()
-    {
-        let (key, _) = entry?;
-        let hash = key.get(1..).and_then(|rest| rest.first_chunk::<32>()).copied();
-        let hash = hash.ok_or(Failed::Record("a snapshot's key cannot be read"))?;
-        from = keys::snapshot_end(&hash);
-        found.insert(hash);
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Memory;
+    use super::*;
+
+    /// The hash of the `n`-th of some thousands.
+    fn hash(n: u64) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&(n + 1).to_be_bytes());
+        hash
     }
-    Ok(found)
+
+    #[test]
+    fn one_pass_after_the_other_looks_at_all_and_begins_again() {
+        let tree = Memory::default();
+        let n = 2 * n_of(MAX_UNUSED) + 100;
+        tree.tamper(|entries| {
+            // Each in two pieces.
+            entries
+                .extend((0..n).flat_map(|n| [0, 1].map(|piece| (keys::snapshot(&hash(n), piece), vec![1]))));
+        });
+        let mut pass = Pass::default();
+        for turn in 0..2 {
+            for (from, to) in [(0, 4_096), (4_096, 8_192), (8_192, n)] {
+                pass.begin(&tree).unwrap();
+                let looked: HashSet<[u8; 32]> = (from..to).map(hash).collect();
+                assert!(pass.unused == looked, "{from} to {to}, turn {turn}: {}", pass.unused.len());
+                pass.end(DateTime::UNIX_EPOCH);
+            }
+        }
+    }
 }

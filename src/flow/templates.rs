@@ -88,7 +88,7 @@ impl Templates {
             Ok(listed) => listed,
             Err(error) => {
                 let mut known = self.known();
-                known.accounts.entry(app.appid.clone()).or_default().asked_at = Some(now);
+                known.accounts.entry(app.appid.clone()).or_default().asks(now);
                 if known.untold.insert(app.appid.clone()) {
                     warn!(app = %name, "App {name}: its templates could not be looked at, and nothing is held for that: {error}");
                 } else {
@@ -115,7 +115,8 @@ impl Templates {
                 (id, seen)
             });
             account.templates = seen.collect();
-            (account.told_at, account.asked_at) = (Some(now), Some(now));
+            account.asks(now);
+            account.told_at = Some(now);
             kept::write(&*self.0.store, &mut known);
         }
         self.judge(&[(&live.config, &live.rules)], now).await
@@ -166,8 +167,8 @@ impl Templates {
         let rules = &live.rules.rules;
         let is_of_app = |rule: &RuleId| rules.get(rule).is_some_and(|rule| rule.app == app.name);
         let held = self.0.brake.rejections();
-        let holds = held.iter().any(|held| held.is_mismatch() && is_of_app(&held.rule));
-        if holds { Holds::Some } else { Holds::None }
+        let holding = held.iter().filter(|held| held.is_mismatch() && is_of_app(&held.rule));
+        holding.map(|held| held.since).max().map_or(Holds::Nothing, Holds::Since)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

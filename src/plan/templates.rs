@@ -1,11 +1,12 @@
 //! Whether rules fit their templates as the platform lists them, and when its list is asked for.
 //!
 //! The list has a quota of its own that nobody knows (reference page of `gettemplate`, read 2026-11-22), so a few calls a day must do.
-//! What is not known holds nothing, and one list that lacks a template which was there before does not either.
+//! What is not known holds nothing, and one list that lacks a template which was there before does not either. A list that
+//! holds something may be short for a moment: the next one is near, and further away each time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::constant;
 use crate::domain::id::TemplateId;
@@ -15,12 +16,16 @@ use crate::domain::template::{Described, FieldKey, TemplateKind};
 
 /// Asked again so long after an answer.
 const AGAIN: TimeDelta = TimeDelta::hours(6);
-/// The same, while a rule is held by the last one.
-const AGAIN_HELD: TimeDelta = TimeDelta::hours(1);
+/// The same, while a rule is held by the last one: as long after it as it is held by then, not less than the first and
+/// not more than the second.
+const AGAIN_HELD: (TimeDelta, TimeDelta) = (TimeDelta::minutes(2), TimeDelta::hours(1));
 /// Asked again so long after a question without an answer.
 const AGAIN_UNTOLD: TimeDelta = TimeDelta::minutes(30);
 /// Asked again so long after an answer that leaves a template open: one that was there before and is not, or a new one.
 const AGAIN_OPEN: TimeDelta = TimeDelta::minutes(1);
+/// Most questions in one day of Beijing that may follow sooner than an hour on another: lists that change all the time do
+/// not use up the quota.
+const MAX_SOON: u32 = 24;
 /// The longest value that is told of, in characters, and the most of them.
 const MAX_TOLD: (usize, usize) = (40, 8);
 
@@ -59,8 +64,24 @@ pub struct Account {
     pub told_at: Option<DateTime<Utc>>,
     /// When it was asked for last.
     pub asked_at: Option<DateTime<Utc>>,
+    /// How many times it was asked for on the day of that, as far as this run of the daemon knows.
+    pub n_asked: u32,
     /// Those that the configuration had then.
     pub templates: BTreeMap<TemplateId, Seen>,
+}
+
+impl Account {
+    /// It is asked for.
+    pub fn asks(&mut self, now: DateTime<Utc>) {
+        let is_same_day = self.asked_at.is_some_and(|asked_at| day(asked_at) == day(now));
+        self.n_asked = if is_same_day { self.n_asked.saturating_add(1) } else { 1 };
+        self.asked_at = Some(now);
+    }
+}
+
+/// The day by which the platform counts: Beijing's, 8 h ahead of UTC all year.
+fn day(at: DateTime<Utc>) -> NaiveDate {
+    (at + TimeDelta::hours(8)).date_naive()
 }
 
 /// Whether the templates of an app are to be asked for; `wanted` are those of the configuration.
@@ -74,9 +95,14 @@ pub fn is_due(account: &Account, wanted: &BTreeSet<TemplateId>, holds: Holds, no
     let pause = match (account.told_at == Some(asked_at), holds) {
         (false, _) => AGAIN_UNTOLD,
         (true, _) if wanted.iter().any(is_open) => AGAIN_OPEN,
-        (true, Holds::Some) => AGAIN_HELD,
-        (true, Holds::None) => AGAIN,
+        (true, Holds::Since(since)) => {
+            let (least, most) = AGAIN_HELD;
+            (asked_at - since).clamp(least, most)
+        }
+        (true, Holds::Nothing) => AGAIN,
     };
+    let too_many = account.n_asked >= MAX_SOON && day(asked_at) == day(now);
+    let pause = if too_many { pause.max(AGAIN_HELD.1) } else { pause };
     // A clock that was set back must not keep it from being asked for.
     now - asked_at >= pause || asked_at - now >= pause
 }
@@ -84,10 +110,10 @@ pub fn is_due(account: &Account, wanted: &BTreeSet<TemplateId>, holds: Holds, no
 /// Whether rules are held by what was heard last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// At least one.
-    Some,
+    /// At least one; the newest since then.
+    Since(DateTime<Utc>),
     /// None.
-    None,
+    Nothing,
 }
 
 /// Whether a rule fits its template.
@@ -228,20 +254,29 @@ mod tests {
         let known = |seen: Seen, told: Option<i64>, asked: i64| Account {
             told_at: told.map(at),
             asked_at: Some(at(asked)),
+            n_asked: 1,
             templates: BTreeMap::from([(id("A"), seen)]),
         };
         let listed = || Seen::Listed(described(TemplateKind::OneTime, &[]));
         let missed = || Seen::Missed(described(TemplateKind::OneTime, &[]));
         let table = [
-            ("never asked", Account::default(), "A", Holds::None, 0),
-            ("answered", known(listed(), Some(0), 0), "A", Holds::None, 360),
-            ("answered, and something is held", known(listed(), Some(0), 0), "A", Holds::Some, 60),
-            ("gone", known(Seen::Gone, Some(0), 0), "A", Holds::Some, 60),
-            ("missed once", known(missed(), Some(0), 0), "A", Holds::None, 1),
-            ("new in the configuration", known(listed(), Some(0), 0), "B", Holds::None, 1),
-            ("no answer", known(listed(), None, 0), "A", Holds::None, 30),
-            ("no answer for another time", known(missed(), Some(-360), 0), "A", Holds::Some, 30),
-            ("an odd one is no reason", known(Seen::Odd, Some(0), 0), "A", Holds::None, 360),
+            ("never asked", Account::default(), "A", Holds::Nothing, 0),
+            ("answered", known(listed(), Some(0), 0), "A", Holds::Nothing, 360),
+            (
+                "answered, and something is held by it",
+                known(listed(), Some(0), 0),
+                "A",
+                Holds::Since(at(0)),
+                2,
+            ),
+            ("gone for minutes", known(Seen::Gone, Some(0), 0), "A", Holds::Since(at(-8)), 8),
+            ("gone for hours", known(Seen::Gone, Some(0), 0), "A", Holds::Since(at(-300)), 60),
+            ("held by a clock that went back", known(Seen::Gone, Some(0), 0), "A", Holds::Since(at(9)), 2),
+            ("missed once", known(missed(), Some(0), 0), "A", Holds::Nothing, 1),
+            ("new in the configuration", known(listed(), Some(0), 0), "B", Holds::Nothing, 1),
+            ("no answer", known(listed(), None, 0), "A", Holds::Nothing, 30),
+            ("no answer for another time", known(missed(), Some(-360), 0), "A", Holds::Since(at(-9)), 30),
+            ("an odd one is no reason", known(Seen::Odd, Some(0), 0), "A", Holds::Nothing, 360),
         ];
         for (what, account, wanted, holds, minutes) in table {
             let wanted = BTreeSet::from([id(wanted)]);
@@ -250,8 +285,34 @@ mod tests {
             assert!(due(-10_000), "{what}: also when the clock went back");
         }
         assert!(
-            !is_due(&Account::default(), &BTreeSet::new(), Holds::None, at(0)),
+            !is_due(&Account::default(), &BTreeSet::new(), Holds::Nothing, at(0)),
             "there is nothing to ask for"
         );
+    }
+
+    #[test]
+    fn what_is_held_is_looked_at_soon_then_each_hour_and_never_too_often() {
+        let id = TemplateId::parse("A").unwrap();
+        let wanted = BTreeSet::from([id.clone()]);
+        let at = |minutes: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let looks = |holds: fn(DateTime<Utc>, i64) -> (Seen, Holds), until: i64| {
+            let mut account = Account::default();
+            let mut looks = Vec::new();
+            for minute in 0..=until {
+                let (seen, holds) = holds(account.asked_at.unwrap_or_default(), minute);
+                account.templates.insert(id.clone(), seen);
+                if is_due(&account, &wanted, holds, at(minute)) {
+                    account.asks(at(minute));
+                    account.told_at = account.asked_at;
+                    looks.push(minute);
+                }
+            }
+            looks
+        };
+        let held = looks(|_, _| (Seen::Gone, Holds::Since(DateTime::UNIX_EPOCH)), 240);
+        assert_eq!(held, [0, 2, 4, 8, 16, 32, 64, 124, 184], "it takes minutes where it is back in minutes");
+        // Each list lacks another one.
+        let day = looks(|asked_at, _| (Seen::Gone, Holds::Since(asked_at)), 24 * 60 - 1).len();
+        assert!(day < 72, "{day} looks in a day, and in the two that it touches");
     }
 }

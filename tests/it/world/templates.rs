@@ -186,6 +186,25 @@ async fn neither_a_question_without_an_answer_nor_one_list_that_lacks_it_holds_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_are_short_for_minutes_hold_for_minutes() {
+    let world = world_of(&[]).await;
+    world.platform.set_templates(with_habit(None));
+    world.asks_for_templates().await;
+    assert_eq!(world.held().len(), 1, "two lists in a row lack it");
+    for (minutes, is_back) in [(1, false), (1, false), (1, true), (1, true)] {
+        if is_back {
+            world.platform.set_templates(usual());
+        }
+        world.clock.advance(Duration::from_mins(minutes));
+        world.looks().await;
+    }
+    assert_eq!(world.held(), [""; 0], "two minutes after the last short one it is there");
+    world.at("19:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    world.stop_here().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_is_held_against_what_was_heard_and_asks_nobody() {
     let mut world = world_of(&[]).await;
     let two = one_time(HABIT, &[("thing1", &[]), ("time2", &[])]);

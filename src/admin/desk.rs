@@ -29,7 +29,7 @@ use crate::domain::id::{DeliveryId, RuleId};
 use crate::domain::language::Language;
 use crate::flow::housekeeping::mark_clock;
 use crate::flow::live::{Current, Live};
-use crate::plan::quota::Quota;
+use crate::plan::quota::{Budget, Quota};
 use crate::store::{DoubtWord, Dumped, Store};
 
 /// The operators' operations. Clones share everything.
@@ -284,7 +284,12 @@ impl Desk {
 
     async fn status(&self, lines: &Lines) -> Result<Exit, Failure> {
         let Some(control) = self.control() else { return Err(no_daemon()) };
-        let parts = control.status();
+        let mut parts = control.status();
+        // A scrape does not wait for this walk over the recipients; a store that does not work says so itself.
+        let foreseen = self.foreseen().await.unwrap_or_default();
+        parts.needs_attention.extend(
+            foreseen.iter().filter_map(|(app, budget)| Some(format!("app {app}: {}", budget.trouble()?))),
+        );
         // Also while the store does not work: why not is what is asked for then.
         let figures = self.store().figures().ok();
         let health = self.store().health().borrow().clone();
@@ -301,7 +306,8 @@ impl Desk {
                 .apps
                 .into_iter()
                 .map(|(name, state)| {
-                    let quota = parts.quotas.get(&name).map(QuotaShape::of);
+                    let quota = parts.quotas.get(&name);
+                    let quota = quota.map(|quota| QuotaShape::of(quota, foreseen.get(&name)));
                     (name.to_string(), AppShape { quota, ..AppShape::of(state) })
                 })
                 .collect(),
@@ -400,12 +406,17 @@ struct QuotaShape {
     used: u64,
     remain: u64,
     at: String,
+    /// Messages that are due until the day turns; not known while the store has failed.
+    foreseen: Option<u64>,
+    /// From which due time on these are more than remain.
+    over_at: Option<String>,
 }
 
 impl QuotaShape {
-    fn of((quota, at): &(Quota, DateTime<Utc>)) -> Self {
+    fn of((quota, at): &(Quota, DateTime<Utc>), budget: Option<&Budget>) -> Self {
         let Quota { daily_limit, used, remain } = *quota;
-        Self { daily_limit, used, remain, at: utc(*at) }
+        let over_at = budget.and_then(Budget::over_at).map(utc);
+        Self { daily_limit, used, remain, at: utc(*at), foreseen: budget.map(Budget::foreseen), over_at }
     }
 }
 

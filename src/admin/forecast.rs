@@ -161,13 +161,7 @@ impl Desk {
         }
         let (mut rows, cut) =
             self.due_ahead(live.rules.rules.values(), Window { after, until }, None).await?;
-        for app in live.config.apps.values() {
-            let of_app = rows.iter().filter(|row| row.rule.app == app.name);
-            let templates: BTreeSet<TemplateId> = of_app.map(|row| row.rule.template.id.clone()).collect();
-            for template in templates {
-                self.forecast(app, &template, &mut rows).await?;
-            }
-        }
+        self.forecast_all(&mut rows).await?;
         self.synced().await?;
         let mut words: BTreeMap<&RuleId, Said> = BTreeMap::new();
         let mut standing: BTreeMap<&RuleId, Vec<Said>> = BTreeMap::new();
@@ -204,6 +198,32 @@ impl Desk {
             lines.note(format!("cut after {MAX_ROWS} due times, at {}", utc(until))).await?;
         }
         Ok(Exit::Done)
+    }
+
+    /// What is foreseen until the day turns of those apps of which the platform was asked, held against what it still takes.
+    pub(super) async fn foreseen(&self) -> Result<BTreeMap<AppName, Budget>, Failure> {
+        let (mut budgets, after) = (self.budgets(), self.now());
+        let Some(until) = budgets.values().map(Budget::until).max() else { return Ok(budgets) };
+        let live = self.live();
+        let rules = live.rules.rules.values().filter(|rule| budgets.contains_key(&rule.app));
+        let (mut rows, _cut) = self.due_ahead(rules, Window { after, until }, None).await?;
+        self.forecast_all(&mut rows).await?;
+        for row in &rows {
+            let _remark =
+                budgets.get_mut(&row.rule.app).and_then(|budget| budget.spend(row.due.at, row.send));
+        }
+        Ok(budgets)
+    }
+
+    async fn forecast_all(&self, rows: &mut [Ahead]) -> Result<(), Failure> {
+        for app in self.live().config.apps.values() {
+            let of_app = rows.iter().filter(|row| row.rule.app == app.name);
+            let templates: BTreeSet<TemplateId> = of_app.map(|row| row.rule.template.id.clone()).collect();
+            for template in templates {
+                self.forecast(app, &template, rows).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What is left of the day's messages, of the apps of which the platform was asked.

@@ -360,11 +360,13 @@ fn status(value: &Value) -> String {
             lines.push(format!("app {name}: {}{reason}", text(app, "state")));
             let quota = &app["quota"];
             if quota.is_object() {
+                let foreseen = quota["foreseen"].as_u64();
                 lines.push(format!(
-                    "  quota: {} of {} messages are left today, as of {}",
+                    "  quota: {} of {} messages are left today, as of {}{}",
                     number(quota, "remain"),
                     number(quota, "daily_limit"),
-                    text(quota, "at")
+                    text(quota, "at"),
+                    foreseen.map(|n| format!("; {n} more are foreseen")).unwrap_or_default()
                 ));
             }
         }

@@ -3,7 +3,7 @@
 //! What the platform counts is about 1 % off (official page `getApiQuota`, read 2026-11-22), so nothing is held back by it:
 //! it is told, and 45009 alone stops an app.
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::domain::language::Said;
 
@@ -87,13 +87,45 @@ pub struct Budget {
     quota: Quota,
     day: NaiveDate,
     n: u64,
+    over_at: Option<DateTime<Utc>>,
 }
 
 impl Budget {
     /// What was left at `now`.
     #[must_use]
     pub fn new(quota: Quota, now: DateTime<Utc>) -> Self {
-        Self { quota, day: day(now), n: 0 }
+        Self { quota, day: day(now), n: 0, over_at: None }
+    }
+
+    /// The last instant of the day.
+    #[must_use]
+    pub fn until(&self) -> DateTime<Utc> {
+        let turns = self.day.checked_add_days(Days::new(1)).unwrap_or(self.day).and_time(NaiveTime::MIN);
+        turns.and_utc() - AHEAD - TimeDelta::milliseconds(1)
+    }
+
+    /// How many were counted.
+    #[must_use]
+    pub fn foreseen(&self) -> u64 {
+        self.n
+    }
+
+    /// The due time of the first that are too many.
+    #[must_use]
+    pub fn over_at(&self) -> Option<DateTime<Utc>> {
+        self.over_at
+    }
+
+    /// A sentence on what is too much, with what to do; `None` where all that was counted is taken.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let (n, Quota { remain, .. }) = (self.n, self.quota);
+        let from = self.over_at?.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Some(format!(
+            "{n} messages are foreseen until the day of Beijing turns, and WeChat takes {remain} more: what is due from {from} on \
+             would wait for the next day or expire; pause what can wait (`tixing pause --rule R`), or raise the quota on \
+             mp.weixin.qq.com; `tixing next` tells what is due"
+        ))
     }
 
     /// Counts `n` more messages that are due at `due_at`, in the order of their times; says where they are too many.
@@ -103,6 +135,9 @@ impl Budget {
         }
         self.n += n;
         let (n, Quota { remain, .. }) = (self.n, self.quota);
+        if n > remain {
+            self.over_at.get_or_insert(due_at);
+        }
         (n > remain).then(|| {
             Said::new(
                 format!(
@@ -115,9 +150,12 @@ impl Budget {
     }
 }
 
-/// The day by which the platform counts: Beijing's, 8 h ahead of UTC all year.
+/// How far Beijing's clock is ahead of UTC all year.
+const AHEAD: TimeDelta = TimeDelta::hours(8);
+
+/// The day by which the platform counts: Beijing's.
 fn day(at: DateTime<Utc>) -> NaiveDate {
-    (at + TimeDelta::hours(8)).date_naive()
+    (at + AHEAD).date_naive()
 }
 
 #[cfg(test)]
@@ -171,10 +209,16 @@ mod tests {
         let mut budget = Budget::new(Quota { remain: 100, ..QUOTA }, at("2026-03-02T04:00:00Z"));
         assert!(budget.spend(at("2026-03-02T05:00:00Z"), 60).is_none());
         assert!(budget.spend(at("2026-03-02T06:00:00Z"), 40).is_none(), "all of it");
+        assert_eq!((budget.foreseen(), budget.trouble()), (100, None));
         let said = budget.spend(at("2026-03-02T15:59:59Z"), 1).expect("one too many");
         assert!(said.en.contains("101 messages") && said.en.contains("takes 100 more"), "{said:?}");
         assert!(said.zh.contains("101 条") && said.zh.contains("100 条"), "{said:?}");
         assert!(budget.spend(at("2026-03-02T16:00:00Z"), 5_000).is_none(), "it is tomorrow's");
+        assert_eq!(budget.until(), at("2026-03-02T15:59:59.999Z"));
+        let over_at = Some(at("2026-03-02T15:59:59Z"));
+        assert_eq!((budget.foreseen(), budget.over_at()), (101, over_at));
+        let told = budget.trouble().expect("one too many");
+        assert!(told.contains("101 messages") && told.contains("from 2026-03-02T15:59:59Z on"), "{told}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The quota that the platform tells of: asked for where the configuration says so, shown, and never in the way.
 
+use tixing::admin::answer::Exit;
 use tixing::admin::request::Request;
 use tixing::sandbox::{Api, Fault, What};
 
@@ -89,6 +90,16 @@ async fn what_is_foreseen_beyond_the_quota_is_remarked() {
             ("2026-03-03T01:00:00Z", false),
         ];
         assert_eq!(told, expected, "{rows:?}");
+        let (exit, _, mut rows) = world.asks_and_ends(Request::Status).await;
+        assert_eq!(exit, if is_told { Exit::NotInOrder } else { Exit::Done }, "{rows:?}");
+        let status = rows.remove(0);
+        let attention = status["needs_attention"].to_string();
+        let why = "app main: 7 messages are foreseen until the day of Beijing turns, and WeChat takes 5 more: what is due from \
+                   2026-03-02T01:00:00Z on";
+        assert_eq!(attention.contains(why), is_told, "{attention}");
+        let quota = &status["apps"]["main"]["quota"];
+        let told = (quota["foreseen"].as_u64(), quota["over_at"].as_str());
+        assert_eq!(told, if is_told { (Some(7), Some("2026-03-02T01:00:00Z")) } else { (None, None) });
         world.stop_here().await;
     }
 }

@@ -1,15 +1,9 @@
 //! A wave of refusals: an occurrence that nearly everybody refuses is held before it costs everybody's consent.
 
-use std::sync::Arc;
-
 use tixing::admin::control::Control as _;
 use tixing::admin::request::Request;
-use tixing::domain::occurrence::OccurrenceState;
 use tixing::sandbox::{Api, Fault, What};
 
-use tixing::store::Store;
-
-use super::power::Power;
 use super::{EIGHT, HABIT, World};
 
 /// In flight, and as many marked.
@@ -103,20 +97,8 @@ async fn a_release_before_anybody_saw_the_hold_leaves_nothing_behind() {
     world.start().await;
     world.crowd(240).await;
     world.faults(vec![refused()]);
-    let store: Arc<dyn Store> = Arc::<Power>::clone(&world.running.as_ref().unwrap().power);
-    let mut releasing = tokio::task::JoinSet::new();
-    releasing.spawn(async move {
-        loop {
-            for occurrence in store.unfinished().unwrap() {
-                if occurrence.state == OccurrenceState::Held {
-                    store.stop_occurrence(occurrence.number, OccurrenceState::Open, None).await.unwrap();
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-    });
+    world.running.as_ref().unwrap().power.release_at_once();
     world.at("08:00").await;
     world.expect_within(60, "water", "done: 240 = 240 refused").await;
-    drop(releasing);
     world.ends().await;
 }

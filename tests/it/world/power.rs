@@ -56,6 +56,8 @@ struct Inner {
     steps: Vec<&'static str>,
     /// Changes that are made right before the call of this number among them.
     changes: Option<(usize, Vec<AppointmentChange>)>,
+    /// Whether what is held is released right behind its hold.
+    releases: bool,
 }
 
 impl Inner {
@@ -78,6 +80,7 @@ impl Power {
             in_between: Vec::new(),
             steps: Vec::new(),
             changes: None,
+            releases: false,
         };
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
         let health = watch::Sender::new(Health::Works);
@@ -111,6 +114,11 @@ impl Power {
     /// Lets `report` arrive between a walk's look at the accounts of `template` and its booking.
     pub(crate) fn before_booking(&self, template: TemplateId, report: Report) {
         self.inner.lock().unwrap().in_between.push((template, report));
+    }
+
+    /// Releases whatever is held from now on, before anybody can look at it.
+    pub(crate) fn release_at_once(&self) {
+        self.inner.lock().unwrap().releases = true;
     }
 
     /// Makes these changes, one after the other, right before the call of this number about appointments: a look at them,
@@ -244,6 +252,20 @@ impl Store for Power {
         store.chunk(piece)
     }
 
+    fn stop_occurrence(
+        &self,
+        occurrence: u64,
+        state: OccurrenceState,
+        reason: Option<String>,
+    ) -> Pending<()> {
+        let Some(store) = self.spend("stop_occurrence") else { return Pending::ready(None) };
+        let stopped = store.stop_occurrence(occurrence, state, reason);
+        if state == OccurrenceState::Held && self.inner.lock().unwrap().releases {
+            drop(store.stop_occurrence(occurrence, OccurrenceState::Open, None));
+        }
+        stopped
+    }
+
     fn remind(&self, reminders: Reminders) -> Pending<Reminded> {
         self.step(if reminders.reminders.is_empty() { "cursor" } else { "remind" });
         self.spend("remind").map_or_else(|| Pending::ready(None), |store| store.remind(reminders))
@@ -301,7 +323,6 @@ impl Store for Power {
         write open_by_hand(asked: ByHand) -> OpenedByHand;
         write repeat(id: DeliveryId, again: Again, now: DateTime<Utc>) -> Repeated;
         write change_appointment(change: AppointmentChange) -> Changed;
-        write stop_occurrence(occurrence: u64, state: OccurrenceState, reason: Option<String>) -> ();
         write release(releases: Vec<Release>, now: DateTime<Utc>) -> Vec<Option<State>>;
         write mark(ids: Vec<DeliveryId>, now: DateTime<Utc>) -> Vec<Option<Mark>>;
         write settle(settlements: Vec<Settlement>) -> Vec<State>;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
+use super::purse::Purse;
 use super::reminders::{Reminder, Subject, SubjectRow, of_appointments};
 use crate::domain::config::App;
 use crate::domain::consent::{Account, NoGrant};
@@ -132,7 +133,7 @@ enum Reaching {
 #[derive(PartialEq, Eq, Hash)]
 struct Group {
     reached: Reached,
-    grants: u64,
+    grants: Purse,
     without: SkipReason,
 }
 
@@ -159,8 +160,15 @@ impl Desk {
             let why = if disabled { "is disabled" } else { "is in no schedule file" };
             return Err(Failure::data(format!("rule `{id}` {why}")));
         }
-        let (mut rows, cut) =
-            self.due_ahead(live.rules.rules.values(), Window { after, until }, None).await?;
+        let is_wanted = |rule: &RuleId| wanted.as_ref().is_none_or(|id| *id == *rule);
+        let (wanted_rules, others): (Vec<_>, Vec<_>) =
+            live.rules.rules.values().partition(|rule| is_wanted(&rule.id));
+        let window = Window { after, until };
+        let (mut rows, cut) = self.due_ahead(wanted_rules.into_iter(), window, None).await?;
+        // Others take consents and quota, and no row.
+        let (taking, taking_cut) = self.due_ahead(others.into_iter(), window, None).await?;
+        rows.extend(taking);
+        rows.sort_by(|a, b| a.place().cmp(&b.place()));
         self.forecast_all(&mut rows).await?;
         self.synced().await?;
         let mut words: BTreeMap<&RuleId, Said> = BTreeMap::new();
@@ -169,7 +177,7 @@ impl Desk {
         for row in &rows {
             // Also of the rules that are not shown.
             let over = budgets.get_mut(&row.rule.app).and_then(|budget| budget.spend(row.due.at, row.send));
-            if wanted.as_ref().is_some_and(|id| row.rule.id != *id) {
+            if !is_wanted(&row.rule.id) {
                 continue;
             }
             let app = live.config.apps.get(&row.rule.app);
@@ -196,6 +204,12 @@ impl Desk {
         }
         if let Some(until) = cut {
             lines.note(format!("cut after {MAX_ROWS} due times, at {}", utc(until))).await?;
+        }
+        if let Some(until) = taking_cut {
+            let until = utc(until);
+            lines
+                .note(format!("what other rules take is counted until {until}: {MAX_ROWS} due times"))
+                .await?;
         }
         Ok(Exit::Done)
     }
@@ -255,9 +269,9 @@ impl Desk {
                     continue;
                 }
                 let (grants, without) = match walked.hint {
-                    Hint::Nothing(reason) => (0, reason),
+                    Hint::Nothing(reason) => (Purse::of_any(0), reason),
                     // One due time takes one grant, and the hint has said that there is one.
-                    Hint::Consent(_) if n_rows == 1 => (1, SkipReason::NoConsent),
+                    Hint::Consent(1..) if n_rows == 1 => (Purse::of_any(1), SkipReason::NoConsent),
                     Hint::Consent(_) => self.grants(app, template, &walked.openid, n_rows)?,
                 };
                 *groups.entry(Group { reached, grants, without }).or_default() += 1;
@@ -291,17 +305,18 @@ impl Desk {
             met.sort_unstable_by_key(|(row, _)| *row);
             for (row, own) in met {
                 let Some(row) = mine.get_mut(row) else { continue };
+                let mut left = grants.clone();
                 let skip = match own {
                     // These are asked before the consent.
                     Err(reason @ (SkipReason::Muted | SkipReason::Quiet)) => Some(reason),
-                    Err(_) | Ok(()) if grants == 0 => Some(group.without),
+                    Err(_) | Ok(()) if !left.spend(row.subject.as_ref(), row.due.at) => Some(group.without),
                     Err(reason) => Some(reason),
                     Ok(()) => None,
                 };
                 if let Some(reason) = skip {
                     *row.skip.entry(reason).or_default() += n;
                 } else {
-                    grants -= 1;
+                    grants = left;
                     row.send += n;
                 }
             }
@@ -342,19 +357,19 @@ impl Desk {
         Ok(reminded)
     }
 
-    /// How many of so many due times somebody's grants carry, and why no more.
+    /// What somebody has for so many due times, and why no more.
     fn grants(
         &self,
         app: &App,
         template: &TemplateId,
         openid: &OpenId,
         n: u64,
-    ) -> Result<(u64, SkipReason), Failure> {
-        let account = self.store().bare_account(&app.appid, template, openid)?;
-        Ok(account.map_or((0, SkipReason::NoConsent), |account| match account.standing {
-            Some(_) => (n, SkipReason::NoConsent),
-            None => (account.available().min(n), without(&account)),
-        }))
+    ) -> Result<(Purse, SkipReason), Failure> {
+        let Some(account) = self.store().bare_account(&app.appid, template, openid)? else {
+            return Ok((Purse::of_any(0), SkipReason::NoConsent));
+        };
+        let purse = Purse::of(self.store(), (&app.appid, openid), &account, self.now(), n)?;
+        Ok((purse, without(&account)))
     }
 
     /// Due times of all rules in order, at most [`MAX_ROWS`]; then also where the list was cut. Of rules of appointments

@@ -14,12 +14,14 @@ use serde::Serialize;
 use super::answer::{Exit, Failure, Lines};
 use super::control::{AppState, Control};
 use super::desk::{Desk, no_daemon, rule_id};
+use super::forecast;
 use super::instant::utc;
+use super::purse::Purse;
 use super::reminders::{Subject, SubjectRow, of_appointments};
 use super::who::{Person, Reveal};
 use crate::domain::appointment::{About, Appointment};
 use crate::domain::config::App;
-use crate::domain::consent::{Account, NoGrant};
+use crate::domain::consent::Account;
 use crate::domain::delivery::State;
 use crate::domain::id::{AppointmentId, DeliveryId, Kind, OpenId};
 use crate::domain::language::{Language, Said};
@@ -154,7 +156,15 @@ impl Desk {
                 ),
             })
         });
-        obstacle = obstacle.or_else(|| case.without_consent());
+        let mut purse = match &case.account {
+            Some(account) => {
+                let of = (&case.app.appid, &person.openid);
+                Purse::of(self.store(), of, account, due.at, 1)?
+            }
+            None => Purse::of_any(0),
+        };
+        let subject = case.subject.as_ref().map(|(subject, ..)| subject);
+        obstacle = obstacle.or_else(|| (!purse.spend(subject, due.at)).then(|| case.without_consent()));
         let mut end = match (obstacle, asked.mode) {
             (Some(Obstacle(word, why)), mode) => {
                 let state = if mode == Mode::DryRun { "would_skip" } else { "skipped" };
@@ -440,16 +450,9 @@ impl Case {
         (self.deadline() <= self.due.at).then_some(Obstacle("appointment_over", why))
     }
 
-    fn without_consent(&self) -> Option<Obstacle> {
-        let reason = match self.account.as_ref() {
-            Some(account) if account.available() > 0 => return None,
-            Some(account) => match account.why_none() {
-                NoGrant::None => SkipReason::NoConsent,
-                NoGrant::Refused => SkipReason::Refused,
-            },
-            None => SkipReason::NoConsent,
-        };
-        Some(Obstacle(reason.as_str(), no_consent(reason)))
+    fn without_consent(&self) -> Obstacle {
+        let reason = self.account.as_ref().map_or(SkipReason::NoConsent, forecast::without);
+        Obstacle(reason.as_str(), no_consent(reason))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Pure transitions; the store's writer applies them. Where the grants that were given out are is
 //! known to the chunks that hold them, so an account counts only what it holds itself.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use super::count::n_of;
@@ -152,6 +154,15 @@ pub enum NoGrant {
     Refused,
 }
 
+/// Which of these grants, oldest first, a message about the appointment `bound` takes: the oldest of its own, else the
+/// oldest that waits for no other of the appointments in `kept`, which stand and are to come.
+#[must_use]
+pub fn pick(free: &[Grant], bound: Option<u64>, kept: &BTreeSet<u64>) -> Option<usize> {
+    let own = |grant: &Grant| bound.is_some() && grant.bound == bound;
+    let waits = |grant: &Grant| grant.bound.is_some_and(|of| kept.contains(&of));
+    free.iter().position(own).or_else(|| free.iter().position(|grant| !waits(grant)))
+}
+
 impl Account {
     /// Whether `grant` is worth nothing any more: accepted at or before one of the marks.
     #[must_use]
@@ -214,23 +225,30 @@ impl Account {
         }
     }
 
-    /// Takes the oldest grant for `delivery`; one bound to `bound` goes first, one bound elsewhere last.
+    /// Takes a grant for `delivery`, the one that [`pick`] says.
     ///
     /// # Errors
     /// [`NoGrant`]: nothing was taken.
-    pub fn take(&mut self, delivery: DeliveryId, bound: Option<u64>) -> Result<Grant, NoGrant> {
-        let rank = |grant: &Grant| match grant.bound {
-            Some(_) if grant.bound == bound => 0,
-            None => 1,
-            Some(_) => 2,
-        };
-        let Some(index) =
-            self.free.iter().enumerate().min_by_key(|(_, grant)| rank(grant)).map(|(index, _)| index)
-        else {
-            return Err(self.why_none());
-        };
+    pub fn take(
+        &mut self,
+        delivery: DeliveryId,
+        bound: Option<u64>,
+        kept: &BTreeSet<u64>,
+    ) -> Result<Grant, NoGrant> {
+        let index = pick(&self.free, bound, kept).ok_or_else(|| self.why_none())?;
         self.out.push(delivery);
         Ok(self.free.remove(index))
+    }
+
+    /// How many messages of any kind could be sent now: what is bound to an appointment may have to wait for that.
+    #[must_use]
+    pub fn unbound(&self) -> u64 {
+        self.available() - n_of(self.bound().count())
+    }
+
+    /// Appointments that grants at hand are bound to.
+    pub fn bound(&self) -> impl Iterator<Item = u64> {
+        self.free.iter().filter_map(|grant| grant.bound)
     }
 
     /// Why an account without a grant has none.
@@ -348,25 +366,32 @@ mod tests {
     #[test]
     fn the_oldest_grant_goes_first_however_they_came() {
         let mut account = with(&[grant(30), grant(10), grant(20)]);
-        let taken: Vec<i64> =
-            (0..3).map(|n| account.take(delivery(n), None).expect("one").accepted_at.timestamp()).collect();
+        let taken: Vec<i64> = (0..3)
+            .map(|n| account.take(delivery(n), None, &BTreeSet::new()).expect("one").accepted_at.timestamp())
+            .collect();
         assert_eq!(taken, [10, 20, 30]);
-        assert_eq!(account.take(delivery(3), None), Err(NoGrant::None));
+        assert_eq!(account.take(delivery(3), None, &BTreeSet::new()), Err(NoGrant::None));
         balances(&account);
     }
 
     #[test]
-    fn a_bound_grant_serves_its_appointment_first_and_others_last() {
-        let mut account = with(&[bound(1, 7), grant(2), bound(3, 8)]);
-        assert_eq!(account.take(delivery(0), Some(8)).expect("one").accepted_at, at(3));
-        assert_eq!(account.take(delivery(1), None).expect("one").accepted_at, at(2));
-        assert_eq!(account.take(delivery(2), None).expect("one").accepted_at, at(1));
+    fn a_bound_grant_serves_its_appointment_first_and_others_only_once_that_is_over() {
+        let mut account = with(&[bound(1, 7), grant(2), bound(3, 8), bound(4, 9)]);
+        let kept = BTreeSet::from([7, 8]);
+        let mut take =
+            |of, kept| account.take(delivery(0), of, kept).map(|grant| grant.accepted_at.timestamp());
+        assert_eq!(take(Some(8), &kept), Ok(3));
+        assert_eq!(take(None, &kept), Ok(2));
+        assert_eq!(take(Some(8), &kept), Ok(4), "nobody waits for that");
+        assert_eq!(take(None, &kept), Err(NoGrant::None));
+        assert_eq!(take(Some(9), &kept), Err(NoGrant::None));
+        assert_eq!(take(None, &BTreeSet::from([8])), Ok(1));
     }
 
     #[test]
     fn a_refusal_kills_what_was_accepted_until_then_wherever_it_is() {
         let mut account = with(&[grant(10), grant(20), grant(30)]);
-        let out = account.take(delivery(0), None).expect("one");
+        let out = account.take(delivery(0), None, &BTreeSet::new()).expect("one");
         account.refused(at(20));
         assert_eq!((account.available(), account.voided), (1, 1), "20 died, 30 lives, 10 is out");
         assert!(account.is_dead(out.accepted_at));
@@ -382,13 +407,13 @@ mod tests {
     #[test]
     fn the_first_43101_makes_suspect_and_the_next_denies_what_was_accepted_before_it() {
         let mut account = with(&[grant(10), grant(20), grant(30), grant(40)]);
-        account.take(delivery(0), None).expect("one");
+        account.take(delivery(0), None, &BTreeSet::new()).expect("one");
         account.void(delivery(0));
         account.denied(at(25));
         assert!(account.suspect && account.denied_until.is_none() && account.available() == 3);
         account.accept(grant(50), 0).expect("room");
         assert!(account.suspect, "a new accept clears no suspicion");
-        account.take(delivery(1), None).expect("one");
+        account.take(delivery(1), None, &BTreeSet::new()).expect("one");
         account.void(delivery(1));
         account.denied(at(35));
         assert_eq!(account.denied_until, Some(at(35)));
@@ -406,7 +431,7 @@ mod tests {
             account.accept(grant(n.cast_signed()), 0).expect("room");
         }
         assert_eq!(account.accept(grant(200), 0), Err(NotGranted::Full));
-        let out = account.take(delivery(0), None).expect("one");
+        let out = account.take(delivery(0), None, &BTreeSet::new()).expect("one");
         assert_eq!(account.accept(grant(200), 1), Err(NotGranted::Full), "what is reserved counts");
         account.accept(grant(200), 0).expect("consumed ones do not count");
         account.release(delivery(0), out);
@@ -419,12 +444,12 @@ mod tests {
         let mut account = with(&[grant(10)]);
         account.reject(at(20));
         assert_eq!(account.available(), 1);
-        account.take(delivery(0), None).expect("one");
-        assert_eq!(account.take(delivery(1), None), Err(NoGrant::Refused));
+        account.take(delivery(0), None, &BTreeSet::new()).expect("one");
+        assert_eq!(account.take(delivery(1), None, &BTreeSet::new()), Err(NoGrant::Refused));
         account.accept(grant(30), 0).expect("room");
-        account.take(delivery(1), None).expect("one");
+        account.take(delivery(1), None, &BTreeSet::new()).expect("one");
         assert_eq!(
-            account.take(delivery(2), None),
+            account.take(delivery(2), None, &BTreeSet::new()),
             Err(NoGrant::None),
             "a later accept is the last that was heard"
         );
@@ -483,7 +508,7 @@ mod tests {
     #[test]
     fn folding_moves_a_settled_grant_into_the_count_once() {
         let mut account = with(&[grant(10)]);
-        account.take(delivery(0), None).expect("one");
+        account.take(delivery(0), None, &BTreeSet::new()).expect("one");
         account.fold(delivery(0));
         account.fold(delivery(0));
         assert_eq!((account.consumed, account.out.len()), (1, 0));

@@ -641,13 +641,17 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
     let _stopped = stop.wait_for(|stop| *stop).await;
 }
 
-/// Why a delivery is worth no message any more: its appointment is another one, or what it took from its account is void.
+/// Why a delivery is worth no message any more: its person was erased and may be there again as somebody new, its
+/// appointment is another one, or what it took from its account is void.
 fn worthless(
     store: &dyn Store,
     app: &AppId,
     item: &Item,
     accepted_at: Option<DateTime<Utc>>,
 ) -> Result<Option<End>, Unavailable> {
+    if store.delivery(item.id)?.is_none_or(|delivery| delivery.openid != item.message.to) {
+        return Ok(Some(End::GrantDied));
+    }
     if let Some(about) = &item.about {
         let key = AppointmentKey { app: app.clone(), kind: about.kind.clone(), id: about.id.clone() };
         if !store.appointment(&key)?.is_some_and(|kept| kept.is_for(about, &item.message.to)) {

@@ -463,11 +463,12 @@ impl Walker {
                     Some(NoGrant::Refused) => SkipReason::Refused,
                     Some(NoGrant::None) | None => SkipReason::NoConsent,
                 };
-                let n = account.as_ref().map_or(0, |account| match kind {
-                    TemplateKind::OneTime => account.available(),
-                    TemplateKind::LongTerm => u64::from(account.standing.is_some()),
+                let has = account.as_ref().filter(|account| match kind {
+                    TemplateKind::OneTime => account.available() > 0,
+                    TemplateKind::LongTerm => account.standing.is_some(),
                 });
-                let hint = if n > 0 { Hint::Consent(n) } else { Hint::Nothing(nothing(account.as_ref())) };
+                let none = || Hint::Nothing(nothing(account.as_ref()));
+                let hint = has.map_or_else(none, |account| Hint::Consent(account.unbound()));
                 walked.push(Walked { openid, recipient, hint });
             }
             Ok(walked)

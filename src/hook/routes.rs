@@ -241,7 +241,9 @@ impl<B: Books> Routes<B> {
             }
             Identity::Backend(proof) => {
                 let (openid, report) = shape::named_report(&read.body)?;
-                (openid, Speaker::Backend, report, now.min(proof.signed_at))
+                // Its time is told in whole seconds: what comes before in the same one is no reason to refuse it.
+                let signed_by = proof.signed_at + TimeDelta::milliseconds(999);
+                (openid, Speaker::Backend, report, now.min(signed_by))
             }
         };
         let id = report.id.clone();

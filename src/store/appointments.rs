@@ -117,6 +117,12 @@ impl KeptAppointment {
         }
     }
 
+    /// Whether it stands, is his, and is not over.
+    #[must_use]
+    pub fn is_to_come(&self, openid: &str, now: DateTime<Utc>) -> bool {
+        self.stands_at(self.at) && self.at >= now && self.joined.keys().any(|his| his.as_str() == openid)
+    }
+
     /// As it was put.
     #[must_use]
     pub fn appointment(&self) -> Option<Appointment> {

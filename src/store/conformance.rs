@@ -22,6 +22,7 @@ use crate::domain::zone::Zone;
 mod appointments;
 mod audit;
 mod backup;
+mod bound;
 mod by_hand;
 mod claims;
 mod drift;
@@ -517,7 +518,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 38] = [
+const CASES: [Case; 41] = [
     ("a repetition ends with its appointment", appointments::a_repetition_ends_with_its_appointment),
     (
         "each zone opens a civil time once, and never beside the rule's own",
@@ -586,6 +587,9 @@ const CASES: [Case; 38] = [
     ),
     ("a snapshot goes with the last that needs it", snapshots::a_snapshot_goes_with_the_last_that_needs_it),
     ("who goes before is left a grant", claims::who_goes_before_is_left_a_grant),
+    ("what was given for an appointment waits for it", bound::it_waits_for_its_appointment),
+    ("of two messages about it the first gets it", bound::of_two_messages_about_it_the_first_gets_it),
+    ("an erasure takes its appointments at once", bound::an_erasure_takes_its_appointments_at_once),
     ("a delivery is found by its person", claims::a_delivery_is_found_by_its_person),
     ("numbers of occurrences are never given again", numbers_of_occurrences_are_never_given_again),
     ("a put that changes nothing has no number", appointments::a_put_that_changes_nothing_has_no_number),

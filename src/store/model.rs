@@ -35,6 +35,8 @@ use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::plan::repeat;
 
+use self::appointments::{Given, is_for};
+
 mod appointments;
 
 /// A call as it was made.
@@ -613,11 +615,11 @@ impl Books {
             };
             match member.want {
                 Want::Reserve => {
-                    if self.claimed(&occurrence, &member.openid, &member.behind) {
+                    if self.claimed(&occurrence, &member.openid, &member.behind, piece.now) {
                         *skipped.entry(SkipReason::NoConsent).or_default() += 1;
                         continue;
                     }
-                    let taken = self.take(&occurrence, &member.openid, id);
+                    let taken = self.take(&occurrence, &member.openid, id, piece.now);
                     match taken {
                         Ok(grant) => {
                             slot.grant = grant;
@@ -635,7 +637,7 @@ impl Books {
                     *skipped.entry(SkipReason::NoConsent).or_default() += 1;
                     continue;
                 }
-                Want::Doubt => match self.take(&occurrence, &member.openid, id) {
+                Want::Doubt => match self.take(&occurrence, &member.openid, id, piece.now) {
                     Ok(grant) => {
                         (slot.state, slot.grant) = (State::InDoubt, grant);
                         (slot.marked_at, slot.settled_at) = (Some(occurrence.due_at), Some(piece.now));
@@ -670,9 +672,14 @@ impl Books {
         PieceOutcome::Booked(reserved)
     }
 
-    /// The grant that a delivery gets, which is none under a standing acceptance; or why it gets none.
-    /// Whether the units that are free are no more than those before this one that are yet to come to him.
-    fn claimed(&self, occurrence: &Occurrence, openid: &OpenId, behind: &[Claim]) -> bool {
+    /// Whether those before this one that are yet to come to him leave nothing that it could take.
+    fn claimed(
+        &self,
+        occurrence: &Occurrence,
+        openid: &OpenId,
+        behind: &[Claim],
+        now: DateTime<Utc>,
+    ) -> bool {
         let is_open = |number: &u64| {
             self.occurrences.get(number).filter(|before| before.state == OccurrenceState::Open)
         };
@@ -686,11 +693,30 @@ impl Books {
                 is_open(&id.occurrence).is_some() && held
             }
         };
-        let wanted = behind.iter().filter(to_come).count();
-        let key = (occurrence.app.clone(), occurrence.template.clone(), openid.clone());
-        let units = self.ledgers.get(&key).map_or(&[][..], |ledger| &ledger.units);
-        let free = units.iter().filter(|(_, place)| *place == Place::Free).count();
-        occurrence.kind == TemplateKind::OneTime && (1..=wanted).contains(&free)
+        if occurrence.kind == TemplateKind::LongTerm {
+            return false;
+        }
+        let mut at_hand = self.at_hand(occurrence, openid, now);
+        let serves = |given: &Given, of: &Occurrence| match given {
+            Given::ToAny => true,
+            Given::To(kind, id) => of.about.as_ref().is_some_and(|of| (kind, id) == (&of.kind, &of.id)),
+        };
+        if !at_hand.iter().any(|given| serves(given, occurrence)) {
+            return false;
+        }
+        for claim in behind.iter().filter(to_come) {
+            let number = match claim {
+                Claim::Walk(number) => *number,
+                Claim::Held(id) => id.occurrence,
+            };
+            let theirs = &self.occurrences[&number];
+            // What was given for it first.
+            let of_it = at_hand.iter().position(|given| *given != Given::ToAny && serves(given, theirs));
+            if let Some(n) = of_it.or_else(|| at_hand.iter().position(|given| *given == Given::ToAny)) {
+                at_hand.remove(n);
+            }
+        }
+        !at_hand.iter().any(|given| serves(given, occurrence))
     }
 
     fn take(
@@ -698,16 +724,23 @@ impl Books {
         occurrence: &Occurrence,
         openid: &OpenId,
         id: DeliveryId,
+        now: DateTime<Utc>,
     ) -> Result<Option<Grant>, SkipReason> {
         let key = (occurrence.app.clone(), occurrence.template.clone(), openid.clone());
+        let given = self.at_hand(occurrence, openid, now);
         let Some(ledger) = self.ledgers.get_mut(&key) else { return Err(SkipReason::NoConsent) };
         let why = ledger.why();
         if occurrence.kind == TemplateKind::LongTerm {
             return ledger.standing.map(|_| None).ok_or(why);
         }
-        let free = ledger.units.iter_mut().filter(|(_, place)| *place == Place::Free);
-        // The first of those accepted at the same instant, as they came.
-        let (grant, place) = free.min_by_key(|(grant, _)| grant.accepted_at).ok_or(why)?;
+        let free = ledger.units.iter_mut().filter(|(_, place)| *place == Place::Free).zip(given);
+        // What was given for its appointment first, and of those accepted at the same instant, as they came.
+        let served = free.filter_map(|((grant, place), given)| {
+            let rank = if is_for(occurrence, grant) { 0 } else { 1 };
+            (rank == 0 || given == Given::ToAny).then_some((rank, grant, place))
+        });
+        let (_, grant, place) =
+            served.min_by_key(|(rank, grant, _)| (*rank, grant.accepted_at)).ok_or(why)?;
         *place = Place::With(id);
         Ok(Some(*grant))
     }
@@ -732,8 +765,8 @@ impl Books {
                 return Some(State::Expired);
             }
             Fate::Skip(reason) => reason,
-            Fate::Reserve if self.claimed(&occurrence, &slot.openid, &behind) => SkipReason::NoConsent,
-            Fate::Reserve => match self.take(&occurrence, &slot.openid, id) {
+            Fate::Reserve if self.claimed(&occurrence, &slot.openid, &behind, now) => SkipReason::NoConsent,
+            Fate::Reserve => match self.take(&occurrence, &slot.openid, id, now) {
                 Ok(grant) => {
                     let slot = self.slot(id).unwrap();
                     (slot.state, slot.next_at, slot.grant) = (State::Reserved, None, grant);
@@ -1179,7 +1212,7 @@ impl Books {
             Again::NotBefore(later) => (Repeated::Noted, Some(later), None),
             Again::Never(why) => (Repeated::Noted, None, why),
             Again::Now if at > now => return Repeated::Stale,
-            Again::Now => match self.another(&slot) {
+            Again::Now => match self.another(&slot, now) {
                 Ok(another) => (Repeated::Reserved(another), None, None),
                 Err(why) => (Repeated::Without(why), None, Some(why)),
             },
@@ -1189,7 +1222,7 @@ impl Books {
         repeated
     }
 
-    fn another(&mut self, slot: &Delivery) -> Result<DeliveryId, SkipReason> {
+    fn another(&mut self, slot: &Delivery, now: DateTime<Utc>) -> Result<DeliveryId, SkipReason> {
         let mut of = self.occurrences[&slot.id.occurrence].clone();
         if !self.recipients.contains_key(&(of.app.clone(), slot.openid.clone()))
             || !self.calls_for(&of, &slot.openid)
@@ -1197,7 +1230,7 @@ impl Books {
             return Err(SkipReason::NoConsent);
         }
         let id = DeliveryId { occurrence: self.n_opened + 1, chunk: 0, slot: 0 };
-        let grant = self.take(&of, &slot.openid, id)?;
+        let grant = self.take(&of, &slot.openid, id, now)?;
         self.n_opened += 1;
         let nth = of.repeats.map_or(1, |repeats| repeats.nth) + 1;
         of.repeats = Some(Repetition { of: slot.id, nth });
@@ -1600,7 +1633,11 @@ impl Store for Model {
             let hint = match ledger {
                 None => Hint::Nothing(SkipReason::NoConsent),
                 Some(ledger) if ledger.standing.is_some() => Hint::Consent(1),
-                Some(ledger) if ledger.free() > 0 => Hint::Consent(ledger.free()),
+                Some(ledger) if ledger.free() > 0 => {
+                    let unbound =
+                        |(grant, place): &&(Grant, Place)| *place == Place::Free && grant.bound.is_none();
+                    Hint::Consent(ledger.units.iter().filter(unbound).count() as u64)
+                }
                 Some(ledger) => Hint::Nothing(ledger.why()),
             };
             Walked { openid: openid.clone(), recipient: recipient.clone(), hint }

@@ -496,7 +496,7 @@ pub struct Walked {
 /// What an account seemed to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// So many grants; 1 for a standing acceptance.
+    /// Some, and so many of them are bound to no appointment; 1 for a standing acceptance.
     Consent(u64),
     /// Nothing, and this is why.
     Nothing(SkipReason),

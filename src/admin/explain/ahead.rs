@@ -15,10 +15,10 @@ use crate::admin::answer::{Exit, Failure};
 use crate::admin::desk::Desk;
 use crate::admin::forecast;
 use crate::admin::instant::remark;
+use crate::admin::purse::Purse;
 use crate::admin::reminders::{Subject, of_appointments};
 use crate::domain::appointment::Appointment;
 use crate::domain::consent::Account;
-use crate::domain::count::n_of;
 use crate::domain::id::{Kind, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
@@ -198,9 +198,17 @@ impl Desk {
         if account.standing.is_some() {
             return Ok(None);
         }
-        let available = account.available();
-        if available == 0 {
+        if account.available() == 0 {
             return Ok(Some(forecast::without(account)));
+        }
+        let of = (&case.app.appid, &case.person.openid);
+        let mut purse = Purse::of(self.store(), of, account, case.now, u64::MAX)?;
+        if purse.n_kept() > 0 {
+            let n = purse.n_kept();
+            steps.push(Said::new(
+                format!("Of these, {n} were given for an appointment that is to come, and wait for it."),
+                format!("其中 {n} 次是为还没到的预约授权的，先留给该预约。"),
+            ));
         }
         let alike = case.live.rules.rules.values();
         let alike = alike.filter(|other| other.app == rule.app && other.template.id == rule.template.id);
@@ -213,7 +221,7 @@ impl Desk {
         let this =
             (next.due.at, Reverse(rule.priority), &rule.id, next.about.as_ref().map(|(subject, _)| subject));
         for row in &rows {
-            if row.place() >= this || n_of(spending.len()) >= available {
+            if row.place() >= this {
                 break;
             }
             if !row.is_of(case.recipient.as_ref()) {
@@ -229,7 +237,9 @@ impl Desk {
                 },
             };
             let shown = appointment.as_ref().map(|(id, appointment)| Shown { id, appointment });
-            if ready.reach(openid, &recipient, &row.due, shown) == Some(Ok(())) {
+            if ready.reach(openid, &recipient, &row.due, shown) == Some(Ok(()))
+                && purse.spend(row.subject.as_ref(), row.due.at)
+            {
                 spending.push((&row.rule.id, row.due.at));
             }
         }
@@ -246,7 +256,8 @@ impl Desk {
                 format!("在它之前会先用掉 {n} 次：{named}。"),
             ));
         }
-        Ok((n_of(spending.len()) >= available).then(|| forecast::without(account)))
+        let subject = next.about.as_ref().map(|(subject, _)| subject);
+        Ok((!purse.spend(subject, next.due.at)).then(|| forecast::without(account)))
     }
 
     /// The first reminder after `after` of an appointment of this person.

@@ -279,7 +279,10 @@ impl Before<'_> {
     /// Whether somebody who seems to have so much may have too little for all of them and one more.
     pub(super) fn are_too_many(&self, openid: &OpenId, hint: Hint) -> bool {
         match hint {
-            Hint::Consent(n) => n <= n_of(self.of(openid).count()),
+            Hint::Consent(n) => {
+                let n_before = n_of(self.of(openid).count());
+                n_before > 0 && n <= n_before
+            }
             Hint::Nothing(_) => false,
         }
     }
@@ -330,7 +333,7 @@ impl Walker {
         let (app, template, whose) = (occurrence.app.clone(), occurrence.template.clone(), openid.clone());
         let account =
             crate::flow::read(&self.store, move |store| store.bare_account(&app, &template, &whose)).await?;
-        let hint = Hint::Consent(account.map_or(0, |account| account.available()));
+        let hint = Hint::Consent(account.map_or(0, |account| account.unbound()));
         if before.are_too_many(openid, hint) {
             self.claims(before, (openid, recipient), now).await
         } else {

@@ -67,7 +67,7 @@ fn is(store: &dyn Store, change: AppointmentChange) -> Changed {
     done(store, store.change_appointment(change))
 }
 
-fn deleted(n: usize, now: i64) -> AppointmentChange {
+pub(super) fn deleted(n: usize, now: i64) -> AppointmentChange {
     AppointmentChange { to: None, ..put(n, 0, &[], now) }
 }
 

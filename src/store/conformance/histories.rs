@@ -225,7 +225,9 @@ impl Play<'_> {
     fn take(&mut self, clock: i64, step: Step) {
         match step {
             Step::Report { who, id, content, template, reject, age } => {
-                let when = grant(clock - age);
+                // Some are given for an appointment, where there is one.
+                let bound = (id % 2 == 1).then(|| appointments::named(usize::from(id) % 3));
+                let when = Grant { bound, ..grant(clock - age) };
                 let choice = if reject { Choice::Reject(when.accepted_at) } else { Choice::Accept(when) };
                 let mut told = report(who, &format!("r{id}"), content, clock, &[(template, choice)]);
                 told.tapped_at = when.accepted_at;
@@ -804,13 +806,13 @@ fn fixed_histories_agree_and_everything_happens_in_them() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut all = Vec::new();
-    for _ in 0..360 {
+    for _ in 0..420 {
         all.push(steps().new_tree(&mut runner).unwrap().current());
     }
     for _ in 0..60 {
         all.push(steps_of_appointments().new_tree(&mut runner).unwrap().current());
     }
-    for _ in 0..60 {
+    for _ in 0..90 {
         all.push(steps_of_held().new_tree(&mut runner).unwrap().current());
     }
     for _ in 0..60 {

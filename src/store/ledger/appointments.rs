@@ -17,13 +17,14 @@ use super::occurrences::{self, keep_snapshot};
 use super::records;
 use super::repeats;
 use super::requests;
-use super::state::{BATCH_KEYS, SYNC_KEYS, State};
+use super::state::{AccountId, BATCH_KEYS, SYNC_KEYS, State};
 use super::writer::Desk;
-use crate::domain::appointment::{About, MAX_APPOINTMENT_RECIPIENTS};
+use crate::domain::appointment::{About, MAX_APPOINTMENT_RECIPIENTS, bound_hash};
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, RuleId};
 use crate::domain::occurrence::{Counts, OccurrenceState, Whose};
+use crate::domain::template::TemplateKind;
 use crate::store::{
     AppointmentChange, Changed, Cursor, Earlier, Found, Joined, KeptAppointment, Late, MAX_APPOINTMENT_BYTES,
     NewReminder, Occurrence, OneReminder, Reminded, Reminders, Standing, is_among,
@@ -226,6 +227,37 @@ pub(super) fn is_void(desk: &mut Desk<'_>, id: DeliveryId, openid: &OpenId) -> R
     Ok(!calls_for(desk.state, &app, &about, openid)?)
 }
 
+/// Which appointments of somebody's that grants of this account are bound to stand, and are not over: to other messages
+/// these grants are not free.
+pub(super) fn kept_for(
+    state: &mut State,
+    payer: &AccountId,
+    kind: TemplateKind,
+    now: DateTime<Utc>,
+) -> Result<BTreeSet<u64>, Failed> {
+    let of: BTreeSet<u64> = state.account(payer, kind)?.account.bound().collect();
+    let mut to_come = BTreeSet::new();
+    if of.is_empty() {
+        return Ok(to_come);
+    }
+    let opened = Arc::clone(&state.opened);
+    let prefix = keys::all_owned(payer.app, &payer.openid);
+    for entry in opened.tree.range(prefix.clone(), vec![keys::OWNED + 1]) {
+        let (key, _) = entry?;
+        if !key.starts_with(&prefix) {
+            break;
+        }
+        let Some((kind, id)) = keys::read_owned(&key, &prefix) else { continue };
+        let name = bound_hash(&kind, &id);
+        if of.contains(&name)
+            && kept(state, payer.app, &kind, &id)?.is_some_and(|kept| kept.is_to_come(&payer.openid, now))
+        {
+            to_come.insert(name);
+        }
+    }
+    Ok(to_come)
+}
+
 /// What the deliveries to somebody in earlier occurrences of a reminder mean, from `previous` back.
 fn earlier_of(state: &mut State, previous: Option<u64>, openid: &OpenId) -> Result<Earlier, Failed> {
     let mut next = previous;
@@ -396,8 +428,8 @@ pub(super) fn retire(desk: &mut Desk<'_>, before: DateTime<Utc>, now: DateTime<U
     requests::retire(desk, now)
 }
 
-/// Takes somebody erased at `at_ms` out of some appointments that he joined until then, one a call; 0 when none is left.
-pub(super) fn sweep(
+/// Takes somebody erased at `at_ms` out of the appointments that he joined until then; answers of how many.
+pub(super) fn leave_all(
     desk: &mut Desk<'_>,
     (app, openid, until_ms): (Name, &str, i64),
     at_ms: i64,
@@ -405,6 +437,7 @@ pub(super) fn sweep(
     let now = records::at(at_ms)?;
     let opened = Arc::clone(&desk.state.opened);
     let prefix = keys::all_owned(app, openid);
+    let mut n = 0;
     for entry in opened.tree.range(prefix.clone(), vec![keys::OWNED + 1]) {
         let (key, _) = entry?;
         if !key.starts_with(&prefix) {
@@ -427,7 +460,7 @@ pub(super) fn sweep(
             continue;
         };
         store(desk.state, app, (&kind, &id), Some(&before), &after)?;
-        return Ok(1);
+        n += 1;
     }
-    Ok(0)
+    Ok(n)
 }

@@ -8,7 +8,7 @@ use super::occurrences::{keep_snapshot, open_alone, take};
 use super::state::AccountId;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
-use crate::domain::consent::NoGrant;
+use crate::domain::consent::{NoGrant, pick};
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
 use crate::domain::rule::OnDoubt;
@@ -36,8 +36,10 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
     }
     let template = desk.state.name(asked.template.as_str())?;
     let payer = AccountId { app, template, openid: asked.openid.as_str().into() };
+    let bound = asked.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
+    let kept = appointments::kept_for(desk.state, &payer, asked.kind, asked.due_at)?;
     let account = &desk.state.account(&payer, asked.kind)?.account;
-    if account.available() == 0 {
+    if account.standing.is_none() && pick(&account.free, bound, &kept).is_none() {
         return Ok(OpenedByHand::Skipped(match account.why_none() {
             NoGrant::None => SkipReason::NoConsent,
             NoGrant::Refused => SkipReason::Refused,
@@ -57,8 +59,7 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
     let Some(fold) = free else { return Ok(OpenedByHand::TooMany) };
     let number = state.next_occurrence;
     let id = DeliveryId { occurrence: number, chunk: 0, slot: 0 };
-    let bound = asked.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
-    let grant = take(state, payer, asked.kind, id, bound)?
+    let grant = take(state, payer, asked.kind, id, bound, asked.due_at)?
         .map_err(|_none| Failed::Record("a consent that was there cannot be taken"))?;
     state.next_occurrence += 1;
     if asked.about.is_some() {

@@ -13,17 +13,16 @@ use super::appointments;
 use super::cursors;
 use super::deliveries::{CHANGE_KEYS, change};
 use super::keys;
-use super::occurrences::take;
+use super::occurrences::{bound_of, take};
 use super::records;
 use super::releases;
 use super::repeats;
 use super::state::State;
 use super::writer::Desk;
-use crate::domain::appointment::bound_hash;
 use crate::domain::delivery::{Event, State as DeliveryState};
 use crate::domain::hold::{Cause, Hold};
 use crate::domain::occurrence::OccurrenceState;
-use crate::store::{Delivery, HoldEnd};
+use crate::store::{Delivery, HoldEnd, Occurrence};
 
 /// Under this name the hold is kept.
 pub(super) const HOLD: &str = "hold";
@@ -92,9 +91,8 @@ pub(super) fn end(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<HoldEnd, Fa
             let Some(held) = desk.state.chunk(occurrence.number, chunk)? else { continue };
             let open: Vec<Delivery> =
                 held.chunk.slots.iter().filter(|slot| slot.state.is_open()).cloned().collect();
-            let bound = occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
             for slot in open {
-                lose(desk, &slot, bound, occurrence.due_at, now)?;
+                lose(desk, &slot, &occurrence, now)?;
             }
         }
     }
@@ -113,15 +111,9 @@ pub(super) fn end(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<HoldEnd, Fa
 }
 
 /// Books an open delivery as in doubt. One whose send time is yet to come was not sent by anybody.
-fn lose(
-    desk: &mut Desk<'_>,
-    slot: &Delivery,
-    bound: Option<u64>,
-    due_at: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<(), Failed> {
+fn lose(desk: &mut Desk<'_>, slot: &Delivery, of: &Occurrence, now: DateTime<Utc>) -> Result<(), Failed> {
     let id = slot.id;
-    let began = slot.next_at.unwrap_or(due_at);
+    let began = slot.next_at.unwrap_or(of.due_at);
     // Where a receipt asks which of several it is for.
     let note = move |slot: &mut Delivery| {
         if slot.first_started_at.is_none() {
@@ -137,7 +129,11 @@ fn lose(
     }
     desk.room(2 * CHANGE_KEYS)?;
     let Some((payer, kind)) = desk.state.payer(id, &slot.openid)? else { return Ok(()) };
-    match take(desk.state, payer, kind, id, bound)? {
+    if releases::is_of_the_erased(desk, &of.app, id, &slot.openid)? {
+        change(desk, id, Event::Cancel, now, |_| {})?;
+        return Ok(());
+    }
+    match take(desk.state, payer, kind, id, bound_of(of), now)? {
         Ok(grant) => {
             change(desk, id, Event::Lost, now, |slot| {
                 slot.grant = grant;

@@ -10,7 +10,7 @@ use super::records::{self, Chunk};
 use super::state::{AccountId, BATCH_KEYS, State, finish};
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
-use crate::domain::consent::NoGrant;
+use crate::domain::consent::{Grant, NoGrant, pick};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, OpenId, RuleId};
@@ -171,7 +171,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     let number = held.n_chunks;
     let (kind, due_at) = (occurrence.kind, occurrence.due_at);
     let (app, template) = (occurrence.app.clone(), occurrence.template.clone());
-    let bound = occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
+    let bound = bound_of(occurrence);
     let mut members = piece.members;
     if let Some(about) = occurrence.about.clone() {
         let mut still = Vec::with_capacity(members.len());
@@ -202,11 +202,11 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
         let mut delivery = Delivery::reserved(id, member.openid, None);
         match member.want {
             Want::Reserve => {
-                if is_claimed(state, &payer_of(&delivery), (kind, bound), &member.behind)? {
+                if is_claimed(state, &payer_of(&delivery), (kind, bound), &member.behind, piece.now)? {
                     *counts.skipped.entry(SkipReason::NoConsent).or_default() += 1;
                     continue;
                 }
-                match take(state, payer_of(&delivery), kind, id, bound)? {
+                match take(state, payer_of(&delivery), kind, id, bound, piece.now)? {
                     Ok(grant) => delivery.grant = grant,
                     Err(reason) => {
                         *counts.skipped.entry(reason).or_default() += 1;
@@ -221,7 +221,7 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
                 continue;
             }
             Want::Doubt => {
-                match take(state, payer_of(&delivery), kind, id, bound)? {
+                match take(state, payer_of(&delivery), kind, id, bound, piece.now)? {
                     Ok(grant) => delivery.grant = grant,
                     Err(reason) => {
                         *counts.skipped.entry(reason).or_default() += 1;
@@ -265,14 +265,15 @@ pub(super) fn piece(desk: &mut Desk<'_>, piece: Piece) -> Result<PieceOutcome, F
     Ok(PieceOutcome::Booked(reserved))
 }
 
-/// Whether those who go first, and have not come to him, want all the grants that somebody has.
+/// Whether those who go first, and have not come to him, leave nothing of what somebody has for a message about `bound`.
 pub(super) fn is_claimed(
     state: &mut State,
     payer: &AccountId,
     (kind, bound): (TemplateKind, Option<u64>),
     before: &[Claim],
+    now: DateTime<Utc>,
 ) -> Result<bool, Failed> {
-    let mut n = 0;
+    let mut wanted = Vec::new();
     for claim in before {
         let number = match claim {
             Claim::Walk(number) => *number,
@@ -280,6 +281,7 @@ pub(super) fn is_claimed(
         };
         let Some(occurrence) = state.occurrence(number)?.map(|held| &held.occurrence) else { continue };
         let is_open = occurrence.state == OccurrenceState::Open;
+        let theirs = bound_of(occurrence);
         let stands = match claim {
             Claim::Walk(_) => {
                 let passed = |position: &OpenId| position.as_str() >= &*payer.openid;
@@ -293,15 +295,30 @@ pub(super) fn is_claimed(
                 })
             }
         };
-        n += usize::from(is_open && stands);
+        if is_open && stands {
+            wanted.push(theirs);
+        }
     }
-    let free = match kind {
-        TemplateKind::OneTime if n > 0 => &state.account(payer, kind)?.account.free,
-        TemplateKind::OneTime | TemplateKind::LongTerm => return Ok(false),
-    };
-    // What was given for its appointment serves that first.
-    let has_its_own = bound.is_some() && free.iter().any(|grant| grant.bound == bound);
-    Ok(!has_its_own && !free.is_empty() && free.len() <= n)
+    if wanted.is_empty() || kind == TemplateKind::LongTerm {
+        return Ok(false);
+    }
+    let kept = appointments::kept_for(state, payer, kind, now)?;
+    let mut left = state.account(payer, kind)?.account.free.clone();
+    if pick(&left, bound, &kept).is_none() {
+        // Nobody's claim is why.
+        return Ok(false);
+    }
+    for theirs in wanted {
+        if let Some(taken) = pick(&left, theirs, &kept) {
+            left.remove(taken);
+        }
+    }
+    Ok(pick(&left, bound, &kept).is_none())
+}
+
+/// The appointment that an occurrence's messages are about, as grants name it.
+pub(super) fn bound_of(occurrence: &Occurrence) -> Option<u64> {
+    occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id))
 }
 
 /// Takes one grant for a delivery; a standing acceptance gives none and suffices.
@@ -311,7 +328,9 @@ pub(super) fn take(
     kind: TemplateKind,
     id: DeliveryId,
     bound: Option<u64>,
-) -> Result<Result<Option<crate::domain::consent::Grant>, SkipReason>, Failed> {
+    now: DateTime<Utc>,
+) -> Result<Result<Option<Grant>, SkipReason>, Failed> {
+    let kept = appointments::kept_for(state, &payer, kind, now)?;
     let account = &mut state.account(&payer, kind)?.account;
     let reason = |none: NoGrant| match none {
         NoGrant::None => SkipReason::NoConsent,
@@ -324,7 +343,7 @@ pub(super) fn take(
             Ok(Ok(None))
         }
         TemplateKind::LongTerm => Ok(Err(reason(account.why_none()))),
-        TemplateKind::OneTime => match account.take(id, bound) {
+        TemplateKind::OneTime => match account.take(id, bound, &kept) {
             Ok(grant) => {
                 super::consents::fold(state, &payer, kind)?;
                 state.changed_account(payer);

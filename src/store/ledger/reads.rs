@@ -576,9 +576,8 @@ fn openid(bytes: &[u8]) -> Result<OpenId, Failed> {
 }
 
 fn hint(account: &Account) -> Hint {
-    let n = account.available();
-    if n > 0 {
-        return Hint::Consent(n);
+    if account.available() > 0 {
+        return Hint::Consent(account.unbound());
     }
     Hint::Nothing(match account.why_none() {
         NoGrant::None => SkipReason::NoConsent,

@@ -9,13 +9,12 @@ use super::Failed;
 use super::appointments;
 use super::deliveries::{CHANGE_KEYS, change, slot_of};
 use super::erasure;
-use super::occurrences::{is_claimed, take};
+use super::occurrences::{bound_of, is_claimed, take};
 use super::records;
 use super::state::finish;
 use super::writer::Desk;
-use crate::domain::appointment::bound_hash;
 use crate::domain::delivery::{Event, State as DeliveryState, step};
-use crate::domain::id::DeliveryId;
+use crate::domain::id::{AppId, DeliveryId, OpenId};
 use crate::domain::occurrence::{OccurrenceState, SkipReason};
 use crate::store::{Fate, Release};
 
@@ -42,13 +41,10 @@ fn one(desk: &mut Desk<'_>, release: &Release, now: DateTime<Utc>) -> Result<Opt
         OccurrenceState::Cancelled => true,
         OccurrenceState::Open | OccurrenceState::Done | OccurrenceState::Missed => false,
     };
-    let bound = held.occurrence.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
+    let bound = bound_of(&held.occurrence);
     let ended = |slot: Option<crate::store::Delivery>| slot.map(|slot| slot.state);
     let app = held.occurrence.app.clone();
-    // Who was erased and came back before the sweep reached this is somebody new.
-    let made_ms = desk.state.chunk(id.occurrence, id.chunk)?.map_or(0, |held| held.chunk.base_ms);
-    let is_of_the_erased = erasure::is_from_before(desk.state, &app, &openid, records::at(made_ms)?)?;
-    if cancelled || is_of_the_erased || appointments::is_void(desk, id, &openid)? {
+    if cancelled || is_of_the_erased(desk, &app, id, &openid)? || appointments::is_void(desk, id, &openid)? {
         return Ok(ended(change(desk, id, Event::Cancel, now, |_| {})?));
     }
     match fate {
@@ -58,15 +54,26 @@ fn one(desk: &mut Desk<'_>, release: &Release, now: DateTime<Utc>) -> Result<Opt
             // The grant and its delivery are in one batch: the change finds the room that it asks for.
             desk.room(2 * CHANGE_KEYS)?;
             let Some((payer, kind)) = desk.state.payer(id, &openid)? else { return Ok(None) };
-            if is_claimed(desk.state, &payer, (kind, bound), behind)? {
+            if is_claimed(desk.state, &payer, (kind, bound), behind, now)? {
                 return skip(desk, id, SkipReason::NoConsent, now);
             }
-            match take(desk.state, payer, kind, id, bound)? {
+            match take(desk.state, payer, kind, id, bound, now)? {
                 Ok(grant) => Ok(ended(change(desk, id, Event::Reserve, now, |slot| slot.grant = grant)?)),
                 Err(reason) => skip(desk, id, reason, now),
             }
         }
     }
+}
+
+/// Whether a delivery was made for who was erased since, and maybe came back before the sweep reached it: as somebody new.
+pub(super) fn is_of_the_erased(
+    desk: &mut Desk<'_>,
+    app: &AppId,
+    id: DeliveryId,
+    openid: &OpenId,
+) -> Result<bool, Failed> {
+    let made_ms = desk.state.chunk(id.occurrence, id.chunk)?.map_or(0, |held| held.chunk.base_ms);
+    erasure::is_from_before(desk.state, app, openid, records::at(made_ms)?)
 }
 
 pub(super) fn skip(

@@ -12,13 +12,12 @@ use super::appointments;
 use super::deliveries::slot_of;
 use super::holds;
 use super::keys::{self, Name};
-use super::occurrences::{open_alone, take};
+use super::occurrences::{bound_of, open_alone, take};
 use super::records;
 use super::state::{AccountId, State, not_before};
 use super::tree::Tree;
 use super::unfinished;
 use super::writer::Desk;
-use crate::domain::appointment::bound_hash;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppointmentId, DeliveryId, Kind};
 use crate::domain::occurrence::{Repetition, SkipReason};
@@ -79,8 +78,7 @@ fn reserve(
     let payer = AccountId { app, template, openid: slot.openid.as_str().into() };
     let number = state.next_occurrence;
     let id = DeliveryId { occurrence: number, chunk: 0, slot: 0 };
-    let bound = of.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
-    let grant = match take(state, payer, of.kind, id, bound)? {
+    let grant = match take(state, payer, of.kind, id, bound_of(&of), now)? {
         Ok(grant) => grant,
         Err(reason) => return Ok(Err(reason)),
     };

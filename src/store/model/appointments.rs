@@ -1,9 +1,42 @@
 //! Appointments in the model: each change is looked at from every occurrence there is.
 
 use super::*;
+use crate::domain::appointment::bound_hash;
 use crate::domain::recipient::FieldValue;
 
+/// What a unit may be spent on now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Given {
+    ToAny,
+    /// Messages about one appointment that stands and is to come.
+    To(Kind, AppointmentId),
+}
+
+/// Whether a unit was given for what an occurrence is about.
+pub(super) fn is_for(occurrence: &Occurrence, grant: &Grant) -> bool {
+    occurrence.about.as_ref().is_some_and(|about| grant.bound == Some(bound_hash(&about.kind, &about.id)))
+}
+
 impl Books {
+    /// For whom each free unit of somebody's is: any message, or those about one appointment that is to come.
+    pub(super) fn at_hand(&self, occurrence: &Occurrence, openid: &OpenId, now: DateTime<Utc>) -> Vec<Given> {
+        let key = (occurrence.app.clone(), occurrence.template.clone(), openid.clone());
+        let units = self.ledgers.get(&key).map_or(&[][..], |ledger| &ledger.units);
+        let free = units.iter().filter(|(_, place)| *place == Place::Free);
+        free.map(|(grant, _)| self.given(&occurrence.app, openid, grant, now)).collect()
+    }
+
+    fn given(&self, app: &AppId, openid: &OpenId, grant: &Grant, now: DateTime<Utc>) -> Given {
+        let to_come = self.appointments.iter().find(|(key, kept)| {
+            key.app == *app
+                && Some(bound_hash(&key.kind, &key.id)) == grant.bound
+                && kept.state == Standing::Stands
+                && kept.at >= now
+                && kept.joined.contains_key(openid)
+        });
+        to_come.map_or(Given::ToAny, |(key, _)| Given::To(key.kind.clone(), key.id.clone()))
+    }
+
     pub(super) fn start(&mut self, app: AppId, rule: RuleId, now: DateTime<Utc>) -> DateTime<Utc> {
         let key = (app, rule);
         if !self.cursors.contains_key(&key) {

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tixing::admin::request::Request;
 use tixing::domain::appointment::Appointment;
 use tixing::domain::id::{AppName, AppointmentId, Kind, ReportId};
 use tixing::flow::intake::appointments::Asking;
 use tixing::flow::intake::{ReportError, ReportIn, Said, Speaker};
-use tixing::sandbox::{Api, Fault, What};
+use tixing::sandbox::{Answer, Api, Fault, What};
 
-use super::{HABIT, World, beijing, instant, openid};
+use super::{EIGHT, HABIT, World, beijing, instant, openid};
 
 static N_REQUESTS: AtomicU64 = AtomicU64::new(0);
 
@@ -102,35 +103,82 @@ async fn a_reminder_comes_before_its_visit_to_all_it_belongs_to() {
     world.ends().await;
 }
 
+/// What somebody tells for visit `a`.
+fn tells(
+    world: &World,
+    who: &'static str,
+    id: &str,
+    status: &str,
+) -> impl Future<Output = Result<bool, ReportError>> + use<> {
+    if status == "accept" {
+        world.tap(who, HABIT, Answer::Accept);
+    }
+    let intake = world.running.as_ref().unwrap().intake.clone();
+    let report = ReportIn {
+        id: ReportId::parse(id).unwrap(),
+        said: Said::Results([(HABIT.to_owned(), status.to_owned())].into()),
+        age_s: 0,
+        bound_to: Some((Kind::parse("visit").unwrap(), AppointmentId::parse("a").unwrap())),
+        unionid: None,
+        tags: Vec::new(),
+        fields: BTreeMap::new(),
+        time_zone: None,
+    };
+    let (intake, now) = (intake.clone(), world.clock.now());
+    async move {
+        let app = AppName::parse("main").unwrap();
+        let told = intake.report(&app, &openid(who), Speaker::Session, report, now).await;
+        told.map(|told| told.duplicate)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_report_that_was_booked_comes_again_when_its_visit_is_gone() {
     let world = World::of_visits(&[HOUR, SHOWN]).await;
     world.visit("a", &["ann"], "09:00").await;
-    let intake = world.running.as_ref().unwrap().intake.clone();
-    let tells = |id: &str, status: &str| {
-        let report = ReportIn {
-            id: ReportId::parse(id).unwrap(),
-            said: Said::Results([(HABIT.to_owned(), status.to_owned())].into()),
-            age_s: 0,
-            bound_to: Some((Kind::parse("visit").unwrap(), AppointmentId::parse("a").unwrap())),
-            unionid: None,
-            tags: Vec::new(),
-            fields: BTreeMap::new(),
-            time_zone: None,
-        };
-        let (intake, now) = (intake.clone(), world.clock.now());
-        async move {
-            let app = AppName::parse("main").unwrap();
-            let told = intake.report(&app, &openid("ann"), Speaker::Session, report, now).await;
-            told.map(|told| told.duplicate)
-        }
-    };
+    let tells = |id: &str, status: &str| tells(&world, "ann", id, status);
     assert_eq!(tells("tap-0001", "accept").await, Ok(false));
     world.no_visit("a").await;
     assert_eq!(tells("tap-0001", "accept").await, Ok(true), "its answer was lost, not the tap");
     assert_eq!(tells("tap-0001", "reject").await, Err(ReportError::Conflict));
     assert_eq!(tells("tap-0002", "accept").await, Err(ReportError::UnknownAppointment));
     world.stop_here().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_accepted_for_a_visit_waits_for_it() {
+    let mut world = World::new().await;
+    world.rule("visit", &[HOUR, SHOWN]).await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.visit("a", &["cat", "dan"], "10:00").await;
+    assert_eq!(tells(&world, "cat", "tap-0001", "accept").await, Ok(false));
+    world.grant("dan", HABIT, 1).await;
+    let next = world.asks(Request::Next { rule: None, span_s: 86_000, at: None }).await;
+    let foretold: Vec<_> = next
+        .iter()
+        .map(|row| {
+            (
+                row["rule"].as_str().unwrap(),
+                row["would_send"].as_u64(),
+                row["would_skip"]["no_consent"].as_u64(),
+            )
+        })
+        .collect();
+    assert_eq!(foretold, [("water", Some(1), Some(1)), ("visit", Some(1), Some(1))]);
+    let told = world.explains("water", "cat", "2026-03-02T00:00:00Z").await;
+    assert_eq!((&told["outcome"], &told["reason"]), (&"would_skip".into(), &"no_consent".into()), "{told}");
+    assert!(told["steps"].to_string().contains("1 were given for an appointment that is to come"), "{told}");
+    world.at("08:00").await;
+    world.expect("water", "done: 2 = 1 sent, 1 no_consent").await;
+    world.at("09:00").await;
+    world.expect("visit", "done: 2 = 1 sent, 1 no_consent").await;
+    assert_eq!((world.texts("cat").len(), world.texts("dan").len()), (1, 1));
+    // Of a visit that is over it is anybody's.
+    assert_eq!(tells(&world, "cat", "tap-0002", "accept").await, Ok(false));
+    world.at("03 08:00").await;
+    world.expect("water", "done: 2 = 1 sent, 1 no_consent; done: 2 = 1 sent, 1 no_consent").await;
+    world.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::appointments::{key, kind, put};
 use super::*;
+use crate::domain::appointment::bound_hash;
 use crate::domain::id::AppointmentId;
 
 /// One thing that happens to appointments.
@@ -38,6 +39,11 @@ pub(in super::super) enum Appoint {
     Retire {
         minutes: i64,
     },
+}
+
+/// An appointment as grants name it.
+pub(super) fn named(n: usize) -> u64 {
+    bound_hash(&key(n).kind, &key(n).id)
 }
 
 pub(super) fn appoint() -> impl Strategy<Value = Appoint> {

@@ -66,7 +66,11 @@ fn step() -> impl Strategy<Value = Step> {
 /// What may happen where most is about appointments.
 fn step_of_appointments() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (0..3_usize, 1..4_u32).prop_map(|(who, n)| Step::Grant { who, template: 0, n }),
+        1 => (0..3_usize, 1..4_u32).prop_map(|(who, n)| Step::Grant { who, template: 0, n }),
+        2 => (0..3_usize, 0..6_u8).prop_map(|(who, id)| {
+            Step::Report { who, id, content: 0, template: 0, reject: false, age: 0 }
+        }),
+        1 => Just(Step::Round { rule: 1, template: 0 }),
         8 => appoint().prop_map(|step| Step::Appoint { step }),
         2 => (0..40_usize).prop_map(|which| Step::Mark { which }),
         2 => (0..4_usize, 0..19_u8).prop_map(|(which, how)| Step::Settle { which, how }),
@@ -79,7 +83,7 @@ fn step_of_appointments() -> impl Strategy<Value = Step> {
 fn step_of_held() -> impl Strategy<Value = Step> {
     let template = || prop_oneof![3 => Just(0_usize), 1 => Just(1)];
     prop_oneof![
-        2 => (0..3_usize, template(), 1..3_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
+        4 => (0..3_usize, template(), 1..3_u32).prop_map(|(who, template, n)| Step::Grant { who, template, n }),
         4 => (0..2_usize, template()).prop_map(|(rule, template)| Step::Open { rule, template }),
         8 => (0..8_usize, prop::collection::vec((0..4_usize, 0..3_u8), 1..4), prop::bool::weighted(0.2))
             .prop_map(|(which, members, ends)| Step::Piece { which, members, ends }),

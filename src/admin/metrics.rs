@@ -37,7 +37,7 @@ impl Desk {
         if let Some(status) = status {
             gauge(
                 "tixing_ready",
-                "1 while reports are taken and reminders are sent.",
+                "1 while reports are taken and due times are opened; what a pause holds back is in tixing_needs_attention.",
                 &plain(u64::from(status.ready)),
             );
             gauge(

@@ -142,7 +142,8 @@ impl Desk {
         if rule.is_some() {
             return Err(Failure::new(Exit::Usage, "--lost-since is about everything; leave --rule out"));
         }
-        let since = instant::parse(since).map_err(|why| Failure::data(format!("--lost-since: {why}")))?;
+        let since =
+            instant::parse(since).map_err(|why| Failure::new(Exit::Usage, format!("--lost-since: {why}")))?;
         let trouble = clock_trouble(self.clock().trust().borrow().standing);
         let Some(now) = self.clock().believed() else {
             return Err(Failure::new(Exit::NotInOrder, trouble.unwrap_or_default()));

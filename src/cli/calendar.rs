@@ -27,7 +27,7 @@ struct DayRow {
 /// Prints the days of the calendar that `args` name: for programs all of them, for people those that no week has.
 ///
 /// # Errors
-/// 64: there is no such calendar. 78: a calendar has mistakes.
+/// 65: there is no such calendar. 78: a calendar has mistakes.
 pub(super) fn run(
     config: &Config,
     args: &args::Calendar,
@@ -38,11 +38,17 @@ pub(super) fn run(
     let calendar = calendars.iter().find(|calendar| calendar.name.to_string() == args.name);
     let Some(calendar) = calendar else {
         let known: Vec<String> = calendars.iter().map(|calendar| calendar.name.to_string()).collect();
-        let why = Said::new(
-            format!("there is no calendar `{}`; there are: {}", args.name, known.join(", ")),
-            format!("没有名为 `{}` 的日历；现有：{}", args.name, known.join("、")),
+        let mut why = Said::new(
+            format!("there is no calendar `{}`", args.name),
+            format!("没有名为 `{}` 的日历", args.name),
         );
-        return Err(Failure::new(Exit::Usage, why.to(language)));
+        if !known.is_empty() {
+            why = Said::new(
+                format!("{why}; there are: {}", known.join(", ")),
+                format!("{}；现有：{}", why.zh, known.join("、")),
+            );
+        }
+        return Err(Failure::data(why.to(language)));
     };
     let year = args.year.unwrap_or_else(|| Clock::system().now().with_timezone(&config.zone.tz()).year());
     let rows = days(calendar, year);

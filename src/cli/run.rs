@@ -195,11 +195,17 @@ pub(super) fn told(failure: Failure) -> Told {
 /// Runs the demo until a signal ends it: its page's address is the one line on stdout.
 ///
 /// # Errors
-/// 75 or 70, with the chain of causes.
+/// 64, 75 or 70, with the chain of causes.
 pub(super) fn demo(args: super::args::Demo, environment: Environment) -> Result<Exit, Told> {
     let state = args.state.or_else(|| environment.demo_state()).ok_or_else(|| {
         Told::new(Exit::Usage, "there is no folder for the demo's books: set HOME, or give --state DIR")
     })?;
+    if args.listen.is_some_and(|address| !address.ip().is_loopback()) {
+        return Err(Told::new(
+            Exit::Usage,
+            "--listen: the demo page has no login; it listens on loopback only",
+        ));
+    }
     runtime()?.block_on(async {
         let ended = Ended::listen()?;
         let options =

@@ -114,12 +114,14 @@ pub(super) fn appointment(body: &[u8]) -> Result<Appointment, Problem> {
 /// Parses the body of `PUT /v1/recipients/{openid}`: what is left out is not set.
 pub(super) fn profile(body: &[u8]) -> Result<Profile, Problem> {
     let mut object = json::object(body)?;
+    // As a read answers what is not set.
+    let mut set = |key| object.take(key).filter(|json| !matches!(json, Json::Null));
     let profile = Profile {
-        unionid: object.take("unionid").map(|json| id(json, "unionid", UnionId::parse)).transpose()?,
-        reference: object.take("ref").map(|json| id(json, "ref", Ref::parse)).transpose()?,
+        unionid: set("unionid").map(|json| id(json, "unionid", UnionId::parse)).transpose()?,
+        reference: set("ref").map(|json| id(json, "ref", Ref::parse)).transpose()?,
+        time_zone: set("time_zone").map(zone).transpose()?,
         tags: object.take("tags").map_or(Ok(Vec::new()), tag_list)?.into_iter().collect(),
         fields: object.take("fields").map_or(Ok(BTreeMap::new()), |json| fields(json, Voice::Backend))?,
-        time_zone: object.take("time_zone").map(zone).transpose()?,
         muted: object.take("muted").map_or(Ok(false), |json| json.truth("muted"))?,
     };
     object.end()?;

@@ -390,7 +390,7 @@ fn mistakes_in_a_schedule() {
         ("    when:", "    timezone: recipients\n    when:", &[("unknown_zone", 4, 15)]),
         // Small values.
         ("    when:", "    grace: 0m\n    when:", &[("bad_duration", 4, 12)]),
-        ("    when:", "    spread: 0m\n    when:", &[("bad_duration", 4, 13)]),
+        ("    when:", "    spread: -1m\n    when:", &[("bad_duration", 4, 13)]),
         ("    when:", "    spread: 5w\n    when:", &[("bad_duration", 4, 13)]),
         ("    when:", "    grace: -5m\n    when:", &[("bad_duration", 4, 12)]),
         ("    when:", "    grace: 30\n    when:", &[("bad_duration", 4, 12)]),

@@ -292,7 +292,7 @@ fn grace(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
 
 fn spread(node: &Node, walk: &mut Walk<'_>) -> Option<Duration> {
     let text = walk.text(node, Wanted { of: Thing::Key("spread"), example: "spread: 10m" })?;
-    let spread = values::duration(text);
+    let spread = values::duration_or_none(text);
     spread.map_err(|why| walk.report(node.spot, rule::bad_duration(Thing::Key("spread"), text, why))).ok()
 }
 

@@ -11,8 +11,9 @@ use super::relative_entry::IF_LATE;
 use super::rule_entry::{MAX_FIELDS, MAX_MAX, MAX_TEXT, MISSED, ON_DOUBT, OVERFLOW};
 use super::schedule_file::MAX_RULES;
 use super::schema::{
-    at, date_or_name, exactly_one, map, name, named, of_appointments, one_or_set, openid, or_nothing, set,
-    short_text, switch, tag, text, texts, to, whole, with_starting, words, zone_or_recipient,
+    at, date_or_name, duration_or_none, exactly_one, map, name, named, of_appointments, one_or_set, openid,
+    or_nothing, set, short_text, switch, tag, text, texts, to, whole, with_starting, words,
+    zone_or_recipient,
 };
 use super::when_entry::{DST, FOLD, FORMS, MAX_EXCEPT, MAX_TIMES};
 use crate::domain::language::Phrase;
@@ -121,10 +122,10 @@ keys! {
         Key {
             name: "spread",
             about: "Over how long the messages leave after the due time; each person keeps his place in it. He needs his \
-                    consent only when his turn comes. A number and one of s, m, h, d, w.",
+                    consent only when his turn comes. A number and one of s, m, h, d, w; 0 for all at once.",
             example: r#""10m""#,
-            absent: Absent::Means("all may leave at once."),
-            shape: || pattern::texts(&pattern::duration(1), "a number and a unit, from 1s to 31d"),
+            absent: Absent::Default("0"),
+            shape: duration_or_none,
         },
         Key {
             name: "quiet",

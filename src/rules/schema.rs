@@ -243,6 +243,11 @@ pub(super) fn zone_or_recipient() -> Value {
     json!({ "anyOf": [{ "$ref": "#/definitions/zone" }, { "const": RECIPIENT }] })
 }
 
+/// An elapsed time, or 0 with a unit or without.
+pub(super) fn duration_or_none() -> Value {
+    json!({ "anyOf": [{ "const": 0 }, pattern::texts(&pattern::duration(0), "0, or a number and a unit, up to 31d")] })
+}
+
 /// One civil time, or a list of them; each a text or a map.
 pub(super) fn at(map: &Value, max: usize) -> Value {
     let time = pattern::texts(&pattern::civil_time(), "YYYY-MM-DD HH:MM or YYYY-MM-DD HH:MM:SS");

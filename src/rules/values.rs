@@ -44,6 +44,17 @@ pub(super) fn duration(text: &str) -> Result<Duration, Phrase> {
     }
 }
 
+/// An elapsed time, or none: `0`, with a unit or without.
+///
+/// # Errors
+/// Why it is neither, for a message.
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, Phrase> {
+    let unit = text.trim_start_matches('0');
+    let is_zero = unit.len() < text.len() && (unit.is_empty() || duration(&format!("1{unit}")).is_ok());
+    let is_zero = is_zero && !unit.starts_with(|c: char| c.is_ascii_digit());
+    if is_zero { Ok(Duration::ZERO) } else { duration(text) }
+}
+
 /// The most days that a length of time in the calendar may have: ten years.
 pub(super) const MAX_DAYS: u32 = 3660;
 

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -104,13 +105,24 @@ async fn page(Query(language): Query<Language>, headers: HeaderMap) -> Response 
     (headers, text).into_response()
 }
 
-/// Chinese unless English comes first.
+/// Chinese unless English is wanted more, or as much and named first.
 fn first_language(accepted: &str) -> &'static str {
-    let named = accepted.split(',').map(str::trim).find_map(|part| {
-        let part = part.to_ascii_lowercase();
-        (part.starts_with("zh") || part.starts_with("en")).then_some(part)
-    });
-    if named.is_some_and(|part| part.starts_with("en")) { "en" } else { "zh" }
+    let mut best = ("zh", 0.0);
+    for part in accepted.split(',') {
+        let mut parameters = part.split(';').map(str::trim);
+        let lang = match parameters.next().map(str::to_ascii_lowercase) {
+            Some(name) if name.starts_with("zh") => "zh",
+            Some(name) if name.starts_with("en") => "en",
+            Some(_) | None => continue,
+        };
+        let weight =
+            parameters.find_map(|parameter| parameter.strip_prefix("q=")?.trim().parse::<f32>().ok());
+        let weight = weight.unwrap_or(1.0);
+        if weight > best.1 {
+            best = (lang, weight);
+        }
+    }
+    best.0
 }
 
 async fn picture(State(site): State<Site>) -> Response {
@@ -135,7 +147,16 @@ enum Tapped {
     Reject,
 }
 
-async fn tap(State(site): State<Site>, axum::Json(tap): axum::Json<Tap>) -> Response {
+async fn tap(State(site): State<Site>, body: Bytes) -> Response {
+    let tap: Tap = match serde_json::from_slice(&body) {
+        Ok(tap) => tap,
+        Err(error) => {
+            let why = format!(
+                "a tap is {{\"answer\": \"accept\" | \"reject\", \"always_keep\": false}}: {error}\n"
+            );
+            return (StatusCode::UNPROCESSABLE_ENTITY, why).into_response();
+        }
+    };
     let answer = match tap.answer {
         Tapped::Accept => Answer::Accept,
         Tapped::Reject => Answer::Reject,
@@ -228,10 +249,18 @@ mod tests {
     use super::first_language;
 
     #[test]
-    fn the_first_of_both_languages_counts() {
-        for (accepted, language) in
-            [("", "zh"), ("en-US,en;q=0.9", "en"), ("zh-CN,en;q=0.8", "zh"), ("fr,en", "en"), ("fr", "zh")]
-        {
+    fn the_language_that_is_wanted_more_counts() {
+        for (accepted, language) in [
+            ("", "zh"),
+            ("en-US,en;q=0.9", "en"),
+            ("zh-CN,en;q=0.8", "zh"),
+            ("fr,en", "en"),
+            ("fr", "zh"),
+            ("en;q=0.3,zh;q=0.9", "zh"),
+            ("zh;q=0.3, en;q=0.9", "en"),
+            ("en;q=0", "zh"),
+            ("en,zh", "en"),
+        ] {
             assert_eq!(first_language(accepted), language, "{accepted}");
         }
     }

@@ -165,6 +165,11 @@ fn set_of_him() -> [(&'static str, Value); 3] {
     ]
 }
 
+/// This, or nothing.
+fn or_null(name: &str) -> Value {
+    json!({ "anyOf": [shape(name), { "type": "null" }] })
+}
+
 fn object(required: &[&str], properties: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     let properties: Map<String, Value> =
         properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -239,7 +244,13 @@ fn asked() -> Value {
         [("openid", shape("OpenId")), ("recipients", recipients), ("at", at), ("fields", fields.1.clone())];
     let appointment = one_of(strict(object(&["at"], appointment)), "openid", "recipients");
     let muted = json!({ "type": "boolean", "default": false, "description": "Nothing is sent to him while it is true." });
-    let profile = [("unionid", shape("UnionId")), ("ref", shape("Ref")), tags, fields, time_zone];
+    let profile = [
+        ("unionid", or_null("UnionId")),
+        ("ref", or_null("Ref")),
+        tags,
+        fields,
+        ("time_zone", or_null("TimeZone")),
+    ];
     let profile = strict(object(&[], profile.into_iter().chain([("muted", muted)])));
     json!({
         "Login": strict(object(&["code"], [("code", code)])),
@@ -254,7 +265,6 @@ fn asked() -> Value {
 /// What is answered. Keys may be added, so others than these are no mistake.
 fn answered() -> Value {
     let instant = || json!({ "type": "string", "format": "date-time" });
-    let some = |name: &str| json!({ "anyOf": [shape(name), { "type": "null" }] });
     let ask = || {
         json!({
             "type": "array", "maxItems": 3, "items": shape("TemplateId"),
@@ -301,7 +311,7 @@ fn answered() -> Value {
         [
             ("tags", tags),
             ("fields", fields()),
-            ("time_zone", some("TimeZone")),
+            ("time_zone", or_null("TimeZone")),
             ("muted", json!({ "type": "boolean" })),
             ("balances", balances()),
             ("accepted_with", accepted_with()),
@@ -309,7 +319,7 @@ fn answered() -> Value {
         ]
     };
     let required = ["tags", "fields", "time_zone", "muted", "balances", "upcoming"];
-    let named = [("openid", shape("OpenId")), ("unionid", some("UnionId")), ("ref", some("Ref"))];
+    let named = [("openid", shape("OpenId")), ("unionid", or_null("UnionId")), ("ref", or_null("Ref"))];
     let recipient =
         object(&[&["openid", "unionid", "ref"][..], &required].concat(), named.into_iter().chain(told()));
     let recipients = json!({ "type": "array", "items": shape("OpenId") });

@@ -159,7 +159,11 @@ async fn a_backend_speaks_for_the_apps_of_its_key() {
         }
     }
     let at = |seconds: i64| format!("clinic oSECRETSECRET Backend r1 at {seconds}");
-    assert_eq!(world.said(), [at(0), at(-300), at(0)], "an earlier time of signing counts");
+    assert_eq!(
+        world.said(),
+        [at(0), at(-299), at(0)],
+        "an earlier time of signing counts, to the end of its second"
+    );
     world.keys.replace(Vec::new());
     assert_eq!(world.signed("POST", "/v1/consents?app=clinic", BACKEND_REPORT, 0).await.status, 401);
 }

@@ -736,7 +736,7 @@ impl Books {
         let free = ledger.units.iter_mut().filter(|(_, place)| *place == Place::Free).zip(given);
         // What was given for its appointment first, and of those accepted at the same instant, as they came.
         let served = free.filter_map(|((grant, place), given)| {
-            let rank = if is_for(occurrence, grant) { 0 } else { 1 };
+            let rank = u8::from(!is_for(occurrence, grant));
             (rank == 0 || given == Given::ToAny).then_some((rank, grant, place))
         });
         let (_, grant, place) =

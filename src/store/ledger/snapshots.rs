@@ -39,13 +39,13 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Takes up the next of those that are kept, behind what the pass before has reached.
-    fn begin(&mut self, tree: &dyn Tree) -> Result<(), Failed> {
+    /// Takes up the next of those that are kept, at most so many, behind what the pass before has reached.
+    fn begin(&mut self, tree: &dyn Tree, most: usize) -> Result<(), Failed> {
         let before = self.reached.take();
         let mut from = before.map_or_else(|| vec![keys::SNAPSHOT], |hash| keys::snapshot_end(&hash));
         let mut last = None;
         while let Some(entry) = tree.range(from, vec![keys::SNAPSHOT + 1]).next() {
-            if self.unused.len() == MAX_UNUSED {
+            if self.unused.len() == most {
                 self.reached = last;
                 break;
             }
@@ -84,7 +84,7 @@ pub(super) fn retire(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<u64, Fai
             return Ok(0);
         }
         None => {
-            pass.begin(&*opened.tree)?;
+            pass.begin(&*opened.tree, MAX_UNUSED)?;
             0
         }
     };
@@ -131,7 +131,7 @@ mod tests {
     use super::super::memory::Memory;
     use super::*;
 
-    /// The hash of the `n`-th of some thousands.
+    /// The hash of the `n`-th.
     fn hash(n: u64) -> [u8; 32] {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&(n + 1).to_be_bytes());
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn one_pass_after_the_other_looks_at_all_and_begins_again() {
         let tree = Memory::default();
-        let n = 2 * n_of(MAX_UNUSED) + 100;
+        let (most, n) = (40, 90);
         tree.tamper(|entries| {
             // Each in two pieces.
             entries
@@ -149,8 +149,8 @@ mod tests {
         });
         let mut pass = Pass::default();
         for turn in 0..2 {
-            for (from, to) in [(0, 4_096), (4_096, 8_192), (8_192, n)] {
-                pass.begin(&tree).unwrap();
+            for (from, to) in [(0, 40), (40, 80), (80, n)] {
+                pass.begin(&tree, most).unwrap();
                 let looked: HashSet<[u8; 32]> = (from..to).map(hash).collect();
                 assert!(pass.unused == looked, "{from} to {to}, turn {turn}: {}", pass.unused.len());
                 pass.end(DateTime::UNIX_EPOCH);

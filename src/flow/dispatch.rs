@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use super::bell::Bell;
 use super::brake::Brake;
 use super::live::Current;
-use super::pause::{Gate, Pauses, Words};
+use super::pause::{Gate, Nth, Pauses, Words};
 use super::scheduler::MAX_SLEEP;
 use crate::clock::Clock;
 use crate::domain::id::{AppId, AppName, DeliveryId, OpenId, RuleId};
@@ -112,6 +112,7 @@ enum Done {
 struct Answered {
     item: Item,
     mark: Mark,
+    nth: Nth,
     started_at: DateTime<Utc>,
     sent: Sent,
 }
@@ -270,6 +271,9 @@ impl Dispatch {
         if self.gate.lacks_token() && !self.gate.is_shut(now) && self.n_marking == 0 && !self.probing {
             self.probe(client, tasks, stop);
         }
+        if self.gate.is_paused() && self.n_marking + self.marked.len() + self.n_in_flight == 0 {
+            self.gate.idles(now);
+        }
         Ok(())
     }
 
@@ -302,7 +306,13 @@ impl Dispatch {
         while batch.len() < room {
             let may_go = |item: &Item| !self.brake.stops(&self.app, &item.rule, item.wording);
             let is_free = |item: &Item| !self.lanes.contains(&item.message.to) && self.canaries.lets(item);
-            let Some(item) = self.queues.next(may_go, is_free) else { break };
+            let next = self.queues.next(may_go, is_free);
+            // Where none is there to try whether a pause is over, one that waits for that does.
+            let next = next.or_else(|| {
+                let tries = self.gate.is_paused().then_some(&mut self.queues)?;
+                tries.ahead(now, |item| may_go(item) && is_free(item))
+            });
+            let Some(item) = next else { break };
             self.canaries.goes(item.id);
             self.lanes.insert(item.message.to.clone());
             batch.push(item);
@@ -360,6 +370,7 @@ impl Dispatch {
                 }
             }
             self.pace.starts(self.clock.elapsed());
+            let nth = self.gate.starts();
             self.n_in_flight += 1;
             let client = client.clone();
             // It may yet wait for an access token.
@@ -378,7 +389,9 @@ impl Dispatch {
                 // What ended while it waited for an access token does not start under the new one.
                 let stands = || worthless(&*store, &app, &item, accepted_at).is_ok_and(|end| end.is_none());
                 match client.send_unless((unless, stands), ready, &item.message).await {
-                    Some(sent) => Done::Answered(Box::new(Answered { item, mark, started_at: now, sent })),
+                    Some(sent) => {
+                        Done::Answered(Box::new(Answered { item, mark, nth, started_at: now, sent }))
+                    }
                     None => Done::NotStarted(Box::new((item, mark))),
                 }
             });
@@ -418,7 +431,7 @@ impl Dispatch {
                     self.put_back(item, None);
                 }
                 if let Some((reply, state)) = reply {
-                    self.gate.hear(&reply, &Words::of_token(&state), None, self.clock.reckoned());
+                    self.gate.hear_of_token(&reply, &Words::of_token(&state), self.clock.reckoned());
                 }
                 Ok(())
             }
@@ -427,7 +440,7 @@ impl Dispatch {
                 match probed {
                     Some(Ok(())) => self.gate.has_token(),
                     Some(Err((reply, state))) => {
-                        self.gate.hear(&reply, &Words::of_token(&state), None, self.clock.reckoned());
+                        self.gate.hear_of_token(&reply, &Words::of_token(&state), self.clock.reckoned());
                     }
                     None => {}
                 }
@@ -463,9 +476,9 @@ impl Dispatch {
             }
             Ok(Done::Held) => Ok(()),
             Ok(Done::Answered(answered)) => {
-                let Answered { item, mark, started_at, sent } = *answered;
+                let Answered { item, mark, nth, started_at, sent } = *answered;
                 self.n_in_flight = self.n_in_flight.saturating_sub(1);
-                self.answered(item, mark, started_at, &sent);
+                self.answered(item, mark, (nth, started_at), &sent);
                 Ok(())
             }
             Err(error) => {
@@ -475,7 +488,7 @@ impl Dispatch {
         }
     }
 
-    fn answered(&mut self, mut item: Item, mark: Mark, started_at: DateTime<Utc>, sent: &Sent) {
+    fn answered(&mut self, mut item: Item, mark: Mark, (nth, started_at): (Nth, DateTime<Utc>), sent: &Sent) {
         let now = self.clock.reckoned();
         let tried = Tried { n_attempts: item.attempts + 1, n_busy: item.n_busy, past: item.past };
         self.jitter =
@@ -490,7 +503,7 @@ impl Dispatch {
         };
         let live = self.current.get();
         let state = live.clients.get(&self.name).map_or(TokenState::None, Client::token_state);
-        self.gate.hear(&sent.reply, &Words::of(sent, &state), stated, now);
+        self.gate.hear(&sent.reply, nth, &Words::of(sent, &state), stated, now);
         item.for_app = of_app(&sent.reply);
         self.slow_down(&sent.reply, live.config.apps.get(&self.name).and_then(|app| app.per_second));
         item.n_busy += u32::from(sent.reply == Reply::Busy);

@@ -1,7 +1,8 @@
 //! Whether an app may send now: it pauses when its platform cannot be reached, refuses it, or asks to slow down.
 //!
-//! When a pause is over, one request alone tries; its answer ends the pause or begins the next. An operator's word ends the
-//! wait, not the trial. What becomes of a single delivery is not decided here.
+//! When its wait is over, one request alone tries; its answer ends the pause or begins the next. An operator's word ends the
+//! wait, not the trial. Where nothing is there to try with, nobody is told of a pause any more: the next message tries. What
+//! becomes of a single delivery is not decided here.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,8 @@ pub struct Pauses(Arc<Mutex<Told>>);
 #[derive(Debug, Default)]
 struct Told {
     reason: Option<String>,
+    /// Whether it is that the day's messages are used up.
+    used_up: bool,
     /// An operator wants it to be tried at once.
     again: bool,
     held: Vec<HeldOccurrence>,
@@ -59,19 +62,30 @@ impl Pauses {
         self.told().reason.clone()
     }
 
+    /// Whether the day's messages are used up, so that nothing can leave before a time that is known.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        let told = self.told();
+        told.used_up && told.reason.is_some()
+    }
+
     /// Occurrences of it that are held, in the order in which they were opened.
     #[must_use]
     pub fn held(&self) -> Vec<HeldOccurrence> {
         self.told().held.clone()
     }
 
-    /// Lets an app that pauses try at once.
+    /// Lets an app that pauses try at once; from here on it says no reason, until one is found anew.
     pub fn try_again(&self) {
-        self.told().again = true;
+        let mut told = self.told();
+        told.again = true;
+        told.reason = None;
     }
 
     fn set(&self, reason: Option<String>) {
-        self.told().reason = reason;
+        let mut told = self.told();
+        told.reason = reason;
+        told.used_up = false;
     }
 
     pub(super) fn hold<'a>(&self, occurrences: impl Iterator<Item = &'a Occurrence>) {
@@ -107,7 +121,13 @@ pub(super) struct Gate {
     pause: Option<Pause>,
     /// Answers in a row that did not say what became of their message.
     n_unanswered: u32,
+    /// Requests that have started.
+    n_started: u64,
 }
+
+/// Which request of an app an answer is of, in the order of their starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Nth(u64);
 
 /// Nothing starts before its end, and then one request alone tries.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +135,28 @@ struct Pause {
     until: DateTime<Utc>,
     n: u32,
     cause: Cause,
+    /// The last request that failed for it.
+    shown_by: Nth,
+}
+
+impl Pause {
+    /// Whether it is over when the platform looked at the message of this request.
+    fn ends_with(&self, nth: Nth, now: DateTime<Utc>) -> bool {
+        match self.cause {
+            // One that started before may have been answered before this began.
+            Cause::Broken => nth > self.shown_by,
+            Cause::Silent => true,
+            Cause::NoToken | Cause::Asked => now >= self.until,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     /// The platform is away or refuses the app: only a request that succeeds shows that this is over.
     Broken,
+    /// The platform does not say what becomes of messages: any answer shows that this is over.
+    Silent,
     /// No access token can be had: one that can shows that this is over.
     NoToken,
     /// The platform asked to wait until the end of the pause.
@@ -130,7 +166,7 @@ enum Cause {
 impl Gate {
     /// A gate that is open; `told` hears why it is not.
     pub(super) fn new(app: AppName, told: Pauses) -> Self {
-        Self { app, told, pause: None, n_unanswered: 0 }
+        Self { app, told, pause: None, n_unanswered: 0, n_started: 0 }
     }
 
     /// Whether an operator wants the app to try now; then the wait is over.
@@ -173,18 +209,26 @@ impl Gate {
         self.pause.is_some()
     }
 
-    /// How many requests may run at the same time, of `in_flight` at best. When the wait that the platform
-    /// asked for is over, it is told no more, also while there is nothing to send.
+    /// How many requests may run at the same time, of `in_flight` at best.
     pub(super) fn slots(&self, in_flight: usize, now: DateTime<Utc>) -> usize {
         match self.pause {
             Some(pause) if now < pause.until => 0,
-            Some(pause) => {
-                if pause.cause == Cause::Asked {
-                    self.told.set(None);
-                }
-                1
-            }
+            Some(_) => 1,
             None => in_flight,
+        }
+    }
+
+    /// A request starts.
+    pub(super) fn starts(&mut self) -> Nth {
+        self.n_started += 1;
+        Nth(self.n_started)
+    }
+
+    /// The wait may be over, and nothing is there to try with: it is told no more, and the next message tries.
+    pub(super) fn idles(&self, now: DateTime<Utc>) {
+        // Without an access token it tries all the same.
+        if !self.is_shut(now) && !self.lacks_token() {
+            self.told.set(None);
         }
     }
 
@@ -193,10 +237,16 @@ impl Gate {
         self.pause.map(|pause| pause.until)
     }
 
+    /// No access token can be had, or none that is not refused: no request was made.
+    pub(super) fn hear_of_token(&mut self, reply: &Reply, words: &Words, now: DateTime<Utc>) {
+        self.hear(reply, Nth(self.n_started), words, None, now);
+    }
+
     /// Slows the app down when the answer concerns all of it; `stated` is when its delivery is tried again.
     pub(super) fn hear(
         &mut self,
         reply: &Reply,
+        nth: Nth,
         words: &Words,
         stated: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
@@ -204,15 +254,16 @@ impl Gate {
         self.n_unanswered = if *reply == Reply::Unanswered { self.n_unanswered.saturating_add(1) } else { 0 };
         match reply {
             Reply::NotConnected | Reply::TokenRefused { .. } | Reply::AppBad { .. } => {
-                self.fails(Cause::Broken, words, now);
+                self.fails(Cause::Broken, nth, words, now);
             }
-            Reply::NoToken => self.fails(Cause::NoToken, words, now),
+            Reply::NoToken => self.fails(Cause::NoToken, nth, words, now),
             Reply::RateLimited { .. } => {
                 self.waits("the platform asks to slow down", "it goes on by itself", words, (stated, now));
             }
             Reply::QuotaUsedUp => {
                 let cure = cure::of_app(45_009, None);
                 self.waits("the day's quota of messages is used up", &cure, words, (stated, now));
+                self.told.told().used_up = true;
             }
             Reply::Accepted { .. }
             | Reply::NoConsent
@@ -222,12 +273,14 @@ impl Gate {
             | Reply::MessageBad { .. }
             | Reply::TemplateBad { .. }
             | Reply::UnknownCode { .. } => {
-                if self.is_paused() && !self.is_shut(now) {
+                if self.pause.is_some_and(|pause| pause.ends_with(nth, now)) {
                     self.goes_on();
                 }
             }
             // Each costs a consent until a receipt or a person settles it.
-            Reply::Unanswered if self.n_unanswered >= MAX_UNANSWERED => self.fails(Cause::Broken, words, now),
+            Reply::Unanswered if self.n_unanswered >= MAX_UNANSWERED => {
+                self.fails(Cause::Silent, nth, words, now);
+            }
             Reply::Unanswered => {}
         }
     }
@@ -245,10 +298,10 @@ impl Gate {
         let why = format!("{what}: nothing is sent until {at} ({}); {cure}", words.said);
         warn!(app = %self.app, until = %until, "Sending for app {} waits: {why}", self.app);
         self.told.set(Some(why));
-        self.pause = Some(Pause { until, n, cause: Cause::Asked });
+        self.pause = Some(Pause { until, n, cause: Cause::Asked, shown_by: Nth(self.n_started) });
     }
 
-    fn fails(&mut self, cause: Cause, words: &Words, now: DateTime<Utc>) {
+    fn fails(&mut self, cause: Cause, nth: Nth, words: &Words, now: DateTime<Utc>) {
         let (n, not_before) = self.pause.map_or((0, now), |pause| (pause.n, pause.until));
         // Asked earlier, the cache of access tokens would only say the same again.
         let wait = words.asked_again_in.unwrap_or(MIN_PAUSE * 2_u32.saturating_pow(n.min(7)));
@@ -261,14 +314,17 @@ impl Gate {
         };
         let why =
             format!("{}; it is tried again {when}, and at once by `tixing resume --app {app}`", words.told());
-        if n == 0 {
+        if self.told.reason().is_none() {
             warn!(app = %app, wechat.rid = words.rid, "Sending for app {app} pauses: {why}");
         }
         self.told.set(Some(why));
-        // Requests that were in flight together count as one failure.
-        if !self.is_shut(now) {
-            let until = (now + wait).max(not_before);
-            self.pause = Some(Pause { until, n: n + 1, cause });
+        match &mut self.pause {
+            // Requests that were in flight together count as one failure.
+            Some(pause) if now < pause.until => pause.shown_by = pause.shown_by.max(nth),
+            Some(_) | None => {
+                let until = (now + wait).max(not_before);
+                self.pause = Some(Pause { until, n: n + 1, cause, shown_by: nth });
+            }
         }
     }
 }
@@ -351,5 +407,97 @@ impl Words {
         let said = if self.said.is_empty() { String::new() } else { format!(" ({})", self.said) };
         let cure = self.cure.as_ref().map_or_else(String::new, |cure| format!("; {cure}"));
         format!("{}{said}{cure}", self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::message::Reply;
+
+    fn at(ms: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(1_795_350_896_500 + ms).expect("in range")
+    }
+
+    fn words() -> Words {
+        Words::new("as ordered", None, None, None)
+    }
+
+    fn gate() -> Gate {
+        Gate::new(AppName::parse("main").expect("valid"), Pauses::default())
+    }
+
+    const OK: Reply = Reply::Accepted { msgid: None };
+    const BROKEN: Reply = Reply::AppBad { errcode: 48_001 };
+
+    #[test]
+    fn a_good_answer_ends_a_pause_where_it_is_newer_than_its_cause() {
+        let slow = Reply::RateLimited { errcode: 44_990 };
+        // What begins the pause, of the request with which number; then an answer, of which, after how many milliseconds;
+        // and whether it is over.
+        let table = [
+            (&BROKEN, 5, &OK, 4, 100, false),
+            (&BROKEN, 5, &OK, 6, 100, true),
+            (&BROKEN, 5, &OK, 4, 600, false),
+            (&BROKEN, 5, &OK, 6, 600, true),
+            (&BROKEN, 5, &Reply::NoConsent, 6, 100, true),
+            (&BROKEN, 5, &Reply::Unanswered, 6, 100, false),
+            (&BROKEN, 5, &BROKEN, 6, 100, false),
+            (&Reply::NotConnected, 5, &OK, 6, 100, true),
+            (&Reply::Unanswered, 5, &OK, 4, 100, true),
+            (&Reply::Unanswered, 5, &OK, 6, 600, true),
+            (&slow, 5, &OK, 6, 100, false),
+            (&slow, 5, &OK, 6, 1100, true),
+            (&Reply::QuotaUsedUp, 5, &OK, 6, 900, false),
+            (&Reply::NoToken, 5, &OK, 6, 100, false),
+        ];
+        for (cause, by, answer, of, ms, over) in table {
+            let mut gate = gate();
+            let nth: Vec<Nth> = (0..9).map(|_| gate.starts()).collect();
+            let stated = Some(at(1000));
+            for _ in 0..MAX_UNANSWERED {
+                gate.hear(cause, nth[by], &words(), stated, at(0));
+            }
+            assert!(gate.is_shut(at(100)) && gate.told.reason().is_some(), "{cause:?}");
+            gate.hear(answer, nth[of], &words(), None, at(ms));
+            assert_eq!(!gate.is_paused(), over, "{cause:?} by {by}, then {answer:?} of {of} after {ms} ms");
+            assert_eq!(gate.told.reason().is_none(), over);
+        }
+    }
+
+    #[test]
+    fn the_newest_of_those_that_failed_together_is_what_has_to_be_outlived() {
+        let mut gate = gate();
+        let nth: Vec<Nth> = (0..4).map(|_| gate.starts()).collect();
+        gate.hear(&BROKEN, nth[0], &words(), None, at(0));
+        gate.hear(&BROKEN, nth[2], &words(), None, at(1));
+        gate.hear(&OK, nth[1], &words(), None, at(2));
+        assert!(gate.is_shut(at(3)));
+        gate.hear(&OK, nth[3], &words(), None, at(3));
+        assert!(!gate.is_paused());
+    }
+
+    #[test]
+    fn what_is_told_ends_with_the_wait_where_nothing_tries_and_with_an_operators_word() {
+        let table = [(&BROKEN, true), (&Reply::Unanswered, true), (&Reply::NoToken, false)];
+        for (cause, ends) in table {
+            let mut gate = gate();
+            let nth = gate.starts();
+            for _ in 0..MAX_UNANSWERED {
+                gate.hear(cause, nth, &words(), None, at(0));
+            }
+            gate.idles(at(400));
+            assert!(gate.told.reason().is_some(), "{cause:?}");
+            gate.idles(at(500));
+            assert_eq!(gate.told.reason().is_none(), ends, "{cause:?}");
+            // One alone tries, and the pause is back with its answer.
+            assert_eq!(gate.slots(8, at(500)), 1, "{cause:?}");
+            let nth = gate.starts();
+            gate.hear(cause, nth, &words(), None, at(500));
+            assert!(gate.told.reason().is_some() && gate.slots(8, at(1499)) == 0, "{cause:?}");
+            gate.told.try_again();
+            assert!(gate.told.reason().is_none() && gate.is_hurried(at(600)), "{cause:?}");
+            assert_eq!(gate.slots(8, at(600)), 1, "{cause:?}");
+        }
     }
 }

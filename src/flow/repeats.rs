@@ -206,9 +206,10 @@ impl Repeats {
             OccurrenceState::Held => return Ok(None),
             OccurrenceState::Missed | OccurrenceState::Cancelled => return Ok(Some(None)),
         }
-        let paused = self.pauses.get(&app.name).is_some_and(|pauses| pauses.reason().is_some());
+        // Every other pause of an app by itself ends by a message, and a repetition may be the one that ends it.
+        let used_up = self.pauses.get(&app.name).is_some_and(Pauses::is_used_up);
         let wording = Wording::of_snapshot(&occurrence.snapshot);
-        if paused
+        if used_up
             || self.brake.stops_app(&app.appid)
             || self.brake.stops(&app.appid, &occurrence.rule, wording)
         {

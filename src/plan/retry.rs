@@ -18,11 +18,11 @@ const BUSY_MS: i64 = 1000;
 /// First wait after 43108 and 44990; each further one is twice as long, up to [`MAX_LIMITED_MS`].
 const LIMITED_MS: i64 = 1000;
 const MAX_LIMITED_MS: i64 = 4000;
-/// First wait without a connection; each further one is twice as long, up to [`MAX_UNCONNECTED_MS`].
-const UNCONNECTED_MS: i64 = 500;
-const MAX_UNCONNECTED_MS: i64 = 60_000;
-/// Wait while the app cannot send; somebody probes it once a minute.
-const APP_MS: i64 = 60_000;
+/// First wait without a connection, or while the app cannot send; each further one is twice as long, up to [`MAX_AWAY_MS`].
+///
+/// This does not decide how often an app that cannot send is tried: it lets one message at a time try.
+const AWAY_MS: i64 = 500;
+const MAX_AWAY_MS: i64 = 60_000;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// Quotas end with the day of Beijing, which is 8 h ahead of UTC all year.
@@ -123,12 +123,12 @@ pub fn decide(
             wait(ms, ms / 4, past)
         }
         Reply::QuotaUsedUp => wait(until_next(DAY_MS, BEIJING_MS), MINUTE_MS, past),
-        Reply::NotConnected => {
-            let ms = doubled(UNCONNECTED_MS, n_before, MAX_UNCONNECTED_MS);
+        Reply::NotConnected
+        | Reply::NoToken
+        | Reply::TokenRefused { errcode: _ }
+        | Reply::AppBad { errcode: _ } => {
+            let ms = doubled(AWAY_MS, n_before, MAX_AWAY_MS);
             wait(ms, ms / 4, past)
-        }
-        Reply::NoToken | Reply::TokenRefused { errcode: _ } | Reply::AppBad { errcode: _ } => {
-            wait(APP_MS, 5000, past)
         }
         Reply::RecipientBad { errcode }
         | Reply::MessageBad { errcode, key: _ }
@@ -184,9 +184,10 @@ mod tests {
             (Reply::RateLimited { errcode: 44_990 }, tried(90, 0, Past::Tried), "wait 4000 Tried"),
             (Reply::RateLimited { errcode: 45_011 }, first, "wait 3500 Tried"),
             (Reply::QuotaUsedUp, first, "wait 12303500 Tried"), // until 16:00 in UTC
-            (Reply::TokenRefused { errcode: 40_001 }, first, "wait 60000 Tried"),
-            (Reply::NoToken, second, "wait 60000 Tried"),
-            (Reply::AppBad { errcode: 48_001 }, busy, "wait 60000 Busy"),
+            (Reply::TokenRefused { errcode: 40_001 }, first, "wait 500 Tried"),
+            (Reply::NoToken, second, "wait 1000 Tried"),
+            (Reply::AppBad { errcode: 48_001 }, busy, "wait 1000 Busy"),
+            (Reply::AppBad { errcode: 48_001 }, tried(8, 0, Past::Tried), "wait 60000 Tried"),
             (Reply::NotConnected, first, "wait 500 Tried"),
             (Reply::NotConnected, second, "wait 1000 Tried"),
             (Reply::NotConnected, tried(8, 0, Past::Tried), "wait 60000 Tried"),

@@ -87,6 +87,15 @@ impl Queues {
         }
     }
 
+    /// Takes out one that waits for its app's sake, before its time: the next of those that are `free`.
+    pub(super) fn ahead(&mut self, now: DateTime<Utc>, free: impl Fn(&Item) -> bool) -> Option<Item> {
+        let waits = |item: &&Item| item.for_app && item.at > Some(now) && free(item);
+        let next = self.waiting.values().filter(waits).min_by_key(|item| (item.at, item.id))?.id;
+        let mut item = self.waiting.remove(&next)?;
+        item.at = Some(now);
+        Some(item)
+    }
+
     /// Takes out the next one, the occurrences taking turns: of an occurrence that `may_go`, which its first item says for
     /// all of them, the first one that `is_free`.
     pub(super) fn next(

@@ -17,7 +17,7 @@ use super::{EIGHT, HABIT, World, openid};
 
 impl World {
     /// The one object, and how the command ends.
-    async fn by_hand(&self, name: &str, dry_run: bool) -> (Value, Exit) {
+    pub(super) async fn by_hand(&self, name: &str, dry_run: bool) -> (Value, Exit) {
         self.by_hand_of("water", name, None, dry_run).await.expect("one object")
     }
 

@@ -37,7 +37,7 @@ async fn world_of(n: usize, lines: &[&str]) -> World {
 }
 
 impl World {
-    fn begun(&self) -> u64 {
+    pub(super) fn begun(&self) -> u64 {
         self.platform.totals().begun
     }
 }

@@ -69,6 +69,7 @@ mod restart;
 mod scarce;
 mod templates;
 mod tokens;
+mod trial;
 mod zones;
 
 use power::Power;

@@ -8,7 +8,7 @@ use tixing::domain::delivery::State;
 use tixing::sandbox::{Api, Fault, What};
 use tixing::store::{DoubtWord, Store};
 
-use super::{EIGHT, HABIT, World, openid};
+use super::{BILL, EIGHT, HABIT, World, openid};
 
 const RESEND: &str = "on_doubt: resend";
 const ONE_IN_DOUBT: &str = "done: 1 = 1 in_doubt";
@@ -187,6 +187,41 @@ async fn what_may_not_leave_any_more_is_not_sent_again() {
             world.expect_within(20, "water", SENT_AGAIN).await;
         }
         world.stop_here().await;
+    }
+}
+
+/// So many in a row pause the app, and nothing but what is repeated could show that it answers again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_without_an_answer_is_sent_again_though_the_app_pauses() {
+    // Whether another rule's message keeps failing meanwhile, and so keeps the pause told.
+    for other in [false, true] {
+        let mut world = World::new().await;
+        world.rule("water", &[EIGHT, "grace: 3h", RESEND]).await;
+        world.rule("tea", &[r#"when: { cron: "30 0 8 * * *" }"#, "grace: 3h", "template: bill"]).await;
+        world.start().await;
+        world.crowd(12).await;
+        world.crowd(12).await;
+        world.faults(vec![silent()]);
+        let mut story = "done: 12 = 12 in_doubt".to_owned();
+        if other {
+            world.grant("cid", BILL, 1).await;
+            story = "done: 13 = 12 in_doubt, 1 no_consent".to_owned();
+        }
+        world.at("08:00").await;
+        world.expect_within(25, "water", &story).await;
+        let broken = Fault::new(Api::Send, What::Errcode { code: 48001, msg: "as ordered".to_owned() });
+        world.faults(vec![broken.openid(openid("cid").as_str())]);
+        world.at("08:00:50").await;
+        assert_eq!(world.story("water"), story, "a receipt has a minute to come");
+        assert_eq!(world.paused().is_some(), other, "{:?}", world.paused());
+        story += &"; done: 1 = 1 sent".repeat(12);
+        world.expect_within(60, "water", &story).await;
+        assert_eq!(world.balance("p003", HABIT), "2 granted = 1 in doubt, 1 consumed");
+        world.faults(Vec::new());
+        world.pass(65).await;
+        assert_eq!(world.paused(), None);
+        assert_eq!(world.sends_to("p003").len(), 2);
+        world.ends().await;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::domain::config::{App, Basis, Config, RuleSet};
 use crate::domain::id::{AppId, RuleId, TemplateId};
 use crate::domain::rejection::Wording;
 use crate::domain::rule::Rule;
-use crate::plan::templates::{Account, Fit, Holds, Seen, fit, is_due};
+use crate::plan::templates::{Account, Fit, Holds, Seen, Told, fit, is_due};
 use crate::rules::snapshot;
 use crate::store::{Store, Unavailable};
 use crate::wechat::{Listed, TemplatesError};
@@ -107,11 +107,15 @@ impl Templates {
             // More likely a list that tells nothing than an account that has lost all its templates.
             let tells_nothing = listed.templates.is_empty() && listed.odd.is_empty();
             let seen = wanted(app).into_iter().map(|id| {
-                let found = listed.templates.iter().find(|template| template.id == id);
-                // One that is listed in no readable form may be any of those that are not found.
-                let is_odd =
-                    found.is_none() && (tells_nothing || listed.n_nameless > 0 || listed.odd.contains(&id));
-                let seen = Seen::next(before.get(&id).cloned(), (!is_odd).then(|| found.cloned()));
+                let found = listed.templates.iter().find(|described| described.id == id);
+                // One that is listed without its id may be any of those that are not found.
+                let told = match found {
+                    Some(described) => Told::Listed(described.clone()),
+                    None if listed.odd.contains(&id) => Told::Unreadable,
+                    None if tells_nothing || listed.n_nameless > 0 => Told::Nothing,
+                    None => Told::Absent,
+                };
+                let seen = Seen::next(before.get(&id).cloned(), told);
                 (id, seen)
             });
             account.templates = seen.collect();

@@ -42,17 +42,33 @@ pub enum Seen {
     Odd,
 }
 
+/// What one list says of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It has it.
+    Listed(Described),
+    /// It has it, in a form that is not understood.
+    Unreadable,
+    /// It does not have it.
+    Absent,
+    /// Nothing: it says nothing of any template, or has some of which nobody knows which they are.
+    Nothing,
+}
+
 impl Seen {
-    /// What is known after another list; `listed` is what that says, `Some(None)` that it does not have it.
+    /// What is known after another list.
     #[must_use]
-    pub fn next(before: Option<Self>, listed: Option<Option<Described>>) -> Self {
-        match (listed, before) {
-            // It is still what it was, as far as anybody knows.
-            (None, Some(before @ (Self::Listed(_) | Self::Missed(_)))) => before,
-            (None, _) => Self::Odd,
-            (Some(Some(described)), _) => Self::Listed(described),
-            (Some(None), Some(Self::Listed(described))) => Self::Missed(described),
-            (Some(None), Some(Self::Missed(_) | Self::Gone | Self::Odd) | None) => Self::Gone,
+    pub fn next(before: Option<Self>, told: Told) -> Self {
+        match (told, before) {
+            (Told::Listed(described), _) => Self::Listed(described),
+            (Told::Unreadable, _) => Self::Odd,
+            // It is still what it was, as far as anybody knows, and to ask again at once would tell no more.
+            (Told::Nothing, Some(Self::Listed(described) | Self::Missed(described))) => {
+                Self::Listed(described)
+            }
+            (Told::Nothing, _) => Self::Odd,
+            (Told::Absent, Some(Self::Listed(described))) => Self::Missed(described),
+            (Told::Absent, Some(Self::Missed(_) | Self::Gone | Self::Odd) | None) => Self::Gone,
         }
     }
 }
@@ -227,19 +243,21 @@ mod tests {
     #[test]
     fn a_template_is_gone_when_two_lists_in_a_row_lack_it() {
         let one = || described(TemplateKind::OneTime, &[]);
-        let lacks = || Some(None);
-        let has = || Some(Some(one()));
+        let lacks = || Told::Absent;
+        let has = || Told::Listed(one());
         let table = [
             (None, has(), Seen::Listed(one())),
             (None, lacks(), Seen::Gone),
-            (None, None, Seen::Odd),
+            (None, Told::Nothing, Seen::Odd),
             (Some(Seen::Listed(one())), lacks(), Seen::Missed(one())),
             (Some(Seen::Missed(one())), lacks(), Seen::Gone),
             (Some(Seen::Missed(one())), has(), Seen::Listed(one())),
             (Some(Seen::Gone), lacks(), Seen::Gone),
             (Some(Seen::Gone), has(), Seen::Listed(one())),
-            (Some(Seen::Listed(one())), None, Seen::Listed(one())),
-            (Some(Seen::Missed(one())), None, Seen::Missed(one())),
+            (Some(Seen::Gone), Told::Nothing, Seen::Odd),
+            (Some(Seen::Listed(one())), Told::Nothing, Seen::Listed(one())),
+            (Some(Seen::Listed(one())), Told::Unreadable, Seen::Odd),
+            (Some(Seen::Missed(one())), Told::Nothing, Seen::Listed(one())),
             (Some(Seen::Odd), lacks(), Seen::Gone),
         ];
         for (before, listed, wanted) in table {

@@ -45,7 +45,7 @@ const MISTAKE: Others = AppPaused("a mistake of tixing");
 const ADMIN: Others = AppPaused("administrator");
 
 /// Code, what follows, and how many requests that took at once.
-const CODES: [(i32, Message, Others, usize); 54] = [
+const CODES: [(i32, Message, Others, usize); 58] = [
     (0, Sent, Nothing, 1),
     (-1, Waits, Nothing, 1),
     // Once more under a new access token.
@@ -97,12 +97,16 @@ const CODES: [(i32, Message, Others, usize); 54] = [
     (61004, Waits, AppPaused("add 203.0.113.7 to"), 1),
     (61007, Waits, AppPaused("permission"), 1),
     (89501, Waits, ADMIN, 1),
+    (89502, Waits, ADMIN, 1),
     (89503, Waits, ADMIN, 1),
+    (89504, Waits, ADMIN, 1),
+    (89505, Waits, ADMIN, 1),
     (89506, Waits, ADMIN, 1),
     (89507, Waits, ADMIN, 1),
     // What nobody knows.
     (85107, Fails, Nothing, 1),
     (40249, Fails, Nothing, 1),
+    (40252, Fails, Nothing, 1),
     (200_011, Fails, Nothing, 1),
     (404, Fails, Nothing, 1),
     (-2, Fails, Nothing, 1),

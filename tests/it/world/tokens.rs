@@ -62,7 +62,7 @@ async fn nobody_gets_the_repeat_who_was_erased_or_refused_while_it_waited() {
         world.grant("ann", HABIT, 2).await;
         world.visit("A1", &["ann"], "09:00").await;
         // The first request finds its token dead, and the next token is long in coming.
-        let slow_token = Fault::new(Api::Token, What::Delay(Duration::from_secs(4)));
+        let slow_token = Fault::new(Api::Token, What::Delay(Duration::from_secs(8)));
         world.faults(vec![slow_token, no_templates()]);
         world.platform.revoke_tokens(APPID);
         world.at("08:00").await;

@@ -80,6 +80,10 @@ export interface Client {
   known(): { ask: string[]; balances: Record<string, number> }
   ask(): Promise<string[]>
   me(): Promise<Record<string, any>>
+  /**
+   * With `allApps` in all mini programs of the daemon, where WeChat tells the unionid at the login and at most 64 recipients
+   * have it; else in this one alone.
+   */
   forget(options?: { allApps?: boolean }): Promise<void>
   settings(): Promise<{ mainSwitch: boolean; kept: Record<string, string> }>
 }

@@ -437,7 +437,8 @@ function createClient(options) {
 
   /**
    * Takes this person out of the daemon's books, and what waits of him out of the storage; with `allApps` out of the books of
-   * all its mini programs that know him by one unionid.
+   * all its mini programs that know him by one unionid. That is where WeChat tells the unionid at the login (mini programs bound
+   * to one Open Platform account) and at most 64 recipients have it; else only this one forgets him.
    * @type {(options?: { allApps?: boolean }) => Promise<void>}
    */
   function forget(options) {

@@ -114,12 +114,12 @@ pub trait Books: Send + Sync + 'static {
     /// [`Intake::login`].
     fn login(&self, app: &AppName, code: &str) -> impl Future<Output = Result<LoggedIn, LoginError>> + Send;
 
-    /// [`Intake::unionid_of`].
-    fn unionid_of(
+    /// [`Intake::unionids_of`].
+    fn unionids_of(
         &self,
         app: &AppName,
         openid: &OpenId,
-    ) -> impl Future<Output = Result<Option<UnionId>, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Vec<UnionId>, Unavailable>> + Send;
 
     /// [`Intake::ask_for`].
     fn ask_for(
@@ -208,8 +208,8 @@ impl Books for Intake {
         Self::login(self, app, code).await
     }
 
-    async fn unionid_of(&self, app: &AppName, openid: &OpenId) -> Result<Option<UnionId>, Unavailable> {
-        Self::unionid_of(self, app, openid).await
+    async fn unionids_of(&self, app: &AppName, openid: &OpenId) -> Result<Vec<UnionId>, Unavailable> {
+        Self::unionids_of(self, app, openid).await
     }
 
     async fn ask_for(&self, app: &AppName, openid: &OpenId) -> Result<Vec<TemplateId>, Unavailable> {

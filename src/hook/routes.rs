@@ -259,19 +259,29 @@ impl<B: Books> Routes<B> {
         let app = checks.app(&identity, &read.asked())?;
         self.still_there(app, session).await?;
         if read.head.method == Method::DELETE {
-            // What his record says may be a backend's word: only who the platform said he is, he is in all apps.
             let reach = match shape::asked_apps(read.head.uri.query())? {
                 Apps::This => Reach::This,
-                Apps::All => {
-                    let unionid = self.door.intake.unionid_of(&app.name, &session.openid).await?;
-                    let proved = unionid.filter(|unionid| session.proves(unionid, &self.door.session_key));
-                    proved.map_or(Reach::This, Reach::Proved)
-                }
+                Apps::All => self.everywhere(app, session).await?,
             };
             self.door.intake.erase(&app.name, &session.openid, reach, None).await?;
             return Ok(answer::erased());
         }
         Ok(answer::me(&self.door.intake.me(&app.name, &session.openid).await?))
+    }
+
+    /// How far a person reaches by his own word. What his record says may be a backend's: only who the platform said he is,
+    /// he is in all apps.
+    async fn everywhere(&self, app: &App, session: &Session) -> Result<Reach, Problem> {
+        let unionids = self.door.intake.unionids_of(&app.name, &session.openid).await?;
+        let proved = unionids.into_iter().find(|unionid| session.proves(unionid, &self.door.session_key));
+        match proved {
+            Some(unionid) => Ok(Reach::Proved(unionid)),
+            None if session.knows_person() => {
+                // It proves who he is, and nobody here knows that name any more: his next login tells it.
+                Err(Problem::identity())
+            }
+            None => Ok(Reach::This),
+        }
     }
 
     async fn ask(&self, live: &Live, read: &Read) -> Result<Answer, Problem> {

@@ -91,6 +91,11 @@ impl Session {
         Self { whole: unionid.map_or([0; TAG_BYTES], |unionid| key.tag(unionid)), ..self }
     }
 
+    /// Whether the platform told at the login who its person is over all apps.
+    pub(super) fn knows_person(&self) -> bool {
+        self.whole != [0; TAG_BYTES]
+    }
+
     /// Whether the login proved that its person has this unionid.
     pub(super) fn proves(&self, unionid: &UnionId, key: &SessionKey) -> bool {
         self.whole == key.tag(unionid)
@@ -224,7 +229,9 @@ mod tests {
         let told = session().of_person(Some(&unionid("uONE")), &key).seal(&appid, &key);
         let opened = Session::open(&told, &key, |_| Some(&appid), at(0)).unwrap();
         assert!(opened.proves(&unionid("uONE"), &key) && !opened.proves(&unionid("uTWO"), &key));
-        assert!(!session().of_person(None, &key).proves(&unionid("uONE"), &key));
+        let untold = session().of_person(None, &key);
+        assert!(!untold.proves(&unionid("uONE"), &key));
+        assert_eq!((opened.knows_person(), untold.knows_person()), (true, false));
     }
 
     #[test]

@@ -96,8 +96,10 @@ struct Flow {
     live: Mutex<Arc<Live>>,
     said: Mutex<Vec<String>>,
     refuses: Mutex<Option<ReportError>>,
-    /// The unionid in his record.
-    recorded: Mutex<String>,
+    /// The unionids that he may have: in his record, and of a login.
+    unionids: Mutex<Vec<&'static str>>,
+    /// The one that a login tells.
+    tells: Mutex<Option<&'static str>>,
     /// Nothing can be promised.
     down: Mutex<bool>,
     login: Mutex<Result<(), LoginError>>,
@@ -195,9 +197,9 @@ impl Books for Arc<Flow> {
         Ok(())
     }
 
-    async fn unionid_of(&self, _app: &AppName, _openid: &OpenId) -> Result<Option<UnionId>, Unavailable> {
+    async fn unionids_of(&self, _app: &AppName, _openid: &OpenId) -> Result<Vec<UnionId>, Unavailable> {
         self.up()?;
-        Ok(UnionId::parse(&self.recorded.lock().unwrap()).ok())
+        Ok(self.unionids.lock().unwrap().iter().map(|unionid| UnionId::parse(unionid).unwrap()).collect())
     }
 
     async fn login(&self, _app: &AppName, code: &str) -> Result<LoggedIn, LoginError> {
@@ -209,7 +211,7 @@ impl Books for Arc<Flow> {
         assert_eq!(code, "CODESECRET");
         Ok(LoggedIn {
             openid: OpenId::parse(OPENID).unwrap(),
-            unionid: Some(UnionId::parse("uSECRETSECRET").unwrap()),
+            unionid: self.tells.lock().unwrap().map(|unionid| UnionId::parse(unionid).unwrap()),
             ask: vec![TemplateId::parse("T").unwrap()],
         })
     }
@@ -328,7 +330,8 @@ impl World {
             live: Mutex::new(Arc::new(live(apps))),
             said: Mutex::default(),
             refuses: Mutex::default(),
-            recorded: Mutex::new("uSECRETSECRET".to_owned()),
+            unionids: Mutex::new(vec!["uSECRETSECRET"]),
+            tells: Mutex::new(Some("uSECRETSECRET")),
             down: Mutex::default(),
             login: Mutex::new(Ok(())),
             gate: Semaphore::new(1),

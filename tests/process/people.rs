@@ -3,8 +3,10 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tixing::clock::Clock;
+use tixing::sandbox::{self, Sandbox};
 
-use super::daemon::{Daemon, TEMPLATE, canary, until};
+use super::daemon::{APPID, Daemon, TEMPLATE, canary, request, signed, until};
 
 const SHOP: &str = "wxprocess0002";
 /// He goes by it in one app, and somebody else in the other.
@@ -178,4 +180,71 @@ fn a_person_of_two_apps_is_shown_muted_and_erased_by_an_operator() {
     });
     assert_eq!(daemon.json(&["fsck", "--json"])[0]["ok"], true);
     assert_eq!(daemon.stop(), Some(0));
+}
+
+/// A name that the daemon heard at a login and no longer has, or that a backend's word stands in front of, is still his: nobody is
+/// told that he is gone from all apps while he is there in one of them.
+#[test]
+fn a_person_goes_from_all_apps_whatever_became_of_the_name_that_he_proved() {
+    let mut daemon = of_two_apps();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let app = |appid: &str| sandbox::App { appid: appid.to_owned(), secret: daemon.app_secret.clone() };
+    let options = sandbox::Options::new(vec![app(APPID), app(SHOP)], Vec::new());
+    let sandbox = runtime.block_on(Sandbox::start(options, Clock::system())).unwrap();
+    daemon.talk_to(&sandbox.base_url());
+    daemon.start();
+    let unionid = canary("Union");
+    let login = |daemon: &Daemon, app: &str, appid: &str, openid: &str| {
+        let code = json!({ "code": sandbox.platform().login_code_of(appid, openid, &unionid) }).to_string();
+        let (status, text) =
+            request(&daemon.hook(), "POST", &format!("/v1/login?app={app}"), &[], code.as_bytes()).unwrap();
+        assert_eq!(status, 200);
+        let told: Value = serde_json::from_str(&text).unwrap();
+        told["session"].as_str().unwrap().to_owned()
+    };
+    let put = |daemon: &Daemon, app: &str, openid: &str, body: &Value| {
+        let (target, body) = (format!("/v1/recipients/{openid}?app={app}"), body.to_string());
+        let (id, now) = (canary("Id"), Clock::system().now().timestamp());
+        let headers = signed(&daemon.hook_secret, &id, now, "PUT", &target, body.as_bytes());
+        assert_eq!(request(&daemon.hook(), "PUT", &target, &headers, body.as_bytes()).unwrap().0, 200);
+    };
+    let goes = |daemon: &Daemon, session: &str| {
+        let headers = [("authorization", format!("Bearer {session}"))];
+        request(&daemon.hook(), "DELETE", "/v1/me?apps=all", &headers, b"").unwrap().0
+    };
+    // What happens between his login and his goodbye, and whether he has to log in again for it.
+    for (case, logs_in_again) in [
+        ("made without", false),
+        ("set to another", false),
+        ("lost", true),
+        ("known and set to another", true),
+    ] {
+        let [ann, ana] = ["Ann", "Ana"].map(|name| format!("o{}", canary(name)));
+        put(&daemon, "shop", &ana, &json!({ "unionid": unionid }));
+        if case == "known and set to another" {
+            put(&daemon, "main", &ann, &json!({}));
+        }
+        let session = login(&daemon, "main", APPID, &ann);
+        match case {
+            "made without" => put(&daemon, "main", &ann, &json!({})),
+            "lost" => {
+                assert_eq!(daemon.stop(), Some(0));
+                daemon.start();
+            }
+            _ => put(&daemon, "main", &ann, &json!({ "unionid": canary("Another") })),
+        }
+        let there = |daemon: &Daemon| people(daemon, &["show", "--openid", &ana]).0 == 0;
+        let mut status = goes(&daemon, &session);
+        assert_eq!(
+            (status, there(&daemon)),
+            if logs_in_again { (401, true) } else { (200, false) },
+            "{case}"
+        );
+        if logs_in_again {
+            status = goes(&daemon, &login(&daemon, "main", APPID, &ann));
+        }
+        assert_eq!((status, there(&daemon)), (200, false), "{case}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+    runtime.block_on(sandbox.stop());
 }

@@ -136,17 +136,18 @@ impl Intake {
         Ok(is_erased)
     }
 
-    /// Who somebody is over all apps, as his record says, or a login since the start of somebody who has none.
+    /// Who somebody may be over all apps: as his record says, and as a login since the start told of who had none. A backend
+    /// may have set another than WeChat tells, or made the record without any, so neither of the two stands for the other.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn unionid_of(&self, app: &AppName, openid: &OpenId) -> Result<Option<UnionId>, Unavailable> {
+    pub async fn unionids_of(&self, app: &AppName, openid: &OpenId) -> Result<Vec<UnionId>, Unavailable> {
         let live = self.current.get();
         let appid = live.config.apps.get(app).ok_or(Unavailable)?.appid.clone();
         let of = (appid, openid.clone());
         let heard = self.memory.heard.of(&of);
         let known = super::super::read(&self.store, move |store| store.recipient(&of.0, &of.1)).await?;
-        Ok(known.map_or(heard, |known| known.profile.unionid))
+        Ok(known.and_then(|known| known.profile.unionid).into_iter().chain(heard).collect())
     }
 
     /// Takes a person out of the books of an app, and of his others that `reach` goes to: by a signed request, or by his own

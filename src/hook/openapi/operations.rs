@@ -132,7 +132,9 @@ pub(super) fn of(route: Route) -> Vec<Operation> {
             new("DELETE", "eraseMe", "Erased")
                 .says(
                     "Takes this person out of the books",
-                    "As `DELETE /v1/recipients/{openid}`, as often as it is asked.",
+                    "As `DELETE /v1/recipients/{openid}`, as often as it is asked. With `apps=all` in all apps where WeChat \
+                     told at the session's login who he is, else in this one alone; 401 where that name is no longer \
+                     known: after another login it is.",
                 )
                 .by(Who::Session, &["app", "apps"])
                 .refused(&[Refusal::Malformed]),
@@ -400,7 +402,8 @@ fn parameters() -> Value {
         "apps": {
             "name": "apps", "in": "query", "required": false, "schema": { "type": "string", "enum": ["all"] },
             "description": "Also the same person's recipients in other apps, known by their unionid: those of the \
-                            backend's key, or all for the person himself. A `PUT` carries `muted` there, and nothing else.",
+                            backend's key, or, where WeChat told it at his login, all for the person himself. A unionid \
+                            that more than 64 recipients have joins nobody. A `PUT` carries `muted` there, and nothing else.",
         },
         "asked": parameter("openid", "query", false, "OpenId", "Needed of a backend; never of a session."),
         "openid": parameter("openid", "path", true, "OpenId", "The recipient."),

@@ -19,6 +19,7 @@ use crate::domain::consent::{Grant, Manner, Source, Status};
 use crate::domain::id::{AppName, OpenId, ReportId};
 use crate::domain::template::{Template, TemplateKind};
 use crate::flow::brake::NotPaused;
+use crate::flow::live::Live;
 use crate::store::{
     Additions, Answer, Arrival, Choice, Erased, Pending, Receipt, Refusal, Report, ReportOutcome, Unavailable,
 };
@@ -37,6 +38,18 @@ impl Intake {
     pub async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        let pieces = event.in_pieces();
+        if pieces.len() > 1 {
+            let n = pieces.len();
+            warn!(app = %app.name, "An event of app {} has more items than any that is known; it is booked in {n} pieces", app.name);
+        }
+        for piece in pieces {
+            self.piece(&live, app, piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn piece(&self, live: &Live, app: &App, event: Event) -> Result<(), Unavailable> {
         let at = whole_seconds(event.created_at.min(self.clock.reckoned()));
         self.hold_against_reports(app, &event, at).await?;
         let Event { created_at, what } = event;
@@ -50,6 +63,13 @@ impl Intake {
             What::Sent { openid, messages } => self.told(app, &openid, &messages, at).await,
             What::Left { openid } => self.left(app, &openid, at).await,
             What::Punished { kind, detail } => self.punished(app, &kind, &detail, created_at).await,
+            What::Other { name } if name.is_empty() => {
+                // Once is enough: what it says is not for a log, and that there is one somebody should look at.
+                if self.memory.is_first_unnamed() {
+                    warn!(app = %app.name, "An event of app {} says not what it is; such ones are answered and change nothing", app.name);
+                }
+                Ok(())
+            }
             What::Other { name } => {
                 tracing::debug!(app = %app.name, "An event {name} of app {} concerns no consent", app.name);
                 Ok(())

@@ -4,6 +4,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::heard::Heard;
 use super::popups::Popups;
@@ -15,6 +16,8 @@ use crate::store::{Asked, Erased, Store, Unavailable};
 pub struct Memory {
     pub(super) heard: Arc<Heard>,
     popups: Popups,
+    /// Whether an event came that says not what it is.
+    unnamed: Arc<AtomicBool>,
 }
 
 /// Forgets everybody with it.
@@ -61,6 +64,11 @@ impl Memory {
         }
         store.wait(erased.number).await?;
         Ok(erased.value)
+    }
+
+    /// Whether no event without a name came before.
+    pub(super) fn is_first_unnamed(&self) -> bool {
+        !self.unnamed.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn forget(&self, of: &(AppId, OpenId)) {

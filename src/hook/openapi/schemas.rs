@@ -89,7 +89,7 @@ fn common() -> Value {
     json!({
         "EncryptedEvent": {
             "type": "object",
-            "description": "An event as safe and compatible mode send it; what else stands in it is not looked at.",
+            "description": "An event as safe and compatible mode send it; what else stands in it is looked at only where the app has `plain` and no key.",
             "xml": { "name": "xml" },
             "required": ["Encrypt"],
             "properties": {

@@ -200,7 +200,15 @@ async fn provoked(operation: &Operation, refusal: Refusal) -> Reply {
             }
         }
         Refusal::NotGenuine => good.to("nonce=n1", "nonce=n2").send(&world).await,
-        Refusal::UnreadableEvent => good.saying("{}").send(&world).await,
+        Refusal::UnreadableEvent => {
+            // Encrypted, and this app has no key.
+            let keys = push::Keys::new("remindtoken".to_owned().into(), None, push::Plain::Refused).unwrap();
+            let pushes = [(AppName::parse("clinic").unwrap(), keys)].into();
+            *flow.live.lock().unwrap() = Arc::new(Live { pushes, ..live(&["clinic"]) });
+            let signature = events::signature(world.clock.now().timestamp(), "AAAA");
+            let more = format!("?msg_signature={signature}&");
+            good.to("?", &more).saying(r#"{"Encrypt":"AAAA"}"#).send(&world).await
+        }
         Refusal::BadCode => login_refused(&world, &good, LoginError::BadCode).await,
         Refusal::RiskyUser => login_refused(&world, &good, LoginError::RiskyUser).await,
         Refusal::Platform => login_refused(&world, &good, LoginError::Unavailable).await,

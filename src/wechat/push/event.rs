@@ -1,7 +1,7 @@
 //! The events that concern consents and messages, in whatever form they come (订阅消息: 事件推送).
 //!
-//! An event of which nothing is known, or that names nobody, is an event too: the platform gets its answer, and
-//! does not send it again.
+//! An event of which nothing is known, or that names nobody, or not even itself, is an event too: the platform gets its
+//! answer, and does not send it again.
 
 use chrono::{DateTime, Utc};
 
@@ -10,7 +10,8 @@ use crate::domain::id::{OpenId, TemplateId};
 
 /// Longest text of the platform that is kept, in characters.
 const MAX_WORDS: usize = 64;
-/// Most items of one event: a panel asks for three templates, and what was sent comes one by one.
+/// Most items of one event that are booked at once. More the platform never sends, as far as is known: a panel asks for three
+/// templates, and what was sent comes one by one.
 const MAX_ITEMS: usize = 100;
 
 /// What the platform tells.
@@ -60,7 +61,7 @@ pub enum What {
     },
     /// Anything else, by its name.
     Other {
-        /// Its name, cut.
+        /// Its name, cut; nothing where it says none.
         name: String,
     },
 }
@@ -86,12 +87,43 @@ pub struct Sent {
 }
 
 impl Event {
-    /// Reads an event that was signed at `signed_at`; `None` where it has no name, or over 100 items.
-    pub(super) fn read(document: &Node, signed_at: DateTime<Utc>) -> Option<Self> {
+    /// Whether a document says of which kind of event it is.
+    pub(super) fn is_named(document: &Node) -> bool {
+        name(document).is_some()
+    }
+
+    /// Reads an event that was signed at `signed_at`.
+    pub(super) fn read(document: &Node, signed_at: DateTime<Utc>) -> Self {
         let seconds = document.text("CreateTime").and_then(|text| text.parse().ok());
         let created_at =
             seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or(signed_at);
-        Some(Self { created_at, what: what(document)? })
+        Self { created_at, what: what(document) }
+    }
+
+    /// The same in pieces of at most 100 items, in their order; how many there are is bounded by the size of a body.
+    #[must_use]
+    pub fn in_pieces(self) -> Vec<Self> {
+        fn pieces<T: Clone>(items: &[T], what: impl Fn(Vec<T>) -> What) -> Vec<What> {
+            items.chunks(MAX_ITEMS).map(|piece| what(piece.to_vec())).collect()
+        }
+        let whats = match &self.what {
+            What::Asked { openid, answers } if answers.len() > MAX_ITEMS => {
+                pieces(answers, |answers| What::Asked { openid: openid.clone(), answers })
+            }
+            What::Changed { openid, answers } if answers.len() > MAX_ITEMS => {
+                pieces(answers, |answers| What::Changed { openid: openid.clone(), answers })
+            }
+            What::Sent { openid, messages } if messages.len() > MAX_ITEMS => {
+                pieces(messages, |messages| What::Sent { openid: openid.clone(), messages })
+            }
+            What::Asked { .. }
+            | What::Changed { .. }
+            | What::Sent { .. }
+            | What::Left { .. }
+            | What::Punished { .. }
+            | What::Other { .. } => return vec![self],
+        };
+        whats.into_iter().map(|what| Self { what, ..self }).collect()
     }
 
     /// What an event may tell that anybody could have made who saw one: only what can cost a message, and gain none.
@@ -106,14 +138,14 @@ impl Event {
     }
 }
 
-/// `None` where it has no name, or more in it than the platform ever sends.
-fn what(document: &Node) -> Option<What> {
-    let name = document.text("Event").or_else(|| document.text("MsgType"))?;
+fn name(document: &Node) -> Option<String> {
+    document.text("Event").or_else(|| document.text("MsgType"))
+}
+
+fn what(document: &Node) -> What {
+    let name = name(document).unwrap_or_default();
     let from = || document.text("FromUserName").and_then(|text| OpenId::parse(&text).ok());
     let items = || document.all("List");
-    if items().len() > MAX_ITEMS {
-        return None;
-    }
     let answers = || items().into_iter().filter_map(answered).collect();
     let read = match name.as_str() {
         "subscribe_msg_popup_event" => from().map(|openid| What::Asked { openid, answers: answers() }),
@@ -131,7 +163,7 @@ fn what(document: &Node) -> Option<What> {
         }),
         _ => None,
     };
-    Some(read.unwrap_or_else(|| What::Other { name: cut(&name) }))
+    read.unwrap_or_else(|| What::Other { name: cut(&name) })
 }
 
 fn answered(item: &Node) -> Option<Answered> {

@@ -47,7 +47,7 @@ fn plain(document: &str) -> Result<Event, Refused> {
 /// What a document says, whoever sent it.
 fn read(document: &str) -> What {
     let tree = Node::read(document.as_bytes()).unwrap_or_else(|| panic!("{document}"));
-    Event::read(&tree, at(AT)).unwrap_or_else(|| panic!("{document}")).what
+    Event::read(&tree, at(AT)).what
 }
 
 #[test]
@@ -100,7 +100,8 @@ fn the_vectors_open_and_no_changed_byte_does() {
     for body in [body(ENCRYPTED), xml] {
         assert_eq!(open(&body, SIGNED), Ok(Event { created_at: at(1_767_225_600), what: nobody.clone() }));
     }
-    assert_eq!(open(&body(ENCRYPTED_B), SIGNED_B), Err(Refused::Unreadable), "no event, and padded by 32");
+    let unnamed = What::Other { name: String::new() };
+    assert_eq!(open(&body(ENCRYPTED_B), SIGNED_B).unwrap().what, unnamed, "no name, and padded by 32");
     for i in 0..ENCRYPTED.len() {
         let mut changed = ENCRYPTED.to_owned();
         changed.replace_range(i..=i, if ENCRYPTED.as_bytes()[i] == b'A' { "B" } else { "A" });
@@ -169,7 +170,7 @@ fn plain_events_count_only_where_they_are_allowed_and_harmless() {
     ] {
         assert!(matches!(plain(document).unwrap().what, What::Other { .. }), "{document}");
     }
-    assert_eq!(plain("{}"), Err(Refused::Unreadable));
+    assert_eq!(plain("{}").unwrap().what, What::Other { name: String::new() });
     assert_eq!(plain("nonsense"), Err(Refused::NotGenuine));
     let query = query(&format!("signature={PLAIN_SIGNATURE}"));
     let strict = keys(Plain::Refused).open(&app(), &query, change.as_bytes(), at(AT));
@@ -241,6 +242,93 @@ fn an_event_is_of_the_time_that_the_platform_says() {
     ];
     for (time, expected) in table {
         let tree = Node::read(format!(r#"{{{time}"Event":"x"}}"#).as_bytes()).unwrap();
-        assert_eq!(Event::read(&tree, at(AT)).unwrap().created_at, at(expected), "{time}");
+        assert_eq!(Event::read(&tree, at(AT)).created_at, at(expected), "{time}");
+    }
+}
+
+/// In compatible mode both parts say the same, and each has a signature of its own.
+#[test]
+fn the_plain_part_counts_where_there_is_no_key_for_the_encrypted_one() {
+    let change = r#""FromUserName":"oUSER1234567","CreateTime":1767225600,"Event":"subscribe_msg_change_event","List":{"TemplateId":"T","SubscribeStatusString":"reject"}"#;
+    let both = format!(r#"{{{change},"Encrypt":"{ENCRYPTED}"}}"#);
+    let alone = format!(r#"{{"ToUserName":"gh_demo","Encrypt":"{ENCRYPTED}"}}"#);
+    let open = |body: &str, (signature, msg_signature): (&str, &str), aes_key: Option<&str>, plain| {
+        let aes_key = aes_key.map(|text| AesKey::parse(text).unwrap());
+        let keys = Keys::new(SecretString::from(TOKEN), aes_key, plain).unwrap();
+        let signed = query(&format!("signature={signature}&msg_signature={msg_signature}"));
+        keys.open(&app(), &signed, body.as_bytes(), at(AT)).map(|event| event.what)
+    };
+    let signatures = (PLAIN_SIGNATURE, SIGNED);
+    let refusal = Ok(What::Changed {
+        openid: openid(),
+        answers: vec![Answered { template: template("T"), status: "reject".to_owned() }],
+    });
+    let inside = Ok(What::Other { name: "subscribe_msg_popup_event".to_owned() });
+    for (what, body, signatures, aes_key, plain, expected) in [
+        ("no key", &both, signatures, None, Plain::Allowed, refusal),
+        (
+            "the signature of the other part",
+            &both,
+            ("", SIGNED),
+            None,
+            Plain::Allowed,
+            Err(Refused::NotGenuine),
+        ),
+        ("a key", &both, signatures, Some(AES_KEY), Plain::Allowed, inside.clone()),
+        (
+            "a key, forged",
+            &both,
+            (PLAIN_SIGNATURE, ""),
+            Some(AES_KEY),
+            Plain::Allowed,
+            Err(Refused::NotGenuine),
+        ),
+        ("safe mode alone", &both, signatures, Some(AES_KEY), Plain::Refused, inside),
+        ("neither", &both, signatures, None, Plain::Refused, Err(Refused::NoAesKey)),
+        ("nothing beside it", &alone, signatures, None, Plain::Allowed, Err(Refused::NoAesKey)),
+    ] {
+        assert_eq!(open(body, signatures, aes_key, plain), expected, "{what}");
+    }
+    let accept = both.replace("change_event", "popup_event").replace("reject", "accept");
+    let told = open(&accept, signatures, None, Plain::Allowed);
+    assert_eq!(
+        told,
+        Ok(What::Other { name: "subscribe_msg_popup_event".to_owned() }),
+        "nothing is gained by it"
+    );
+}
+
+#[test]
+fn what_has_more_items_than_any_that_is_known_comes_in_pieces() {
+    let item = |n: usize| {
+        format!(r#"{{"TemplateId":"T{n}","SubscribeStatusString":"reject","MsgID":{n},"ErrorCode":0}}"#)
+    };
+    for name in ["subscribe_msg_change_event", "subscribe_msg_popup_event", "subscribe_msg_sent_event"] {
+        for (n, expected) in [(0, vec![0]), (100, vec![100]), (101, vec![100, 1]), (250, vec![100, 100, 50])]
+        {
+            let list = (0..n).map(item).collect::<Vec<_>>().join(",");
+            let document = format!(
+                r#"{{"FromUserName":"oUSER1234567","CreateTime":1767225600,"Event":"{name}","List":[{list}]}}"#
+            );
+            let event = plain(&document).unwrap();
+            let tree = Node::read(document.as_bytes()).unwrap();
+            let pieces = Event::read(&tree, at(AT)).in_pieces();
+            let templates: Vec<Vec<TemplateId>> = pieces
+                .iter()
+                .map(|piece| match &piece.what {
+                    What::Asked { answers, .. } | What::Changed { answers, .. } => {
+                        answers.iter().map(|answered| answered.template.clone()).collect()
+                    }
+                    What::Sent { messages, .. } => {
+                        messages.iter().map(|sent| sent.template.clone()).collect()
+                    }
+                    What::Left { .. } | What::Punished { .. } | What::Other { .. } => panic!("{piece:?}"),
+                })
+                .collect();
+            assert_eq!(templates.iter().map(Vec::len).collect::<Vec<_>>(), expected, "{name} {n}");
+            let in_order = templates.concat();
+            assert_eq!(in_order, (0..n).map(|n| template(&format!("T{n}"))).collect::<Vec<_>>());
+            assert!(pieces.iter().all(|piece| piece.created_at == event.created_at));
+        }
     }
 }

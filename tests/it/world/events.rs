@@ -308,3 +308,24 @@ async fn where_events_grant_reports_do_not_and_a_switch_counts_nothing_twice() {
     assert_eq!(world.balance("ann", HABIT), "2 granted = 2 available");
     world.stop_here().await;
 }
+
+/// What nobody knows, or is more than anybody has seen, is an answer owed all the same: else it comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_without_a_name_changes_nothing_and_one_of_many_items_is_booked_whole() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    world.grant("ann", BILL, 1).await;
+    world.pass(2).await;
+    world.pushes(world.clock.now(), &What::Other { name: String::new() }).await;
+    assert_eq!(world.balance("ann", HABIT), "2 granted = 2 available");
+    let nobodys = |n: usize| answers(&format!("NOBODYS{n}"), "reject");
+    let mut many: Vec<Answered> = (0..150).flat_map(nobodys).collect();
+    many.extend(answers(HABIT, "reject"));
+    many.splice(3..3, answers(BILL, "reject"));
+    world.pushes(world.clock.now(), &What::Changed { openid: openid("ann"), answers: many }).await;
+    assert_eq!(world.balance("ann", HABIT), "2 granted = 2 voided", "in the last piece");
+    assert_eq!(world.balance("ann", BILL), "1 granted = 1 voided", "in the first one");
+    world.ends().await;
+}

@@ -1,15 +1,19 @@
 //! Figures for Prometheus, in its text format: few, with fixed names and labels.
 //!
-//! No label comes from data of people: states, versions, and apps and templates that were configured when something of
-//! theirs was counted; so the number of series has a bound.
+//! No label comes from data of people: states, versions, codes and statuses that are known, and apps and templates that were
+//! configured when something of theirs was counted; so the number of series has a bound.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::control::ClockState;
 use super::desk::Desk;
 use super::drift::{DriftRow, PopupRow};
+use super::who::app_name;
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
+use crate::domain::id::AppId;
+use crate::flow::intake::ungranted::{Counted, What};
 use crate::plan::quota::Quota;
 use crate::store::{Figures, Health};
 
@@ -83,6 +87,9 @@ impl Desk {
         let drift = self.store().drift();
         of_drift(&drift.map(|drift| self.drift_rows(drift)).unwrap_or_default(), &mut text);
         of_popups(&self.popup_rows(), &mut text);
+        let counts = self.control().map(|control| control.memory().ungranted().counts());
+        let config = &self.live().config;
+        of_ungranted(&counts.unwrap_or_default(), |app| app_name(config, app), &mut text);
         let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
             family(&mut text, "gauge", (name, help), samples);
         };
@@ -129,6 +136,31 @@ fn of_popups(rows: &[PopupRow], text: &mut String) {
     family(text, "counter", ("tixing_popup_accepts_total", help), &samples.collect::<Vec<_>>());
 }
 
+/// What was reported and grants nothing.
+fn of_ungranted(
+    counts: &BTreeMap<(AppId, What), Counted>,
+    name: impl Fn(&AppId) -> String,
+    text: &mut String,
+) {
+    let (mut statuses, mut failed) = (Vec::new(), Vec::new());
+    for ((app, what), counted) in counts {
+        let app = name(app);
+        match what {
+            What::Status(template, status) => {
+                let labels = format!("{{app=\"{app}\",template=\"{template}\",status=\"{status}\"}}");
+                statuses.push((labels, counted.n));
+            }
+            What::Failed(code) => {
+                failed.push((format!("{{app=\"{app}\",code=\"{code}\"}}"), counted.n));
+            }
+        }
+    }
+    let of_status = "Answers of the panel that were reported and grant nothing: ban, filter, or a status that is not known.";
+    family(text, "counter", ("tixing_reported_not_granted_total", of_status), &statuses);
+    let of_code = "Calls of wx.requestSubscribeMessage that were reported as failed, by the client's code.";
+    family(text, "counter", ("tixing_reported_failed_total", of_code), &failed);
+}
+
 /// What only a store that works knows.
 fn of_store(figures: &Figures, gauge: &mut impl FnMut(&str, &str, &[(String, u64)])) {
     let count = |state: State| figures.open.get(&state).copied().unwrap_or(0);
@@ -163,6 +195,28 @@ mod tests {
         of_popups(&[row], &mut text);
         let line = "tixing_popup_accepts_total{app=\"clinic\",template=\"VRR0\",kind=\"unreported\"} 2";
         assert!(text.lines().any(|found| found == line), "{text}");
+    }
+
+    #[test]
+    fn what_grants_nothing_is_counted_by_what_was_said() {
+        let app = AppId::parse("wx0123456789abcdef").unwrap();
+        let template = crate::domain::id::TemplateId::parse("VRR0").unwrap();
+        let row = |what: What, n| ((app.clone(), what), Counted { n, last_at: chrono::DateTime::UNIX_EPOCH });
+        let rows = [
+            row(What::Status(template.clone(), "ban"), 2),
+            row(What::Status(template, "other"), 1),
+            row(What::Failed("20004"), 3),
+        ];
+        let mut text = String::new();
+        of_ungranted(&rows.into(), |_| "clinic".to_owned(), &mut text);
+        for line in [
+            "# TYPE tixing_reported_not_granted_total counter",
+            "tixing_reported_not_granted_total{app=\"clinic\",template=\"VRR0\",status=\"ban\"} 2",
+            "tixing_reported_not_granted_total{app=\"clinic\",template=\"VRR0\",status=\"other\"} 1",
+            "tixing_reported_failed_total{app=\"clinic\",code=\"20004\"} 3",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[test]

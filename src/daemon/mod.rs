@@ -516,6 +516,21 @@ impl Control for Shared {
                 needs_attention.push(format!("app {name} does not send: {reason}"));
             }
         }
+        let now = self.setup.clock.reckoned();
+        for app in live.config.apps.values() {
+            for (name, template) in &app.templates {
+                let ban = self.memory.ungranted().ban(&app.appid, &template.id, now);
+                needs_attention.extend(ban.map(|ban| {
+                    let (app, n) = (&app.name, ban.n);
+                    let last_at = ban.last_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+                    format!(
+                        "app {app}: WeChat bans template {name} ({}), as {n} reports since the start say, the last at \
+                         {last_at}: nobody can accept it; see the console",
+                        template.id
+                    )
+                }));
+            }
+        }
         needs_attention.extend(reload.refusal());
         needs_attention.extend(self.books.trouble());
         let store = self.setup.store.health().borrow().trouble();

@@ -35,6 +35,7 @@ pub mod memory;
 pub mod popups;
 pub mod recipients;
 pub mod sources;
+pub mod ungranted;
 
 /// Who proved to be speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +219,7 @@ impl Intake {
                 .collect(),
             Said::Fail { .. } => BTreeMap::new(),
         };
+        let ungranted = ungranted(app, &report.said);
         let of = (app.appid.clone(), openid.clone());
         let accepted = answers.iter().filter(|answer| match answer.choice {
             Choice::Accept(_) => true,
@@ -244,6 +246,9 @@ impl Intake {
         let duplicate = match decided.value {
             ReportOutcome::Booked(not_granted) => {
                 self.memory.heard.forget(&of);
+                for what in ungranted {
+                    self.memory.ungranted().count(&app.appid, what, self.clock.reckoned());
+                }
                 if app.consents_from == ConsentsFrom::Reports && app.push.is_some() {
                     self.compare(By::Report, (app, openid), accepted.into_iter(), tapped_at).await?;
                 }
@@ -463,6 +468,19 @@ fn answers(
         }
     }
     (answers, ignored)
+}
+
+/// What of a report grants nothing and decides nothing, to be counted.
+fn ungranted(app: &App, said: &Said) -> Vec<ungranted::What> {
+    match said {
+        Said::Results(results) => {
+            let of_ours = app.templates.values().filter_map(|template| {
+                ungranted::What::of_status(&template.id, results.get(template.id.as_str())?)
+            });
+            of_ours.collect()
+        }
+        Said::Fail { code, .. } => vec![ungranted::What::of_code(*code)],
+    }
 }
 
 /// What "the same report" means: everything that was said but for its age.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::heard::Heard;
 use super::popups::Popups;
+use super::ungranted::Ungranted;
 use crate::domain::id::{AppId, OpenId};
 use crate::store::{Asked, Erased, Store, Unavailable};
 
@@ -16,6 +17,7 @@ use crate::store::{Asked, Erased, Store, Unavailable};
 pub struct Memory {
     pub(super) heard: Arc<Heard>,
     popups: Popups,
+    ungranted: Ungranted,
     /// Whether an event came that says not what it is.
     unnamed: Arc<AtomicBool>,
 }
@@ -35,6 +37,12 @@ impl Memory {
     #[must_use]
     pub fn popups(&self) -> &Popups {
         &self.popups
+    }
+
+    /// What was reported and grants nothing, by template.
+    #[must_use]
+    pub fn ungranted(&self) -> &Ungranted {
+        &self.ungranted
     }
 
     /// Takes somebody out of the books and out of here; on return that is durable.

@@ -1,6 +1,8 @@
 //! What people say: reports once, twice and against each other, and acceptances that stand.
 
+use tixing::admin::control::Control as _;
 use tixing::flow::intake::ReportError;
+use tixing::flow::intake::ungranted::What;
 use tixing::sandbox::Answer;
 
 use tixing::domain::consent::Manner;
@@ -138,5 +140,40 @@ async fn a_standing_acceptance_survives_one_denial_and_not_a_second() {
     world.at("04 08:00").await;
     world.expect("bill", "done: 1 = 1 refused; done: 1 = 1 refused; done: 1 = 1 no_consent").await;
     assert_eq!(world.sends_to("ann").len(), 2);
+    world.ends().await;
+}
+
+/// What grants nothing leaves a trace: a banned template is the operator's affair, and nobody else would tell him.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_reported_and_grants_nothing_is_counted() {
+    let world = {
+        let mut world = World::new().await;
+        world.start().await;
+        world
+    };
+    let counts = |world: &World| -> Vec<(What, u64)> {
+        let counts = world.running.as_ref().unwrap().shared.memory().ungranted().counts();
+        counts.into_iter().map(|((_, what), counted)| (what, counted.n)).collect()
+    };
+    for (report, status) in
+        [("r1", "accept"), ("r2", "reject"), ("r3", "filter"), ("r4", "dance"), ("r4", "dance")]
+    {
+        world.report_as(report, "ann", HABIT, status, 0).await.unwrap();
+    }
+    world.report_as("r5", "ann", "NOBODYS", "ban", 0).await.unwrap();
+    assert!(world.status().needs_attention.is_empty(), "{:?}", world.status().needs_attention);
+    let first = counts(&world);
+    let habit = |status| What::Status(template_id(HABIT), status);
+    assert_eq!(first, [(habit("filter"), 1), (habit("other"), 1)], "once each, and what is configured");
+    let out = world.report_as("r6", "ann", HABIT, "ban", 0).await.unwrap();
+    assert_eq!(whys(&out), ["not_granted"]);
+    let told = world.status().needs_attention;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("app main: WeChat bans template habit (") && told[0].contains(HABIT),
+        "{told:?}"
+    );
+    world.clock.advance(std::time::Duration::from_hours(24));
+    assert!(world.status().needs_attention.is_empty(), "a day later");
     world.ends().await;
 }

@@ -183,7 +183,12 @@ impl Desk {
         let (app, person) = self.recipient_named(config, named).await?;
         if named.app.is_none() && !named.all_apps {
             for other in config.apps.values().filter(|other| other.appid != app.appid) {
-                let Ok(there) = self.person(other, named.who).await else { continue };
+                // Who is nobody there stands in nobody's way; a store that does not answer does.
+                let there = match self.person(other, named.who).await {
+                    Ok(there) => there,
+                    Err(failure) if failure.exit == Exit::BadData => continue,
+                    Err(failure) => return Err(failure),
+                };
                 if self.store().recipient(&other.appid, &there.openid)?.is_some() {
                     let why = format!(
                         "`{}` is in several apps; name one with --app, or all of them with --all-apps",
@@ -225,7 +230,8 @@ impl Desk {
                     found = found.or(Some((app, person)));
                 }
                 Ok(_) => {}
-                Err(other) => failure = Some(other),
+                Err(other) if other.exit == Exit::BadData => failure = Some(other),
+                Err(other) => return Err(other),
             }
         }
         let unknown = || Failure::data(format!("there is no recipient `{}`", short(named.who)));

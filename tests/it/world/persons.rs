@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use tixing::admin::answer::Exit;
 use tixing::admin::request::Request;
-use tixing::domain::id::{AppId, AppName, ReportId, TemplateId, UnionId};
+use tixing::domain::id::{AppId, AppName, Ref, ReportId, TemplateId, UnionId};
 use tixing::domain::recipient::Profile;
 use tixing::flow::intake::appointments::Asking;
 use tixing::flow::intake::recipients::RecipientError;
@@ -188,5 +189,59 @@ async fn one_person_in_two_apps_is_muted_and_erased_in_both() {
     assert_eq!(world.is(), []);
     world.logs_in("other", OTHER, "ana").await;
     assert_eq!(world.is(), [of(OTHER, "ana")]);
+    world.stop().await;
+}
+
+/// WeChat may tell the same twice and late: what a login told since is of who came back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancellation_of_before_forgets_no_login_since() {
+    let mut world = World::of_two_apps().await;
+    world.start().await;
+    world.logs_in("main", APPID, "ann").await;
+    world.accepts("main", APPID, "ann").await;
+    let closed_at = world.clock.now();
+    let tells = async |world: &World| {
+        let told = Event { created_at: closed_at, what: What::Left { openid: openid("ann") } };
+        world.running.as_ref().unwrap().intake.event(&name("main"), told).await.unwrap();
+    };
+    tells(&world).await;
+    assert_eq!(world.is(), []);
+    world.pass(2).await;
+    world.logs_in("main", APPID, "ann").await;
+    tells(&world).await;
+    world.accepts("main", APPID, "ann").await;
+    assert_eq!(world.is().len(), 1, "the login told who he is");
+    world.stop().await;
+}
+
+/// That nobody else goes by his number is only known where it could be looked up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_changed_while_an_app_cannot_say_whom_it_knows_by_his_number() {
+    let mut world = World::of_two_apps().await;
+    world.start().await;
+    let intake = &world.running.as_ref().unwrap().intake;
+    for (app, who) in [("main", "ann"), ("other", "bob")] {
+        let profile = Profile { reference: Some(Ref::parse("4711").unwrap()), ..Profile::default() };
+        let asking = Asking { id: who, at: world.clock.now() };
+        intake.put_recipient(&name(app), &openid(who), (profile, Reach::This), asking).await.unwrap();
+    }
+    let asked = [
+        Request::PeopleMute {
+            app: None,
+            who: "4711".to_owned(),
+            muted: true,
+            all_apps: false,
+            reveal: false,
+        },
+        Request::PeopleErase { app: None, who: "4711".to_owned(), all_apps: false, reveal: false },
+    ];
+    for failing in [None, Some(OTHER), Some(APPID)] {
+        world.power().fail_refs_of(failing.map(|app| AppId::parse(app).unwrap()));
+        for request in asked.clone() {
+            let (exit, message, rows) = world.asks_and_ends(request).await;
+            let expected = if failing.is_some() { Exit::Store } else { Exit::Usage };
+            assert_eq!((exit, rows), (expected, Vec::new()), "{failing:?}: {message:?}");
+        }
+    }
     world.stop().await;
 }

@@ -58,6 +58,8 @@ struct Inner {
     changes: Option<(usize, Vec<AppointmentChange>)>,
     /// Whether what is held is released right behind its hold.
     releases: bool,
+    /// The app of which no `ref` can be read.
+    unreadable: Option<AppId>,
 }
 
 impl Inner {
@@ -81,6 +83,7 @@ impl Power {
             steps: Vec::new(),
             changes: None,
             releases: false,
+            unreadable: None,
         };
         let progress = watch::Sender::new(Progress::Durable(Number(0)));
         let health = watch::Sender::new(Health::Works);
@@ -119,6 +122,11 @@ impl Power {
     /// Releases whatever is held from now on, before anybody can look at it.
     pub(crate) fn release_at_once(&self) {
         self.inner.lock().unwrap().releases = true;
+    }
+
+    /// Lets every look for a `ref` of this app fail.
+    pub(crate) fn fail_refs_of(&self, app: Option<AppId>) {
+        self.inner.lock().unwrap().unreadable = app;
     }
 
     /// Makes these changes, one after the other, right before the call of this number about appointments: a look at them,
@@ -271,6 +279,13 @@ impl Store for Power {
         self.spend("remind").map_or_else(|| Pending::ready(None), |store| store.remind(reminders))
     }
 
+    fn by_ref(&self, app: &AppId, reference: &Ref) -> Result<Option<OpenId>, Unavailable> {
+        if self.inner.lock().unwrap().unreadable.as_ref() == Some(app) {
+            return Err(Unavailable);
+        }
+        self.store()?.by_ref(app, reference)
+    }
+
     fn newest_change(&self) -> Result<u64, Unavailable> {
         self.step("newest");
         self.store()?.newest_change()
@@ -349,7 +364,6 @@ impl Store for Power {
         read recipient(app: &AppId, openid: &OpenId) -> Option<Recipient>;
         read is_booked(app: &AppId, openid: &OpenId, id: &ReportId) -> bool;
         read erased_at(app: &AppId, openid: &OpenId) -> Option<DateTime<Utc>>;
-        read by_ref(app: &AppId, reference: &Ref) -> Option<OpenId>;
         read person(unionid: &UnionId, after: Option<&(AppId, OpenId)>, limit: usize) -> Vec<(AppId, OpenId)>;
         read walk(app: &AppId, template: &TemplateId, after: Option<&OpenId>, limit: usize) -> Vec<Walked>;
         read walk_zone(

@@ -24,6 +24,7 @@ use crate::sandbox::push::{Form, Mode};
 use crate::sandbox::{self, Sandbox};
 use crate::store::Store;
 
+mod lasts;
 mod page;
 mod phone;
 
@@ -94,7 +95,15 @@ impl Demo {
         let push = sandbox::Push { url, token, aes_key, mode, form };
         platform.set_push(APPID, Some(&push)).context("the sandbox does not push to the hook")?;
         let backend = Secret::parse(&hook_key).context("the file `hook-key` does not hold a key")?;
-        let phone = phone::Phone { platform, daemon: daemon.shared(), appid, person, backend, clock };
+        let phone = phone::Phone {
+            platform,
+            daemon: daemon.shared(),
+            appid,
+            person,
+            backend,
+            clock,
+            lasts: Arc::default(),
+        };
         daemon.add_door(|stop| page::serve(listener, address, phone, stop));
         Ok(Self { address, daemon, sandbox })
     }

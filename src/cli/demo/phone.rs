@@ -15,16 +15,16 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::json;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 
+use super::lasts::Lasts;
 use super::{APP, APPID, TEMPLATE};
 use crate::clock::Clock;
 use crate::daemon::Shared;
 use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId, RuleId};
 use crate::domain::language::Said;
-use crate::domain::occurrence::OccurrenceState;
 use crate::hook::{Secret, signature};
 use crate::plan::recurrence;
 use crate::plan::words;
@@ -49,6 +49,7 @@ pub(super) struct Phone {
     pub(super) person: OpenId,
     pub(super) backend: Secret,
     pub(super) clock: Clock,
+    pub(super) lasts: Arc<Mutex<Lasts>>,
 }
 
 /// Phone and daemon as one document.
@@ -209,20 +210,18 @@ impl Phone {
             balances
                 .insert(template.id.as_str().to_owned(), account.map_or(0, |account| account.available()));
         }
-        let recent = self.recent()?;
-        let mut last: BTreeMap<&RuleId, &Occurrence> = BTreeMap::new();
-        for occurrence in
-            recent.iter().filter(|o| o.state != OccurrenceState::Missed && o.walked && o.repeats.is_none())
-        {
-            last.insert(&occurrence.rule, occurrence);
-        }
-        let skipped = last.iter().flat_map(|(rule, occurrence)| {
-            occurrence.counts.skipped.iter().map(|(reason, n)| Skipped {
+        let newest = store.newest_occurrence()?.unwrap_or(0);
+        let recent = store.occurrences(None, Some(newest.saturating_sub(n_of(RECENT))), PAGE)?;
+        let mut skipped = Vec::new();
+        for (rule, number) in self.lasts(newest)? {
+            let last = store.occurrence(number)?.filter(|_| live.rules.rules.contains_key(&rule));
+            let reasons = last.iter().flat_map(|last| &last.counts.skipped);
+            skipped.extend(reasons.map(|(reason, n)| Skipped {
                 rule: rule.to_string(),
                 reason: reason.as_str(),
                 n: *n,
-            })
-        });
+            }));
+        }
         let now = self.clock.now();
         let next = live.rules.rules.values().filter_map(|rule| {
             let due = recurrence::next(&rule.when, rule.zone, now)?;
@@ -233,18 +232,18 @@ impl Phone {
             known: store.recipient(&self.appid, &self.person)?.is_some(),
             cards: cards.collect(),
             balances,
-            skipped: skipped.collect(),
+            skipped,
             next: next.collect(),
             occurrences: recent.iter().rev().map(Recent::of).collect(),
         })
     }
 
-    /// The newest occurrences, oldest first.
-    fn recent(&self) -> Result<Vec<Occurrence>, Unavailable> {
+    /// The last occurrence of each rule.
+    fn lasts(&self, newest: u64) -> Result<BTreeMap<RuleId, u64>, Unavailable> {
         let store = self.daemon.store();
-        let newest = store.newest_occurrence()?.unwrap_or(0);
-        let after = newest.saturating_sub(n_of(RECENT));
-        store.occurrences(None, Some(after), PAGE)
+        // A poisoned lock holds numbers that are right: each is put in one step.
+        let mut lasts = self.lasts.lock().unwrap_or_else(PoisonError::into_inner);
+        lasts.look(newest, |after| store.occurrences(None, Some(after), PAGE))
     }
 }
 

@@ -30,6 +30,7 @@ mod people;
 mod power;
 mod reload;
 mod samples;
+mod signing;
 mod slow;
 mod stop;
 mod templates;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tixing::admin::control::Control as _;
 use tixing::domain::delivery::State;
+use tixing::domain::id::{AppName, TemplateId};
 use tixing::flow::intake::ReportError;
-use tixing::sandbox::{Answer, Api, Fault as Misfortune, What};
+use tixing::sandbox::{Answer, Api, Fault as Misfortune, What as Instead};
 use tixing::store::{Health, Store};
+use tixing::wechat::push::{Answered, Event, Sent, What};
 
 use super::{EIGHT, HABIT, World};
 use crate::disk::{Act, Disk, Fault};
@@ -85,7 +87,8 @@ async fn an_answer_is_kept_while_the_disk_is_away() {
     let mut world = world().await;
     world.grant("bob", HABIT, 1).await;
     world.faults(vec![
-        Misfortune::new(Api::Send, What::Delay(Duration::from_secs(3))).openid(super::openid("ann").as_str()),
+        Misfortune::new(Api::Send, Instead::Delay(Duration::from_secs(3)))
+            .openid(super::openid("ann").as_str()),
     ]);
     world.at("08:00").await;
     world.expect("water", "open: 2 = 1 attempting, 1 sent").await;
@@ -146,6 +149,38 @@ async fn nobody_is_answered_before_the_sync() {
     assert!(!other.unwrap().duplicate && !first.unwrap().duplicate);
     assert!(copy.unwrap().duplicate);
     assert!(matches!(conflict, Err(ReportError::Conflict)), "{conflict:?}");
+    world.ends().await;
+}
+
+/// Nor is WeChat, which tells nothing again that was answered `success`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_is_answered_before_its_sync() {
+    let world = world().await;
+    let template = TemplateId::parse(HABIT).unwrap();
+    let (main, ann, bob) = (AppName::parse("main").unwrap(), super::openid("ann"), super::openid("bob"));
+    let answers = vec![Answered { template: template.clone(), status: "reject".to_owned() }];
+    let messages = vec![Sent { template, msgid: 7, errcode: 0 }];
+    let intake = &world.running.as_ref().unwrap().intake;
+    for what in [
+        What::Changed { openid: ann.clone(), answers },
+        What::Sent { openid: ann, messages },
+        What::Left { openid: bob },
+        What::Punished { kind: "4".to_owned(), detail: String::new() },
+    ] {
+        world.calm().await;
+        let held = world.disk().hold_syncs();
+        let before = world.power().decided();
+        let told = Event { created_at: world.clock.now(), what: what.clone() };
+        let mut answer = Box::pin(intake.event(&main, told));
+        let mut looks = 0;
+        while looks < 5 {
+            let waited = tokio::time::timeout(Duration::from_millis(2), &mut answer).await;
+            assert!(waited.is_err(), "answered before its sync: {what:?}");
+            looks += u32::from(world.power().decided() > before);
+        }
+        drop(held);
+        answer.await.unwrap();
+    }
     world.ends().await;
 }
 

@@ -268,7 +268,10 @@ impl Dispatch {
         if room > 0 && self.n_marking == 0 {
             self.mark(room, client, now, tasks, stop);
         }
-        if self.gate.lacks_token() && !self.gate.is_shut(now) && self.n_marking == 0 && !self.probing {
+        // Also where nobody has wanted to send yet: who is due tomorrow is not to learn then that nothing can be sent.
+        let fails = !self.gate.is_paused() && matches!(client.token_state(), TokenState::Failing { .. });
+        let lacks_token = self.gate.lacks_token() && !self.gate.is_shut(now);
+        if (fails || lacks_token) && self.n_marking == 0 && !self.probing {
             self.probe(client, tasks, stop);
         }
         if self.gate.is_paused() && self.n_marking + self.marked.len() + self.n_in_flight == 0 {

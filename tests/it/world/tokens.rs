@@ -116,6 +116,27 @@ async fn an_app_whose_token_is_refused_for_ever_waits_and_goes_on_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_no_token_can_be_had_is_told_before_anything_is_due() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    let wrong = What::Errcode { code: 40125, msg: "invalid appsecret".to_owned() };
+    world.faults(vec![Fault::new(Api::Token, wrong), no_templates()]);
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    // As each minute does; where no token can be had, nothing is asked.
+    let shared = &world.running.as_ref().unwrap().shared;
+    shared.templates().look(&shared.current().get(), world.clock.now()).await.unwrap();
+    world.until("a pause", |world| world.paused().is_some()).await;
+    assert!(world.paused().is_some_and(|why| why.contains("AppSecret")), "{:?}", world.paused());
+    assert!(!world.running.as_ref().unwrap().shared.status().in_order());
+    world.faults(vec![no_templates()]);
+    world.until("that it goes on", |world| world.paused().is_none()).await;
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_token_until_the_deadline_everything_expires_untouched() {
     let mut world = World::with_limits("in_flight: 4").await;
     world.rule("water", &[EIGHT, "grace: 3m"]).await;

@@ -34,12 +34,17 @@ impl Heard {
         self.all().remove(of);
     }
 
-    /// Forgets a person in these apps; answers who he is there.
-    pub(super) fn forget_person(&self, unionid: &UnionId, is_in: impl Fn(&AppId) -> bool) -> Vec<Of> {
-        let mut all = self.all();
+    /// Who a person is in these apps.
+    pub(super) fn of_person(&self, unionid: &UnionId, is_in: impl Fn(&AppId) -> bool) -> Vec<Of> {
+        let all = self.all();
         let his = all.iter().filter(|((app, _), heard)| *heard == unionid && is_in(app));
-        let his: Vec<Of> = his.map(|(of, _)| of.clone()).collect();
-        all.retain(|of, _| !his.contains(of));
+        his.map(|(of, _)| of.clone()).collect()
+    }
+
+    /// Forgets a person in these apps; answers who he was there.
+    pub(super) fn forget_person(&self, unionid: &UnionId, is_in: impl Fn(&AppId) -> bool) -> Vec<Of> {
+        let his = self.of_person(unionid, is_in);
+        self.all().retain(|of, _| !his.contains(of));
         his
     }
 

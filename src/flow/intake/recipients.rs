@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::appointments::Asking;
 use super::{Intake, Seen, Upcoming};
 use crate::domain::consent::Manner;
-use crate::domain::id::{AppName, OpenId, TemplateId, UnionId};
+use crate::domain::id::{AppId, AppName, OpenId, TemplateId, UnionId};
 use crate::domain::recipient::Profile;
 use crate::store::{Asked, Erased, Put, Reach, Store, Unavailable};
 
@@ -164,6 +164,7 @@ impl Intake {
     ) -> Result<(), RecipientError> {
         let live = self.current.get();
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
+        self.name_who_was_heard_of((&app.appid, openid), &reach).await?;
         let asked = match asking {
             Some(asking) => asking.asked(reach),
             None => Asked { reach, ..self.clock.reckoned().into() },
@@ -174,5 +175,31 @@ impl Intake {
             // Worth repeating, as whatever the store cannot promise now.
             Erased::Busy => Err(Unavailable.into()),
         }
+    }
+
+    /// Puts what logins told of a person into those of his records that were made without it, by a backend or an operator, or
+    /// with another's: else an erasure in several apps would not find them.
+    async fn name_who_was_heard_of(
+        &self,
+        named: (&AppId, &OpenId),
+        reach: &Reach,
+    ) -> Result<(), Unavailable> {
+        let of = (named.0.clone(), named.1.clone());
+        let unionid = match reach {
+            Reach::This => None,
+            Reach::Proved(unionid) => Some(unionid.clone()),
+            Reach::Apps(_) | Reach::Everywhere => {
+                let heard = self.memory.heard.of(&of);
+                let known =
+                    super::super::read(&self.store, move |store| store.recipient(&of.0, &of.1)).await?;
+                heard.or_else(|| known?.profile.unionid)
+            }
+        };
+        let Some(unionid) = unionid else { return Ok(()) };
+        for (app, openid) in self.memory.heard.of_person(&unionid, |app| reach.is_in(app)) {
+            // The erasure comes behind it, and what it waits for covers both.
+            let _decided = self.store.identify(app, openid, unionid.clone()).await?;
+        }
+        Ok(())
     }
 }

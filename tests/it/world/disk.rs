@@ -159,12 +159,15 @@ async fn no_event_is_answered_before_its_sync() {
     let template = TemplateId::parse(HABIT).unwrap();
     let (main, ann, bob) = (AppName::parse("main").unwrap(), super::openid("ann"), super::openid("bob"));
     let answers = vec![Answered { template: template.clone(), status: "reject".to_owned() }];
+    let bill = TemplateId::parse(super::BILL).unwrap();
+    let standing = vec![Answered { template: bill, status: "reject".to_owned() }];
     let messages = vec![Sent { template, msgid: 7, errcode: 0 }];
     let intake = &world.running.as_ref().unwrap().intake;
     for what in [
         What::Changed { openid: ann.clone(), answers },
         What::Sent { openid: ann, messages },
         What::Left { openid: bob },
+        What::Asked { openid: super::openid("cid"), answers: standing },
         What::Punished { kind: "4".to_owned(), detail: String::new() },
     ] {
         world.calm().await;

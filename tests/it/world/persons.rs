@@ -245,3 +245,36 @@ async fn nobody_is_changed_while_an_app_cannot_say_whom_it_knows_by_his_number()
     }
     world.stop().await;
 }
+
+/// Who logs in before he is in any books may get a record of his backend's, which says not who he is: WeChat has told it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_finds_records_that_were_made_without_the_name_that_a_login_told() {
+    let backend = || Reach::Apps([APPID, OTHER].map(|app| AppId::parse(app).unwrap()).into());
+    for (from, reach, set) in [
+        ("ana", Reach::Proved(unionid()), None),
+        ("ana", Reach::Proved(unionid()), Some("uANOTHER")),
+        ("ana", backend(), None),
+        ("ann", backend(), None),
+    ] {
+        let mut world = World::of_two_apps().await;
+        world.start().await;
+        world.logs_in("main", APPID, "ann").await;
+        world.logs_in("other", OTHER, "ana").await;
+        world.accepts("other", OTHER, "ana").await;
+        let intake = &world.running.as_ref().unwrap().intake;
+        let asking = |id| Asking { id, at: world.clock.now() };
+        let profile = Profile { unionid: set.map(|set| UnionId::parse(set).unwrap()), ..Profile::default() };
+        intake
+            .put_recipient(&name("main"), &openid("ann"), (profile, Reach::This), asking("w1"))
+            .await
+            .unwrap();
+        let app = if from == "ann" { "main" } else { "other" };
+        let by = matches!(reach, Reach::Apps(_)).then(|| asking("w2"));
+        intake.erase(&name(app), &openid(from), reach.clone(), by).await.unwrap();
+        for (app, who) in [("main", "ann"), ("other", "ana")] {
+            let left = intake.recipient(&name(app), &openid(who)).await;
+            assert!(matches!(left, Err(RecipientError::Unknown)), "{from} {reach:?} {set:?}: {who} is left");
+        }
+        world.stop().await;
+    }
+}

@@ -24,6 +24,7 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::{Profile, Recipient};
 use crate::domain::rule::Rule;
+use crate::domain::template::TemplateKind;
 use crate::domain::when::Offset;
 use crate::domain::zone::Zone;
 use crate::plan::audience::{Selector, Verdict};
@@ -254,6 +255,7 @@ impl Desk {
         let rules = prepare(rows.iter().filter(|row| mine(row)))?;
         let mut mine: Vec<&mut Ahead> = rows.iter_mut().filter(|row| mine(row)).collect();
         let n_rows = n_of(mine.len());
+        let kind = rules.first().map_or(TemplateKind::OneTime, |prepared| prepared.rule.template.kind);
         let mut reminded = self.reminded(app, &rules, &mine).await?;
         let mut groups: HashMap<Group, u64> = HashMap::new();
         let mut after: Option<OpenId> = None;
@@ -272,14 +274,14 @@ impl Desk {
                     Hint::Nothing(reason) => (Purse::of_any(0), reason),
                     // One due time takes one grant, and the hint has said that there is one.
                     Hint::Consent(1..) if n_rows == 1 => (Purse::of_any(1), SkipReason::NoConsent),
-                    Hint::Consent(_) => self.grants(app, template, &walked.openid, n_rows)?,
+                    Hint::Consent(_) => self.grants(app, (template, kind), &walked.openid, n_rows)?,
                 };
                 *groups.entry(Group { reached, grants, without }).or_default() += 1;
             }
             tokio::task::yield_now().await;
         }
         for (n, (openid, reached)) in reminded.into_iter().enumerate() {
-            let (grants, without) = self.grants(app, template, &openid, n_rows)?;
+            let (grants, without) = self.grants(app, (template, kind), &openid, n_rows)?;
             *groups.entry(Group { reached, grants, without }).or_default() += 1;
             if n % PAGE == 0 {
                 tokio::task::yield_now().await;
@@ -361,14 +363,14 @@ impl Desk {
     fn grants(
         &self,
         app: &App,
-        template: &TemplateId,
+        (template, kind): (&TemplateId, TemplateKind),
         openid: &OpenId,
         n: u64,
     ) -> Result<(Purse, SkipReason), Failure> {
         let Some(account) = self.store().bare_account(&app.appid, template, openid)? else {
             return Ok((Purse::of_any(0), SkipReason::NoConsent));
         };
-        let purse = Purse::of(self.store(), (&app.appid, openid), &account, self.now(), n)?;
+        let purse = Purse::of(self.store(), (&app.appid, openid), (&account, kind), self.now(), n)?;
         Ok((purse, without(&account)))
     }
 

@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use super::reminders::Subject;
 use crate::domain::appointment::bound_hash;
 use crate::domain::consent::Account;
+use crate::domain::count::n_of;
 use crate::domain::id::{AppId, OpenId};
+use crate::domain::template::TemplateKind;
 use crate::store::{AppointmentKey, Store, Unavailable};
 
 /// Appointments of a person that are read at once.
@@ -27,19 +29,22 @@ impl Purse {
         Self { any: n, kept: Vec::new() }
     }
 
-    /// What is left of an account at `now` for at most `n` messages; a standing acceptance carries all.
+    /// What is left at `now` of an account of a template of this kind for at most `n` messages; a standing acceptance
+    /// carries all.
     ///
     /// # Errors
     /// [`Unavailable`]: the store failed.
     pub(super) fn of(
         store: &dyn Store,
         (app, openid): (&AppId, &OpenId),
-        account: &Account,
+        (account, kind): (&Account, TemplateKind),
         now: DateTime<Utc>,
         n: u64,
     ) -> Result<Self, Unavailable> {
-        if account.standing.is_some() {
-            return Ok(Self::of_any(n));
+        match kind {
+            TemplateKind::LongTerm if account.standing.is_some() => return Ok(Self::of_any(n)),
+            TemplateKind::LongTerm => return Ok(Self::of_any(0)),
+            TemplateKind::OneTime => {}
         }
         let mut kept = Vec::new();
         let mut after = None;
@@ -61,8 +66,8 @@ impl Purse {
             after = page.into_iter().next_back();
         }
         kept.sort_unstable();
-        let n_kept = crate::domain::count::n_of(kept.len());
-        Ok(Self { any: account.available().saturating_sub(n_kept).min(n), kept })
+        let n_any = account.free.len().saturating_sub(kept.len());
+        Ok(Self { any: n_of(n_any).min(n), kept })
     }
 
     /// Takes one for a message due at `at`, about `subject` where it is about an appointment; false without one.

@@ -159,7 +159,7 @@ impl Desk {
         let mut purse = match &case.account {
             Some(account) => {
                 let of = (&case.app.appid, &person.openid);
-                Purse::of(self.store(), of, account, due.at, 1)?
+                Purse::of(self.store(), of, (account, rule.template.kind), due.at, 1)?
             }
             None => Purse::of_any(0),
         };

@@ -45,6 +45,8 @@ use self::queues::{Place, Queues};
 
 /// Batches on their way from the walks to the sender.
 pub const FEED_QUEUE: usize = 16;
+/// How long it is not asked again whether there is an access token, where one can be had that no answer has proved.
+const PROBE_AGAIN: TimeDelta = TimeDelta::minutes(1);
 /// No wait that the platform asks for is longer: a used-up quota ends with the day.
 const LONGEST_WAIT: TimeDelta = TimeDelta::days(2);
 /// Tasks whose ends are taken in before anything else is begun.
@@ -87,6 +89,8 @@ pub struct Dispatch {
     pace: Pace,
     /// Whether an access token is being asked for although there is nothing to send.
     probing: bool,
+    /// A token that could be had is not proved by any answer yet: another question before this would tell no more.
+    probe_again_at: Option<DateTime<Utc>>,
     gate: Gate,
     jitter: u64,
 }
@@ -151,6 +155,7 @@ impl Dispatch {
             holds: Vec::new(),
             pace: Pace::default(),
             probing: false,
+            probe_again_at: None,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -268,14 +273,19 @@ impl Dispatch {
         if room > 0 && self.n_marking == 0 {
             self.mark(room, client, now, tasks, stop);
         }
+        let is_idle = self.n_marking + self.marked.len() + self.n_in_flight == 0;
         // Also where nobody has wanted to send yet: who is due tomorrow is not to learn then that nothing can be sent.
-        let fails = !self.gate.is_paused() && matches!(client.token_state(), TokenState::Failing { .. });
-        let lacks_token = self.gate.lacks_token() && !self.gate.is_shut(now);
-        if (fails || lacks_token) && self.n_marking == 0 && !self.probing {
+        let fails = matches!(client.token_state(), TokenState::Failing { .. });
+        if !fails {
+            self.probe_again_at = None;
+        }
+        let wants_token = (fails || self.gate.lacks_token()) && !self.gate.is_shut(now);
+        if wants_token && is_idle && !self.probing && self.probe_again_at.is_none_or(|at| at <= now) {
             self.probe(client, tasks, stop);
         }
-        if self.gate.is_paused() && self.n_marking + self.marked.len() + self.n_in_flight == 0 {
-            self.gate.idles(now);
+        if is_idle && self.gate.is_paused() {
+            // One that can be had, and is not proved by any answer yet, is no trouble.
+            self.gate.idles(fails && self.probe_again_at.is_none(), now);
         }
         Ok(())
     }
@@ -441,7 +451,11 @@ impl Dispatch {
             Ok(Done::Probed(probed)) => {
                 self.probing = false;
                 match probed {
-                    Some(Ok(())) => self.gate.has_token(),
+                    Some(Ok(())) => {
+                        self.gate.has_token();
+                        // Until a message has proved it the token's state stays what it was.
+                        self.probe_again_at = Some(self.clock.reckoned() + PROBE_AGAIN);
+                    }
                     Some(Err((reply, state))) => {
                         self.gate.hear_of_token(&reply, &Words::of_token(&state), self.clock.reckoned());
                     }

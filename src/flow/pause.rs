@@ -166,6 +166,8 @@ enum Cause {
 impl Gate {
     /// A gate that is open; `told` hears why it is not.
     pub(super) fn new(app: AppName, told: Pauses) -> Self {
+        // What was told by a sender before, which ended with its store, is not known of this one.
+        told.set(None);
         Self { app, told, pause: None, n_unanswered: 0, n_started: 0 }
     }
 
@@ -224,10 +226,11 @@ impl Gate {
         Nth(self.n_started)
     }
 
-    /// The wait may be over, and nothing is there to try with: it is told no more, and the next message tries.
-    pub(super) fn idles(&self, now: DateTime<Utc>) {
+    /// The wait may be over, and nothing is there to try with: it is told no more, and the next message tries. `fails` says
+    /// whether no access token could be had when it was asked for last.
+    pub(super) fn idles(&self, fails: bool, now: DateTime<Utc>) {
         // Without an access token it tries all the same.
-        if !self.is_shut(now) && !self.lacks_token() {
+        if !self.is_shut(now) && !self.lacks_token() && !fails {
             self.told.set(None);
         }
     }
@@ -293,7 +296,12 @@ impl Gate {
         (stated, now): (Option<DateTime<Utc>>, DateTime<Utc>),
     ) {
         let (n, not_before) = self.pause.map_or((0, now), |pause| (pause.n, pause.until));
-        let until = stated.unwrap_or(now + MAX_PAUSE).max(not_before);
+        let until = stated.unwrap_or(now + MAX_PAUSE);
+        if self.pause.is_some_and(|pause| pause.cause == Cause::Asked && pause.until >= until) {
+            // It waits for longer already, and has told why.
+            return;
+        }
+        let until = until.max(not_before);
         let at = until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let why = format!("{what}: nothing is sent until {at} ({}); {cure}", words.said);
         warn!(app = %self.app, until = %until, "Sending for app {} waits: {why}", self.app);
@@ -314,13 +322,23 @@ impl Gate {
         };
         let why =
             format!("{}; it is tried again {when}, and at once by `tixing resume --app {app}`", words.told());
-        if self.told.reason().is_none() {
-            warn!(app = %app, wechat.rid = words.rid, "Sending for app {app} pauses: {why}");
+        // The platform said until when nothing is taken, and a request that was on its way knows no better.
+        let waits = self.pause.is_some_and(|pause| pause.cause == Cause::Asked && now < pause.until);
+        if !waits {
+            if self.told.reason().is_none() {
+                warn!(app = %app, wechat.rid = words.rid, "Sending for app {app} pauses: {why}");
+            }
+            self.told.set(Some(why));
         }
-        self.told.set(Some(why));
         match &mut self.pause {
             // Requests that were in flight together count as one failure.
-            Some(pause) if now < pause.until => pause.shown_by = pause.shown_by.max(nth),
+            Some(pause) if now < pause.until => {
+                pause.shown_by = pause.shown_by.max(nth);
+                // Neither an access token nor any answer shows that this is over.
+                if cause == Cause::Broken && pause.cause != Cause::Asked {
+                    pause.cause = cause;
+                }
+            }
             Some(_) | None => {
                 let until = (now + wait).max(not_before);
                 self.pause = Some(Pause { until, n: n + 1, cause, shown_by: nth });
@@ -486,9 +504,10 @@ mod tests {
             for _ in 0..MAX_UNANSWERED {
                 gate.hear(cause, nth, &words(), None, at(0));
             }
-            gate.idles(at(400));
+            gate.idles(true, at(500));
+            gate.idles(false, at(400));
             assert!(gate.told.reason().is_some(), "{cause:?}");
-            gate.idles(at(500));
+            gate.idles(false, at(500));
             assert_eq!(gate.told.reason().is_none(), ends, "{cause:?}");
             // One alone tries, and the pause is back with its answer.
             assert_eq!(gate.slots(8, at(500)), 1, "{cause:?}");

@@ -34,6 +34,8 @@ struct Parts {
     store: Arc<dyn Store>,
     brake: Brake,
     known: Mutex<Known>,
+    /// Two lists of one moment are no two lists in a row.
+    looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +55,7 @@ impl Templates {
     pub fn of_store(store: Arc<dyn Store>, brake: Brake) -> Result<Self, Unavailable> {
         let (accounts, kept) = kept::read(&*store)?;
         let known = Mutex::new(Known { accounts, kept, untold: BTreeSet::new() });
-        Ok(Self(Arc::new(Parts { store, brake, known })))
+        Ok(Self(Arc::new(Parts { store, brake, known, looking: tokio::sync::Mutex::default() })))
     }
 
     /// Asks for the templates of each app whose turn it is, and holds the rules against them.
@@ -61,6 +63,7 @@ impl Templates {
     /// # Errors
     /// [`Unavailable`]: the store failed; what was heard is in force, and may be forgotten by the next start.
     pub async fn look(&self, live: &Live, now: DateTime<Utc>) -> Result<(), Unavailable> {
+        let _one = self.0.looking.lock().await;
         for (name, client) in &live.clients {
             let Some(app) = live.config.apps.get(name) else { continue };
             let account = self.known().accounts.get(&app.appid).cloned().unwrap_or_default();

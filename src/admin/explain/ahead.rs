@@ -24,6 +24,7 @@ use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::Recipient;
 use crate::domain::rule::{Audience, Rule};
+use crate::domain::template::TemplateKind;
 use crate::domain::when::Offset;
 use crate::flow::reminders::{self, Reminder};
 use crate::plan::own_time;
@@ -195,14 +196,14 @@ impl Desk {
         steps: &mut Vec<Said>,
     ) -> Result<Option<SkipReason>, Failure> {
         let Some(account) = account else { return Ok(Some(SkipReason::NoConsent)) };
-        if account.standing.is_some() {
+        if account.standing.is_some() && rule.template.kind == TemplateKind::LongTerm {
             return Ok(None);
         }
         if account.available() == 0 {
             return Ok(Some(forecast::without(account)));
         }
         let of = (&case.app.appid, &case.person.openid);
-        let mut purse = Purse::of(self.store(), of, account, case.now, u64::MAX)?;
+        let mut purse = Purse::of(self.store(), of, (account, rule.template.kind), case.now, u64::MAX)?;
         if purse.n_kept() > 0 {
             let n = purse.n_kept();
             steps.push(Said::new(

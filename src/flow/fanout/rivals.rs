@@ -145,11 +145,12 @@ impl Rivals {
         self.lock().forget(&Place::of(occurrence), openid);
     }
 
-    /// Those before a place that may be for anybody.
-    fn for_all(&self, place: &Place) -> Vec<Arc<Rival>> {
+    /// Those before a place that may be for anybody, of which `goes_on` is true.
+    fn for_all(&self, place: &Place, goes_on: impl Fn(&Rival) -> bool) -> Vec<Arc<Rival>> {
         let index = self.lock();
-        let walks = index.walks.range(place.first()..place.clone()).take(MAX_BEFORE);
-        let held = index.held.range(place.first()..place.clone());
+        let goes_on = |(_, rival): &(&Place, &Arc<Rival>)| goes_on(rival);
+        let walks = index.walks.range(place.first()..place.clone()).filter(&goes_on).take(MAX_BEFORE);
+        let held = index.held.range(place.first()..place.clone()).filter(&goes_on);
         walks.chain(held).map(|(_, rival)| Arc::clone(rival)).collect()
     }
 
@@ -290,10 +291,10 @@ impl Before<'_> {
 
 impl Walker {
     pub(in crate::flow) async fn before(&self, occurrence: &Occurrence) -> Result<Before<'_>, Unavailable> {
-        self.ask_for_whom().await?;
         let place = Place::of(occurrence);
-        let mut for_all = self.rivals.for_all(&place);
-        for_all.retain(|rival| !self.rests(&rival.occurrence));
+        // First: one whose walk ends meanwhile is among these then, or is asked about.
+        let for_all = self.rivals.for_all(&place, |rival| !self.rests(&rival.occurrence));
+        self.ask_for_whom().await?;
         Ok(Before { walker: self, place, for_all })
     }
 
@@ -479,7 +480,7 @@ mod tests {
                 }
                 looks += ask(&rivals, n);
                 let (place, openid) = (Place::of(occurrence), person(at));
-                looks += rivals.for_all(&place).len() + rivals.for_one(&place, &openid).len();
+                looks += rivals.for_all(&place, |_| true).len() + rivals.for_one(&place, &openid).len();
                 rivals.has_gone(occurrence, &openid);
             }
             assert_eq!(looks, all.len(), "nobody has two");
@@ -529,7 +530,7 @@ mod tests {
             };
             let expected: BTreeSet<u64> =
                 all.values().filter(before).filter(wants).map(|o| o.number).collect();
-            let told = [rivals.for_all(&place), rivals.for_one(&place, &person(whose))].concat();
+            let told = [rivals.for_all(&place, |_| true), rivals.for_one(&place, &person(whose))].concat();
             let told: Vec<u64> = told.iter().map(|rival| rival.occurrence.number).collect();
             assert_eq!(told.len(), expected.len(), "each once");
             assert_eq!(BTreeSet::from_iter(told), expected, "step {step}");

@@ -253,6 +253,9 @@ pub(super) fn kept_for(
             && kept(state, payer.app, &kind, &id)?.is_some_and(|kept| kept.is_to_come(&payer.openid, now))
         {
             to_come.insert(name);
+            if to_come.len() == of.len() {
+                break;
+            }
         }
     }
     Ok(to_come)
@@ -435,6 +438,8 @@ pub(super) fn leave_all(
     at_ms: i64,
 ) -> Result<u64, Failed> {
     let now = records::at(at_ms)?;
+    // What is of the batch under way is found by its keys too.
+    desk.room(BATCH_KEYS)?;
     let opened = Arc::clone(&desk.state.opened);
     let prefix = keys::all_owned(app, openid);
     let mut n = 0;

@@ -12,6 +12,7 @@ use crate::domain::consent::{NoGrant, pick};
 use crate::domain::id::DeliveryId;
 use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
 use crate::domain::rule::OnDoubt;
+use crate::domain::template::TemplateKind;
 use crate::store::{ByHand, Delivery, FIRST_BY_HAND, Occurrence, OpenedByHand};
 
 /// Keys that it may write beside pieces of a snapshot: occurrence and index, chunk and its index keys, account, identity.
@@ -39,7 +40,12 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
     let bound = asked.about.as_ref().map(|about| bound_hash(&about.kind, &about.id));
     let kept = appointments::kept_for(desk.state, &payer, asked.kind, asked.due_at)?;
     let account = &desk.state.account(&payer, asked.kind)?.account;
-    if account.standing.is_none() && pick(&account.free, bound, &kept).is_none() {
+    // By the kind of today: what an account has of the other one, its template was configured as before.
+    let has_none = match asked.kind {
+        TemplateKind::OneTime => pick(&account.free, bound, &kept).is_none(),
+        TemplateKind::LongTerm => account.standing.is_none(),
+    };
+    if has_none {
         return Ok(OpenedByHand::Skipped(match account.why_none() {
             NoGrant::None => SkipReason::NoConsent,
             NoGrant::Refused => SkipReason::Refused,

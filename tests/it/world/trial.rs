@@ -8,7 +8,7 @@ use tixing::admin::control::Control as _;
 use tixing::admin::request::Request;
 use tixing::sandbox::{Acceptance, Api, Fault, What};
 
-use super::{APPID, EIGHT, HABIT, LOOK, World, openid};
+use super::{APPID, EIGHT, HABIT, LOOK, PATIENCE, World, openid};
 
 /// Why an app pauses by itself.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,18 @@ impl World {
 
     async fn resumes(&self) {
         self.asks(Request::Resume { app: Some("main".to_owned()), rule: None }).await;
+    }
+
+    /// Waits until `seen` while the clock stands still.
+    async fn without_time(&self, what: &str, seen: impl Fn(&Self) -> bool) {
+        let mut changes = self.platform.changes();
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+            if seen(self) {
+                return;
+            }
+            let _change = tokio::time::timeout(LOOK, changes.changed()).await;
+        }
+        panic!("waited in vain for {what}\n{}", self.told());
     }
 
     /// Lets time pass by small steps until `seen`; answers whether it was within so many milliseconds.
@@ -149,7 +161,7 @@ async fn a_good_answer_that_comes_after_those_that_fail_ends_the_pause() {
         let late = Fault::new(Api::Send, What::Delay(Duration::from_millis(100))).after();
         world.faults(vec![fault.clone().at_most(n), late]);
         world.at("08:00").await;
-        world.until("a pause", |world| world.paused().is_some()).await;
+        world.without_time("a pause", |world| world.paused().is_some()).await;
         assert!(world.soon(400, |world| world.paused().is_none()).await, "{fault:?}: {:?}", world.paused());
         assert!(world.soon(80, |world| world.begun() > 12).await, "{fault:?}: others follow");
         world.faults(Vec::new());

@@ -518,7 +518,11 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 41] = [
+const CASES: [Case; 42] = [
+    (
+        "a template whose kind was corrected has nothing for it",
+        by_hand::a_template_whose_kind_was_corrected_has_nothing_for_it,
+    ),
     ("a repetition ends with its appointment", appointments::a_repetition_ends_with_its_appointment),
     (
         "each zone opens a civil time once, and never beside the rule's own",

@@ -52,6 +52,20 @@ pub(super) fn one_message_by_hand_has_a_name_of_its_own(store: &dyn Store) {
     assert_eq!(store.occurrence(second.occurrence).unwrap().unwrap().state, OccurrenceState::Done);
 }
 
+/// What somebody has of a template's other kind is no consent, and no failure either.
+pub(super) fn a_template_whose_kind_was_corrected_has_nothing_for_it(store: &dyn Store) {
+    done(store, store.start_rule(app(), rule(0), at(0)));
+    for (t, kind) in [(0, TemplateKind::LongTerm), (1, TemplateKind::OneTime)] {
+        let id = format!("r{t}");
+        done(store, store.report(report(0, &id, 1, 1, &[(t, Choice::Accept(grant(1)))])));
+        let wrong = ByHand { kind, ..asked(10, (0, t), 0) };
+        let none = OpenedByHand::Skipped(SkipReason::NoConsent);
+        assert_eq!(done(store, store.open_by_hand(wrong)), none, "{kind:?}");
+        let right = done(store, store.open_by_hand(asked(10, (0, t), 0)));
+        assert!(matches!(right, OpenedByHand::Reserved(_)), "{right:?}");
+    }
+}
+
 pub(super) fn one_message_by_hand_may_tell_of_an_appointment(store: &dyn Store) {
     done(store, store.start_rule(app(), rule(0), at(0)));
     done(store, store.change_appointment(appointments::put(1, 5000, &[0], 0)));

@@ -14,7 +14,6 @@ use serde::Serialize;
 use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
-use super::purse::Purse;
 use super::reminders::{Reminder, Subject, SubjectRow, of_appointments};
 use crate::domain::config::App;
 use crate::domain::consent::{Account, NoGrant};
@@ -30,12 +29,13 @@ use crate::domain::zone::Zone;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::own_time;
 use crate::plan::pace;
+use crate::plan::purse::Purse;
 use crate::plan::quota::Budget;
 use crate::plan::recurrence::{MAX_OCCURRENCES, Window, occurrences};
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn::{self, Person, Turn};
 use crate::plan::words;
-use crate::store::{Hint, KeptAppointment, Walked};
+use crate::store::{self, Hint, KeptAppointment, Walked};
 
 /// Most due times of one forecast.
 const MAX_ROWS: usize = 10_000;
@@ -271,7 +271,7 @@ impl Desk {
                     continue;
                 }
                 let (grants, without) = match walked.hint {
-                    Hint::Nothing(reason) => (Purse::of_any(0), reason),
+                    Hint::Nothing(reason) => (Purse::default(), reason),
                     // One due time takes one grant, and the hint has said that there is one.
                     Hint::Consent(1..) if n_rows == 1 => (Purse::of_any(1), SkipReason::NoConsent),
                     Hint::Consent(_) => self.grants(app, (template, kind), &walked.openid, n_rows)?,
@@ -311,7 +311,9 @@ impl Desk {
                 let skip = match own {
                     // These are asked before the consent.
                     Err(reason @ (SkipReason::Muted | SkipReason::Quiet)) => Some(reason),
-                    Err(_) | Ok(()) if !left.spend(row.subject.as_ref(), row.due.at) => Some(group.without),
+                    Err(_) | Ok(()) if !left.spend(row.subject.as_ref().map(Subject::bound), row.due.at) => {
+                        Some(group.without)
+                    }
                     Err(reason) => Some(reason),
                     Ok(()) => None,
                 };
@@ -368,9 +370,9 @@ impl Desk {
         n: u64,
     ) -> Result<(Purse, SkipReason), Failure> {
         let Some(account) = self.store().bare_account(&app.appid, template, openid)? else {
-            return Ok((Purse::of_any(0), SkipReason::NoConsent));
+            return Ok((Purse::default(), SkipReason::NoConsent));
         };
-        let purse = Purse::of(self.store(), (&app.appid, openid), (&account, kind), self.now(), n)?;
+        let purse = store::purse(self.store(), (&app.appid, openid), (&account, kind), self.now(), n)?;
         Ok((purse, without(&account)))
     }
 

@@ -19,7 +19,6 @@ pub mod mask;
 mod metrics;
 mod pauses;
 mod people;
-mod purse;
 mod reminders;
 pub mod request;
 mod send;

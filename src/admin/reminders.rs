@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::answer::Failure;
 use super::desk::Desk;
 use super::instant::utc;
-use crate::domain::appointment::{About, Appointment};
+use crate::domain::appointment::{About, Appointment, bound_hash};
 use crate::domain::config::App;
 use crate::domain::id::{AppId, OpenId};
 use crate::domain::occurrence::Due;
@@ -44,6 +44,11 @@ impl Subject {
     pub(super) fn of(app: &AppId, about: &About) -> Self {
         let (app, kind, id) = (app.clone(), about.kind.clone(), about.id.clone());
         Self { key: AppointmentKey { app, kind, id }, at: about.at }
+    }
+
+    /// As grants that were given for it name it.
+    pub(super) fn bound(&self) -> u64 {
+        bound_hash(&self.key.kind, &self.key.id)
     }
 
     pub(super) fn row(&self) -> SubjectRow<'_> {

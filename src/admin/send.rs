@@ -16,7 +16,6 @@ use super::control::{AppState, Control};
 use super::desk::{Desk, no_daemon, rule_id};
 use super::forecast;
 use super::instant::utc;
-use super::purse::Purse;
 use super::reminders::{Subject, SubjectRow, of_appointments};
 use super::who::{Person, Reveal};
 use crate::domain::appointment::{About, Appointment};
@@ -34,9 +33,10 @@ use crate::domain::zone::Zone;
 use crate::flow::housekeeping::clock_trouble;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::own_time;
+use crate::plan::purse::Purse;
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::rules::snapshot;
-use crate::store::{AppointmentKey, ByHand, Delivery, FIRST_BY_HAND, KeptAppointment, OpenedByHand};
+use crate::store::{self, AppointmentKey, ByHand, Delivery, FIRST_BY_HAND, KeptAppointment, OpenedByHand};
 
 /// How long it may wait for its turn.
 const GRACE: TimeDelta = TimeDelta::seconds(60);
@@ -159,11 +159,11 @@ impl Desk {
         let mut purse = match &case.account {
             Some(account) => {
                 let of = (&case.app.appid, &person.openid);
-                Purse::of(self.store(), of, (account, rule.template.kind), due.at, 1)?
+                store::purse(self.store(), of, (account, rule.template.kind), due.at, 1)?
             }
-            None => Purse::of_any(0),
+            None => Purse::default(),
         };
-        let subject = case.subject.as_ref().map(|(subject, ..)| subject);
+        let subject = case.subject.as_ref().map(|(subject, ..)| subject.bound());
         obstacle = obstacle.or_else(|| (!purse.spend(subject, due.at)).then(|| case.without_consent()));
         let mut end = match (obstacle, asked.mode) {
             (Some(Obstacle(word, why)), mode) => {

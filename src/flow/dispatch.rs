@@ -29,7 +29,7 @@ use crate::domain::occurrence::OccurrenceState;
 use crate::plan::canary;
 use crate::plan::retry::{self, Decision, Tried};
 use crate::store::{AppointmentKey, Closing, End, Mark, Pending, Settlement, Store, Unavailable};
-use crate::wechat::{Client, Ready, Sent, TokenState};
+use crate::wechat::{Client, Ready, Sent, TokenError, TokenState};
 
 mod canaries;
 mod consequences;
@@ -275,7 +275,13 @@ impl Dispatch {
         }
         let is_idle = self.n_marking + self.marked.len() + self.n_in_flight == 0;
         // Also where nobody has wanted to send yet: who is due tomorrow is not to learn then that nothing can be sent.
-        let fails = matches!(client.token_state(), TokenState::Failing { .. });
+        // That the platform is away is no news of the app, and a message finds out.
+        let fails = match client.token_state() {
+            TokenState::Failing { error: TokenError::Denied { .. } | TokenError::Refused { .. }, .. } => true,
+            TokenState::Failing { error: TokenError::Unavailable { .. }, .. }
+            | TokenState::None
+            | TokenState::Ready { .. } => false,
+        };
         if !fails {
             self.probe_again_at = None;
         }

@@ -23,6 +23,7 @@ use crate::domain::id::{
 };
 use crate::domain::recipient::{FieldValue, Recipient};
 use crate::domain::zone::Zone;
+use crate::plan::purse::Purse;
 use crate::plan::recurrence::Window;
 use crate::store::{Additions, Answer, Choice, Number, Report, ReportOutcome, Store, Unavailable};
 use crate::wechat::LoginError;
@@ -356,7 +357,7 @@ impl Intake {
     }
 
     fn ask(&self, live: &Arc<Live>, app: &App, openid: &OpenId, seen: &Seen) -> Vec<TemplateId> {
-        self.outlook.ask(live, app, seen.one(openid), &seen.balances, self.clock.now())
+        self.outlook.ask(live, app, seen.one(openid), &seen.purses, self.clock.now())
     }
 
     /// Reads what concerns one person, and the number that an answer must wait for.
@@ -368,10 +369,12 @@ impl Intake {
         super::read(&self.store, move |store| {
             let app = live.config.apps.get(&name).ok_or(Unavailable)?;
             let recipient = store.recipient(&app.appid, &openid)?;
-            let (mut balances, mut manners) = (BTreeMap::new(), BTreeMap::new());
+            let (mut balances, mut purses, mut manners) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
             for template in app.templates.values() {
                 let account = store.bare_account(&app.appid, &template.id, &openid)?.unwrap_or_default();
                 balances.insert(template.id.clone(), account.available());
+                let (of, had) = ((&app.appid, &openid), (&account, template.kind));
+                purses.insert(template.id.clone(), crate::store::purse(store, of, had, now, u64::MAX)?);
                 if account.available() > 0 && account.manner != Manner::Plain {
                     manners.insert(template.id.clone(), account.manner);
                 }
@@ -385,7 +388,8 @@ impl Intake {
                     own.push(reminder);
                 }
             }
-            Ok(Seen { is_known, recipient, balances, manners, reminders: own, number: store.decided() })
+            let number = store.decided();
+            Ok(Seen { is_known, recipient, balances, purses, manners, reminders: own, number })
         })
         .await
     }
@@ -397,6 +401,8 @@ struct Seen {
     /// Somebody unknown is one of whom nothing is known.
     recipient: Recipient,
     balances: BTreeMap<TemplateId, u64>,
+    /// The same for a look ahead.
+    purses: BTreeMap<TemplateId, Purse>,
     /// How what he has was accepted, where that is not plainly.
     manners: BTreeMap<TemplateId, Manner>,
     /// Of his appointments, in the coming days.

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::intake::{Subject, Upcoming};
 use super::live::Live;
 use super::reminders::Reminder;
+use crate::domain::appointment::bound_hash;
 use crate::domain::config::App;
 use crate::domain::consent::MAX_HELD;
 use crate::domain::id::{OpenId, TemplateId};
@@ -20,6 +21,7 @@ use crate::domain::rule::Rule;
 use crate::domain::zone::Zone;
 use crate::plan::audience::{Selector, Verdict};
 use crate::plan::own_time;
+use crate::plan::purse::Purse;
 use crate::plan::recurrence::{self, Window};
 use crate::plan::turn::{self, Person};
 
@@ -33,6 +35,9 @@ const MAX_UPCOMING: usize = 20;
 /// Due times of the rules in force, as of some minute.
 #[derive(Debug, Default)]
 pub struct Outlook(Mutex<Option<Arc<Ahead>>>);
+
+/// When a message is due, and the appointment that it is about, as grants name it.
+type Wanted = (DateTime<Utc>, Option<u64>);
 
 /// Whom it is about.
 #[derive(Clone, Copy, Debug)]
@@ -62,23 +67,25 @@ struct RuleAhead {
 }
 
 impl Outlook {
-    /// Templates with fewer living grants than due times in the next 30 days, those of his appointments among them, the earliest
-    /// uncovered one first; one-time and long-term ones never together (20002).
+    /// Templates with fewer living grants than due times in the next 30 days, those of his appointments among them, and what
+    /// was given for one of these covers no other message before it; the earliest uncovered one first; one-time and long-term ones never together (20002).
     #[must_use]
     pub fn ask(
         &self,
         live: &Live,
         app: &App,
         one: One<'_>,
-        balances: &BTreeMap<TemplateId, u64>,
+        purses: &BTreeMap<TemplateId, Purse>,
         now: DateTime<Utc>,
     ) -> Vec<TemplateId> {
         let ahead = self.ahead(live, now);
-        let mut dues: BTreeMap<&TemplateId, (&Rule, Vec<DateTime<Utc>>)> = BTreeMap::new();
+        let mut dues: BTreeMap<&TemplateId, (&Rule, Vec<Wanted>)> = BTreeMap::new();
         for reached in ahead.reaching(app, one) {
-            let of_appointments = reached.of(one.own).map(|reminder| reminder.due.at);
-            let mine = reached.dues(one);
-            let after_now = mine.into_iter().chain(of_appointments).filter(|due| *due > now);
+            let of_appointments = reached
+                .of(one.own)
+                .map(|reminder| (reminder.due.at, Some(bound_hash(&reminder.key.kind, &reminder.key.id))));
+            let mine = reached.dues(one).into_iter().map(|due| (due, None));
+            let after_now = mine.chain(of_appointments).filter(|(due, _)| *due > now);
             let entry = dues.entry(&reached.rule.template.id).or_insert((&*reached.rule, Vec::new()));
             entry.1.extend(after_now);
         }
@@ -86,12 +93,8 @@ impl Outlook {
             .into_iter()
             .filter_map(|(template, (rule, mut dues))| {
                 dues.sort_unstable();
-                let covered = balances.get(template).copied().unwrap_or(0);
-                // A standing acceptance covers every due time.
-                let standing =
-                    rule.template.kind == crate::domain::template::TemplateKind::LongTerm && covered > 0;
-                let first = dues.get(usize::try_from(covered).unwrap_or(usize::MAX)).copied();
-                first.filter(|_| !standing).map(|due| (due, rule))
+                let mut purse = purses.get(template).cloned().unwrap_or_default();
+                dues.into_iter().find(|(due, own)| !purse.spend(*own, *due)).map(|(due, _)| (due, rule))
             })
             .collect();
         uncovered.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.id.cmp(&b.1.id)));

@@ -16,6 +16,7 @@ pub mod missed;
 pub mod nearest;
 pub mod own_time;
 pub mod pace;
+pub mod purse;
 pub mod quiet;
 pub mod quota;
 pub mod rate;

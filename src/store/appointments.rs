@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{AppId, OpenId, RuleId, TemplateId};
-use crate::domain::appointment::{About, Appointment};
+use crate::domain::appointment::{About, Appointment, bound_hash};
+use crate::domain::consent::Account;
+use crate::domain::count::n_of;
 use crate::domain::delivery::State;
 use crate::domain::id::{AppointmentId, Kind};
 use crate::domain::occurrence::Due;
@@ -13,7 +15,8 @@ use crate::domain::recipient::Fields;
 use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::domain::zone::Zone;
-use crate::store::Delivery;
+use crate::plan::purse::Purse;
+use crate::store::{Delivery, Store, Unavailable};
 
 /// Largest record of an appointment, in bytes.
 pub const MAX_APPOINTMENT_BYTES: usize = 3072;
@@ -304,4 +307,47 @@ pub enum OneReminder {
     Changed,
     /// An earlier one of the same name has a delivery that is not over: ask again.
     Busy,
+}
+
+/// Appointments of a person that are read at once.
+const PAGE: usize = 256;
+
+/// What is left at `now` of somebody's account of a template of this kind, for at most `n` messages of any kind; a standing
+/// acceptance carries all.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed.
+pub fn purse(
+    store: &dyn Store,
+    (app, openid): (&AppId, &OpenId),
+    (account, kind): (&Account, TemplateKind),
+    now: DateTime<Utc>,
+    n: u64,
+) -> Result<Purse, Unavailable> {
+    match kind {
+        TemplateKind::LongTerm if account.standing.is_some() => return Ok(Purse::of_any(n)),
+        TemplateKind::LongTerm => return Ok(Purse::default()),
+        TemplateKind::OneTime => {}
+    }
+    let mut kept = Vec::new();
+    let mut after = None;
+    while account.bound().next().is_some() {
+        let page = store.appointments_of(app, openid, after.as_ref(), PAGE)?;
+        for (kind, id) in &page {
+            let name = bound_hash(kind, id);
+            let n_its = account.bound().filter(|bound| *bound == name).count();
+            if n_its == 0 {
+                continue;
+            }
+            let key = AppointmentKey { app: app.clone(), kind: kind.clone(), id: id.clone() };
+            let its = store.appointment(&key)?.filter(|its| its.is_to_come(openid.as_str(), now));
+            kept.extend(its.into_iter().flat_map(|its| std::iter::repeat_n((name, its.at), n_its)));
+        }
+        if page.len() < PAGE {
+            break;
+        }
+        after = page.into_iter().next_back();
+    }
+    let n_any = account.free.len().saturating_sub(kept.len());
+    Ok(Purse::new(n_of(n_any).min(n), kept))
 }

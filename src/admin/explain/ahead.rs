@@ -15,7 +15,6 @@ use crate::admin::answer::{Exit, Failure};
 use crate::admin::desk::Desk;
 use crate::admin::forecast;
 use crate::admin::instant::remark;
-use crate::admin::purse::Purse;
 use crate::admin::reminders::{Subject, of_appointments};
 use crate::domain::appointment::Appointment;
 use crate::domain::consent::Account;
@@ -32,6 +31,7 @@ use crate::plan::recurrence::Window;
 use crate::plan::render::{Compiled, Input, Shown};
 use crate::plan::turn::{self, Person};
 use crate::plan::words;
+use crate::store;
 
 /// Due times that are named as spending consents before this one.
 const MAX_NAMED: usize = 3;
@@ -203,7 +203,7 @@ impl Desk {
             return Ok(Some(forecast::without(account)));
         }
         let of = (&case.app.appid, &case.person.openid);
-        let mut purse = Purse::of(self.store(), of, (account, rule.template.kind), case.now, u64::MAX)?;
+        let mut purse = store::purse(self.store(), of, (account, rule.template.kind), case.now, u64::MAX)?;
         if purse.n_kept() > 0 {
             let n = purse.n_kept();
             steps.push(Said::new(
@@ -239,7 +239,7 @@ impl Desk {
             };
             let shown = appointment.as_ref().map(|(id, appointment)| Shown { id, appointment });
             if ready.reach(openid, &recipient, &row.due, shown) == Some(Ok(()))
-                && purse.spend(row.subject.as_ref(), row.due.at)
+                && purse.spend(row.subject.as_ref().map(Subject::bound), row.due.at)
             {
                 spending.push((&row.rule.id, row.due.at));
             }
@@ -257,7 +257,7 @@ impl Desk {
                 format!("在它之前会先用掉 {n} 次：{named}。"),
             ));
         }
-        let subject = next.about.as_ref().map(|(subject, _)| subject);
+        let subject = next.about.as_ref().map(|(subject, _)| subject.bound());
         Ok((!purse.spend(subject, next.due.at)).then(|| forecast::without(account)))
     }
 

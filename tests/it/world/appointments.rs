@@ -42,6 +42,12 @@ impl World {
         (rows.collect(), intake.ask_for(&app, &openid(name)).await.unwrap().len())
     }
 
+    /// How many templates somebody is asked for.
+    async fn asked_for(&self, name: &str) -> usize {
+        let intake = &self.running.as_ref().unwrap().intake;
+        intake.ask_for(&AppName::parse("main").unwrap(), &openid(name)).await.unwrap().len()
+    }
+
     /// Puts visit `id` of these people at this time, as a backend does.
     pub(super) async fn visit(&self, id: &str, who: &[&str], time: &str) {
         self.put(id, who, instant(time)).await;
@@ -178,6 +184,21 @@ async fn what_is_accepted_for_a_visit_waits_for_it() {
     assert_eq!(tells(&world, "cat", "tap-0002", "accept").await, Ok(false));
     world.at("03 08:00").await;
     world.expect("water", "done: 2 = 1 sent, 1 no_consent; done: 2 = 1 sent, 1 no_consent").await;
+    world.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_visit_covers_no_other_due_time() {
+    let mut world = World::new().await;
+    world.rule("visit", &[HOUR, SHOWN]).await;
+    world.rule("once", &["when: { at: [\"2026-03-03 08:00\"] }"]).await;
+    world.start().await;
+    world.put("a", &["cat"], world.clock.now() + chrono::TimeDelta::days(60)).await;
+    assert_eq!(world.asked_for("cat").await, 1);
+    assert_eq!(tells(&world, "cat", "tap-0001", "accept").await, Ok(false));
+    assert_eq!(world.asked_for("cat").await, 1, "that is for the visit, which is far");
+    world.grant("cat", HABIT, 1).await;
+    assert_eq!(world.asked_for("cat").await, 0);
     world.ends().await;
 }
 

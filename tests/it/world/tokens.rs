@@ -130,6 +130,8 @@ async fn that_no_token_can_be_had_is_told_before_anything_is_due() {
     assert!(world.paused().is_some_and(|why| why.contains("AppSecret")), "{:?}", world.paused());
     assert!(!world.running.as_ref().unwrap().shared.status().in_order());
     world.faults(vec![no_templates()]);
+    // It is asked for again within a minute.
+    world.pass(65).await;
     world.until("that it goes on", |world| world.paused().is_none()).await;
     world.at("08:00").await;
     world.expect("water", "done: 1 = 1 sent").await;

@@ -92,6 +92,11 @@ impl Named<'_> {
     }
 }
 
+/// How a message calls whom a command names: an openid, or what may be one, is not said again.
+fn called(who: &str) -> String {
+    if OpenId::parse(who).is_ok() { "that openid".to_owned() } else { format!("`{}`", short(who)) }
+}
+
 impl Desk {
     pub(super) async fn people_show(&self, named: Named<'_>, lines: &Lines) -> Result<Exit, Failure> {
         let live = self.live();
@@ -191,8 +196,8 @@ impl Desk {
                 };
                 if self.store().recipient(&other.appid, &there.openid)?.is_some() {
                     let why = format!(
-                        "`{}` is in several apps; name one with --app, or all of them with --all-apps",
-                        short(named.who)
+                        "{} is in several apps; name one with --app, or all of them with --all-apps",
+                        called(named.who)
                     );
                     return Err(Failure::new(Exit::Usage, why));
                 }
@@ -224,7 +229,7 @@ impl Desk {
                     });
                     if !same? {
                         let why =
-                            format!("several people go by `{}`; name the app with --app", short(named.who));
+                            format!("several people go by {}; name the app with --app", called(named.who));
                         return Err(Failure::new(Exit::Usage, why));
                     }
                     found = found.or(Some((app, person)));
@@ -234,7 +239,7 @@ impl Desk {
                 Err(other) => return Err(other),
             }
         }
-        let unknown = || Failure::data(format!("there is no recipient `{}`", short(named.who)));
+        let unknown = || Failure::data(format!("there is no recipient that goes by {}", called(named.who)));
         found.ok_or_else(|| failure.unwrap_or_else(unknown))
     }
 

@@ -91,6 +91,8 @@ pub struct Dispatch {
     probing: bool,
     /// A token that could be had is not proved by any answer yet: another question before this would tell no more.
     probe_again_at: Option<DateTime<Utc>>,
+    /// Of the rules and apps that were in force at the last look.
+    generation: u64,
     gate: Gate,
     jitter: u64,
 }
@@ -156,6 +158,7 @@ impl Dispatch {
             pace: Pace::default(),
             probing: false,
             probe_again_at: None,
+            generation: 0,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -257,6 +260,10 @@ impl Dispatch {
         };
         if hurried {
             client.ask_again();
+        }
+        if self.generation != live.generation {
+            self.generation = live.generation;
+            self.gate.is_reloaded(now);
         }
         if self.gate.is_shut(now) || self.brake.stops_app(&self.app) {
             // A mark is for what may start at once: in a crash it would be in doubt.

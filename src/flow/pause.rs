@@ -188,6 +188,14 @@ impl Gate {
         self.pause.is_some_and(|pause| pause.cause == Cause::NoToken)
     }
 
+    /// Another secret may be in force: without an access token it is asked for at once.
+    pub(super) fn is_reloaded(&mut self, now: DateTime<Utc>) {
+        if let Some(pause) = self.pause.as_mut().filter(|pause| pause.cause == Cause::NoToken) {
+            pause.until = pause.until.min(now);
+            pause.n = 0;
+        }
+    }
+
     /// There is an access token again.
     pub(super) fn has_token(&mut self) {
         if self.lacks_token() {

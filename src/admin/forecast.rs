@@ -16,7 +16,7 @@ use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
 use super::reminders::{Reminder, Subject, SubjectRow, of_appointments};
 use crate::domain::config::App;
-use crate::domain::consent::{Account, NoGrant};
+use crate::domain::consent::Account;
 use crate::domain::count::n_of;
 use crate::domain::id::{AppName, OpenId, RuleId, TemplateId};
 use crate::domain::language::Said;
@@ -459,10 +459,7 @@ pub(super) fn prepare<'a>(rows: impl Iterator<Item = &'a Ahead>) -> Result<Vec<P
 
 /// Why somebody whose grants are used up gets nothing.
 pub(super) fn without(account: &Account) -> SkipReason {
-    match account.why_none() {
-        NoGrant::None => SkipReason::NoConsent,
-        NoGrant::Refused => SkipReason::Refused,
-    }
+    account.why_none().into()
 }
 
 /// Which rules that go by the clock alone reach a recipient, each with the reason of his own why he would not get it.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use super::consent::NoGrant;
 use super::delivery::State;
 use super::id::DeliveryId;
 
@@ -86,6 +87,15 @@ pub enum SkipReason {
     MissingField,
     /// The platform does not know the openid.
     BadRecipient,
+}
+
+impl From<NoGrant> for SkipReason {
+    fn from(none: NoGrant) -> Self {
+        match none {
+            NoGrant::None => Self::NoConsent,
+            NoGrant::Refused => Self::Refused,
+        }
+    }
 }
 
 impl SkipReason {

@@ -23,7 +23,7 @@ use crate::domain::appointment::{About, Appointment};
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, OpenId};
-use crate::domain::occurrence::{OccurrenceState, SkipReason, Whose};
+use crate::domain::occurrence::{OccurrenceState, Whose};
 use crate::domain::recipient::Recipient;
 use crate::domain::rejection::Wording;
 use crate::domain::template::TemplateKind;
@@ -459,15 +459,12 @@ impl Walker {
                 // Nobody who was erased is reminded.
                 let Some(recipient) = store.recipient(&app, &openid)? else { continue };
                 let account = store.bare_account(&app, &template, &openid)?;
-                let nothing = |account: Option<&Account>| match account.map(Account::why_none) {
-                    Some(NoGrant::Refused) => SkipReason::Refused,
-                    Some(NoGrant::None) | None => SkipReason::NoConsent,
-                };
                 let has = account.as_ref().filter(|account| match kind {
                     TemplateKind::OneTime => account.available() > 0,
                     TemplateKind::LongTerm => account.standing.is_some(),
                 });
-                let none = || Hint::Nothing(nothing(account.as_ref()));
+                let why = || account.as_ref().map_or(NoGrant::None, Account::why_none);
+                let none = || Hint::Nothing(why().into());
                 let hint = has.map_or_else(none, |account| Hint::Consent(account.unbound()));
                 walked.push(Walked { openid, recipient, hint });
             }

@@ -8,9 +8,9 @@ use super::occurrences::{keep_snapshot, open_alone, take};
 use super::state::AccountId;
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
-use crate::domain::consent::{NoGrant, pick};
+use crate::domain::consent::pick;
 use crate::domain::id::DeliveryId;
-use crate::domain::occurrence::{Counts, OccurrenceState, SkipReason, Whose};
+use crate::domain::occurrence::{Counts, OccurrenceState, Whose};
 use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
 use crate::store::{ByHand, Delivery, FIRST_BY_HAND, Occurrence, OpenedByHand};
@@ -46,10 +46,7 @@ pub(super) fn open(desk: &mut Desk<'_>, asked: ByHand) -> Result<OpenedByHand, F
         TemplateKind::LongTerm => account.standing.is_none(),
     };
     if has_none {
-        return Ok(OpenedByHand::Skipped(match account.why_none() {
-            NoGrant::None => SkipReason::NoConsent,
-            NoGrant::Refused => SkipReason::Refused,
-        }));
+        return Ok(OpenedByHand::Skipped(account.why_none().into()));
     }
     // Before the rest: a large one takes batches of its own.
     keep_snapshot(desk, &asked.snapshot, &asked.snapshot_bytes)?;

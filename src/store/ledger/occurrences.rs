@@ -10,7 +10,7 @@ use super::records::{self, Chunk};
 use super::state::{AccountId, BATCH_KEYS, State, finish};
 use super::writer::Desk;
 use crate::domain::appointment::bound_hash;
-use crate::domain::consent::{Grant, NoGrant, pick};
+use crate::domain::consent::{Grant, pick};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, DeliveryId, OpenId, RuleId};
@@ -332,24 +332,20 @@ pub(super) fn take(
 ) -> Result<Result<Option<Grant>, SkipReason>, Failed> {
     let kept = appointments::kept_for(state, &payer, kind, now)?;
     let account = &mut state.account(&payer, kind)?.account;
-    let reason = |none: NoGrant| match none {
-        NoGrant::None => SkipReason::NoConsent,
-        NoGrant::Refused => SkipReason::Refused,
-    };
     match kind {
         TemplateKind::LongTerm if account.standing.is_some() => {
             super::consents::name_standing(state, &payer, id)?;
             state.changed_account(payer);
             Ok(Ok(None))
         }
-        TemplateKind::LongTerm => Ok(Err(reason(account.why_none()))),
+        TemplateKind::LongTerm => Ok(Err(account.why_none().into())),
         TemplateKind::OneTime => match account.take(id, bound, &kept) {
             Ok(grant) => {
                 super::consents::fold(state, &payer, kind)?;
                 state.changed_account(payer);
                 Ok(Ok(Some(grant)))
             }
-            Err(none) => Ok(Err(reason(none))),
+            Err(none) => Ok(Err(none.into())),
         },
     }
 }

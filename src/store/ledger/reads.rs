@@ -19,7 +19,7 @@ use super::state::OpenTree;
 use super::tree::{Bytes, Entry, Tree};
 use super::unfinished;
 use super::writer::Shared;
-use crate::domain::consent::{Account, NoGrant};
+use crate::domain::consent::Account;
 use crate::domain::delivery::State as DeliveryState;
 use crate::domain::id::{AppId, AppointmentId, DeliveryId, Kind, OpenId, Ref, ReportId, RuleId, TemplateId};
 use crate::domain::occurrence::SkipReason;
@@ -579,8 +579,5 @@ fn hint(account: &Account) -> Hint {
     if account.available() > 0 {
         return Hint::Consent(account.unbound());
     }
-    Hint::Nothing(match account.why_none() {
-        NoGrant::None => SkipReason::NoConsent,
-        NoGrant::Refused => SkipReason::Refused,
-    })
+    Hint::Nothing(account.why_none().into())
 }

@@ -297,10 +297,12 @@ impl Platform {
         self.0.state().faults.struck()
     }
 
-    /// Makes every token that `appid` has answer 40001; the endpoints give new ones.
-    pub fn revoke_tokens(&self, appid: &str) {
-        self.0.state().tokens.revoke(appid);
+    /// Makes every token that `appid` has answer 40001; the endpoints give new ones. How many tokens
+    /// those were: 0 tells a test that nobody has asked for one yet.
+    pub fn revoke_tokens(&self, appid: &str) -> usize {
+        let revoked = self.0.state().tokens.revoke(appid);
         self.0.changed();
+        revoked
     }
 
     /// Makes every token that `appid` has answer 42001; the endpoints give new ones.

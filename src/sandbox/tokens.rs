@@ -179,11 +179,11 @@ impl Tokens {
         Ok((token, LIFE.num_seconds()))
     }
 
-    /// Makes every token of `appid` answer 40001; the endpoints hand out new ones.
-    pub(super) fn revoke(&mut self, appid: &str) {
-        for issued in self.issued.values_mut().filter(|issued| issued.appid == appid) {
-            issued.valid = Validity::Revoked;
-        }
+    /// Makes every token of `appid` answer 40001; the endpoints hand out new ones. How many there were.
+    pub(super) fn revoke(&mut self, appid: &str) -> usize {
+        let of_app = self.issued.values_mut().filter(|issued| issued.appid == appid);
+        let alive = of_app.filter(|issued| issued.valid == Validity::UntilItsEnd);
+        alive.map(|issued| issued.valid = Validity::Revoked).count()
     }
 
     /// Makes every token of `appid` answer 42001; the endpoints hand out new ones.

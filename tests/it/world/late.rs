@@ -50,7 +50,7 @@ async fn nothing_starts_after_its_deadline_under_a_token_that_came_late() {
     world.start().await;
     world.crowd(3).await;
     world.calm().await;
-    world.platform.revoke_tokens(APPID);
+    world.token_dies().await;
     world.faults(vec![Fault::new(Api::Token, What::Delay(Duration::from_secs(70)))]);
     world.at("08:00").await;
     world.until("a refused request", |world| world.platform.totals().refused.contains_key(&40001)).await;

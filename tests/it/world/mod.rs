@@ -551,6 +551,11 @@ impl World {
         intake.me(&AppName::parse("main").unwrap(), &openid(name)).await.unwrap()
     }
 
+    /// Makes the token that the daemon has a dead one, as soon as it has one: it asks at its start, by and by.
+    pub(super) async fn token_dies(&self) {
+        self.until("a token", |world| world.platform.revoke_tokens(APPID) > 0).await;
+    }
+
     /// Cards on the phone of `name`.
     pub(super) fn cards(&self, name: &str) -> usize {
         self.platform.cards(openid(name).as_str()).len()

@@ -411,7 +411,9 @@ impl Month {
                 self.hangs = format!("{faults:?}").contains("Hang");
                 self.world.faults(faults);
             }
-            Event::Tokens(Tokens::Revoked) => self.world.platform.revoke_tokens(APPID),
+            Event::Tokens(Tokens::Revoked) => {
+                self.world.platform.revoke_tokens(APPID);
+            }
             Event::Tokens(Tokens::Expired) => self.world.platform.expire_tokens(APPID),
             Event::Tokens(Tokens::Refused) => self.world.platform.refuse_tokens(APPID, Acceptance::Refused),
             Event::Tokens(Tokens::Accepted) => self.world.platform.refuse_tokens(APPID, Acceptance::Ruled),

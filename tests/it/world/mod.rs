@@ -30,6 +30,7 @@ use tixing::store::sled::{self, Options};
 use tixing::store::{Additions, Choice, OperatorGrant, Report, Store};
 use tixing::zoneinfo;
 use tokio::net::TcpSocket;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -580,19 +581,30 @@ impl World {
         self.calm().await;
     }
 
-    /// Waits until nothing has changed for a few looks: good enough to move on, never an assertion.
+    /// Waits until nothing has changed for a few looks at threads that have nothing to do, however long a busy machine
+    /// lets them wait: good enough to move on, never an assertion.
     pub(super) async fn calm(&self) {
         let mut changes = self.platform.changes();
         let look = |world: &Self| {
-            let decided = world.running.as_ref().map(|running| running.power.decided());
-            (decided, world.platform.totals())
+            let asked = world.running.as_ref().map(|running| running.power.n_calls());
+            (asked, world.platform.totals())
         };
         let (mut seen, mut looks) = (look(self), 0);
-        while looks < 5 {
+        for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
             let _change = tokio::time::timeout(LOOK, changes.changed()).await;
             let now = look(self);
-            looks = if now == seen { looks + 1 } else { 0 };
+            looks = if now == seen { looks + usize::from(is_idle()) } else { 0 };
             seen = now;
+            if looks == 3
+                && let Some(running) = &self.running
+            {
+                // Not for ever: a disk may be away.
+                let rest = running.power.rest(self.clock.now());
+                let _decided_or_late = tokio::time::timeout(10 * LOOK, rest).await;
+            }
+            if looks == 5 {
+                return;
+            }
         }
     }
 
@@ -655,6 +667,15 @@ impl World {
             sandbox.stop().await;
         }
     }
+}
+
+/// Whether no thread of the runtime but this has anything to do.
+fn is_idle() -> bool {
+    let runtime = Handle::current();
+    let metrics = runtime.metrics();
+    let is_parked = |worker| metrics.worker_park_unpark_count(worker) % 2 == 1;
+    runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
+        || (0..metrics.num_workers()).all(is_parked) && metrics.global_queue_depth() == 0
 }
 
 /// A field of a profile.

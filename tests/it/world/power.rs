@@ -21,9 +21,9 @@ use tixing::store::{
     AccountKey, AccountView, Again, AppointmentChange, AppointmentKey, Asked, Audit, ByHand, Changed,
     Closing, Cursor, Delivery, DoubtWord, Dump, Dumped, Erased, Figures, Fsck, Granted, Health, HoldEnd,
     ImportPiece, KeptAppointment, KeptReceipt, Mark, Number, Occurrence, Opened, OpenedByHand, Opening,
-    OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Receipt, ReceiptOutcome, Refusal, Refused,
-    Release, Reminded, Reminders, Repeated, Report, ReportOutcome, Settlement, Store, Unavailable, Wait,
-    Wake, Walked,
+    OperatorGrant, Pending, Piece, PieceOutcome, Progress, Put, Reads, Receipt, ReceiptOutcome, Refusal,
+    Refused, Release, Reminded, Reminders, Repeated, Report, ReportOutcome, Settlement, Store, Unavailable,
+    Wait, Wake, Walked,
 };
 use tokio::sync::watch;
 
@@ -234,6 +234,11 @@ impl Store for Power {
             Ok(store) => store.wait(number),
             Err(cut) => Box::pin(std::future::ready(Err(cut))),
         }
+    }
+
+    /// So that who reads is not idle to who looks for that.
+    fn reads(&self) -> Reads {
+        Reads::AtOnce
     }
 
     fn decided(&self) -> Number {

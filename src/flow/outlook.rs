@@ -68,7 +68,8 @@ struct RuleAhead {
 
 impl Outlook {
     /// Templates with fewer living grants than due times in the next 30 days, those of his appointments among them, and what
-    /// was given for one of these covers no other message before it; the earliest uncovered one first; one-time and long-term ones never together (20002).
+    /// was given for one of these covers no other message before it; the earliest uncovered one first; one-time and
+    /// long-term ones never together (20002).
     #[must_use]
     pub fn ask(
         &self,

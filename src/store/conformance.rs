@@ -518,7 +518,7 @@ fn numbers_of_occurrences_are_never_given_again(store: &dyn Store) {
 
 type Case = (&'static str, fn(&dyn Store));
 
-const CASES: [Case; 42] = [
+const CASES: [Case; 43] = [
     (
         "a template whose kind was corrected has nothing for it",
         by_hand::a_template_whose_kind_was_corrected_has_nothing_for_it,
@@ -592,6 +592,10 @@ const CASES: [Case; 42] = [
     ("a snapshot goes with the last that needs it", snapshots::a_snapshot_goes_with_the_last_that_needs_it),
     ("who goes before is left a grant", claims::who_goes_before_is_left_a_grant),
     ("what was given for an appointment waits for it", bound::it_waits_for_its_appointment),
+    (
+        "what is put in the same moment has what waits for it",
+        bound::what_is_put_in_the_same_moment_has_what_waits_for_it,
+    ),
     ("of two messages about it the first gets it", bound::of_two_messages_about_it_the_first_gets_it),
     ("an erasure takes its appointments at once", bound::an_erasure_takes_its_appointments_at_once),
     ("a delivery is found by its person", claims::a_delivery_is_found_by_its_person),

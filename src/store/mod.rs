@@ -118,8 +118,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// than its app, the person's other recipients there are muted, or not, as this one; nothing else of theirs
     /// changes.
     ///
-    /// The request that asks is remembered [`REQUEST_MINUTES`] in the same batch, so that it cannot be played again; where it
-    /// reaches further than its app, in the last of several.
+    /// The request that asks is remembered [`REQUEST_MINUTES`] in the same batch, so that it cannot be played again; all that
+    /// it reaches in other apps is in that batch too.
     fn put_recipient(&self, app: AppId, openid: OpenId, profile: Profile, asked: Asked) -> Pending<Put>;
 
     /// Notes since when the platform takes no messages for an openid, or with `None` that something new was heard of the

@@ -2,8 +2,8 @@
 //! what his mini program does not report, and what it reports of which WeChat says nothing.
 //!
 //! It only counts, since the start, and never grants. What is compared is in memory for a day, so that a late report finds its
-//! event; a restart forgets it uncounted, and so does an erasure what its person said. Silent acceptances ("always keep") are not known to be told, so only the first of
-//! the two figures means that something goes wrong.
+//! event; a restart forgets it uncounted, and so does an erasure what its person said. Silent acceptances ("always keep") are
+//! not known to be told, so only the first of the two figures means that something goes wrong.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -64,6 +64,25 @@ pub(super) fn it_waits_for_its_appointment(store: &dyn Store) {
     assert_eq!(walked(store, by_clock(2001), 0, 2001), 1);
 }
 
+/// Also where both are decided in one batch.
+pub(super) fn what_is_put_in_the_same_moment_has_what_waits_for_it(store: &dyn Store) {
+    for n in 0..8 {
+        let now = i64::try_from(n).unwrap() * 10 + 10;
+        given_for(store, 0, n, now);
+        let by_clock = open(store, 1, 0, now + 1).expect("new");
+        let member = [(0, Want::Reserve)];
+        // Asked in one breath, behind others: a writer that is busy decides them together.
+        let busy: Vec<_> =
+            (0..30).map(|m| store.report(report(1, &format!("busy-{n}-{m}"), 1, now, &[]))).collect();
+        let put = store.change_appointment(put(n, now + 1000, &[0], now + 1));
+        let walk = store.chunk(piece(by_clock, None, &member, Walk::Ends, now + 1));
+        drop(busy);
+        assert!(matches!(done(store, put), Changed::Booked { created: true, .. }));
+        assert_eq!(done(store, walk), PieceOutcome::Booked(vec![]), "{n}: it waits");
+        assert_eq!(usize::try_from(view(store, 0, 0).account.available()), Ok(n + 1));
+    }
+}
+
 pub(super) fn of_two_messages_about_it_the_first_gets_it(store: &dyn Store) {
     done(store, store.change_appointment(put(0, 1000, &[0], 1)));
     given_for(store, 0, 0, 2);

@@ -215,7 +215,7 @@ fn of_appointment(
         numbers.extend(keys::read_number(&value));
     }
     // What opened in the batch under way is not in the tree yet.
-    numbers.extend(state.written_after(&prefix).filter_map(keys::read_number));
+    numbers.extend(state.written_after(&prefix).filter_map(|(_, value)| keys::read_number(value)));
     Ok(numbers)
 }
 
@@ -242,8 +242,12 @@ pub(super) fn kept_for(
     }
     let opened = Arc::clone(&state.opened);
     let prefix = keys::all_owned(payer.app, &payer.openid);
-    for entry in opened.tree.range(prefix.clone(), vec![keys::OWNED + 1]) {
-        let (key, _) = entry?;
+    // What was put in the batch under way is not in the tree yet.
+    let written: Vec<Vec<u8>> = state.written_after(&prefix).map(|(key, _)| key.to_vec()).collect();
+    let stored = opened.tree.range(prefix.clone(), vec![keys::OWNED + 1]);
+    let stored = stored.map(|entry| Ok::<_, Failed>(entry?.0.to_vec()));
+    for key in written.into_iter().map(Ok).chain(stored) {
+        let key = key?;
         if !key.starts_with(&prefix) {
             break;
         }

@@ -270,11 +270,14 @@ impl State {
         }
     }
 
-    /// Values of the batch under way whose keys begin with `prefix`.
-    pub(super) fn written_after<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    /// What the batch under way writes under keys that begin with `prefix`.
+    pub(super) fn written_after<'a>(
+        &'a self,
+        prefix: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let from = self.raw.range(prefix.to_vec()..);
         let with_prefix = from.take_while(move |(key, _)| key.starts_with(prefix));
-        with_prefix.filter_map(|(_, value)| value.as_deref())
+        with_prefix.filter_map(|(key, value)| Some((key.as_slice(), value.as_deref()?)))
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {

@@ -46,12 +46,12 @@ async fn a_dead_access_token_costs_one_fetch_and_one_repeat() {
     }
 }
 
-/// A request is repeated under a new access token only if it may still be made when there is one.
 /// The question for templates does not reach the platform, so it finds no dead token before the message does.
 fn no_templates() -> Fault {
     Fault::new(Api::Templates, What::DestroyBefore)
 }
 
+/// A request is repeated under a new access token only if it may still be made when there is one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_gets_the_repeat_who_was_erased_or_refused_while_it_waited() {
     for what in ["nothing", "erased", "refused", "his visit is off"] {

@@ -17,6 +17,8 @@ use super::daemon::{APPID, Daemon, TEMPLATE, asked, breathe, report, until};
 use super::disk::Dice;
 
 pub(crate) const IN_FLIGHT: usize = 16;
+/// So many at least are listed where there are more in doubt.
+const LONGEST_LIST: u64 = 30_000;
 /// Deliveries that may be marked beyond those in flight.
 pub(crate) const MARK_AHEAD: u64 = 16;
 
@@ -146,7 +148,8 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
     }
 
     let row = &daemon.json(&["occurrences", "list", "--json"])[0];
-    assert_eq!(daemon.json(&["doubt", "list", "--json"]).len() as u64, in_doubt(&daemon));
+    let (listed, all) = (daemon.json(&["doubt", "list", "--json"]).len() as u64, in_doubt(&daemon));
+    assert!(listed == all || (LONGEST_LIST..all).contains(&listed), "{listed} of {all} are listed");
     let count = |name: &str| row[name].as_u64().unwrap();
     let skipped: u64 = row["skipped"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
     assert_eq!(count("audience"), people, "{row}");

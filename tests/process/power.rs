@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tixing::clock::Clock;
 
 use super::daemon::{APPID, Daemon, TEMPLATE, asked, breathe, report, until};
-use super::disk::{Cut, Dice, Disk, Journal, Kind, listed};
+use super::disk::{Cut, Dice, Disk, Journal, Kind, copy, listed};
 use super::kill::{IN_FLIGHT, MARK_AHEAD, platform};
 
 /// Broken images after which no more are tried.
@@ -124,16 +124,7 @@ fn record(dice: &mut Dice) {
     let mut daemon = Daemon::new("http://127.0.0.1:9", IN_FLIGHT, &rules);
     let (runtime, sandbox) = platform(&daemon.app_secret, Duration::from_millis(20));
     daemon.talk_to(&sandbox.base_url());
-    for (name, content) in listed(daemon.folder.path()) {
-        match content {
-            None => fs::create_dir_all(at.join("before").join(name)).unwrap(),
-            Some(content) => {
-                let to = at.join("before").join(name);
-                fs::create_dir_all(to.parent().unwrap()).unwrap();
-                fs::write(to, content).unwrap();
-            }
-        }
-    }
+    copy(daemon.folder.path(), &at.join("before"));
     let disk = Disk::new(daemon.folder.path(), &at);
     let mut wrapper = disk.wrapper();
     wrapper.push("RUST_LOG=info".to_owned());

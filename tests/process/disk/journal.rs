@@ -206,6 +206,11 @@ impl Journal {
         if record.kind == Kind::Said { &self.bytes[record.data.clone()] } else { &[] }
     }
 
+    /// Paths of what a write or a sync failed for.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &str> {
+        self.records.iter().filter(|record| record.error != 0).map(|record| record.path.as_str())
+    }
+
     /// How many records were written when the journal had this length.
     pub(crate) fn at(&self, written: u64) -> usize {
         self.records.partition_point(|record| record.end <= written)
@@ -410,4 +415,16 @@ pub(crate) fn listed(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         }
     }
     all
+}
+
+/// Copies what is in a folder into another, sockets left out.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for (name, content) in listed(from) {
+        let to = to.join(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        match content {
+            None => fs::create_dir_all(to).unwrap(),
+            Some(content) => fs::write(to, content).unwrap(),
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-pub(crate) use self::journal::{Cut, Dice, Journal, Kind, Record, listed};
+pub(crate) use self::journal::{Cut, Dice, Journal, Kind, Record, copy, listed};
 
 mod hand;
 mod journal;

@@ -25,9 +25,16 @@ pub(crate) struct Daemon {
 }
 
 /// A number in the environment, or its default.
+///
+/// What is there and is no number fails: with a default in its place less would be tried than was asked for.
 #[expect(clippy::disallowed_methods, reason = "sizes of tests come from the environment")]
 pub(crate) fn asked(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var_os(name).map_or(default, |text| {
+        let number = text.to_str().and_then(|text| text.parse().ok());
+        number.unwrap_or_else(|| {
+            panic!("{name} is `{}`; it takes digits alone, as in {name}={default}", text.display())
+        })
+    })
 }
 
 /// Where all logs go, for the search for leaks.

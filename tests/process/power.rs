@@ -5,11 +5,12 @@
 //! many points could have left them, and each is started with the real program. What must be there was told
 //! by the recorded program itself: an answer 200 that it began to send, a request that it began to send.
 //!
-//! `TIXING_CUTS` says how many; the recording stays in `target/tmp/power`, and `TIXING_CUT` tries one image of
-//! it again.
+//! `TIXING_CUTS` says how many images, no two of which hold the same. An image that breaks a promise is told with the
+//! command that tries it again, by `TIXING_CUT`, from the recording that is kept then, at `TIXING_RECORDING`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +26,8 @@ use super::kill::{IN_FLIGHT, MARK_AHEAD, platform};
 
 /// Broken images after which no more are tried.
 const ENOUGH: usize = 5;
+/// How often something else is let go at a cut whose image there was already.
+const OTHERS: u64 = 8;
 const PEOPLE: usize = 150;
 const ROUNDS: u32 = 4;
 const CLIENTS: usize = 3;
@@ -58,8 +61,9 @@ impl Notes {
     }
 }
 
-fn place() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("power")
+/// Where a run of this seed records; another seed's leaves it alone.
+fn place(seed: u64) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("power-{seed}"))
 }
 
 /// Has clients report until it is dropped; each report is of a person of its own.
@@ -107,10 +111,9 @@ impl Drop for Reporters {
 }
 
 /// Runs the program through its life on a disk that keeps a journal.
-fn record(dice: &mut Dice) {
-    let at = place();
-    let _none_yet = fs::remove_dir_all(&at);
-    fs::create_dir_all(&at).unwrap();
+fn record(at: &Path, dice: &mut Dice) {
+    let _none_yet = fs::remove_dir_all(at);
+    fs::create_dir_all(at).unwrap();
     // All known from the first start on, and due one after the other.
     let mut rules = "rules:\n".to_owned();
     for round in 0..ROUNDS {
@@ -125,7 +128,7 @@ fn record(dice: &mut Dice) {
     let (runtime, sandbox) = platform(&daemon.app_secret, Duration::from_millis(20));
     daemon.talk_to(&sandbox.base_url());
     copy(daemon.folder.path(), &at.join("before"));
-    let disk = Disk::new(daemon.folder.path(), &at);
+    let disk = Disk::new(daemon.folder.path(), at);
     let mut wrapper = disk.wrapper();
     wrapper.push("RUST_LOG=info".to_owned());
     daemon.under(&wrapper);
@@ -196,8 +199,8 @@ struct Recording {
 }
 
 impl Recording {
-    fn read() -> Self {
-        let journal = Journal::read(&Disk::kept(&place()), &place().join("before"));
+    fn read(from: &Path) -> Self {
+        let journal = Journal::read(&Disk::kept(from), &from.join("before"));
         let (mut acknowledged, mut requested) = (BTreeMap::new(), BTreeMap::new());
         for (at, record) in journal.records.iter().enumerate() {
             let said = String::from_utf8_lossy(journal.said(record));
@@ -212,7 +215,7 @@ impl Recording {
                 acknowledged.insert(at, id.to_owned());
             }
         }
-        Self { notes: Notes::load(&place().join("notes.json")), journal, acknowledged, requested }
+        Self { notes: Notes::load(&from.join("notes.json")), journal, acknowledged, requested }
     }
 
     /// Points at which the power is cut: within starts, while a snapshot is written, right after syncs, within
@@ -246,14 +249,19 @@ impl Recording {
             .collect()
     }
 
-    /// Starts one image; panics when a promise is broken.
-    fn try_image(&self, cut: usize, seed: u64) {
+    /// A folder as a cut could have left it: the seed decides of what no sync covered.
+    fn image(&self, cut: usize, seed: u64) -> (tempfile::TempDir, Dice) {
         let mut dice = Dice(seed);
         let how = [Cut::Everything, Cut::Reordered, Cut::Torn, Cut::Torn][dice.roll(4) as usize];
         let memory = Path::new("/dev/shm");
         let folder =
             if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         self.journal.image(cut, how, &mut dice, folder.path());
+        (folder, dice)
+    }
+
+    /// Starts one image; panics when a promise is broken.
+    fn try_image(&self, cut: usize, (folder, mut dice): (tempfile::TempDir, Dice)) {
         if let Ok(mut blobs) = fs::read_dir(folder.path().join("store/sled/blobs")) {
             assert!(blobs.next().is_none(), "a blob");
         }
@@ -346,46 +354,90 @@ fn fsck(daemon: &Daemon, when: &str) {
     assert_eq!(told.status.code(), Some(0), "{when}: {}", String::from_utf8_lossy(&all));
 }
 
+/// Images that were made, told apart by what they hold.
+struct Images<'a> {
+    of: &'a Recording,
+    /// Points to cut at, the chosen ones first, and what decides at each.
+    cuts: Vec<(usize, u64)>,
+    next: AtomicUsize,
+    wanted: usize,
+    made: Mutex<BTreeSet<u64>>,
+}
+
+impl Images<'_> {
+    /// One that there was not before; `None` when there are as many as were wanted, or no more.
+    fn another(&self) -> Option<(usize, u64, (tempfile::TempDir, Dice))> {
+        while let Some(&(cut, seed)) = self.cuts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            for seed in seed..seed + OTHERS {
+                let image = self.of.image(cut, seed);
+                let mut print = DefaultHasher::new();
+                listed(image.0.path()).hash(&mut print);
+                let mut made = self.made.lock().unwrap();
+                if made.len() == self.wanted {
+                    return None;
+                }
+                if made.insert(print.finish()) {
+                    return Some((cut, seed, image));
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Where a recording is that is to be tried again.
+#[expect(clippy::disallowed_methods, reason = "a failure names its recording in the environment")]
+fn kept() -> PathBuf {
+    std::env::var_os("TIXING_RECORDING").expect("TIXING_RECORDING, as the failure printed it").into()
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_and_nothing_sent_twice_over_a_power_cut() {
     let again = asked("TIXING_CUT", 0);
     if again > 0 {
-        return Recording::read().try_image((again >> 32) as usize, again & 0xFFFF_FFFF);
+        let (recording, cut) = (Recording::read(&kept()), (again >> 32) as usize);
+        return recording.try_image(cut, recording.image(cut, again & 0xFFFF_FFFF));
     }
     let seed = asked("TIXING_SEED", u64::from(std::process::id()));
+    let at = place(seed);
     let mut dice = Dice(seed);
     let clock = Clock::system();
     let began = clock.now();
-    record(&mut dice);
-    let recording = Recording::read();
+    record(&at, &mut dice);
+    let recording = Recording::read(&at);
     let recorded = clock.now() - began;
-    let n_cuts = asked("TIXING_CUTS", 40) as usize;
-    let cuts = recording.cuts(n_cuts, &mut dice);
-    assert!(cuts.len() >= n_cuts, "{} images, not {n_cuts}", cuts.len());
-    let images: Vec<(usize, u64)> = cuts.into_iter().map(|cut| (cut, dice.roll(1 << 31))).collect();
-    let (next, bad) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let wanted = asked("TIXING_CUTS", 40) as usize;
+    let mut cuts = recording.cuts(wanted, &mut dice);
+    // Where little is uncertain every image is one that there was.
+    let last = recording.journal.records.len() as u64 - 1;
+    cuts.extend((0..wanted).map(|_| 1 + dice.roll(last) as usize));
+    let cuts = cuts.into_iter().map(|cut| (cut, dice.roll(1 << 31))).collect();
+    let images = Images { of: &recording, cuts, next: AtomicUsize::new(0), wanted, made: Mutex::default() };
+    let (images, bad) = (&images, Mutex::new(0));
     std::thread::scope(|threads| {
         for _ in 0..2 {
             threads.spawn(|| {
-                while bad.lock().unwrap().len() < ENOUGH
-                    && let Some((cut, seed)) = images.get(next.fetch_add(1, Ordering::Relaxed))
+                while *bad.lock().unwrap() < ENOUGH
+                    && let Some((cut, seed, image)) = images.another()
                 {
-                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| recording.try_image(*cut, *seed))) {
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| recording.try_image(cut, image))) {
                         let text = panic.downcast_ref::<String>().map_or("(no text)", String::as_str);
+                        let built = if cfg!(debug_assertions) { "" } else { " --release" };
                         println!(
-                            "TIXING_CUT={}: {}",
-                            (*cut as u64) << 32 | seed,
-                            text.lines().next().unwrap_or("")
+                            "{}\n  again: TIXING_RECORDING={} TIXING_CUT={} cargo test --locked{built} --test process power:: -- --show-output",
+                            text.lines().next().unwrap_or(""),
+                            at.display(),
+                            (cut as u64) << 32 | seed,
                         );
-                        bad.lock().unwrap().push(*cut);
+                        *bad.lock().unwrap() += 1;
                     }
                 }
             });
         }
     });
+    let (bad, made) = (bad.into_inner().unwrap(), images.made.lock().unwrap().len());
     println!(
-        "seed {seed}: {} images of {} records with {} syncs, {} answers and {} requests; {} s to record, {} s in all",
-        images.len(),
+        "seed {seed}: {made} images, no two alike, of {} records with {} syncs, {} answers and {} requests; {} s to record, {} s in all",
         recording.journal.records.len(),
         recording.journal.records.iter().filter(|record| record.kind == Kind::SyncEnds).count(),
         recording.acknowledged.len(),
@@ -394,11 +446,12 @@ fn nothing_acknowledged_is_lost_and_nothing_sent_twice_over_a_power_cut() {
         (clock.now() - began).num_seconds(),
     );
     assert!(recording.acknowledged.len() > 50 && recording.requested.len() > PEOPLE, "too little happened");
-    let bad = bad.into_inner().unwrap();
-    assert!(
-        bad.is_empty(),
-        "{} of {} images break a promise",
-        bad.len(),
-        next.into_inner().min(images.len())
+    assert_eq!(
+        bad,
+        0,
+        "of {made} images; the recording stays in {} until a run of this seed, {seed}",
+        at.display()
     );
+    assert_eq!(made, wanted, "so many images that differ were not to be had");
+    fs::remove_dir_all(at).unwrap();
 }

@@ -78,6 +78,8 @@ struct Inner {
     witness: Option<Witness>,
     fault: Option<Fault>,
     broken: bool,
+    /// What it was asked for when the fault struck, until it is mended.
+    struck: Option<Act>,
     free: u64,
     /// How many syncs may still end; `None` while none is held up.
     syncs: Option<usize>,
@@ -177,6 +179,7 @@ impl Disk {
             witness: None,
             fault: None,
             broken: false,
+            struck: None,
             free: u64::MAX,
             syncs: None,
             age: 0,
@@ -222,6 +225,7 @@ impl Disk {
     pub(crate) fn mend(&self) -> bool {
         let mut inner = self.inner();
         inner.fault = None;
+        inner.struck = None;
         std::mem::take(&mut inner.broken)
     }
 
@@ -266,6 +270,11 @@ impl Disk {
     /// Whether a fault has struck and was not mended.
     pub(crate) fn is_broken(&self) -> bool {
         self.inner().broken
+    }
+
+    /// What it was asked for when its fault struck, if one did and was not mended.
+    pub(crate) fn failed_at(&self) -> Option<Act> {
+        self.inner().struck
     }
 
     /// Whether it is broken or will be.
@@ -344,6 +353,7 @@ impl Inner {
                 fault.after = less;
             } else {
                 self.broken = true;
+                self.struck = Some(act);
                 let kept = fault.kept;
                 self.lose(kept);
             }

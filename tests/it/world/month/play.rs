@@ -23,7 +23,7 @@ use super::rule::{DAYS, Spec, first_day};
 use super::script::{Edit, Event, Script, Tokens};
 use super::visits::{self, Visits};
 use super::{Journal, Tally};
-use crate::disk::{Disk, Fault};
+use crate::disk::{Act, Disk, Fault};
 use crate::world::{APPID, PATIENCE, World, beijing};
 
 /// How long one look waits, by the machine's clock.
@@ -298,8 +298,8 @@ impl Month {
     }
 
     async fn start(&mut self) {
+        self.mend();
         if let Some(disk) = &self.world.disk {
-            disk.mend();
             disk.leave_room(u64::MAX);
         }
         self.world.start().await;
@@ -347,8 +347,13 @@ impl Month {
         }
         let off_s = self.off.map_or(1, |off| off.s);
         if by_disk {
+            self.tally.count("the power went with a failed disk", 1);
             self.crash(0, off_s).await;
         } else {
+            self.tally.count(
+                "the power went after so many writes",
+                u64::from(self.off.is_some_and(|off| !off.by_disk)),
+            );
             self.revive(off_s).await;
         }
     }
@@ -419,7 +424,10 @@ impl Month {
             Event::Tokens(Tokens::Accepted) => self.world.platform.refuse_tokens(APPID, Acceptance::Ruled),
             Event::PlatformGone => self.platform_goes().await,
             Event::PlatformBack => self.platform_returns().await,
-            Event::Crash { kept, off_s } => self.crash(kept, off_s).await,
+            Event::Crash { kept, off_s } => {
+                self.tally.count("the power went at a point", 1);
+                self.crash(kept, off_s).await;
+            }
             Event::CrashAfter { writes, kept, off_s } => {
                 if let Some(disk) = self.world.disk.clone() {
                     self.world.power().and_of(disk, kept);
@@ -454,7 +462,10 @@ impl Month {
                     self.stop(off_s).await;
                 }
             }
-            Event::Jump { s } => self.world.clock.advance(Duration::from_secs(s.unsigned_abs())),
+            Event::Jump { s } => {
+                self.tally.count("the clock jumped", u64::from(self.is_well()));
+                self.world.clock.advance(Duration::from_secs(s.unsigned_abs()));
+            }
             Event::Pause(rule) => self.is_paused(rule).await,
             Event::Resume => self.resumes().await,
             Event::Release => self.releases().await,
@@ -479,9 +490,20 @@ impl Month {
         }
     }
 
+    /// Mends the disk, and counts what it failed at; whether it was broken.
+    fn mend(&mut self) -> bool {
+        let Some(disk) = &self.world.disk else { return false };
+        match disk.failed_at() {
+            Some(Act::Apply) => self.tally.count("the disk failed at a write", 1),
+            Some(Act::Sync) => self.tally.count("the disk failed at a sync", 1),
+            Some(Act::Read) => self.tally.count("the disk failed at a read", 1),
+            Some(Act::Open) | None => {}
+        }
+        disk.mend()
+    }
+
     async fn mends(&mut self) {
-        let Some(disk) = &self.world.disk else { return };
-        if disk.mend() {
+        if self.mend() {
             self.n_blows += 1;
             self.tally.count("the disk failed", 1);
             self.works_again().await;
@@ -490,14 +512,35 @@ impl Month {
     }
 
     async fn is_edited(&mut self, edit: Edit) {
-        match edit {
-            Edit::Put(id, spec) => drop(self.files.insert(id, spec)),
-            Edit::Remove(id) => drop(self.files.remove(&id)),
-            Edit::Spoil => self.spoilt = true,
-            Edit::Repair => self.spoilt = false,
-        }
+        let what = match edit {
+            Edit::Put(id, spec) => {
+                let disabled = spec.is_disabled();
+                match self.files.insert(id, spec) {
+                    None => Some("a rule was added"),
+                    Some(before) if disabled && !before.is_disabled() => Some("a rule was disabled"),
+                    Some(_) => Some("a rule was changed"),
+                }
+            }
+            Edit::Remove(id) => {
+                self.files.remove(&id);
+                Some("a rule was removed")
+            }
+            Edit::Spoil => {
+                self.spoilt = true;
+                // Its refusal is counted.
+                None
+            }
+            Edit::Repair => {
+                self.spoilt = false;
+                Some("a broken file was put right")
+            }
+        };
         self.write_files();
         self.reload().await;
+        if let Some(what) = what {
+            let is_in_force = self.unheard.is_none() && !self.spoilt;
+            self.tally.count(what, u64::from(is_in_force));
+        }
     }
 
     /// Reloads, where a daemon can; a set that cannot be used leaves the one in force.

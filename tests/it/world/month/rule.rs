@@ -155,6 +155,10 @@ impl Spec {
         self
     }
 
+    pub(super) fn is_disabled(&self) -> bool {
+        !self.enabled
+    }
+
     /// Due times while this is in force: none when it is disabled.
     pub(super) fn dues(&self) -> Vec<NaiveDateTime> {
         if self.enabled { self.when.dues() } else { Vec::new() }

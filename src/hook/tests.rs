@@ -190,6 +190,8 @@ impl Books for Arc<Flow> {
     }
 
     async fn event(&self, app: &AppName, event: Event) -> Result<(), Unavailable> {
+        *self.n_waiting.lock().unwrap() += 1;
+        let _turn = self.gate.acquire().await;
         if self.refuses.lock().unwrap().is_some() {
             return Err(Unavailable);
         }

@@ -219,18 +219,28 @@ fn production_has_the_limits_that_are_promised() {
 async fn an_answer_that_does_not_come_is_503() {
     let world = World::new(&["clinic"], Options::default());
     world.flow.gate.forget_permits(1);
-    let mut stream = world.connect().await;
-    let (flow, clock) = (Arc::clone(&world.flow), world.clock.clone());
     let bearer = format!("POST /v1/consents\nauthorization: Bearer {}", world.session().await);
-    let asked = ask(&mut stream, &bearer, r#"{"report":"r1","results":{}}"#);
-    let late = async {
-        until(|| *flow.n_waiting.lock().unwrap() == 1).await;
-        clock.advance(Duration::from_secs(29));
-        tokio::task::yield_now().await;
-        clock.advance(Duration::from_secs(1));
-    };
-    let (reply, ()) = tokio::join!(asked, late);
-    assert_eq!((reply.status, reply.problem().as_str()), (503, "unavailable"));
+    let event = format!("POST /wechat/clinic?{}", events::signed(start().timestamp()));
+    // WeChat hangs up after 5 s.
+    for (n, (head, body, seconds)) in
+        [(bearer, r#"{"report":"r1","results":{}}"#, 30), (event, events::REFUSAL, 4)].into_iter().enumerate()
+    {
+        let mut stream = world.connect().await;
+        let (flow, clock) = (Arc::clone(&world.flow), world.clock.clone());
+        let asked = async { (ask(&mut stream, &head, body).await, clock.now()) };
+        let late = async {
+            until(|| *flow.n_waiting.lock().unwrap() == n + 1).await;
+            let began = clock.now();
+            for _ in 0..seconds {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                clock.advance(Duration::from_secs(1));
+            }
+            began
+        };
+        let ((reply, answered_at), began) = tokio::join!(asked, late);
+        assert_eq!((reply.status, reply.problem().as_str()), (503, "unavailable"), "{head}");
+        assert_eq!((answered_at - began).num_seconds(), seconds, "{head}");
+    }
 }
 
 #[tokio::test]

@@ -133,6 +133,10 @@ async fn that_no_token_can_be_had_is_told_before_anything_is_due() {
     // It is asked for again within a minute.
     world.pass(65).await;
     world.until("that it goes on", |world| world.paused().is_none()).await;
+    // No message has proved it yet, and nothing more is learnt by asking.
+    let before = world.platform.totals().token_calls;
+    world.pass(300).await;
+    assert_eq!(world.platform.totals().token_calls, before, "what is had is not asked for again");
     world.at("08:00").await;
     world.expect("water", "done: 1 = 1 sent").await;
     world.ends().await;

@@ -16,6 +16,7 @@
 
 mod backup;
 mod clock;
+mod codes;
 mod daemon;
 mod demo;
 mod disk;

@@ -10,6 +10,7 @@ use std::pin::Pin;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::config::Basis;
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::Due;
@@ -73,6 +74,8 @@ pub struct Reloaded {
     pub first_due: Vec<FirstDue>,
     /// Settings that changed and need a restart, each a key of `tixing.yaml`.
     pub needs_restart: Vec<&'static str>,
+    /// What the rules that are in force after it were made from.
+    pub in_force: Basis,
 }
 
 impl Reloaded {
@@ -86,9 +89,13 @@ impl Reloaded {
             n => format!("; {} more: `tixing check`", n - 1),
         };
         let Diagnostic { file, line, column, code, message, .. } = first;
-        Some(format!(
-            "the last reload was refused, what was in force stays: {file}:{line}:{column}: [{code}] {message}{more}"
-        ))
+        let what = match self.in_force {
+            Basis::Files => "the last reload was refused, what was in force stays",
+            Basis::Nothing => {
+                "the schedule files cannot be used, and there is no good set from before: no rule is in force"
+            }
+        };
+        Some(format!("{what}: {file}:{line}:{column}: [{code}] {message}{more}"))
     }
 }
 

@@ -227,6 +227,10 @@ impl Desk {
         if let Some(control) = self.control() {
             control.books().proved(&found);
         }
+        if let Some(hold) = self.store().hold()? {
+            // They balance as they are; what they lack is in no record.
+            lines.note(format!("everything is on hold since {}: {hold}", utc(hold.since))).await?;
+        }
         let ok = found.violations.is_empty();
         let violations = found.violations.into_iter().map(|(code, text)| Violation { code, text }).collect();
         let (accounts, grants, deliveries) = (found.accounts, found.grants, found.deliveries);

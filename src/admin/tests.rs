@@ -17,6 +17,7 @@ use super::import::{digest, hex};
 use super::instant::parse;
 use super::request::{DoubtVerdict, ImportKind, Lang, Request};
 use crate::clock::Clock;
+use crate::domain::config::Basis;
 use crate::domain::id::{AppName, DeliveryId, OpenId, RuleId};
 use crate::domain::language::Said;
 use crate::domain::occurrence::{Due, SkipReason, Whose};
@@ -458,6 +459,7 @@ struct FakeDaemon {
 impl FakeDaemon {
     fn reloaded(&self) -> Reloaded {
         Reloaded {
+            in_force: Basis::Files,
             at: at("2026-03-01T00:00:00.123456789Z"),
             ok: self.ok,
             diagnostics: Vec::new(),

@@ -110,7 +110,7 @@ impl First {
                     if let Err(error) = keep_last_good(&value) {
                         warn!("{}", error.en);
                     }
-                    let reloaded = reloaded(now, true, warnings);
+                    let reloaded = reloaded(now, true, warnings, Basis::Files);
                     return Ok(Self { config: value.config, rules: value.rules.set, reloaded, seen });
                 }
                 Some(found) => vec![found],
@@ -135,7 +135,8 @@ impl First {
                 RuleSet { basis: Basis::Nothing, ..RuleSet::default() }
             }
         };
-        Ok(Self { config, rules, reloaded: reloaded(now, false, found), seen })
+        let reloaded = reloaded(now, false, found, rules.basis);
+        Ok(Self { config, rules, reloaded, seen })
     }
 }
 
@@ -207,7 +208,7 @@ pub(super) fn line(found: &Diagnostic) -> String {
     format!("{file}:{line}:{column}: {}[{code}]: {message}; {help}", severity.as_str())
 }
 
-fn reloaded(at: DateTime<Utc>, ok: bool, diagnostics: Vec<Diagnostic>) -> Reloaded {
+fn reloaded(at: DateTime<Utc>, ok: bool, diagnostics: Vec<Diagnostic>, in_force: Basis) -> Reloaded {
     Reloaded {
         at,
         ok,
@@ -217,6 +218,7 @@ fn reloaded(at: DateTime<Utc>, ok: bool, diagnostics: Vec<Diagnostic>) -> Reload
         removed: Vec::new(),
         first_due: Vec::new(),
         needs_restart: Vec::new(),
+        in_force,
     }
 }
 
@@ -259,7 +261,7 @@ impl Shared {
                 }
                 let n = found.len();
                 error!(n, "The files were refused ({asker}); what was in force stays in force");
-                reloaded(now, false, found)
+                reloaded(now, false, found, self.current.get().rules.basis)
             }
         };
         self.last_reload.send_replace(reloaded.clone());
@@ -278,7 +280,7 @@ impl Shared {
             Asker::Files => emptied(&whole, &old.rules).map_or(Ok(()), |found| Err(vec![found]))?,
             Asker::Operator | Asker::Signal => {}
         }
-        let mut done = reloaded(now, true, warnings);
+        let mut done = reloaded(now, true, warnings, Basis::Files);
         done.needs_restart = keep_fixed(&mut whole.config, &old.config);
         let refused = |failure: Failure| {
             let message = Said::new(failure.to_string(), format!("密钥无法使用：{failure}"));

@@ -22,7 +22,7 @@ pub enum Cause {
         /// When the backup was made.
         made_at: DateTime<Utc>,
     },
-    /// The store's folder is an older copy of itself.
+    /// The store's folder is an older copy of itself, or lacks what it had: of damaged files the engine takes what it can read.
     OlderCopy,
     /// Another store lies where this one was.
     OtherStore,
@@ -41,9 +41,10 @@ impl std::fmt::Display for Hold {
                 let made_at = made_at.to_rfc3339_opts(SecondsFormat::Secs, true);
                 write!(f, "the books were restored from a backup of {made_at}")
             }
-            Cause::OlderCopy => {
-                write!(f, "the store is an older copy of itself, and nobody knows what was sent since")
-            }
+            Cause::OlderCopy => write!(
+                f,
+                "the store is an older copy of itself, or damaged, and nobody knows what was sent since"
+            ),
             Cause::OtherStore => {
                 write!(f, "another store lies where this one was, and nobody knows what was sent since")
             }

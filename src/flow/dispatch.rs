@@ -619,8 +619,14 @@ impl Dispatch {
     }
 
     fn admit(&mut self, items: Vec<Item>) {
+        let now = self.clock.reckoned();
         for item in items {
-            let at = item.at;
+            // One that waits for the day's quota since before the start says what nobody else remembers; later on, of one
+            // whose app goes on again, that is over.
+            if item.for_app && self.gate.is_untried() {
+                self.gate.was_used_up(now);
+            }
+            let at = item.at.filter(|_| !item.for_app || self.gate.is_paused());
             self.take_in(item, at, Place::Last);
         }
     }

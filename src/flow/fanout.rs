@@ -504,16 +504,7 @@ impl Walker {
                 let now = self.clock.reckoned();
                 let turn = ready.turn(occurrence, &delivery.openid, &recipient, now);
                 match (turn, ready.render(occurrence, &delivery.openid, &recipient)) {
-                    (Ok(turn), Ok(message)) => items.push(Prepared {
-                        id: delivery.id,
-                        message,
-                        constants: Arc::clone(&ready.constants),
-                        turn,
-                        attempts: delivery.attempts,
-                        past: delivery.past,
-                        // Reserved before the night, it keeps its grant over it.
-                        at: delivery.next_at.max(Some(turn.at).filter(|at| turn.moved && *at > now)),
-                    }),
+                    (Ok(turn), Ok(message)) => items.push(ready.again(&delivery, message, turn, now)),
                     (Err(_), Ok(_)) => late.push(delivery.id),
                     (_, Err(_)) => lost.push(delivery.id),
                 }
@@ -570,7 +561,16 @@ impl Walker {
                     let (message, turn) = messages.remove(&reserved.openid)?;
                     let (id, past) = (reserved.id, Past::Untried);
                     let constants = Arc::clone(&ready.constants);
-                    let prepared = Prepared { id, message, constants, turn, attempts: 0, past, at: None };
+                    let prepared = Prepared {
+                        id,
+                        message,
+                        constants,
+                        turn,
+                        attempts: 0,
+                        past,
+                        at: None,
+                        for_app: false,
+                    };
                     Some(prepared.into_item(occurrence))
                 });
                 Ok(Some(prepared.collect()))

@@ -324,7 +324,8 @@ impl Walker {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
                 let constants = Arc::clone(&ready.constants);
-                let prepared = Prepared { id, message, constants, turn, attempts, past, at: None };
+                let prepared =
+                    Prepared { id, message, constants, turn, attempts, past, at: None, for_app: false };
                 Looks::Goes(prepared, self.leaves(occurrence, (&slot.openid, &recipient), before, now).await?)
             }
             Err(reason) => Looks::Ends(Fate::Skip(reason)),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::message::Reply;
-use crate::plan::cure;
+use crate::plan::{cure, retry};
 use crate::store::Occurrence;
 use crate::wechat::{Sent, TokenError, TokenState};
 
@@ -125,6 +125,9 @@ pub(super) struct Gate {
     n_started: u64,
 }
 
+/// The code of a day's quota that is used up.
+const USED_UP: i64 = 45_009;
+
 /// Which request of an app an answer is of, in the order of their starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Nth(u64);
@@ -194,6 +197,25 @@ impl Gate {
             pause.until = pause.until.min(now);
             pause.n = 0;
         }
+    }
+
+    /// Whether no request has started yet.
+    pub(super) fn is_untried(&self) -> bool {
+        self.n_started == 0
+    }
+
+    /// The day's messages were used up before the start, as far as is known.
+    pub(super) fn was_used_up(&mut self, now: DateTime<Utc>) {
+        if !self.is_paused() {
+            let words = Words::new("", Some(USED_UP), Some("before the start"), None);
+            self.is_used_up(&words, (Some(retry::quota_ends(now)), now));
+        }
+    }
+
+    fn is_used_up(&mut self, words: &Words, when: (Option<DateTime<Utc>>, DateTime<Utc>)) {
+        let cure = cure::of_app(USED_UP, None);
+        self.waits("the day's quota of messages is used up", &cure, words, when);
+        self.told.told().used_up = true;
     }
 
     /// There is an access token again.
@@ -271,11 +293,7 @@ impl Gate {
             Reply::RateLimited { .. } => {
                 self.waits("the platform asks to slow down", "it goes on by itself", words, (stated, now));
             }
-            Reply::QuotaUsedUp => {
-                let cure = cure::of_app(45_009, None);
-                self.waits("the day's quota of messages is used up", &cure, words, (stated, now));
-                self.told.told().used_up = true;
-            }
+            Reply::QuotaUsedUp => self.is_used_up(words, (stated, now)),
             Reply::Accepted { .. }
             | Reply::NoConsent
             | Reply::Busy

@@ -23,6 +23,8 @@ const MAX_LIMITED_MS: i64 = 4000;
 /// This does not decide how often an app that cannot send is tried: it lets one message at a time try.
 const AWAY_MS: i64 = 500;
 const MAX_AWAY_MS: i64 = 60_000;
+/// No delivery waits so long for its own sake: it waits for the day's quota of its app.
+const LONG_MS: i64 = 90_000;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 /// Quotas end with the day of Beijing, which is 8 h ahead of UTC all year.
@@ -79,6 +81,23 @@ impl Decision {
     }
 }
 
+/// Whether one that waits until `at` does so for its app, whose messages of the day are used up.
+#[must_use]
+pub fn is_for_app(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    at - now > TimeDelta::milliseconds(LONG_MS)
+}
+
+/// When the day turns by which the platform counts an app's messages.
+#[must_use]
+pub fn quota_ends(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::milliseconds(until_next(now, DAY_MS, BEIJING_MS))
+}
+
+/// Milliseconds until the next boundary of a clock that is so far ahead of UTC.
+fn until_next(now: DateTime<Utc>, span: i64, ahead: i64) -> i64 {
+    span - (now.timestamp_millis() + ahead).rem_euclid(span)
+}
+
 /// What follows from `reply`.
 ///
 /// `jitter` is any random number; it only ever lengthens a wait, so that many deliveries do not come back
@@ -103,8 +122,6 @@ pub fn decide(
     };
     let doubled = |first: i64, times: u32, most: i64| (first << times.min(20)).min(most);
     let n_before = tried.n_attempts.saturating_sub(1);
-    // Milliseconds until the next boundary of a clock that is so far ahead of UTC.
-    let until_next = |span: i64, ahead: i64| span - (now.timestamp_millis() + ahead).rem_euclid(span);
     match reply {
         Reply::Accepted { msgid } => Decision::Accept { msgid: *msgid },
         Reply::NoConsent => Decision::Refuse,
@@ -117,12 +134,12 @@ pub fn decide(
             let ms = doubled(LIMITED_MS, n_before, MAX_LIMITED_MS);
             wait(ms, ms / 4, past)
         }
-        Reply::RateLimited { errcode: 45_011 } => wait(until_next(MINUTE_MS, 0), 5000, past),
+        Reply::RateLimited { errcode: 45_011 } => wait(until_next(now, MINUTE_MS, 0), 5000, past),
         Reply::RateLimited { errcode: _ } => {
             let ms = doubled(LIMITED_MS, n_before, MAX_LIMITED_MS);
             wait(ms, ms / 4, past)
         }
-        Reply::QuotaUsedUp => wait(until_next(DAY_MS, BEIJING_MS), MINUTE_MS, past),
+        Reply::QuotaUsedUp => wait(until_next(now, DAY_MS, BEIJING_MS), MINUTE_MS, past),
         Reply::NotConnected
         | Reply::NoToken
         | Reply::TokenRefused { errcode: _ }

@@ -45,6 +45,50 @@ fn code(daemon: &Daemon, words: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// What a bad disk leaves of the books is taken for an older copy of them, or for nothing at all, and never for the whole.
+#[test]
+fn books_of_damaged_files_are_on_hold_or_refused_with_what_to_do() {
+    let mut daemon = Daemon::new("http://127.0.0.1:9", 2, "rules: {}\n");
+    daemon.start();
+    let hook = daemon.hook();
+    for n in 0..60 {
+        let (status, _) = report(&hook, &daemon.hook_secret, "r1", &format!("oPlainDamaged{n:02}")).unwrap();
+        assert_eq!(status, 200);
+    }
+    daemon.kill();
+    copied(&daemon, "store", "copy");
+    let count_beside = fs::read(daemon.path("store.commits")).unwrap();
+    let (mut held, mut refused) = (0, 0);
+    let files = fs::read_dir(daemon.path("copy/sled")).unwrap().map(|entry| entry.unwrap().file_name());
+    for file in files.map(|name| name.into_string().unwrap()).collect::<Vec<_>>() {
+        let bytes = fs::read(daemon.path(&format!("copy/sled/{file}"))).unwrap_or_default();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        for eighth in 0..8 {
+            copied(&daemon, "copy", "store");
+            fs::write(daemon.path("store.commits"), &count_beside).unwrap();
+            let mut damaged = bytes.clone();
+            let Some(byte) = damaged.get_mut(used * eighth / 8) else { continue };
+            *byte ^= 0x40;
+            fs::write(daemon.path(&format!("store/sled/{file}")), damaged).unwrap();
+            if let Some(exit) = daemon.start_or_end() {
+                let (by_hand, why) = code(&daemon, &["fsck"]);
+                assert!(exit == 75 && by_hand == 75, "{file} {eighth}: {exit} {by_hand}");
+                assert!(why.contains("its files are damaged") && why.contains("tixing restore"), "{why}");
+                refused += 1;
+                continue;
+            }
+            let status = daemon.tixing(&["status", "--json"]);
+            let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+            let n = daemon.json(&["consents", "show", "--json"]).len();
+            let hold = status["hold"].as_str().unwrap_or_default();
+            assert!(n == 60 || hold.contains("damaged"), "{file} {eighth}: {n}, {hold}");
+            held += usize::from(n < 60);
+            daemon.kill();
+        }
+    }
+    assert!(held > 0 && refused > 0, "{held} on hold, {refused} refused");
+}
+
 #[test]
 fn nothing_is_sent_again_from_an_older_backup() {
     const PEOPLE: usize = 150;
@@ -152,6 +196,11 @@ fn nothing_is_sent_again_from_an_older_copy_of_the_folder() {
     let status: serde_json::Value =
         serde_json::from_slice(&daemon.tixing(&["status", "--json"]).stdout).unwrap();
     assert!(status["hold"].as_str().unwrap().contains("an older copy of itself"), "{status}");
+    let (exit, told) = code(&daemon, &["fsck"]);
+    assert!(
+        exit == 0 && told.contains("everything is on hold since"),
+        "they balance, and lack something: {told}"
+    );
     let begun = platform.totals().begun;
     let since = daemon.json(&["occurrences", "list", "--json"])[0]["due_at"].as_str().unwrap().to_owned();
     daemon.json(&["release", "--lost-since", &since, "--json"]);

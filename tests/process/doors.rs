@@ -62,6 +62,15 @@ fn a_bad_set_keeps_the_old_one_also_over_a_restart() {
     daemon.signal("HUP");
     until("the new set is in force", || loaded(&daemon) == (Some(0), Some(2), Some(true)));
     daemon.stop();
+    // Where neither can be used, nobody is told that something stays in force.
+    daemon.rules("rules:\n  daily:\n    templat: habit\n");
+    std::fs::remove_dir_all(daemon.path("store/last-good")).unwrap();
+    daemon.start();
+    assert_eq!(loaded(&daemon), (Some(1), Some(0), Some(false)));
+    let told = daemon.tixing(&["status"]);
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("no rule is in force") && !told.contains("stays"), "{told}");
+    daemon.stop();
 }
 
 #[test]

@@ -20,8 +20,9 @@ use crate::plan::audience::Selector;
 use crate::plan::canary::Trial;
 use crate::plan::own_time;
 use crate::plan::render::{Compiled, Input, Shown};
+use crate::plan::retry;
 use crate::plan::turn::{self, Person, Turn};
-use crate::store::{KeptAppointment, Occurrence};
+use crate::store::{Delivery, KeptAppointment, Occurrence};
 
 /// The rule of an occurrence, ready for use.
 pub(in crate::flow) struct Ready {
@@ -145,6 +146,31 @@ impl Ready {
     }
 }
 
+impl Ready {
+    /// One that has its grant, taken up again.
+    pub(super) fn again(
+        &self,
+        delivery: &Delivery,
+        message: Message,
+        turn: Turn,
+        now: DateTime<Utc>,
+    ) -> Prepared {
+        // Reserved before the night, it keeps its grant over it.
+        let after_night = Some(turn.at).filter(|at| turn.moved && *at > now);
+        let waits_for_app = delivery.next_at.is_some_and(|at| retry::is_for_app(at, now));
+        Prepared {
+            id: delivery.id,
+            message,
+            constants: Arc::clone(&self.constants),
+            turn,
+            attempts: delivery.attempts,
+            past: delivery.past,
+            at: delivery.next_at.max(after_night),
+            for_app: waits_for_app && after_night.is_none(),
+        }
+    }
+}
+
 /// What a walk books of those who get a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Booking {
@@ -163,6 +189,8 @@ pub(in crate::flow) struct Prepared {
     pub(in crate::flow) attempts: u32,
     pub(in crate::flow) past: Past,
     pub(in crate::flow) at: Option<DateTime<Utc>>,
+    /// Whether that is for the sake of its app, as it says itself: nobody else remembers that over a restart.
+    pub(in crate::flow) for_app: bool,
 }
 
 impl Prepared {
@@ -181,7 +209,7 @@ impl Prepared {
             n_busy: if self.past == Past::Busy { self.attempts } else { 0 },
             past: self.past,
             at: self.at,
-            for_app: false,
+            for_app: self.for_app,
             about: occurrence.about.clone(),
             seat: None,
         }

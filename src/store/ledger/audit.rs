@@ -127,7 +127,9 @@ fn readable<T>(read: Result<T, Failed>) -> Result<Option<T>, Failed> {
     match read {
         Ok(value) => Ok(Some(value)),
         Err(Failed::Record(_) | Failed::Codec(_)) => Ok(None),
-        Err(failed @ (Failed::Engine(_) | Failed::Disk { .. } | Failed::Panicked)) => Err(failed),
+        Err(failed @ (Failed::Engine(_) | Failed::Damaged(_) | Failed::Disk { .. } | Failed::Panicked)) => {
+            Err(failed)
+        }
     }
 }
 

@@ -293,7 +293,9 @@ pub(super) fn go_on(desk: &mut Desk<'_>, dump: &Dump) -> Result<Dumped, Failed> 
         Ok(None) => Ok(Dumped::Overtaken),
         // One bad record does not stop the others, nor the store.
         Err(failed @ (Failed::Record(_) | Failed::Codec(_))) => Ok(Dumped::Unreadable(failed.chain())),
-        Err(failed @ (Failed::Engine(_) | Failed::Disk { .. } | Failed::Panicked)) => Err(failed),
+        Err(failed @ (Failed::Engine(_) | Failed::Damaged(_) | Failed::Disk { .. } | Failed::Panicked)) => {
+            Err(failed)
+        }
     }
 }
 

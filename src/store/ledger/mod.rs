@@ -89,6 +89,11 @@ pub enum Failed {
     /// The tree's own.
     #[error(transparent)]
     Engine(Box<dyn std::error::Error + Send + Sync>),
+    /// What the tree's files say cannot be.
+    #[error(
+        "its files are damaged; keep a copy of the folder, put it aside, and restore a backup: `tixing restore FILE`"
+    )]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The disk's.
     #[error("{what}")]
     Disk {
@@ -193,6 +198,15 @@ impl Ledger {
         let mut writer =
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
         let stored = beside::stored(&*opened.tree)?.unwrap_or_default();
+        if let (None, Some(beside)) = (stored_id, opened.tree.beside().filter(|beside| beside.commits.n > 0))
+        {
+            let n = beside.commits.n;
+            tracing::warn!(
+                n,
+                "The store that was here, with {n} commits, is gone, and an empty one begins; stop and put it back, \
+                or `tixing restore` a backup, if nobody meant that"
+            );
+        }
         match beside::judge(stored_id, stored, opened.tree.beside()) {
             Judged::Newest(commits) => writer.count(id, commits),
             Judged::Older(cause, commits) => {
@@ -326,7 +340,9 @@ impl Ledger {
             match failed {
                 // One bad record does not stop the others.
                 Failed::Record(_) | Failed::Codec(_) => {}
-                Failed::Engine(_) | Failed::Disk { .. } | Failed::Panicked => self.call(Call::Broken(failed)),
+                Failed::Engine(_) | Failed::Damaged(_) | Failed::Disk { .. } | Failed::Panicked => {
+                    self.call(Call::Broken(failed));
+                }
             }
             Unavailable
         })

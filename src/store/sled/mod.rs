@@ -92,7 +92,11 @@ pub enum OpenError {
 
 impl From<sled::Error> for Failed {
     fn from(error: sled::Error) -> Self {
-        Self::Engine(Box::new(error))
+        if matches!(error, sled::Error::Corruption { .. }) {
+            Self::Damaged(Box::new(error))
+        } else {
+            Self::Engine(Box::new(error))
+        }
     }
 }
 

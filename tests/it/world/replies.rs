@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use tixing::admin::request::Request;
 use tixing::sandbox::{Api, Fault, What};
 
 use super::{EIGHT, HABIT, World};
@@ -246,4 +247,39 @@ async fn a_used_up_quota_waits_for_the_day_of_beijing_or_for_the_deadline() {
     world.at("03 00:00:00").await;
     world.expect_within(70, "water", "done: 1 = 1 sent").await;
     world.ends().await;
+}
+
+/// Nor does a restart forget it: the app is told as one that waits, and goes on when an operator says so, or with the day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_up_quota_is_known_after_a_restart() {
+    for resumed in [true, false] {
+        let mut world = world_of_ann(&[EIGHT, "grace: 30h"], 1).await;
+        world.rule("tea", &[r#"when: { cron: "0 9 2 3 *" }"#, "grace: 30h"]).await;
+        world.reload().await;
+        world.faults(vec![answers(45009)]);
+        world.at("08:00").await;
+        world.expect("water", "open: 1 = 1 waiting").await;
+        world.restart().await;
+        world.until("a pause", |world| world.paused().is_some()).await;
+        let why = world.paused().unwrap();
+        assert!(
+            why.contains("quota of messages is used up") && why.contains("until 2026-03-02T16:00:00Z"),
+            "{why}"
+        );
+        world.grant("bob", HABIT, 1).await;
+        world.at("09:00").await;
+        world.expect("tea", "open: 2 = 1 reserved, 1 no_consent").await;
+        assert_eq!(world.sends_to("ann").len() + world.sends_to("bob").len(), 1, "nothing is sent today");
+        world.faults(Vec::new());
+        if resumed {
+            world.asks(Request::Resume { app: Some("main".to_owned()), rule: None }).await;
+            world.expect_within(5, "tea", "done: 2 = 1 sent, 1 no_consent").await;
+        } else {
+            world.at("03 00:00:00").await;
+        }
+        world.expect_within(90, "water", "done: 1 = 1 sent").await;
+        world.expect_within(90, "tea", "done: 2 = 1 sent, 1 no_consent").await;
+        assert_eq!(world.paused(), None);
+        world.ends().await;
+    }
 }

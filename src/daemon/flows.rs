@@ -25,7 +25,7 @@ use crate::flow::pause::Pauses;
 use crate::flow::pulse::Pulse;
 use crate::flow::recovery;
 use crate::flow::repeats::Repeats;
-use crate::flow::scheduler::Scheduler;
+use crate::flow::scheduler::{self, Scheduler};
 use crate::store::{Health, Store, Unavailable};
 
 /// How long after flows that could not begin again they are begun once more, while the store says that it works.
@@ -84,7 +84,7 @@ impl Flows {
                 error!("Nothing is sent: {hold}; {WAY_OUT}");
             }
             self.on_hold = true;
-            return Ok(());
+            return scheduler::begin_all(store, &current.get(), clock.now()).await;
         }
         self.on_hold = false;
         let mut scheduler = Scheduler::new(

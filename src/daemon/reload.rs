@@ -17,6 +17,7 @@ use crate::domain::config::{Basis, Config, RuleSet};
 use crate::domain::language::Said;
 use crate::flow::intake::sources;
 use crate::flow::live::{Live, Planned};
+use crate::flow::scheduler;
 use crate::plan::recurrence;
 use crate::plan::words;
 use crate::rules::{self, Diagnostic, Fingerprint, Loaded, Severity, Whole, last_good};
@@ -341,7 +342,10 @@ impl Shared {
         }
         self.reloaded.notify_one();
         if matches!(self.setup.store.hold(), Ok(Some(_))) {
-            // Nothing is planned before somebody has released it; then it is by the rules that are live.
+            // Nothing is planned before somebody has released it; then it is by the rules that are live, from here on.
+            if scheduler::begin_all(&self.setup.store, &live, now).await.is_err() {
+                warn!("What is new begins when everything is released: the store cannot promise");
+            }
             first_dues(&self.current.get().rules, Planned { generation, since: now }, &mut done);
             return Ok(done);
         }

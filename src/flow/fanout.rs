@@ -421,8 +421,8 @@ impl Walker {
             Some(about) => self.appointment(occurrence, about).await?,
         };
         let booking = Booking::Sent;
-        let constants = Arc::new(compiled.constants());
-        Ok(Some(Ready { rule, default, compiled, constants, selector, appointment, booking }))
+        let personal = Arc::new(compiled.personal());
+        Ok(Some(Ready { rule, default, compiled, personal, selector, appointment, booking }))
     }
 
     /// The appointment that an occurrence is about, while it stands at the same time.
@@ -560,17 +560,9 @@ impl Walker {
                 let prepared = reserved.into_iter().filter_map(|reserved| {
                     let (message, turn) = messages.remove(&reserved.openid)?;
                     let (id, past) = (reserved.id, Past::Untried);
-                    let constants = Arc::clone(&ready.constants);
-                    let prepared = Prepared {
-                        id,
-                        message,
-                        constants,
-                        turn,
-                        attempts: 0,
-                        past,
-                        at: None,
-                        for_app: false,
-                    };
+                    let personal = Arc::clone(&ready.personal);
+                    let prepared =
+                        Prepared { id, message, personal, turn, attempts: 0, past, at: None, for_app: false };
                     Some(prepared.into_item(occurrence))
                 });
                 Ok(Some(prepared.collect()))

@@ -323,9 +323,9 @@ impl Walker {
         Ok(match ready.render(occurrence, &slot.openid, &recipient) {
             Ok(message) => {
                 let (id, attempts, past) = (slot.id, slot.attempts, Past::Untried);
-                let constants = Arc::clone(&ready.constants);
+                let personal = Arc::clone(&ready.personal);
                 let prepared =
-                    Prepared { id, message, constants, turn, attempts, past, at: None, for_app: false };
+                    Prepared { id, message, personal, turn, attempts, past, at: None, for_app: false };
                 Looks::Goes(prepared, self.leaves(occurrence, (&slot.openid, &recipient), before, now).await?)
             }
             Err(reason) => Looks::Ends(Fate::Skip(reason)),

@@ -31,7 +31,7 @@ mod lost;
 mod reminders;
 mod runs;
 
-pub use self::lost::open_lost;
+pub use self::lost::{begin_all, open_lost};
 use self::runs::{Run, Zones};
 
 /// The longest sleep: the wall clock is read again at least this often, so that a suspended machine or

@@ -21,12 +21,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// Takes in what one of them was answered; answers what is wrong with the rule, where it is the rule. `constants` are
-    /// the keys of values that take nothing from recipient or appointment.
-    pub fn hear(&mut self, reply: &Reply, who: &OpenId, constants: &BTreeSet<String>) -> Option<Fault> {
+    /// Takes in what one of them was answered; answers what is wrong with the rule, where it is the rule. `personal` are
+    /// the keys of values that take something from recipient or appointment; one that the rule does not have takes nothing.
+    pub fn hear(&mut self, reply: &Reply, who: &OpenId, personal: &BTreeSet<String>) -> Option<Fault> {
         match reply {
             Reply::TemplateBad { .. } => Some(Fault::Template),
-            Reply::MessageBad { errcode: _, key: Some(key) } if constants.contains(key) => {
+            Reply::MessageBad { errcode: _, key: Some(key) } if !personal.contains(key) => {
                 Some(Fault::Constant { key: key.clone() })
             }
             Reply::MessageBad { errcode, key } => {
@@ -74,10 +74,10 @@ mod tests {
     }
 
     fn hears(replies: &[(&Reply, u32)]) -> Vec<Option<Fault>> {
-        let constants = BTreeSet::from(["thing1".to_owned()]);
+        let personal = BTreeSet::from(["thing2".to_owned(), "thing3".to_owned()]);
         let mut row = Row::default();
         let who = |n: u32| OpenId::parse(&format!("o123456789-{n}")).expect("an openid");
-        replies.iter().map(|(reply, n)| row.hear(reply, &who(*n), &constants)).collect()
+        replies.iter().map(|(reply, n)| row.hear(reply, &who(*n), &personal)).collect()
     }
 
     #[test]
@@ -89,6 +89,7 @@ mod tests {
             (bad(47_003, Some("thing1")), constant()),
             (bad(45_168, Some("thing1")), constant()),
             (bad(47_003, Some("thing2")), None),
+            (bad(47_003, Some("thing9")), Some(Fault::Constant { key: "thing9".to_owned() })),
             (bad(45_168, None), None),
             (Reply::NoConsent, None),
             (Reply::RecipientBad { errcode: 40_003 }, None),

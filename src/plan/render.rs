@@ -203,19 +203,19 @@ impl Compiled {
         self.looks_at.iter().map(|(key, fields)| (key.as_str(), fields))
     }
 
-    /// Keys of values that take nothing from recipient or appointment; a due time that follows from an appointment is something of it.
+    /// Keys of values that take something from recipient or appointment; a due time that follows from an appointment is something of it.
     #[must_use]
-    pub fn constants(&self) -> BTreeSet<String> {
+    pub fn personal(&self) -> BTreeSet<String> {
         let of_appointments = match &self.rule.when.form {
             Form::Relative(_) => true,
             Form::Cron(_) | Form::At(_) | Form::Every(_) => false,
         };
-        let constant = |text: &&Text| match text.takes {
-            Takes::Nothing => true,
-            Takes::Clock | Takes::Due => !of_appointments,
-            Takes::Recipient => false,
+        let personal = |text: &&Text| match text.takes {
+            Takes::Nothing => false,
+            Takes::Clock | Takes::Due => of_appointments,
+            Takes::Recipient => true,
         };
-        self.texts.iter().filter(constant).map(|text| text.key.as_str().to_owned()).collect()
+        self.texts.iter().filter(personal).map(|text| text.key.as_str().to_owned()).collect()
     }
 
     /// Whether the text of this key takes nothing from the recipient.

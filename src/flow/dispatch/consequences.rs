@@ -45,7 +45,7 @@ pub(super) struct Asked {
     id: DeliveryId,
     rule: RuleId,
     wording: Wording,
-    constants: Arc<BTreeSet<String>>,
+    personal: Arc<BTreeSet<String>>,
     to: OpenId,
 }
 
@@ -55,7 +55,7 @@ impl Asked {
             id: item.id,
             rule: item.rule.clone(),
             wording: item.wording,
-            constants: Arc::clone(&item.constants),
+            personal: Arc::clone(&item.personal),
             to: item.message.to.clone(),
         }
     }
@@ -85,7 +85,7 @@ impl Dispatch {
         };
         let name = (asked.rule.clone(), asked.wording);
         let row = self.memory.rows.entry(name.clone()).or_default();
-        if let Some(fault) = row.hear(&sent.reply, &asked.to, &asked.constants) {
+        if let Some(fault) = row.hear(&sent.reply, &asked.to, &asked.personal) {
             self.memory.rows.remove(&name);
             let rules = &self.current.get().rules;
             let passed = brake::wording(rules, &asked.rule) != Some(asked.wording);

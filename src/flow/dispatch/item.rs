@@ -51,8 +51,8 @@ pub struct Item {
     pub rule: RuleId,
     /// As the rule was when its occurrence opened.
     pub wording: Wording,
-    /// Keys of the rule's values that are the same for everybody.
-    pub constants: Arc<BTreeSet<String>>,
+    /// Keys of the rule's values that take something from recipient or appointment.
+    pub personal: Arc<BTreeSet<String>>,
     /// What is sent, rendered and checked.
     pub message: Message,
     /// Whether a grant or a standing acceptance carries it.

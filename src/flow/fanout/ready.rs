@@ -30,8 +30,8 @@ pub(in crate::flow) struct Ready {
     /// The zone of who has none, by a rule of the recipients' own time.
     pub(super) default: Zone,
     pub(super) compiled: Compiled,
-    /// Keys of values that are the same for everybody.
-    pub(in crate::flow) constants: Arc<BTreeSet<String>>,
+    /// Keys of values that take something from recipient or appointment.
+    pub(in crate::flow) personal: Arc<BTreeSet<String>>,
     pub(super) selector: Selector,
     /// What the occurrence reminds of, as it was when it was read.
     pub(super) appointment: Option<(About, KeptAppointment, Appointment)>,
@@ -161,7 +161,7 @@ impl Ready {
         Prepared {
             id: delivery.id,
             message,
-            constants: Arc::clone(&self.constants),
+            personal: Arc::clone(&self.personal),
             turn,
             attempts: delivery.attempts,
             past: delivery.past,
@@ -184,7 +184,7 @@ pub(super) enum Booking {
 pub(in crate::flow) struct Prepared {
     pub(in crate::flow) id: DeliveryId,
     pub(in crate::flow) message: Message,
-    pub(in crate::flow) constants: Arc<BTreeSet<String>>,
+    pub(in crate::flow) personal: Arc<BTreeSet<String>>,
     pub(in crate::flow) turn: Turn,
     pub(in crate::flow) attempts: u32,
     pub(in crate::flow) past: Past,
@@ -199,7 +199,7 @@ impl Prepared {
             id: self.id,
             rule: occurrence.rule.clone(),
             wording: Wording::of_snapshot(&occurrence.snapshot),
-            constants: self.constants,
+            personal: self.personal,
             message: self.message,
             kind: occurrence.kind,
             deadline: self.turn.deadline,

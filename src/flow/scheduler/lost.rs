@@ -34,6 +34,20 @@ pub async fn open_lost(store: &Arc<dyn Store>, live: &Live, now: DateTime<Utc>) 
     Ok(())
 }
 
+/// Lets every rule in force begin at `now` that the books do not know: while they are on hold no scheduler runs that would, and
+/// what comes due until they are released may not go without a record.
+///
+/// # Errors
+/// [`Unavailable`]: the store failed; the same call goes on.
+pub async fn begin_all(store: &Arc<dyn Store>, live: &Live, now: DateTime<Utc>) -> Result<(), Unavailable> {
+    for rule in live.rules.rules.values() {
+        if let Some(app) = live.config.apps.get(&rule.app) {
+            store.start_rule(app.appid.clone(), rule.id.clone(), now).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn of_rule(
     store: &Arc<dyn Store>,
     rule: &Arc<Rule>,

@@ -208,3 +208,33 @@ async fn what_was_due_of_appointments_and_by_each_clock_is_in_doubt() {
     world.until("the next day", |world| ["ann", "cleo"].iter().all(|name| world.cards(name) == 1)).await;
     world.ends().await;
 }
+
+/// What comes due meanwhile of a rule that was written meanwhile has a record too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_is_new_during_the_hold_counts_from_then_on() {
+    for by_restart in [false, true] {
+        let mut world = World::new().await;
+        world.rule("water", &[r#"when: { cron: "0 20 * * *" }"#]).await;
+        world.start().await;
+        world.grant("ann", HABIT, 2).await;
+        world.put_on_hold().await;
+        let hourly = r#"when: { cron: "0,30 8-9 * * *" }"#;
+        if by_restart {
+            world.stop().await;
+            world.rule("new", &[hourly]).await;
+            world.at("08:10").await;
+            world.start().await;
+        } else {
+            world.at("08:10").await;
+            world.rule("new", &[hourly]).await;
+        }
+        world.at("08:45").await;
+        assert_eq!(world.story("new"), "", "nothing is opened on hold");
+        let lost = world.lost_since("2026-03-02T00:00:00Z").await;
+        assert_eq!(lost, ["new 2026-03-02T00:30:00Z 1"], "{by_restart}");
+        assert_eq!(world.platform.totals().begun, 0);
+        world.at("09:00").await;
+        world.expect("new", "done: 1 = 1 in_doubt; done: 1 = 1 sent").await;
+        world.ends().await;
+    }
+}

@@ -255,7 +255,6 @@ async fn a_used_up_quota_is_known_after_a_restart() {
     for resumed in [true, false] {
         let mut world = world_of_ann(&[EIGHT, "grace: 30h"], 1).await;
         world.rule("tea", &[r#"when: { cron: "0 9 2 3 *" }"#, "grace: 30h"]).await;
-        world.reload().await;
         world.faults(vec![answers(45009)]);
         world.at("08:00").await;
         world.expect("water", "open: 1 = 1 waiting").await;

@@ -50,12 +50,23 @@ pub(super) fn stored(tree: &dyn Tree) -> Result<Option<Commits>, Failed> {
     Ok(tree.get(&keys::kept(COMMITS))?.and_then(|bytes| Commits::read(&bytes)))
 }
 
-/// Judges a store: `of` is its id, `None` for a new one, and how far it is itself.
-pub(super) fn judge(of: Option<StoreId>, stored: Commits, beside: Option<Beside>) -> Judged {
+/// Which store was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Which {
+    /// The random bytes that it was given; `None` where it has none yet.
+    pub(super) id: Option<StoreId>,
+    /// Whether there was none, and this is a new one.
+    pub(super) made_anew: bool,
+}
+
+/// Judges a store by how far it is itself, and what stands beside it.
+pub(super) fn judge(which: Which, stored: Commits, beside: Option<Beside>) -> Judged {
     let Some(Beside { store, commits }) = beside else { return Judged::Newest(stored) };
     // Whatever else was here is older than this from now on.
     let later = Commits { generation: stored.generation.max(commits.generation) + 1, n: stored.n };
-    match of {
+    match which.id {
+        // A file was there, and what it had is gone: of damaged ones the engine takes what it can read, if it is nothing.
+        None if !which.made_anew && commits.n > 0 => Judged::Older(Cause::OlderCopy, later),
         None => Judged::Newest(later),
         Some(id) if id != store => Judged::Older(Cause::OtherStore, later),
         Some(_) if stored < commits => Judged::Older(Cause::OlderCopy, later),
@@ -141,7 +152,13 @@ mod tests {
             (None, of(0, 0), None, Judged::Newest(of(0, 0))),
         ];
         for (id, stored, beside, judged) in table {
-            assert_eq!(judge(id, stored, beside), judged, "{id:?} {stored:?} {beside:?}");
+            let which = Which { id, made_anew: id.is_none() };
+            assert_eq!(judge(which, stored, beside), judged, "{id:?} {stored:?} {beside:?}");
         }
+        let emptied = Which { id: None, made_anew: false };
+        let told = judge(emptied, of(0, 0), beside(a, 2, 5));
+        assert_eq!(told, Judged::Older(Cause::OlderCopy, of(3, 0)));
+        // Whoever was cut off before the first commit has lost nothing.
+        assert_eq!(judge(emptied, of(0, 0), beside(a, 2, 0)), Judged::Newest(of(3, 0)));
     }
 }

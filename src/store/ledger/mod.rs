@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
-use self::beside::Judged;
+use self::beside::{Judged, Which};
 use self::keeper::{Keeper, Open, stored_id};
 use self::state::OpenTree;
 use self::writer::{Call, Desk, Shared, Writer};
@@ -198,16 +198,15 @@ impl Ledger {
         let mut writer =
             Writer::new(Arc::clone(&opened), Number::default(), Arc::clone(&shared), clock.clone())?;
         let stored = beside::stored(&*opened.tree)?.unwrap_or_default();
-        if let (None, Some(beside)) = (stored_id, opened.tree.beside().filter(|beside| beside.commits.n > 0))
-        {
-            let n = beside.commits.n;
+        let (made_anew, beside) = (opened.tree.is_made_anew(), opened.tree.beside());
+        if let Some(n) = beside.map(|beside| beside.commits.n).filter(|n| made_anew && *n > 0) {
             tracing::warn!(
                 n,
-                "The store that was here, with {n} commits, is gone, and an empty one begins; stop and put it back, \
-                or `tixing restore` a backup, if nobody meant that"
+                "The store that was here, with {n} commits, is gone, and an empty one begins; stop and put it back, or \
+                 `tixing restore` a backup, if nobody meant that"
             );
         }
-        match beside::judge(stored_id, stored, opened.tree.beside()) {
+        match beside::judge(Which { id: stored_id, made_anew }, stored, beside) {
             Judged::Newest(commits) => writer.count(id, commits),
             Judged::Older(cause, commits) => {
                 writer.count(id, commits);

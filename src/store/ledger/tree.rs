@@ -56,6 +56,11 @@ pub trait Tree: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether it was made by this opening, since there was none.
+    fn is_made_anew(&self) -> bool {
+        false
+    }
+
     /// Writes what shall stand beside it. Not durable on return, and no failure of the tree where it cannot be written.
     fn note_beside(&self, _beside: &Beside) {}
 

@@ -194,8 +194,10 @@ impl Place for Folder {
     fn open(&mut self, opening: OpeningOf) -> Result<Box<dyn Tree>, Failed> {
         let path = &self.options.path;
         let told = |error: OpenError| Failed::Engine(Box::new(error));
+        let made_anew = std::cell::Cell::new(false);
         match opening {
             OpeningOf::First => folder::make(path, |making| {
+                made_anew.set(true);
                 let made = open_db(&self.config(making)).map_err(|error| OpenError::Engine {
                     path: making.to_owned(),
                     source: StartError::Tree(error.into()),
@@ -223,7 +225,8 @@ impl Place for Folder {
             Counts::Beside => folder::open_beside(path),
             Counts::Nowhere => None,
         };
-        Ok(Box::new(SledTree { _rouser: rouser, db, file, beside, path: path.clone() }))
+        let made_anew = made_anew.get();
+        Ok(Box::new(SledTree { _rouser: rouser, db, file, beside, made_anew, path: path.clone() }))
     }
 
     fn leave(&mut self) {
@@ -245,6 +248,7 @@ struct SledTree {
     file: File,
     /// The file beside the folder, where there can be one.
     beside: Option<File>,
+    made_anew: bool,
     path: PathBuf,
 }
 
@@ -289,6 +293,10 @@ impl Tree for SledTree {
 
     fn beside(&self) -> Option<Beside> {
         folder::read_beside(self.beside.as_ref()?)
+    }
+
+    fn is_made_anew(&self) -> bool {
+        self.made_anew
     }
 
     fn note_beside(&self, beside: &Beside) {

@@ -15,6 +15,7 @@ use super::answer::{Exit, Failure, Lines};
 use super::desk::{Desk, rule_id};
 use super::instant::{local, parse, remark, utc};
 use super::reminders::{Reminder, Subject, SubjectRow, of_appointments};
+use super::standstill::{Of, Stop};
 use crate::domain::config::App;
 use crate::domain::consent::Account;
 use crate::domain::count::n_of;
@@ -100,11 +101,11 @@ impl Ahead {
 
     /// What an admin should know of it: what keeps its rule from being sent now, a clock change, or more people than the
     /// app's rate can serve in time, or its quota.
-    fn remark(&self, app: Option<&App>, standstill: &[Said], over: Option<Said>) -> Option<String> {
+    fn remark(&self, app: Option<&App>, standstill: &[Stop], over: Option<Said>) -> Option<String> {
         let change = remark(&self.due, self.zone);
         let rate = app.and_then(|app| app.per_second);
         let slow = rate.and_then(|rate| pace::too_slow(self.send, rate, self.rule.grace, self.rule.spread));
-        let standstill = standstill.iter().map(|said| said.en.trim_end_matches('.').to_owned());
+        let standstill = standstill.iter().map(|stop| stop.why.en.trim_end_matches('.').to_owned());
         let others = change.into_iter().chain(slow.map(|slow| slow.said())).chain(over).map(|said| said.en);
         let parts: Vec<String> = standstill.chain(others).collect();
         (!parts.is_empty()).then(|| parts.join("; "))
@@ -173,7 +174,7 @@ impl Desk {
         self.forecast_all(&mut rows).await?;
         self.synced().await?;
         let mut words: BTreeMap<&RuleId, Said> = BTreeMap::new();
-        let mut standing: BTreeMap<&RuleId, Vec<Said>> = BTreeMap::new();
+        let mut standing: BTreeMap<&RuleId, Vec<Stop>> = BTreeMap::new();
         let mut budgets = if at.is_none() { self.budgets() } else { BTreeMap::new() };
         for row in &rows {
             // Also of the rules that are not shown.
@@ -185,7 +186,7 @@ impl Desk {
             if let Some(app) = app
                 && !standing.contains_key(&row.rule.id)
             {
-                standing.insert(&row.rule.id, self.standstill(app, &row.rule.id)?);
+                standing.insert(&row.rule.id, self.standstill(&app.appid, &row.rule.id, Of::Coming)?);
             }
             let standstill = standing.get(&row.rule.id).map_or(&[][..], Vec::as_slice);
             let said = words.entry(&row.rule.id).or_insert_with(|| words::when(&row.rule.when));

@@ -23,6 +23,7 @@ mod reminders;
 pub mod request;
 mod send;
 pub mod server;
+mod standstill;
 pub mod templates;
 pub mod who;
 

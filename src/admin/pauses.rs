@@ -5,14 +5,12 @@
 use serde::Serialize;
 
 use super::answer::{Exit, Failure, Lines};
-use super::control::AppState;
 use super::desk::{Desk, rule_id};
 use super::instant::{self, utc};
 use super::who::{self, app_name};
-use crate::domain::config::{App, Basis};
+use crate::domain::config::Basis;
 use crate::domain::hold::WAY_OUT;
 use crate::domain::id::RuleId;
-use crate::domain::language::Said;
 use crate::domain::occurrence::OccurrenceState;
 use crate::domain::pause::{MAX_REASON, Pause, Scope};
 use crate::flow::brake::{Brake, NotPaused};
@@ -205,48 +203,8 @@ impl Desk {
         Ok(false)
     }
 
-    /// What keeps messages of a rule from being sent now, by an operator's word or the platform's.
-    pub(super) fn standstill(&self, app: &App, rule: &RuleId) -> Result<Vec<Said>, Failure> {
-        let on_hold = |hold: &str| {
-            Said::new(format!("Everything is on hold: {hold}."), format!("全部暂停中：{hold}。"))
-        };
-        let held = |why: &str| Said::new(format!("The rule is held: {why}."), format!("规则已暂停：{why}。"));
-        let mut found = Vec::new();
-        let Some(control) = self.control() else {
-            found.extend(self.store().hold()?.map(|hold| on_hold(&hold.to_string())));
-            let brake = self.brake()?;
-            for pause in brake.pauses() {
-                let why = pause.to_string();
-                match &pause.scope {
-                    Scope::Everything => found.push(on_hold(&why)),
-                    Scope::App(paused) if *paused == app.appid => found.push(Said::new(
-                        format!("App `{}` does not send: {why}.", app.name),
-                        format!("小程序 `{}` 暂停发送：{why}。", app.name),
-                    )),
-                    Scope::Rule(paused) if paused == rule => found.push(held(&why)),
-                    Scope::App(_) | Scope::Rule(_) => {}
-                }
-            }
-            let rejected = brake.rejections().into_iter().filter(|rejection| rejection.rule == *rule);
-            found.extend(rejected.map(|rejection| held(&rejection.to_string())));
-            return Ok(found);
-        };
-        let status = control.status();
-        found.extend(status.hold.as_deref().map(on_hold));
-        if let Some(AppState::Paused(why)) = status.apps.get(&app.name) {
-            let app = &app.name;
-            found.push(Said::new(
-                format!("App `{app}` cannot send now ({why})."),
-                format!("小程序 `{app}` 现在不能发送（{why}）。"),
-            ));
-        }
-        let of_rule = status.held_rules.iter().filter(|(id, _)| id == rule);
-        found.extend(of_rule.map(|(_, why)| held(why)));
-        Ok(found)
-    }
-
     /// The daemon's brake, or the one of the store that this command opened.
-    fn brake(&self) -> Result<Brake, Failure> {
+    pub(super) fn brake(&self) -> Result<Brake, Failure> {
         match self.control() {
             Some(control) => Ok(control.brake().clone()),
             None => Ok(Brake::of_store(self.shared_store(), self.now())?),

@@ -559,7 +559,7 @@ async fn pauses_are_of_everything_an_app_or_a_rule() {
     let told = world.ask(Request::Next { rule: None, span_s: 86_400, at: None }).await.rows.remove(0);
     let paused = "paused by an operator since 2026-03-01T00:00:00Z";
     let remark = format!(
-        "Everything is on hold: {paused}; App `clinic` does not send: {paused}; The rule is held: {paused}: flood"
+        "Everything is on hold: {paused}; App `clinic` does not send: {paused}; Rule `daily` does not send: {paused}: flood"
     );
     assert_eq!(told["remark"], remark, "{told}");
     let got = world.ask(Request::Resume { app: None, rule: None }).await;

@@ -141,6 +141,14 @@ impl Brake {
         self.0.force.borrow().rejections.iter().filter(is_told).cloned().collect()
     }
 
+    /// What holds a rule as it was when this wording of it was taken down, whether it was edited since or not.
+    #[must_use]
+    pub fn rejection(&self, rule: &RuleId, wording: Wording) -> Option<Rejection> {
+        let force = self.0.force.borrow();
+        let known = force.place(rule, wording).ok().and_then(|at| force.rejections.get(at));
+        known.filter(|rejection| rejection.holds()).cloned()
+    }
+
     /// Rules of which some wording did not fit its template, as far as that was judged.
     pub(super) fn mismatched(&self) -> BTreeSet<RuleId> {
         let force = self.0.force.borrow();

@@ -16,6 +16,7 @@ use crate::admin::desk::Desk;
 use crate::admin::forecast;
 use crate::admin::instant::remark;
 use crate::admin::reminders::{Subject, of_appointments};
+use crate::admin::standstill::{Of, Stop};
 use crate::domain::appointment::Appointment;
 use crate::domain::consent::Account;
 use crate::domain::id::{Kind, RuleId};
@@ -96,18 +97,32 @@ impl Desk {
             format!("If tixing is down at that time: {lateness}."),
             format!("如果那时 tixing 没有运行：{}。", lateness.zh),
         ));
-        let trouble = self.trouble(case)?;
-        steps.extend(trouble.iter().cloned());
+        let stops = self.stops(&case.app.appid, &case.id, Of::Coming)?;
+        steps.extend(stops.iter().map(|stop| stop.why.clone()));
         let (outcome, reason, why, cure) = match link {
             Link::Breaks { reason, why, cure } => ("would_skip", Some(reason.to_owned()), why, Some(cure)),
             Link::Holds => {
-                let why = Said::new(
-                    format!(
-                        "This person would get it: in the audience, with a consent left, and the texts fit. Due {at}."
-                    ),
-                    format!("该用户会收到：在范围内，有剩余授权，内容也填得出。时间 {at}。"),
-                );
-                ("would_send", None, why, trouble.into_iter().next())
+                let why = if stops.is_empty() {
+                    Said::new(
+                        format!(
+                            "This person would get it: in the audience, with a consent left, and the texts fit. Due {at}."
+                        ),
+                        format!("该用户会收到：在范围内，有剩余授权，内容也填得出。时间 {at}。"),
+                    )
+                } else {
+                    let stopped = Stop::whys(&stops);
+                    Said::new(
+                        format!(
+                            "This person would get it at {at} (in the audience, with a consent left, and the texts fit), but as \
+                             things are now nothing leaves. {stopped}"
+                        ),
+                        format!(
+                            "该用户在 {at} 本会收到（在范围内，有剩余授权，内容也填得出），但照现在的情况发不出去。{}",
+                            stopped.zh
+                        ),
+                    )
+                };
+                ("would_send", None, why, Stop::cures(&stops))
             }
         };
         let due = Some((due.at, rule.zone));
@@ -282,16 +297,6 @@ impl Desk {
             }
         }
         Ok(None)
-    }
-
-    /// What stands in the way of everybody now.
-    fn trouble(&self, case: &Case) -> Result<Vec<Said>, Failure> {
-        let down = Said::new(
-            "No daemon runs now; nothing is sent until it is started: systemctl start tixing.",
-            "现在没有守护进程在运行，启动之前什么都不会发送：systemctl start tixing。",
-        );
-        let down = Some(down).filter(|_| self.control().is_none());
-        Ok(down.into_iter().chain(self.standstill(&case.app, &case.id)?).collect())
     }
 }
 

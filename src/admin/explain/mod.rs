@@ -10,6 +10,7 @@ mod past;
 mod person;
 mod reminded;
 pub(in crate::admin) mod repeated;
+mod stopped;
 mod telling;
 
 #[cfg(test)]

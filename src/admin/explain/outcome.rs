@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
+use crate::admin::standstill::{From, Stop};
 use crate::domain::consent::Account;
 use crate::domain::count::n_of;
 use crate::domain::delivery::{Past, State};
@@ -128,30 +129,7 @@ pub(super) fn settled(
             let reason = (code != 0).then(|| code.to_string());
             known(reason.as_deref(), why, Some(cure))
         }
-        State::Expired => known(
-            None,
-            {
-                let until = moment(deadline, zone);
-                match (delivery.grant, occurrence.kind) {
-                    (None, TemplateKind::OneTime) => Said::new(
-                        format!(
-                            "It could not leave before {until}, so it was dropped; no consent was taken for it."
-                        ),
-                        format!("在 {until} 之前没能发出，已放弃，没有取用授权。"),
-                    ),
-                    (Some(_), TemplateKind::OneTime) | (_, TemplateKind::LongTerm) => Said::new(
-                        format!(
-                            "It could not leave before {until}, so it was dropped; its consent went back."
-                        ),
-                        format!("在 {until} 之前没能发出，已放弃，授权已退还。"),
-                    ),
-                }
-            },
-            Some(Said::new(
-                "See `tixing status` for what kept the app from sending, or give the rule a longer `grace`.",
-                "用 tixing status 查看是什么妨碍了发送，或把规则的 grace 加长。",
-            )),
-        ),
+        State::Expired => expired(occurrence, delivery, deadline),
         State::Cancelled => cancelled(occurrence, delivery, account),
         State::Held => known(
             None,
@@ -330,28 +308,74 @@ pub(super) fn attempts(delivery: &Delivery, occurrence: &Occurrence) -> Said {
 }
 
 /// The walk has not come to this person.
-pub(super) fn not_reached(occurrence: &Occurrence) -> Told {
-    match occurrence.state {
-        OccurrenceState::Cancelled => rule_gone("cancelled"),
-        OccurrenceState::Held => {
+pub(super) fn not_reached(occurrence: &Occurrence, stops: &[Stop]) -> Told {
+    let why = Stop::whys(stops);
+    match (occurrence.state, Stop::cures(stops)) {
+        (OccurrenceState::Cancelled, _) => rule_gone("cancelled"),
+        (OccurrenceState::Held, cure) => {
             let reason = occurrence.reason.clone().unwrap_or_default();
             Told::known(
                 "held",
                 Some(&reason),
                 Said::new(
-                    format!("It was stopped before this person's turn: {reason}."),
-                    format!("轮到该用户之前就暂停了：{reason}。"),
+                    format!("It was stopped before this person's turn. {why}"),
+                    format!("轮到该用户之前就暂停了。{}", why.zh),
                 ),
-                Some(Said::new("See `tixing status`.", "用 tixing status 查看。")),
+                cure,
             )
         }
-        OccurrenceState::Open | OccurrenceState::Done | OccurrenceState::Missed => Told::known(
+        (OccurrenceState::Open | OccurrenceState::Done | OccurrenceState::Missed, Some(cure)) => Told::known(
+            "open",
+            Some("not_reached"),
+            Said::new(
+                format!("It was opened, but stands still and has not come to this person. {why}"),
+                format!("已开始处理，但停住了，还没轮到该用户。{}", why.zh),
+            ),
+            Some(cure),
+        ),
+        (OccurrenceState::Open | OccurrenceState::Done | OccurrenceState::Missed, None) => Told::known(
             "open",
             Some("not_reached"),
             Said::new("It is under way and has not come to this person yet.", "正在处理，还没轮到该用户。"),
             Some(Said::new("Ask again in a moment.", "稍后再看。")),
         ),
     }
+}
+
+/// A delivery that did not leave in time.
+fn expired(occurrence: &Occurrence, delivery: &Delivery, deadline: DateTime<Utc>) -> Told {
+    let until = moment(deadline, occurrence.zone);
+    let then = match (delivery.grant, occurrence.kind) {
+        (None, TemplateKind::OneTime) => Said::new("no consent was taken for it", "没有取用授权"),
+        (Some(_), TemplateKind::OneTime) | (_, TemplateKind::LongTerm) => {
+            Said::new("its consent went back", "授权已退还")
+        }
+    };
+    let cause = if delivery.attempts > 0 {
+        Said::new("WeChat had not taken it by then", "微信到那时还没有接收")
+    } else {
+        Said::new("its turn had not come", "还没轮到")
+    };
+    let why = Said::new(
+        format!(
+            "It was not sent before its deadline {until}, so it was dropped: {cause}, or its rule, its app or everything was \
+             paused or held then; {then}."
+        ),
+        format!(
+            "在期限 {until} 之前没有发出，已放弃：{}，或者当时规则、小程序或全部发送被暂停；{}。",
+            cause.zh, then.zh
+        ),
+    );
+    Told::known(delivery.state.as_str(), None, why, Some(in_time()))
+}
+
+/// What makes the next one leave in time.
+fn in_time() -> Said {
+    Said::new(
+        "End what is paused or held (`tixing status` says whether anything still is), give the rule a longer `grace`, or the app a \
+         higher rate (`limits`).",
+        "用 tixing status 查看是否还有暂停并恢复；或把规则的 grace 加长，或提高小程序的发送速度（limits）。",
+    )
 }
 
 /// Passed after the deadline, or not in the audience then.
@@ -361,13 +385,13 @@ pub(super) fn late(occurrence: &Occurrence) -> Told {
         outcome: "expired",
         reason: None,
         why: Said::new(
-            format!("The deadline {until} came before this person's turn."),
-            format!("到 {until} 的期限时还没轮到该用户。"),
+            format!(
+                "It was not sent before its deadline {until}: this person's turn had not come, or its rule, its app or everything \
+                 was paused or held then."
+            ),
+            format!("在期限 {until} 之前没有发出：还没轮到该用户，或者当时规则、小程序或全部发送被暂停。"),
         ),
-        cure: Some(Said::new(
-            "Give the rule a longer `grace`, or the app a higher rate (`limits`).",
-            "把规则的 grace 加长，或提高小程序的发送速度（limits）。",
-        )),
+        cure: Some(in_time()),
         certainty: Certainty::Inferred,
     }
 }
@@ -414,56 +438,54 @@ pub(super) fn keep_running() -> Said {
     )
 }
 
-/// Whether there is a daemon that could look.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Daemon {
-    Runs,
-    Down,
-}
-
 /// A due time that no daemon has looked at yet.
 pub(super) fn not_opened(
     case: &Case,
     rule: &Rule,
     at: DateTime<Utc>,
     cursor: Option<DateTime<Utc>>,
-    daemon: Daemon,
+    stops: &[Stop],
 ) -> Chain {
     let when = moment(at, rule.zone);
     let due = Said::new(format!("It was due at {when}."), format!("这一次的时间是 {when}。"));
     let mut steps = vec![case.schedule(rule), due];
     let seen = cursor.map(|cursor| moment(cursor, rule.zone));
-    let why = match (&seen, daemon) {
-        (Some(seen), Daemon::Down) => Said::new(
+    let stop = stops.iter().find(|stop| stop.from <= From::Opening);
+    let is_down = stop.is_some_and(|stop| stop.from == From::Start);
+    let why = match (&seen, stop) {
+        (Some(seen), _) if is_down => Said::new(
             format!("No daemon has looked since {seen}, so nothing was sent yet."),
             format!("自 {seen} 之后守护进程没有处理过，所以还没有发送。"),
         ),
-        (Some(seen), Daemon::Runs) => Said::new(
+        (Some(_), Some(Stop { why, .. })) => Said::new(
+            format!("It is not opened, and nothing was sent yet. {why}"),
+            format!("没有开始处理，还没有发送。{}", why.zh),
+        ),
+        (Some(seen), None) => Said::new(
             format!("The daemon runs and has last looked at {seen}; it has not opened this one yet."),
             format!("守护进程在运行，上次处理到 {seen}，还没处理到这一次。"),
         ),
-        (None, Daemon::Runs | Daemon::Down) => Said::new(
+        (None, _) => Said::new(
             "No daemon has run with this rule yet; a rule begins when a daemon first sees it, and sends nothing for before.",
             "守护进程还没有载入过这条规则；规则从第一次载入时开始，不补发之前的。",
         ),
     };
     steps.push(why.clone());
-    let cure = match daemon {
-        Daemon::Down => {
-            let lateness = words::lateness(rule);
-            steps.extend(cursor.map(|_had_it| {
-                Said::new(
-                    format!("When the daemon starts again: {lateness}."),
-                    format!("守护进程再次启动时：{}。", lateness.zh),
-                )
-            }));
-            Said::new("Start the daemon: systemctl start tixing.", "启动守护进程：systemctl start tixing。")
-        }
-        Daemon::Runs => Said::new(
+    if is_down && cursor.is_some() {
+        let lateness = words::lateness(rule);
+        steps.push(Said::new(
+            format!("When the daemon starts again: {lateness}."),
+            format!("守护进程再次启动时：{}。", lateness.zh),
+        ));
+    }
+    steps.extend(stops.iter().map(|stop| stop.why.clone()).filter(|said| *said != why));
+    let again = || {
+        Said::new(
             "Ask again in a moment; if it stays so, see tixing status.",
             "稍后再看；如果一直这样，用 tixing status 查看。",
-        ),
+        )
     };
+    let cure = stop.map_or_else(again, |stop| stop.cure.clone());
     Chain {
         due: Some((at, rule.zone)),
         outcome: "not_opened",

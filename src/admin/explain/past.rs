@@ -9,15 +9,17 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::outcome::{
-    Daemon, Told, accepted_only_after, attempts, changed, covers, keep_running, late, not_in_force,
-    not_opened, not_reached, settled, skipped,
+    Told, accepted_only_after, attempts, changed, covers, keep_running, late, not_in_force, not_opened,
+    not_reached, settled, skipped,
 };
 use super::reminded::appointment_changed;
+use super::stopped::stopped;
 use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
 use crate::admin::answer::Failure;
 use crate::admin::desk::Desk;
 use crate::admin::reminders::Subject;
+use crate::admin::standstill::Of;
 use crate::domain::consent::{Account, NoGrant};
 use crate::domain::count::n_of;
 use crate::domain::delivery::State;
@@ -176,8 +178,8 @@ impl Desk {
             }
             let cursor = self.store().cursor(&case.app.appid, &case.id)?;
             if cursor.is_none_or(|cursor| cursor < at) {
-                let daemon = if self.control().is_some() { Daemon::Runs } else { Daemon::Down };
-                return Ok(Some(not_opened(case, rule, at, cursor, daemon)));
+                let stops = self.stops(&case.app.appid, &case.id, Of::Coming)?;
+                return Ok(Some(not_opened(case, rule, at, cursor, &stops)));
             }
             if records.last.is_none() {
                 return Ok(Some(not_in_force(case, rule, at)));
@@ -368,6 +370,7 @@ impl Desk {
             self.store().bare_account(&case.app.appid, &occurrence.template, &case.person.openid)?;
         let deadline = turn.map_or(occurrence.deadline, |turn| turn.deadline);
         let told = settled(occurrence, delivery, deadline, account.as_ref());
+        let told = stopped(told, occurrence, delivery, &self.stops_of(occurrence)?, case.now);
         steps.push(told.why.clone());
         let told = self.with_repetitions(occurrence, delivery, told, account.as_ref(), steps)?;
         if let Some(template) = case.template(occurrence) {
@@ -386,7 +389,7 @@ impl Desk {
     ) -> Result<Told, Failure> {
         let passed = occurrence.walked || occurrence.position.as_ref() >= Some(&case.person.openid);
         if !passed {
-            let told = not_reached(occurrence);
+            let told = not_reached(occurrence, &self.stops_of(occurrence)?);
             steps.push(told.why.clone());
             return Ok(told);
         }

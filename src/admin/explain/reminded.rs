@@ -6,13 +6,14 @@ use std::iter;
 
 use chrono::{DateTime, Utc};
 
-use super::outcome::{Daemon, Told, not_opened};
+use super::outcome::{Told, not_opened};
 use super::past::Records;
 use super::telling::{self, moment};
 use super::{Case, Certainty, Chain};
 use crate::admin::answer::Failure;
 use crate::admin::desk::Desk;
 use crate::admin::reminders::of_appointments;
+use crate::admin::standstill::Of;
 use crate::domain::count::n_of;
 use crate::domain::language::Said;
 use crate::domain::rule::Rule;
@@ -99,8 +100,8 @@ impl Desk {
             cursor.is_some_and(|cursor| last.due.at <= cursor.at && last.kept.number <= cursor.change);
         let told = telling::subject(&last.key.kind, &last.key.id, last.kept.at, rule.zone);
         if !looked {
-            let daemon = if self.control().is_some() { Daemon::Runs } else { Daemon::Down };
-            let mut chain = not_opened(case, rule, last.due.at, cursor.map(|cursor| cursor.at), daemon);
+            let stops = self.stops(&case.app.appid, &case.id, Of::Coming)?;
+            let mut chain = not_opened(case, rule, last.due.at, cursor.map(|cursor| cursor.at), &stops);
             chain.steps.insert(1, told);
             return Ok(Some(chain));
         }

@@ -2,6 +2,7 @@
 //! that, or why it was not.
 
 use super::outcome::{Told, settled};
+use super::stopped::stopped;
 use super::telling::moment;
 use crate::admin::answer::Failure;
 use crate::admin::desk::Desk;
@@ -68,6 +69,7 @@ impl Desk {
                 format!("规则写着 on_doubt: resend，所以另用一次授权重发了一次，编号 {id}。"),
             ));
             let became = settled(occurrence, delivery, occurrence.deadline, account);
+            let became = stopped(became, occurrence, delivery, &self.stops_of(occurrence)?, self.now());
             steps.push(became.why.clone());
             if delivery.state == State::Sent {
                 let why = Said::new(
@@ -78,7 +80,12 @@ impl Desk {
             }
         }
         let (of, last) = repetitions.last().map_or((of, first), |(of, last)| (of, last));
-        steps.extend(again(of, last));
+        if let Some(again) = again(of, last) {
+            steps.push(again);
+            if last.next_at.is_some() {
+                steps.extend(self.stops_of(of)?.into_iter().map(|stop| stop.why));
+            }
+        }
         Ok(told)
     }
 }

@@ -68,6 +68,7 @@ mod replies;
 mod resend;
 mod restart;
 mod scarce;
+mod standstill;
 mod templates;
 mod tokens;
 mod trial;

@@ -173,7 +173,7 @@ impl<'a> DeliveryRow<'a> {
             next_at: delivery.next_at.map(utc),
             repeats: of.and_then(|of| of.repeats).map(|repeats| repeats.of.to_string()),
             attempts: delivery.attempts,
-            msgid: delivery.msgid.map(|msgid| msgid.to_string()),
+            msgid: delivery.msgid().map(|msgid| msgid.to_string()),
             settled_at: delivery.settled_at.map(utc),
         }
     }

@@ -198,7 +198,7 @@ impl Desk {
                 in_audience: selector.selects(&person.openid, &profile) == Verdict::Yes,
                 id: delivery.as_ref().map(|delivery| delivery.id.to_string()),
                 attempts: delivery.as_ref().map(|delivery| delivery.attempts),
-                msgid: delivery.and_then(|delivery| delivery.msgid).map(|msgid| msgid.to_string()),
+                msgid: delivery.and_then(|delivery| delivery.msgid()).map(|msgid| msgid.to_string()),
                 page: message.and_then(|message| message.page.as_deref()),
                 data: data.map(|(key, text)| (key.as_str(), text.as_str())).collect(),
                 appointment: case.subject.as_ref().map(|(subject, ..)| subject.row()),

@@ -21,6 +21,21 @@ impl std::fmt::Debug for Message {
     }
 }
 
+/// The first of the numbers that stand in place of a msgid where the platform gives none; its own are below 2^63.
+const FIRST_STAND_IN: u64 = 0xffff << 48;
+
+/// Whether a number can be the platform's of a message; 0 would be that of every message that has none.
+#[must_use]
+pub const fn is_msgid(number: u64) -> bool {
+    0 < number && number < FIRST_STAND_IN
+}
+
+/// What stands in place of the msgid of a receipt that has none: no message's number, and the same for its copies alone.
+#[must_use]
+pub const fn stand_in(hash: u64) -> u64 {
+    FIRST_STAND_IN | hash
+}
+
 /// What the platform answered to one attempt, as far as decisions need it.
 ///
 /// A complete body with an errcode is definite; everything after the connection without one is

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::domain::consent::{Grant, Manner, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::ReportId;
+use crate::domain::message::{is_msgid, stand_in};
 use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::rule::OnDoubt;
 use crate::domain::template::TemplateKind;
@@ -455,10 +456,46 @@ fn a_receipt_finds_its_delivery_in_the_order_of_the_design(store: &dyn Store) {
         assert_eq!((balance.in_doubt, balance.reserved), (0, 0), "{kind}");
         assert!(store.unfinished().unwrap().is_empty(), "{kind}");
     }
+    a_receipt_without_a_number(store);
     let (template, arrival) = (template(0).0, Arrival::Arrived);
     let nobody =
         Receipt { app: app(), openid: openid(3), template, msgid: 1, created_at: at(0), arrival, now: at(0) };
     assert_eq!(done(store, store.receipt(nobody)), ReceiptOutcome::Unknown);
+}
+
+fn a_receipt_without_a_number(store: &dyn Store) {
+    let base = 100_000;
+    let told = |n, created| tell(store, 0, stand_in(n), base + created, Arrival::Arrived);
+    for n in 0..3 {
+        done(store, store.report(report(0, &format!("s{n}"), 1, base, &[(0, Choice::Accept(grant(base)))])));
+    }
+    let reserve = |due: i64| {
+        let occurrence = open(store, 0, 0, base + due).expect("new");
+        reserved(store, piece(occurrence, None, &[(0, Want::Reserve)], Walk::Ends, base + due))[0].id
+    };
+    let (first, second) = (reserve(10), reserve(20));
+    end(store, first, End::Doubt, base + 10);
+    assert_eq!(told(1, 15), ReceiptOutcome::Joined(first));
+    assert_eq!(told(1, 15), ReceiptOutcome::Joined(first), "a copy");
+    assert_eq!(store.delivery(first).unwrap().expect("a delivery").msgid(), None);
+    // It came before this one began, so it tells of another, whatever comes of this one.
+    assert_eq!(told(2, 16), ReceiptOutcome::Kept);
+    end(store, second, End::Doubt, base + 20);
+    assert_eq!(state_of(store, second), State::InDoubt);
+    let (app, openid, template, arrival) = (app(), openid(0), template(0).0, Arrival::Arrived);
+    let (msgid, created_at, now) = (stand_in(2), at(base + 16), at(base + 25));
+    let copy = Receipt { app, openid, template, msgid, created_at, arrival, now };
+    assert_eq!(done(store, store.receipt(copy)), ReceiptOutcome::Kept, "its copy too");
+    // While one is attempting nobody knows of which it tells.
+    let third = reserve(30);
+    let mark = done(store, store.mark(vec![third], at(base + 30))).remove(0).expect("markable");
+    assert_eq!(told(3, 31), ReceiptOutcome::Kept);
+    let end = End::Accepted { msgid: None };
+    let settled = Settlement { mark, started_at: Some(at(base + 30)), end, now: at(base + 32) };
+    done(store, store.settle(vec![settled]));
+    let last = store.delivery(third).unwrap().expect("a delivery");
+    assert_eq!((last.msgid, last.state), (Some(stand_in(3)), State::Sent));
+    assert_eq!(state_of(store, second), State::InDoubt);
 }
 
 fn receipts_are_kept_in_bounds_and_clear_no_suspicion(store: &dyn Store) {

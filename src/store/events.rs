@@ -51,7 +51,7 @@ pub struct Receipt {
     pub openid: OpenId,
     /// Of which template it was.
     pub template: TemplateId,
-    /// The platform's number of the message.
+    /// The platform's number of the message, or what stands in its place ([`crate::domain::message::stand_in`]).
     pub msgid: u64,
     /// The event's time, in whole seconds.
     pub created_at: DateTime<Utc>,
@@ -106,7 +106,7 @@ pub struct Gone {
 /// A receipt that belongs to no delivery yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptReceipt {
-    /// The platform's number of the message.
+    /// The platform's number of the message, or what stands in its place.
     pub msgid: u64,
     /// The event's time.
     pub created_at: DateTime<Utc>,

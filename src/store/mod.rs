@@ -269,8 +269,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// whenever one stops attempting, also at [`Store::recover`]; of those whose first attempt began before
     /// `created_at` + [`RECEIPT_SLACK`], the oldest sent one without msgid, else the oldest in doubt or waiting after
     /// −1, else the oldest presumed sent; else it is kept [`RECEIPT_DAYS`] as evidence, at most [`MAX_RECEIPTS`] per
-    /// account. A join writes its msgid into the delivery, so the same receipt again changes nothing. No receipt
-    /// clears a suspicion, and none gives a grant back.
+    /// account. A join writes its msgid into the delivery, so the same receipt again changes nothing. One without msgid
+    /// has a number in its place ([`crate::domain::message::stand_in`]), and is of no delivery that began after it came. No
+    /// receipt clears a suspicion, and none gives a grant back.
     ///
     /// Deliveries are found through their account: those that an account's count has folded are out of reach, and
     /// so are, under a standing acceptance, all but the newest that the account names.

@@ -1115,11 +1115,12 @@ impl Books {
         if !self.ledgers.contains_key(&pair) {
             return ReceiptOutcome::Unknown;
         }
+        let mut before = self.receipts.get(&pair).into_iter().flatten();
         let told = KeptReceipt {
             msgid: receipt.msgid,
             created_at: receipt.created_at,
             arrival: receipt.arrival,
-            kept_at: receipt.now,
+            kept_at: before.find(|told| told.msgid == receipt.msgid).map_or(receipt.now, |told| told.kept_at),
         };
         if let Some(id) = self.joined(&pair, &told, receipt.now) {
             return ReceiptOutcome::Joined(id);
@@ -1157,7 +1158,11 @@ impl Books {
             let mut early: Vec<&Delivery> = all
                 .iter()
                 .filter(|slot| {
-                    began(slot).is_some_and(|began| (began - told.created_at).num_milliseconds() < 60_000)
+                    let has_number = told.msgid < 0xffff_0000_0000_0000;
+                    began(slot).is_some_and(|began| {
+                        (began - told.created_at).num_milliseconds() < 60_000
+                            && (has_number || told.kept_at >= began)
+                    })
                 })
                 .collect();
             early.sort_by_key(|slot| (began(slot), slot.id));

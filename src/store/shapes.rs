@@ -8,6 +8,7 @@ use crate::domain::appointment::About;
 use crate::domain::consent::{Account, Grant, Manner, NotGranted, Source};
 use crate::domain::delivery::{Past, State};
 use crate::domain::id::{AppId, DeliveryId, FieldName, OpenId, ReportId, RuleId, Tag, TemplateId, UnionId};
+use crate::domain::message::is_msgid;
 use crate::domain::occurrence::{Counts, Due, OccurrenceState, Repetition, SkipReason, Whose};
 use crate::domain::recipient::{FieldValue, Profile, Recipient};
 use crate::domain::rule::OnDoubt;
@@ -598,7 +599,7 @@ pub struct Delivery {
     pub past: Past,
     /// The grant it has or had; `None` without one or under a standing acceptance.
     pub grant: Option<Grant>,
-    /// The platform's number of the message.
+    /// The platform's number of the message, or what stands in its place; for people it is [`Delivery::msgid`].
     pub msgid: Option<u64>,
     /// The platform's code of a refused or failed one.
     pub errcode: Option<i64>,
@@ -609,6 +610,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The platform's number of the message, where one is known.
+    #[must_use]
+    pub fn msgid(&self) -> Option<u64> {
+        self.msgid.filter(|number| is_msgid(*number))
+    }
+
     /// One that may be marked, with its grant; `None` without one or under a standing acceptance.
     pub(crate) fn reserved(id: DeliveryId, openid: OpenId, grant: Option<Grant>) -> Self {
         Self {

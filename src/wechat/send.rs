@@ -10,7 +10,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::domain::message::{Message, Reply};
+use crate::domain::message::{Message, Reply, is_msgid};
 
 use super::Client;
 use super::answer::{self, Loose, Said};
@@ -194,8 +194,7 @@ impl Client {
             return Sent::without_answer(Reply::Unanswered, "the answer has no errcode".to_owned());
         };
         if errcode == 0 {
-            // 0 would be the msgid of every message that has none, and joins nothing.
-            let msgid = answer.msgid.integer::<u64>().filter(|msgid| *msgid != 0);
+            let msgid = answer.msgid.integer::<u64>().filter(|msgid| is_msgid(*msgid));
             return Sent { reply: Reply::Accepted { msgid }, errcode: Some(0), errmsg: None, rid: None };
         }
         let hidden = [token.expose_secret(), self.0.http.secret(), message.to.as_str()];

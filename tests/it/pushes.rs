@@ -21,13 +21,16 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(seconds, 0).unwrap()
 }
 
+/// The largest that can be a message's; beyond are those that stand in place of one.
+const MSGID: u64 = (0xffff << 48) - 1;
+
 /// What is told, and what it is to the reader.
 fn all() -> Vec<(Told, What)> {
     let openid = OpenId::parse(OPENID).unwrap();
     let template = TemplateId::parse("TPL_habit-1").unwrap();
     let answers = |status: &str| vec![Answered { template: template.clone(), status: status.to_owned() }];
     let answer = |event, status| Told::answer(event, OPENID, "TPL_habit-1", status, AT - 5);
-    let message = |errcode| vec![Sent { template: template.clone(), msgid: u64::MAX - 1, errcode }];
+    let message = |errcode| vec![Sent { template: template.clone(), msgid: Some(MSGID), errcode }];
     let mut two = answer("subscribe_msg_popup_event", "accept");
     two.items.extend(answer("", "reject").items);
     let both = [answers("accept"), answers("reject")].concat();
@@ -43,11 +46,11 @@ fn all() -> Vec<(Told, What)> {
         ),
         (two, What::Asked { openid: of.clone(), answers: both }),
         (
-            Told::sent(OPENID, "TPL_habit-1", u64::MAX - 1, 0, AT - 5),
+            Told::sent(OPENID, "TPL_habit-1", MSGID, 0, AT - 5),
             What::Sent { openid: of, messages: message(0) },
         ),
         (
-            Told::sent(OPENID, "TPL_habit-1", u64::MAX - 1, 43004, AT - 5),
+            Told::sent(OPENID, "TPL_habit-1", MSGID, 43004, AT - 5),
             What::Sent { openid: to, messages: message(43004) },
         ),
         (Told::left(OPENID, AT - 5), What::Left { openid }),

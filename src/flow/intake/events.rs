@@ -17,6 +17,7 @@ use super::popups::By;
 use crate::domain::config::{App, ConsentsFrom};
 use crate::domain::consent::{Grant, Manner, Source, Status};
 use crate::domain::id::{AppName, OpenId, ReportId};
+use crate::domain::message::stand_in;
 use crate::domain::template::{Template, TemplateKind};
 use crate::flow::brake::NotPaused;
 use crate::flow::live::Live;
@@ -60,7 +61,7 @@ impl Intake {
                 self.asked((app, since), &openid, &answers, (id, at)).await
             }
             What::Changed { openid, answers } => self.changed(app, &openid, &answers, at).await,
-            What::Sent { openid, messages } => self.told(app, &openid, &messages, at).await,
+            What::Sent { openid, messages } => self.told(app, &openid, &messages, (created_at, at)).await,
             What::Left { openid } => self.left(app, &openid, at).await,
             What::Punished { kind, detail } => self.punished(app, &kind, &detail, created_at).await,
             What::Other { name } if name.is_empty() => {
@@ -198,21 +199,24 @@ impl Intake {
         app: &App,
         openid: &OpenId,
         messages: &[Sent],
-        created_at: DateTime<Utc>,
+        (created_at, at): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<(), Unavailable> {
         let mut given = Vec::new();
-        for message in messages {
+        for (n, message) in messages.iter().enumerate() {
             if message.errcode != 0 {
                 let errcode = message.errcode;
+                let which = message.msgid.map_or("without msgid".to_owned(), |msgid| msgid.to_string());
                 info!(app = %app.name, wechat.msgid = message.msgid, wechat.errcode = errcode,
-                    "WeChat could not deliver message {} of app {}: {errcode}", message.msgid, app.name);
+                    "WeChat could not deliver message {which} of app {}: {errcode}", app.name);
             }
+            let nth = messages.iter().take(n).filter(|earlier| *earlier == message).count();
+            let nameless = || nameless((app, openid), (message, nth), created_at);
             let receipt = Receipt {
                 app: app.appid.clone(),
                 openid: openid.clone(),
                 template: message.template.clone(),
-                msgid: message.msgid,
-                created_at,
+                msgid: message.msgid.unwrap_or_else(nameless),
+                created_at: at,
                 arrival: if message.errcode == 0 { Arrival::Arrived } else { Arrival::NotArrived },
                 now: self.clock.reckoned(),
             };
@@ -271,6 +275,26 @@ fn whole_seconds(at: DateTime<Utc>) -> DateTime<Utc> {
 
 fn template<'a>(app: &'a App, answered: &Answered) -> Option<&'a Template> {
     app.templates.values().find(|template| template.id == answered.template)
+}
+
+/// What stands in place of the msgid of a message that WeChat tells of without one: the same when it tells that again, and
+/// another for the `nth` such message of one event. By its own time, also where its clock is ahead of ours.
+fn nameless(
+    (app, openid): (&App, &OpenId),
+    (message, nth): (&Sent, usize),
+    created_at: DateTime<Utc>,
+) -> u64 {
+    let mut hash = Sha256::new();
+    for text in [app.appid.as_str(), openid.as_str(), message.template.as_str()] {
+        hash.update(text);
+        hash.update([0]);
+    }
+    for number in [created_at.timestamp(), message.errcode, i64::try_from(nth).unwrap_or(i64::MAX)] {
+        hash.update(number.to_be_bytes());
+    }
+    let hash = hash.finalize();
+    let (first, _rest) = hash.split_first_chunk().expect("a hash of 32 bytes");
+    stand_in(u64::from_be_bytes(*first))
 }
 
 /// One second can hold two events of one person; the same event again has the same id, so it is made of what the platform

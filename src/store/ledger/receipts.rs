@@ -16,6 +16,7 @@ use super::state::{AccountId, BATCH_KEYS};
 use super::writer::Desk;
 use crate::domain::delivery::{Event, Past, State as DeliveryState};
 use crate::domain::id::DeliveryId;
+use crate::domain::message::is_msgid;
 use crate::domain::template::TemplateKind;
 use crate::store::{Arrival, Delivery, KeptReceipt, MAX_RECEIPTS, RECEIPT_SLACK, Receipt, ReceiptOutcome};
 
@@ -31,11 +32,12 @@ pub(super) fn receipt(desk: &mut Desk<'_>, receipt: &Receipt) -> Result<ReceiptO
     if !state.has_account(&id)? {
         return Ok(ReceiptOutcome::Unknown);
     }
+    let known = kept(desk, &id)?.into_iter().find(|known| known.msgid == receipt.msgid);
     let told = KeptReceipt {
         msgid: receipt.msgid,
         created_at: receipt.created_at,
         arrival: receipt.arrival,
-        kept_at: receipt.now,
+        kept_at: known.map_or(receipt.now, |known| known.kept_at),
     };
     if let Some(delivery) = join(desk, &id, &told, receipt.now)? {
         return Ok(ReceiptOutcome::Joined(delivery));
@@ -94,8 +96,10 @@ fn join(
             return Ok(Some(delivery));
         }
         attempting |= slot.state == DeliveryState::Attempting;
+        // What says not of which message it is cannot be of one that began after it came.
+        let in_time = |began| began < until && (is_msgid(told.msgid) || began <= told.kept_at);
         if let (Some(rank), Some(began)) = (rank(slot), began(slot))
-            && began < until
+            && in_time(began)
         {
             let this = (rank, began, delivery);
             best = Some(best.map_or(this, |best| best.min(this)));

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::tree::Node;
 use crate::domain::id::{OpenId, TemplateId};
+use crate::domain::message::is_msgid;
 
 /// Longest text of the platform that is kept, in characters.
 const MAX_WORDS: usize = 64;
@@ -80,8 +81,8 @@ pub struct Answered {
 pub struct Sent {
     /// Of which template it was.
     pub template: TemplateId,
-    /// The platform's number of the message.
-    pub msgid: u64,
+    /// The platform's number of the message, where it says one.
+    pub msgid: Option<u64>,
     /// 0 when it arrived.
     pub errcode: i64,
 }
@@ -94,10 +95,7 @@ impl Event {
 
     /// Reads an event that was signed at `signed_at`.
     pub(super) fn read(document: &Node, signed_at: DateTime<Utc>) -> Self {
-        let seconds = document.text("CreateTime").and_then(|text| text.parse().ok());
-        let created_at =
-            seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).unwrap_or(signed_at);
-        Self { created_at, what: what(document) }
+        Self { created_at: created_at(document).unwrap_or(signed_at), what: what(document) }
     }
 
     /// The same in pieces of at most 100 items, in their order; how many there are is bounded by the size of a body.
@@ -138,6 +136,11 @@ impl Event {
     }
 }
 
+fn created_at(document: &Node) -> Option<DateTime<Utc>> {
+    let seconds = document.text("CreateTime").and_then(|text| text.parse().ok());
+    seconds.and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+}
+
 fn name(document: &Node) -> Option<String> {
     document.text("Event").or_else(|| document.text("MsgType"))
 }
@@ -150,8 +153,13 @@ fn what(document: &Node) -> What {
     let read = match name.as_str() {
         "subscribe_msg_popup_event" => from().map(|openid| What::Asked { openid, answers: answers() }),
         "subscribe_msg_change_event" => from().map(|openid| What::Changed { openid, answers: answers() }),
-        "subscribe_msg_sent_event" => from()
-            .map(|openid| What::Sent { openid, messages: items().into_iter().filter_map(sent).collect() }),
+        "subscribe_msg_sent_event" => from().map(|openid| {
+            let mut messages: Vec<Sent> = items().into_iter().filter_map(sent).collect();
+            // Without both nothing tells its copies, which are signed anew, from another message's.
+            let is_dated = created_at(document).is_some();
+            messages.retain(|message| is_dated || message.msgid.is_some());
+            What::Sent { openid, messages }
+        }),
         // The sender is the platform here, and the person a field.
         "user_authorization_cancellation" => {
             let openid = document.text("OpenID").and_then(|text| OpenId::parse(&text).ok());
@@ -173,10 +181,17 @@ fn answered(item: &Node) -> Option<Answered> {
 
 fn sent(item: &Node) -> Option<Sent> {
     let template = TemplateId::parse(&item.text("TemplateId")?).ok()?;
-    // Some say `MsgID`, some `MsgId`.
-    let msgid = item.text("MsgID").or_else(|| item.text("MsgId"))?.parse().ok()?;
-    let errcode = item.text("ErrorCode").and_then(|text| text.parse().ok()).unwrap_or(-1);
-    Some(Sent { template, msgid, errcode })
+    // Some say `MsgID`, some `MsgId`, and some neither.
+    let msgid = ["MsgID", "MsgId"].iter().find_map(|name| item.text(name)?.trim().parse().ok());
+    let code = item.text("ErrorCode").filter(|text| !text.trim().is_empty());
+    let status = item.text("ErrorStatus").filter(|text| !text.trim().is_empty());
+    let errcode = match (code.as_ref().and_then(|text| text.trim().parse().ok()), status) {
+        (Some(errcode), _) => errcode,
+        (None, Some(status)) if status.trim().eq_ignore_ascii_case("success") => 0,
+        (None, None) if code.is_none() => return None,
+        (None, _) => -1,
+    };
+    Some(Sent { template, msgid: msgid.filter(|msgid| is_msgid(*msgid)), errcode })
 }
 
 /// A text of the platform for the log and for people: short, in one line.

@@ -186,7 +186,8 @@ fn every_form_of_the_three_events_is_read() {
     let both = vec![answer("TPL_A", "accept"), answer("TPL_B", "reject")];
     let one = vec![answer("TPL_A", "accept")];
     let receipt =
-        |errcode| vec![Sent { template: template("TPL_A"), msgid: 1_700_000_000_000_000_001, errcode }];
+        |errcode| vec![Sent { template: template("TPL_A"), msgid: Some(1_700_000_000_000_000_001), errcode }];
+    let nameless = |errcode| vec![Sent { template: template("TPL_A"), msgid: None, errcode }];
     let asked = |answers: Vec<Answered>| What::Asked { openid: openid(), answers };
     let changed = |answers: Vec<Answered>| What::Changed { openid: openid(), answers };
     let sent = |messages: Vec<Sent>| What::Sent { openid: openid(), messages };
@@ -219,6 +220,23 @@ fn every_form_of_the_three_events_is_read() {
         (json("subscribe_msg_sent_event", r#""List":[{"TemplateId":"TPL_A","MsgID":1700000000000000001,"ErrorCode":0}]"#), sent(receipt(0))),
         (json("subscribe_msg_sent_event", r#""List":[{"TemplateId":"TPL_A","MsgID":1700000000000000001,"ErrorCode":"what"}]"#), sent(receipt(-1))),
         (json("subscribe_msg_sent_event", r#""List":[{"TemplateId":"TPL_A","MsgID":"many"}]"#), sent(Vec::new())),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"1700000000000000001","ErrorStatus":"success"}"#), sent(receipt(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"1700000000000000001","ErrorCode":"","ErrorStatus":"Success"}"#), sent(receipt(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"1700000000000000001","ErrorStatus":"user block"}"#), sent(receipt(-1))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"1700000000000000001","ErrorCode":"0","ErrorStatus":"failed"}"#), sent(receipt(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"1700000000000000001","ErrorCode":"","ErrorStatus":""}"#), sent(Vec::new())),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"","MsgId":"1700000000000000001","ErrorCode":0}"#), sent(receipt(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","ErrorCode":0}"#), sent(nameless(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"","ErrorCode":"43004"}"#), sent(nameless(43004))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":null,"ErrorStatus":"success"}"#), sent(nameless(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":0,"ErrorCode":0}"#), sent(nameless(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"18446744073709551615","ErrorCode":0}"#), sent(nameless(0))),
+        (json("subscribe_msg_sent_event", r#""List":{"TemplateId":"TPL_A","MsgID":"many","ErrorCode":0}"#), sent(nameless(0))),
+        (format!("<xml>{head}<Event><![CDATA[subscribe_msg_sent_event]]></Event><SubscribeMsgSentEvent><List><TemplateId><![CDATA[TPL_A]]></TemplateId><ErrorCode>0</ErrorCode></List></SubscribeMsgSentEvent></xml>"), sent(nameless(0))),
+        (format!("<xml>{head}<Event><![CDATA[subscribe_msg_sent_event]]></Event><SubscribeMsgSentEvent><List><TemplateId><![CDATA[TPL_A]]></TemplateId><MsgID></MsgID><ErrorStatus><![CDATA[success]]></ErrorStatus></List></SubscribeMsgSentEvent></xml>"), sent(nameless(0))),
+        (format!("<xml>{head}<Event><![CDATA[subscribe_msg_sent_event]]></Event><SubscribeMsgSentEvent><List><TemplateId><![CDATA[TPL_A]]></TemplateId><MsgID/><ErrorCode>0</ErrorCode></List></SubscribeMsgSentEvent></xml>"), sent(nameless(0))),
+        // Copies of it could not be told from what is said of another message.
+        (r#"{"FromUserName":"oUSER1234567","Event":"subscribe_msg_sent_event","List":[{"TemplateId":"T","ErrorCode":0},{"TemplateId":"TPL_A","MsgID":"1700000000000000001","ErrorCode":0}]}"#.to_owned(), sent(receipt(0))),
         (r#"{"FromUserName":"gh_platform","OpenID":"oUSER1234567","Event":"user_authorization_cancellation","CreateTime":1767225600}"#.to_owned(), What::Left { openid: openid() }),
         (r#"{"OpenID":"x","Event":"user_authorization_cancellation"}"#.to_owned(), other("user_authorization_cancellation")),
         (r#"{"Event":"wxa_punish_event","event_type":2,"detail":"{\"banned_days\":7}"}"#.to_owned(), What::Punished { kind: "2".to_owned(), detail: r#"{"banned_days":7}"#.to_owned() }),

@@ -161,7 +161,7 @@ async fn no_event_is_answered_before_its_sync() {
     let answers = vec![Answered { template: template.clone(), status: "reject".to_owned() }];
     let bill = TemplateId::parse(super::BILL).unwrap();
     let standing = vec![Answered { template: bill, status: "reject".to_owned() }];
-    let messages = vec![Sent { template, msgid: 7, errcode: 0 }];
+    let messages = vec![Sent { template, msgid: Some(7), errcode: 0 }];
     let intake = &world.running.as_ref().unwrap().intake;
     for what in [
         What::Changed { openid: ann.clone(), answers },

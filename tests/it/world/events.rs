@@ -7,7 +7,7 @@ use tixing::domain::consent::Manner;
 use tixing::domain::id::{AppName, TemplateId};
 use tixing::flow::intake::ReportError;
 use tixing::flow::intake::appointments::Asking;
-use tixing::sandbox::Answer;
+use tixing::sandbox::{Answer, Api, Fault, What as Fail};
 use tixing::store::Reach;
 use tixing::wechat::push::{Answered, Event, Sent, What};
 
@@ -33,7 +33,8 @@ fn changed(name: &str, status: &str) -> What {
     What::Changed { openid: openid(name), answers: answers(HABIT, status) }
 }
 
-fn arrived(name: &str, msgid: u64, errcode: i64) -> What {
+fn arrived(name: &str, msgid: impl Into<Option<u64>>, errcode: i64) -> What {
+    let msgid = msgid.into();
     let message = Sent { template: TemplateId::parse(HABIT).unwrap(), msgid, errcode };
     What::Sent { openid: openid(name), messages: vec![message] }
 }
@@ -165,6 +166,45 @@ async fn each_event_counts_once_and_only_as_what_it_is() {
     assert_eq!(world.delivery("water", "dan").state.as_str(), "undelivered");
     world.pushes(world.clock.now(), &arrived("eve", world.delivery("water", "eve").msgid.unwrap(), 0)).await;
     assert_eq!(world.delivery("water", "eve").state.as_str(), "sent");
+    world.stop_here().await;
+}
+
+/// Some receipts name no message: each settles one that is in doubt, and its copies none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_without_a_number_settles_one_in_doubt_once() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.rule("tea", &[r#"when: { cron: "0 9 * * *" }"#]).await;
+    world.rule("soup", &[r#"when: { cron: "0 10 * * *" }"#]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 3).await;
+    world.faults(vec![Fault::new(Api::Send, Fail::DestroyAfter)]);
+    for hour in ["08", "09", "10"] {
+        world.at(&format!("{hour}:00:30")).await;
+    }
+    let story = |world: &World| ["water", "tea", "soup"].map(|rule| world.story(rule));
+    let (doubt, sent, lost) = ("done: 1 = 1 in_doubt", "done: 1 = 1 sent", "done: 1 = 1 undelivered");
+    world.expect("soup", doubt).await;
+    assert_eq!(story(&world), [doubt; 3]);
+    // By WeChat's clock, which is ahead; ours comes there between the copies.
+    let told_at = world.clock.now() + TimeDelta::seconds(2);
+    for _ in 0..3 {
+        world.pushes(told_at, &arrived("ann", None, 0)).await;
+        world.pass(1).await;
+    }
+    assert_eq!(story(&world), [sent, doubt, doubt], "the oldest, and once");
+    assert_eq!(world.delivery("water", "ann").msgid(), None, "no number is made up");
+    world.restart().await;
+    world.pushes(told_at, &arrived("ann", None, 0)).await;
+    assert_eq!(story(&world), [sent, doubt, doubt], "also after a start");
+    // What happened in the same second and is not the same is of another message, and so is the second of one event.
+    world.pushes(told_at, &arrived("ann", None, 43004)).await;
+    assert_eq!(story(&world), [sent, lost, doubt]);
+    let message = Sent { template: TemplateId::parse(HABIT).unwrap(), msgid: None, errcode: 0 };
+    let twice = What::Sent { openid: openid("ann"), messages: vec![message.clone(), message] };
+    world.pushes(told_at, &twice).await;
+    assert_eq!(story(&world), [sent, lost, sent]);
+    assert_eq!(world.balance("ann", HABIT), "3 granted = 3 consumed");
     world.stop_here().await;
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::answer::{Exit, Failure, Lines};
 use super::control::{AppState, Control};
 use super::desk::{Desk, no_daemon, rule_id};
+use super::explain::telling::standing_after_denial;
 use super::forecast;
 use super::instant::utc;
 use super::reminders::{Subject, SubjectRow, of_appointments};
@@ -28,6 +29,7 @@ use crate::domain::occurrence::{Due, SkipReason};
 use crate::domain::recipient::Recipient;
 use crate::domain::rejection::Wording;
 use crate::domain::rule::Rule;
+use crate::domain::template::TemplateKind;
 use crate::domain::when::Offset;
 use crate::domain::zone::Zone;
 use crate::flow::housekeeping::clock_trouble;
@@ -164,7 +166,8 @@ impl Desk {
             None => Purse::default(),
         };
         let subject = case.subject.as_ref().map(|(subject, ..)| subject.bound());
-        obstacle = obstacle.or_else(|| (!purse.spend(subject, due.at)).then(|| case.without_consent()));
+        obstacle = obstacle
+            .or_else(|| (!purse.spend(subject, due.at)).then(|| case.without_consent(purse.n_kept())));
         let mut end = match (obstacle, asked.mode) {
             (Some(Obstacle(word, why)), mode) => {
                 let state = if mode == Mode::DryRun { "would_skip" } else { "skipped" };
@@ -392,7 +395,17 @@ impl Desk {
         let rule = &rule.id;
         tracing::info!(delivery.id = %id, rule.id = %rule, "Delivery {id} of rule {rule} was asked for by an operator");
         control.look();
-        Ok(ended(self.outcome(id, deadline + PATIENCE).await?, id))
+        let mut end = ended(self.outcome(id, deadline + PATIENCE).await?, id);
+        if end.state == State::Refused.as_str() && case.rule.template.kind == TemplateKind::LongTerm {
+            let template = &case.rule.template.id;
+            let account = self.store().bare_account(&app.appid, template, &person.openid)?;
+            let then = standing_after_denial(account.as_ref());
+            end.why = Said::new(
+                format!("WeChat knows no consent (43101): {then}"),
+                format!("微信没有授权（43101）：{}", then.zh),
+            );
+        }
+        Ok(end)
     }
 
     /// The delivery when it has ended, or as it is when nobody waits any more.
@@ -450,9 +463,23 @@ impl Case {
         (self.deadline() <= self.due.at).then_some(Obstacle("appointment_over", why))
     }
 
-    fn without_consent(&self) -> Obstacle {
+    /// Where so many that he has wait for appointments, they are no others'.
+    fn without_consent(&self, n_kept: usize) -> Obstacle {
         let reason = self.account.as_ref().map_or(SkipReason::NoConsent, forecast::without);
-        Obstacle(reason.as_str(), no_consent(reason))
+        if n_kept == 0 {
+            return Obstacle(reason.as_str(), no_consent(reason));
+        }
+        let why = match &self.subject {
+            None => Said::new(
+                "no consent is free: what there is was given for an appointment to come, and waits for it",
+                "没有可用的授权：现有的是为还没到的预约给的，先留给该预约",
+            ),
+            Some(_) => Said::new(
+                "no consent is free: what there is was given for another appointment to come, and waits for it",
+                "没有可用的授权：现有的是为另一个还没到的预约给的，先留给那个预约",
+            ),
+        };
+        Obstacle(reason.as_str(), why)
     }
 }
 

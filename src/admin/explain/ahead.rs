@@ -176,8 +176,9 @@ impl Desk {
         }
         let account = self.store().bare_account(&case.app.appid, &rule.template.id, &case.person.openid)?;
         steps.push(telling::account(account.as_ref(), &rule.template, rule.zone));
-        if let Some(reason) = self.spent(case, rule, next, account.as_ref(), steps).await? {
+        if let Some((reason, n_kept)) = self.spent(case, rule, next, account.as_ref(), steps).await? {
             let (why, cure) = telling::without(reason, &rule.template, &case.shown);
+            let why = if n_kept == 0 { why } else { telling::kept(&rule.template) };
             steps.push(why.clone());
             return Ok(Link::Breaks { reason: reason.as_str(), why, cure });
         }
@@ -201,7 +202,8 @@ impl Desk {
         Ok(Link::Holds)
     }
 
-    /// Whether the grants of today are used up before `next`, and why there are none then. Tells what uses them.
+    /// Whether the grants of today are used up before `next`, and why there are none then, with how many wait for
+    /// appointments. Tells what uses them.
     async fn spent(
         &self,
         case: &Case,
@@ -209,13 +211,13 @@ impl Desk {
         next: &Next,
         account: Option<&Account>,
         steps: &mut Vec<Said>,
-    ) -> Result<Option<SkipReason>, Failure> {
-        let Some(account) = account else { return Ok(Some(SkipReason::NoConsent)) };
+    ) -> Result<Option<(SkipReason, usize)>, Failure> {
+        let Some(account) = account else { return Ok(Some((SkipReason::NoConsent, 0))) };
         if account.standing.is_some() && rule.template.kind == TemplateKind::LongTerm {
             return Ok(None);
         }
         if account.available() == 0 {
-            return Ok(Some(forecast::without(account)));
+            return Ok(Some((forecast::without(account), 0)));
         }
         let of = (&case.app.appid, &case.person.openid);
         let mut purse = store::purse(self.store(), of, (account, rule.template.kind), case.now, u64::MAX)?;
@@ -273,7 +275,8 @@ impl Desk {
             ));
         }
         let subject = next.about.as_ref().map(|(subject, _)| subject.bound());
-        Ok((!purse.spend(subject, next.due.at)).then(|| forecast::without(account)))
+        let spent = !purse.spend(subject, next.due.at);
+        Ok(spent.then(|| (forecast::without(account), purse.n_kept())))
     }
 
     /// The first reminder after `after` of an appointment of this person.

@@ -11,7 +11,7 @@ mod person;
 mod reminded;
 pub(in crate::admin) mod repeated;
 mod stopped;
-mod telling;
+pub(in crate::admin) mod telling;
 
 #[cfg(test)]
 mod tests;

@@ -107,11 +107,17 @@ pub(super) fn settled(
         State::Refused => {
             let code = delivery.errcode.unwrap_or(43_101);
             let (why, cure) = telling::failure(code);
+            let (then, cure) = match occurrence.kind {
+                TemplateKind::OneTime => {
+                    (Said::new("The consent taken for it is void.", "为它取用的授权作废。"), Some(cure))
+                }
+                TemplateKind::LongTerm => after_denial(account, cure),
+            };
             let why = Said::new(
-                format!("It was refused. {} The consent taken for it is void.", why.en),
-                format!("被拒绝。{}为它取用的授权作废。", why.zh),
+                format!("It was refused. {} {then}", why.en),
+                format!("被拒绝。{}{}", why.zh, then.zh),
             );
-            known(Some(&code.to_string()), why, Some(cure))
+            known(Some(&code.to_string()), why, cure)
         }
         State::Failed => {
             let code = delivery.errcode.unwrap_or(0);
@@ -171,6 +177,21 @@ pub(super) fn settled(
         // Told by `skipped`, which knows the reasons.
         State::Skipped => known(None, Said::default(), None),
     }
+}
+
+/// How a standing acceptance is after a 43101, and what there is to do about that; `ask` is for one that has ended.
+fn after_denial(account: Option<&Account>, ask: Said) -> (Said, Option<Said>) {
+    let said = telling::standing_after_denial(account);
+    let cure = match account.filter(|account| account.standing.is_some()) {
+        None => Some(ask),
+        Some(account) => account.suspect.then(|| {
+            Said::new(
+                "Nothing before the next message: if that is taken, the suspicion is over, and if it is refused, the acceptance.",
+                "下一条之前无需处理：发得出就消除存疑，再被拒绝授权就结束。",
+            )
+        }),
+    };
+    (Said::new(format!("After that {said}."), format!("此后{}。", said.zh)), cure)
 }
 
 fn cancelled(occurrence: &Occurrence, delivery: &Delivery, account: Option<&Account>) -> Told {
@@ -366,7 +387,14 @@ fn expired(occurrence: &Occurrence, delivery: &Delivery, deadline: DateTime<Utc>
             cause.zh, then.zh
         ),
     );
-    Told::known(delivery.state.as_str(), None, why, Some(in_time()))
+    let by_hand = || {
+        Said::new(
+            "Send it again (tixing send) when nothing is paused or held; `tixing status` says what is.",
+            "没有暂停之后再发一次（tixing send）；用 tixing status 查看。",
+        )
+    };
+    let cure = if occurrence.is_by_hand() { by_hand() } else { in_time() };
+    Told::known(delivery.state.as_str(), None, why, Some(cure))
 }
 
 /// What makes the next one leave in time.

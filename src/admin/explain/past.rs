@@ -204,7 +204,14 @@ impl Desk {
             rule.zone = occurrence.zone;
         }
         let mut steps: Vec<Said> = rule.iter().map(|rule| case.schedule(rule)).collect();
-        steps.push(Said::new(format!("It was due at {at}."), format!("这一次的时间是 {at}。")));
+        steps.push(if occurrence.is_by_hand() {
+            Said::new(
+                format!("An operator sent it by hand at {at} (`tixing send`)."),
+                format!("运维人员在 {at} 手动发送（tixing send）。"),
+            )
+        } else {
+            Said::new(format!("It was due at {at}."), format!("这一次的时间是 {at}。"))
+        });
         if let Some(about) = &occurrence.about {
             steps.push(telling::subject(&about.kind, &about.id, about.at, zone));
         }
@@ -218,15 +225,7 @@ impl Desk {
             | OccurrenceState::Held
             | OccurrenceState::Done
             | OccurrenceState::Cancelled => {
-                let until = moment(occurrence.deadline, zone);
-                let grace = rule.as_ref().map(|rule| words::span(rule.grace));
-                let grace = grace.map_or_else(Said::default, |grace| {
-                    Said::new(format!(" (`grace`: {grace})"), format!("（grace：{}）", grace.zh))
-                });
-                steps.push(Said::new(
-                    format!("It was opened in time; its messages could leave until {until}{grace}."),
-                    format!("已按时开始处理，消息最晚可以在 {until} 发出{}。", grace.zh),
-                ));
+                steps.push(could_leave(occurrence, rule.as_ref()));
                 match self.store().delivery_to(occurrence.number, &case.person.openid)? {
                     Some(delivery) => {
                         self.delivered(case, occurrence, &delivery, rule.as_ref(), &mut steps)?
@@ -333,12 +332,16 @@ impl Desk {
         steps: &mut Vec<Said>,
     ) -> Result<Told, Failure> {
         let zone = occurrence.zone;
-        steps.push(Said::new("This person was in its audience.", "该用户在这一次的范围内。"));
-        let turn = rule.and_then(|rule| {
+        // By an operator's word, neither audience nor turn is the rule's.
+        let of_plan = rule.filter(|_| !occurrence.is_by_hand());
+        if !occurrence.is_by_hand() {
+            steps.push(Said::new("This person was in its audience.", "该用户在这一次的范围内。"));
+        }
+        let turn = of_plan.and_then(|rule| {
             let person = Person::new(rule, &case.person.openid, &case.profile());
             turn::turn(rule, person, occurrence.due_at, occurrence.deadline, occurrence.due_at).ok()
         });
-        steps.extend(rule.zip(turn).and_then(|(rule, turn)| telling::turn(rule, turn, zone)));
+        steps.extend(of_plan.zip(turn).and_then(|(rule, turn)| telling::turn(rule, turn, zone)));
         if delivery.state == State::Cancelled && !self.is_still_his(case, occurrence)? {
             let told = appointment_changed(delivery.state.as_str());
             steps.push(told.why.clone());
@@ -535,6 +538,27 @@ impl Desk {
             recorded += n_of(page.iter().filter(|delivery| delivery.state == State::Expired).count());
         }
     }
+}
+
+/// Until when the messages of what was opened could leave.
+fn could_leave(occurrence: &Occurrence, rule: Option<&Rule>) -> Said {
+    let until = moment(occurrence.deadline, occurrence.zone);
+    if occurrence.is_by_hand() {
+        return Said::new(
+            format!(
+                "It could leave until {until}: a minute at most, whatever the `grace` and `spread` of its rule."
+            ),
+            format!("最晚可以在 {until} 发出：手动发送最多等一分钟，与规则的 grace、spread 无关。"),
+        );
+    }
+    let grace = rule.map(|rule| words::span(rule.grace));
+    let grace = grace.map_or_else(Said::default, |grace| {
+        Said::new(format!(" (`grace`: {grace})"), format!("（grace：{}）", grace.zh))
+    });
+    Said::new(
+        format!("It was opened in time; its messages could leave until {until}{grace}."),
+        format!("已按时开始处理，消息最晚可以在 {until} 发出{}。", grace.zh),
+    )
 }
 
 impl Case {

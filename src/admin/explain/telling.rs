@@ -213,6 +213,17 @@ pub(super) fn without(reason: SkipReason, template: &Template, who: &str) -> (Sa
     )
 }
 
+/// Why somebody gets nothing all of whose grants wait for appointments.
+pub(super) fn kept(template: &Template) -> Said {
+    let name = &template.name;
+    Said::new(
+        format!(
+            "No consent is free for template `{name}`: what is left was given for an appointment that is to come, and waits for it."
+        ),
+        format!("模板 `{name}` 没有可用的授权：剩下的是为还没到的预约给的，先留给该预约。"),
+    )
+}
+
 /// Why a text cannot be made for somebody, and the cure.
 pub(super) fn unfit(unfit: &Unfit) -> (Said, Said) {
     let key = &unfit.key;
@@ -274,6 +285,22 @@ pub(super) fn unfit(unfit: &Unfit) -> (Said, Said) {
                 format!("检查规则里的 `{key}`：它用该用户的值时出错。"),
             ),
         ),
+    }
+}
+
+/// What a 43101 has made of a standing acceptance by now, as the end of a sentence.
+pub(in crate::admin) fn standing_after_denial(account: Option<&Account>) -> Said {
+    match account {
+        Some(Account { standing: Some(_), suspect: true, .. }) => Said::new(
+            "the standing acceptance stands, but is suspect: one more 43101 ends it",
+            "长期授权仍然有效，但存疑：再有一次 43101 就结束",
+        ),
+        Some(Account { standing: Some(_), suspect: false, .. }) => {
+            Said::new("the standing acceptance stands", "长期授权仍然有效")
+        }
+        Some(Account { standing: None, .. }) | None => {
+            Said::new("no standing acceptance is left: it has ended", "长期授权已经结束")
+        }
     }
 }
 

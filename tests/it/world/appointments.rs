@@ -175,6 +175,10 @@ async fn what_is_accepted_for_a_visit_waits_for_it() {
     let told = world.explains("water", "cat", "2026-03-02T00:00:00Z").await;
     assert_eq!((&told["outcome"], &told["reason"]), (&"would_skip".into(), &"no_consent".into()), "{told}");
     assert!(told["steps"].to_string().contains("1 were given for an appointment that is to come"), "{told}");
+    assert!(told["why"].as_str().unwrap().contains("waits for it"), "{told}");
+    let (sent, _) = world.by_hand("cat", true).await;
+    assert_eq!((&sent["reason"], &sent["available"]), (&"no_consent".into(), &1.into()), "{sent}");
+    assert!(sent["why"].as_str().unwrap().contains("given for an appointment to come"), "{sent}");
     world.at("08:00").await;
     world.expect("water", "done: 2 = 1 sent, 1 no_consent").await;
     world.at("09:00").await;

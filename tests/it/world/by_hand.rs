@@ -13,7 +13,7 @@ use tixing::store::Store;
 
 use super::appointments::{HOUR, SHOWN};
 use super::power::Power;
-use super::{EIGHT, HABIT, World, openid};
+use super::{BILL, EIGHT, HABIT, World, openid};
 
 impl World {
     /// The one object, and how the command ends.
@@ -101,7 +101,37 @@ async fn one_message_by_hand_takes_one_consent_and_a_dry_run_none() {
     world.at("07:30").await;
     let told = world.explains("water", "ann", "2026-03-02T07:30:00+08:00").await;
     assert_eq!(told["outcome"], "sent", "{told}");
+    let steps = told["steps"].to_string();
+    for (part, is_said) in
+        [("sent it by hand", true), ("a minute at most", true), ("30 minutes)", false), ("turn is at", false)]
+    {
+        assert_eq!(steps.contains(part), is_said, "{part}: {told:#}");
+    }
     world.ends().await;
+}
+
+/// The first 43101 makes a standing acceptance suspect, the second ends it, and both are told as what they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_a_long_term_template_says_how_its_acceptance_is() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT, "template: bill"]).await;
+    world.start().await;
+    world.grant("ann", BILL, 1).await;
+    world.faults(vec![Fault::new(Api::Send, What::Errcode { code: 43101, msg: "refused".to_owned() })]);
+    let now = ["stands, but is suspect: one more 43101 ends it", "no standing acceptance is left"];
+    for (said, at, cure) in [(now[0], "07:30", "Nothing before the next"), (now[1], "07:40", "tap subscribe")]
+    {
+        let (row, exit) = world.by_hand("ann", false).await;
+        assert_eq!((exit, &row["state"]), (Exit::NotInOrder, &json!("refused")), "{row}");
+        let why = row["why"].as_str().unwrap();
+        assert!(why.contains(said) && !why.contains("void"), "{row}");
+        world.at(at).await;
+        let told = world.explains("water", "ann", &format!("2026-03-02T{at}:00+08:00")).await;
+        let why = told["why"].as_str().unwrap();
+        assert!(why.contains(said) && !why.contains("void"), "{told:#}");
+        assert!(told["cure"].as_str().unwrap().contains(cure), "{told:#}");
+    }
+    world.stop_here().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

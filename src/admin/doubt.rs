@@ -58,8 +58,9 @@ impl Desk {
                 Said::new("its request left, and no definite answer came", "请求已经发出，没有得到确定的答复")
             }
             (Past::Untried | Past::Tried, None) => Said::new(
-                "it was marked for its request, and whether that left is not known: a crash, or books that were restored",
-                "已经标记要发，请求有没有发出不清楚：程序崩溃过，或者账本是恢复的",
+                "nobody knows whether it was sent, and no request of it is in the books: they were restored or are older than what \
+                 was done, or a crash came at the moment of the request",
+                "不知道有没有发出，账本里没有它的请求：账本是恢复的或者比实际旧，或者程序正好在请求时崩溃",
             ),
         };
         let presumed = delivery.settled_at.and_then(|since| since.checked_add_signed(DOUBT_AGE));
@@ -89,7 +90,8 @@ impl Desk {
             "template": of.as_ref().map(|of| of.template.as_str()),
             "state": delivery.state.as_str(),
             "attempts": delivery.attempts,
-            "first_started_at": delivery.first_started_at.or(delivery.marked_at).map(utc),
+            // Of one that was marked nobody knows whether it started.
+            "first_started_at": delivery.first_started_at.map(utc),
             "since": delivery.settled_at.map(utc),
             "why": why.to(language),
             "repeats": repeats,
@@ -110,6 +112,7 @@ impl Desk {
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let rule = rule_id(rule)?;
+        self.heard_of(&rule)?;
         let (word, state) = match verdict {
             DoubtVerdict::Sent => (DoubtWord::Sent, State::Sent),
             DoubtVerdict::Failed => (DoubtWord::Failed, State::Failed),

@@ -332,6 +332,9 @@ impl Desk {
 
     pub(super) async fn occurrences_list(&self, rule: Option<&str>, lines: &Lines) -> Result<Exit, Failure> {
         let rule = rule.map(rule_id).transpose()?;
+        if let Some(rule) = &rule {
+            self.heard_of(rule)?;
+        }
         let mut after = None;
         loop {
             let page = self.store().occurrences(rule.as_ref(), after, PAGE)?;
@@ -352,6 +355,9 @@ impl Desk {
         lines: &Lines,
     ) -> Result<Exit, Failure> {
         let rule = rule.map(rule_id).transpose()?;
+        if let Some(rule) = &rule {
+            self.heard_of(rule)?;
+        }
         let shown = self.shown(reveal, None).await?;
         let mut after = None;
         loop {

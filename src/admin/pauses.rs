@@ -72,6 +72,9 @@ impl Desk {
 
     pub(super) async fn resume(&self, named: Named<'_>, lines: &Lines) -> Result<Exit, Failure> {
         let scope = self.scope(named)?;
+        if let Scope::Rule(rule) = &scope {
+            self.heard_of(rule)?;
+        }
         let brake = self.brake()?;
         if let Some(ended) = brake.resume(&scope).await? {
             tracing::info!("{} goes on, it was {ended}", self.what(&scope));
@@ -98,6 +101,9 @@ impl Desk {
 
     pub(super) async fn release(&self, rule: Option<&str>, lines: &Lines) -> Result<Exit, Failure> {
         let rule = rule.map(rule_id).transpose()?;
+        if let Some(rule) = &rule {
+            self.heard_of(rule)?;
+        }
         if let Some(hold) = self.store().hold()? {
             return Err(Failure::new(Exit::Usage, format!("everything is on hold: {hold}; {WAY_OUT}")));
         }
@@ -186,21 +192,39 @@ impl Desk {
         Ok(Exit::Done)
     }
 
+    /// Refuses a rule that nobody has heard of, which else had nothing to do and was fine: it is in no file, and neither the
+    /// books nor what is paused know it.
+    pub(super) fn heard_of(&self, rule: &RuleId) -> Result<(), Failure> {
+        let live = self.live();
+        let loaded = live.rules.rules.contains_key(rule) || live.rules.disabled.contains(rule);
+        // Where no rules can be read, nobody knows which there are.
+        if loaded || live.rules.basis == Basis::Nothing || self.is_in_the_books(rule)? {
+            return Ok(());
+        }
+        let brake = self.brake()?;
+        let paused = brake.pauses().into_iter().any(|pause| pause.scope == Scope::Rule(rule.clone()));
+        if paused || brake.rejections().iter().any(|rejection| rejection.rule == *rule) {
+            return Ok(());
+        }
+        Err(Failure::data(format!("there is no rule `{rule}`; `tixing next` lists them")))
+    }
+
+    fn is_in_the_books(&self, rule: &RuleId) -> Result<bool, Failure> {
+        for app in self.live().config.apps.values() {
+            if self.store().cursor(&app.appid, rule)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(!self.store().occurrences(Some(rule), None, 1)?.is_empty())
+    }
+
     /// Whether there is such a rule: a loaded one where a daemon runs, else one of the files or of the books.
     fn is_known(&self, rule: &RuleId) -> Result<bool, Failure> {
         let live = self.live();
         if live.rules.rules.contains_key(rule) || self.control().is_some() {
             return Ok(live.rules.rules.contains_key(rule));
         }
-        if live.rules.disabled.contains(rule) {
-            return Ok(true);
-        }
-        for app in live.config.apps.values() {
-            if self.store().cursor(&app.appid, rule)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(live.rules.disabled.contains(rule) || self.is_in_the_books(rule)?)
     }
 
     /// The daemon's brake, or the one of the store that this command opened.

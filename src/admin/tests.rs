@@ -279,7 +279,18 @@ async fn occurrences_and_deliveries_have_their_shapes() {
             "undelivered": 0, "presumed_sent": 0, "refused": 1, "failed": 0, "expired": 0, "cancelled": 0,
             "in_doubt": 1, "open": 0, "skipped": {"no_consent": 2, "muted": 1}})
     );
-    assert!(world.ask(Request::OccurrencesList { rule: Some("other".into()) }).await.rows.is_empty());
+    let nope = || "nope".to_owned();
+    for request in [
+        Request::OccurrencesList { rule: Some(nope()) },
+        Request::DeliveriesList { rule: Some(nope()), reveal: false },
+        Request::DoubtSettleRule { rule: nope(), verdict: DoubtVerdict::Sent },
+        Request::Resume { app: None, rule: Some(nope()) },
+        Request::Release { rule: Some(nope()), lost_since: None },
+    ] {
+        let got = world.ask(request).await;
+        assert_eq!((got.exit, got.rows.len()), (Exit::BadData, 0), "{}", got.message);
+        assert!(got.message.contains("there is no rule `nope`"), "{}", got.message);
+    }
 
     let deliveries = world.ask(Request::DeliveriesList { rule: None, reveal: true }).await.rows;
     let id = reserved[0].to_string();

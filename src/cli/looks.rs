@@ -227,19 +227,25 @@ fn doubt(value: &Value, language: Language) -> String {
     let of = |key: &str| text(value, key);
     let (id, rule, openid, state) = (of("id"), of("rule"), of("openid"), of("state"));
     let (due, template, since, why) = (of("due_at"), of("template"), of("since"), of("why"));
-    let (n, first, presumed) = (number(value, "attempts"), of("first_started_at"), of("presumed_at"));
+    let (n, presumed) = (number(value, "attempts"), of("presumed_at"));
+    let tried = match (value["first_started_at"].as_str(), language) {
+        (Some(first), Language::English) => format!("{n} attempts, the first at {first}"),
+        (Some(first), Language::Chinese) => format!("试过 {n} 次，第一次在 {first}"),
+        (None, Language::English) => "no attempt is in the books".to_owned(),
+        (None, Language::Chinese) => "账本里没有发送记录".to_owned(),
+    };
     let mut lines = match language {
         Language::English => vec![
             format!("{id} of rule {rule} to {openid}: {state}"),
             format!("  due {due}, template {template}"),
-            format!("  {n} attempts, the first at {first}"),
+            format!("  {tried}"),
             format!("  in doubt since {since}: {why}"),
             format!("  counts as sent at {presumed}"),
         ],
         Language::Chinese => vec![
             format!("{id}，规则 {rule}，发给 {openid}：{state}"),
             format!("  应在 {due} 发送，模板 {template}"),
-            format!("  试过 {n} 次，第一次在 {first}"),
+            format!("  {tried}"),
             format!("  从 {since} 起存疑：{why}"),
             format!("  到 {presumed} 算作已发送"),
         ],

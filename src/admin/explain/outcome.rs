@@ -312,6 +312,11 @@ fn unfit_then(
 /// How often it was tried.
 pub(super) fn attempts(delivery: &Delivery, occurrence: &Occurrence) -> Said {
     match (delivery.attempts, delivery.first_started_at) {
+        (0, _) if matches!(delivery.state, State::InDoubt | State::PresumedSent) => Said::new(
+            "No request to WeChat is in the books; one may have left all the same, since they were restored or are older than what \
+             was done, or a crash came at that moment.",
+            "账本里没有向微信发起过请求的记录，但可能已经发出：账本是恢复的或者比实际旧，或者程序正好在请求时崩溃。",
+        ),
         (0, _) => Said::new("No request to WeChat was started for it.", "没有向微信发起过请求。"),
         (n, Some(first)) => {
             let first = moment(first, occurrence.zone);

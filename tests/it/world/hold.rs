@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tixing::admin::answer::{Exit, Frame};
 use tixing::admin::control::Control;
 use tixing::admin::desk::Desk;
-use tixing::admin::request::Request;
+use tixing::admin::request::{Lang, Request};
 use tixing::daemon::Shared;
 use tixing::store::Store;
 
@@ -118,6 +118,23 @@ async fn on_hold_nothing_moves_and_a_release_books_what_may_have_been_sent() {
     world.expect("night", "done: 3 = 2 in_doubt, 1 no_consent").await;
     world.expect("noon", "open: 3 = 3 held").await;
     assert_eq!(world.balance("ann", HABIT), "7 granted = 1 available, 6 in doubt");
+    // Of what is in doubt without a request, none is claimed.
+    let mut without = 0;
+    for doubt in world.asks(Request::DoubtList { reveal: false }).await {
+        let id = doubt["id"].as_str().unwrap().to_owned();
+        let show = Request::DoubtShow { id, reveal: false, lang: Lang::En };
+        let shown = world.asks(show).await.remove(0);
+        if shown["attempts"] == 0 {
+            let why = shown["why"].as_str().unwrap();
+            assert!(why.contains("restored or are older") && !why.contains("marked"), "{shown}");
+            assert!(shown["first_started_at"].is_null(), "{shown}");
+            without += 1;
+        }
+    }
+    assert!(without > 4, "{without}");
+    let told = world.explains("later", "ann", "2026-03-02T09:20:00+08:00").await;
+    assert_eq!(told["outcome"], "in_doubt", "{told}");
+    assert!(told["steps"].to_string().contains("one may have left all the same"), "{told}");
     // Whose time has not come was sent by nobody.
     world.at("12:00").await;
     world.expect_within(40, "noon", "done: 3 = 2 sent, 1 no_consent").await;

@@ -155,7 +155,17 @@ pub(super) fn a_put_that_changes_nothing_has_no_number(store: &dyn Store) {
 
 pub(super) fn a_request_counts_once(store: &dyn Store) {
     let asked = |now| AppointmentChange { request: Some([1; 16]), ..put(0, 1000, &[0], now) };
+    // What was not carried out uses up no id.
+    let named = |change| AppointmentChange { request: Some([2; 16]), ..change };
+    assert_eq!(is(store, named(deleted(3, 0))), Changed::Unknown);
+    assert_eq!(is(store, named(deleted(3, 0))), Changed::Unknown, "and says so again");
+    let mut large = put(3, 1000, &[0], 0);
+    let many = |n: u32| (FieldName::parse(&format!("f{n}")).unwrap(), FieldValue::Text("x".repeat(250)));
+    large.to.as_mut().unwrap().fields = (0..32).map(many).collect();
+    assert_eq!(is(store, named(large)), Changed::TooLarge);
     assert_eq!(is(store, asked(0)), Changed::Booked { number: 1, created: true });
+    assert_eq!(is(store, named(asked(0))), Changed::Same);
+    assert_eq!(is(store, named(deleted(3, 0))), Changed::Replayed, "what was so before was carried out");
     assert_eq!(is(store, put(0, 2000, &[0], 1)), Changed::Booked { number: 2, created: false });
     assert_eq!(is(store, asked(900)), Changed::Replayed, "after exactly a quarter of an hour");
     assert_eq!(number(store, 0), 2);

@@ -76,12 +76,18 @@ pub(super) fn put(desk: &mut Desk<'_>, asked: AppointmentChange) -> Result<Chang
     // The names that are known by now may go before.
     desk.room(after.as_ref().map_or(1, |after| n_keys(before.as_ref(), after, since)))?;
     let state = &mut *desk.state;
+    // What is answered as not carried out is not remembered as if it were.
+    if after.is_none() && unchanged == Changed::Unknown {
+        return Ok(unchanged);
+    }
+    if let Some(after) = &after
+        && records::encode_appointment(after)?.len() > MAX_APPOINTMENT_BYTES
+    {
+        return Ok(Changed::TooLarge);
+    }
     // Also where nothing changes: sent again after another change it would bring this one back.
     requests::remember(state, app, request, now)?;
     let Some(after) = after else { return Ok(unchanged) };
-    if records::encode_appointment(&after)?.len() > MAX_APPOINTMENT_BYTES {
-        return Ok(Changed::TooLarge);
-    }
     store(state, app, (&key.kind, &key.id), before.as_ref(), &after)?;
     for (openid, joined) in &after.joined {
         if *joined == since {

@@ -71,9 +71,13 @@ impl Books {
             }
             _ => None,
         };
-        self.remember(key.app.clone(), request, now);
-        if let Some(same) = same {
-            return same;
+        match same {
+            Some(Changed::Same) => {
+                self.remember(key.app, request, now);
+                return Changed::Same;
+            }
+            Some(unknown) => return unknown,
+            None => {}
         }
         let text = |to: &crate::domain::appointment::Appointment| -> usize {
             let long = |value: &FieldValue| if let FieldValue::Text(text) = value { text.len() } else { 0 };
@@ -82,6 +86,7 @@ impl Books {
         if to.as_ref().is_some_and(|to| text(to) > 3072) {
             return Changed::TooLarge;
         }
+        self.remember(key.app.clone(), request, now);
         self.n_changes += 1;
         let number = self.n_changes;
         let kept = match to {

@@ -104,6 +104,20 @@ impl Rejection {
         matches!(self.fault, Fault::Mismatch(_))
     }
 
+    /// Whether its template cannot be accepted by anybody: `wx.requestSubscribeMessage` fails as a whole (20001) where one id
+    /// does not exist, or is of a kind that it does not take.
+    #[must_use]
+    pub fn is_unaskable(&self) -> bool {
+        match &self.fault {
+            Fault::Mismatch(Mismatch::Gone | Mismatch::ServiceCard) => true,
+            // The template's id is invalid.
+            Fault::Template => self.errcode == Some(40_037),
+            Fault::Mismatch(Mismatch::OneTime | Mismatch::Fields { .. } | Mismatch::Value { .. })
+            | Fault::Constant { .. }
+            | Fault::InARow { .. } => false,
+        }
+    }
+
     /// What ends it, for people.
     #[must_use]
     pub fn cure(&self) -> String {

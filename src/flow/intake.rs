@@ -357,7 +357,13 @@ impl Intake {
     }
 
     fn ask(&self, live: &Arc<Live>, app: &App, openid: &OpenId, seen: &Seen) -> Vec<TemplateId> {
-        self.outlook.ask(live, app, seen.one(openid), &seen.purses, self.clock.now())
+        let held = self.brake.rejections();
+        let unaskable = held.iter().filter(|held| held.is_unaskable()).filter_map(|held| {
+            let rule = live.rules.rules.get(&held.rule).filter(|rule| rule.app == app.name)?;
+            Some(&rule.template.id)
+        });
+        let unaskable = unaskable.collect();
+        self.outlook.ask(live, app, seen.one(openid), (&seen.purses, &unaskable), self.clock.now())
     }
 
     /// Reads what concerns one person, and the number that an answer must wait for.

@@ -3,7 +3,7 @@
 //! Due times of the coming days are the same for everybody a rule reaches, so they are worked out once
 //! a minute and generation; who is reached is asked for each person.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -69,19 +69,20 @@ struct RuleAhead {
 impl Outlook {
     /// Templates with fewer living grants than due times in the next 30 days, those of his appointments among them, and what
     /// was given for one of these covers no other message before it; the earliest uncovered one first; one-time and
-    /// long-term ones never together (20002).
+    /// long-term ones never together (20002), and none of those that nobody can accept, for which the others would fail too.
     #[must_use]
     pub fn ask(
         &self,
         live: &Live,
         app: &App,
         one: One<'_>,
-        purses: &BTreeMap<TemplateId, Purse>,
+        (purses, unaskable): (&BTreeMap<TemplateId, Purse>, &BTreeSet<&TemplateId>),
         now: DateTime<Utc>,
     ) -> Vec<TemplateId> {
         let ahead = self.ahead(live, now);
         let mut dues: BTreeMap<&TemplateId, (&Rule, Vec<Wanted>)> = BTreeMap::new();
-        for reached in ahead.reaching(app, one) {
+        let askable = |ahead: &&RuleAhead| !unaskable.contains(&ahead.rule.template.id);
+        for reached in ahead.reaching(app, one).filter(askable) {
             let of_appointments = reached
                 .of(one.own)
                 .map(|reminder| (reminder.due.at, Some(bound_hash(&reminder.key.kind, &reminder.key.id))));

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use tixing::admin::request::Request;
+use tixing::domain::id::{AppName, TemplateId};
 use tixing::sandbox::{self, Api, Fault, Field, What};
 
-use super::{HABIT, World};
+use super::{HABIT, World, openid};
 
 const SEVEN_IN_THE_EVENING: &str = r#"when: { cron: "0 19 * * *" }"#;
 const ROOMS: &str = "TPLrooms";
@@ -74,6 +75,36 @@ async fn world_of(lines: &[&str]) -> World {
     world.looks().await;
     assert_eq!(world.held(), [""; 0], "as it is on the platform it fits");
     world
+}
+
+/// One id that does not exist would make the whole of `wx.requestSubscribeMessage` fail (20001).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_is_gone_is_not_asked_for() {
+    let mut world = world_of(&[]).await;
+    let lamps = ["template: rooms", "data: { enum_string1: 客厅 }", r#"when: { cron: "0 20 * * *" }"#];
+    world.rule("lamps", &lamps).await;
+    let asks = async |world: &World| {
+        let intake = &world.running.as_ref().unwrap().intake;
+        intake.ask_for(&AppName::parse("main").unwrap(), &openid("ann")).await.unwrap()
+    };
+    let (habit, rooms) = (TemplateId::parse(HABIT).unwrap(), TemplateId::parse(ROOMS).unwrap());
+    // The first is covered for today.
+    assert_eq!(asks(&world).await, [rooms.clone(), habit.clone()]);
+    world.platform.set_templates(with_habit(None));
+    world.asks_for_templates().await;
+    assert_eq!(world.held().len(), 1);
+    assert_eq!(asks(&world).await, std::slice::from_ref(&rooms));
+    world.restart().await;
+    assert_eq!(asks(&world).await, std::slice::from_ref(&rooms), "also after a start");
+    world.platform.set_templates(usual());
+    world.asks_for_templates().await;
+    assert_eq!(asks(&world).await, [rooms.clone(), habit.clone()]);
+    world.platform.set_templates(with_habit(None));
+    world.asks_for_templates().await;
+    assert_eq!(asks(&world).await, std::slice::from_ref(&rooms));
+    world.asks(Request::Release { rule: Some("water".to_owned()), lost_since: None }).await;
+    assert_eq!(asks(&world).await, [rooms, habit], "an operator knows better");
+    world.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

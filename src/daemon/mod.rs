@@ -530,8 +530,8 @@ impl Control for Shared {
                     let (app, n) = (&app.name, ban.n);
                     let last_at = ban.last_at.to_rfc3339_opts(SecondsFormat::Secs, true);
                     format!(
-                        "app {app}: WeChat bans template {name} ({}), as {n} reports since the start say, the last at \
-                         {last_at}: nobody can accept it; see the console",
+                        "app {app}: WeChat bans template {name} ({}), as at least three people report ({n} reports since \
+                         the start, the last at {last_at}): nobody can accept it; see the console",
                         template.id
                     )
                 }));

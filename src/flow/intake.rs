@@ -247,8 +247,13 @@ impl Intake {
         let duplicate = match decided.value {
             ReportOutcome::Booked(not_granted) => {
                 self.memory.heard.forget(&of);
-                for what in ungranted {
-                    self.memory.ungranted().count(&app.appid, what, self.clock.reckoned());
+                if !ungranted.is_empty() {
+                    for what in ungranted {
+                        self.memory.ungranted().count(&of, what, self.clock.reckoned());
+                    }
+                    if self.is_erased_since(&app.name, openid, arrived_at).await? {
+                        self.memory.ungranted().forget(&of);
+                    }
                 }
                 if app.consents_from == ConsentsFrom::Reports && app.push.is_some() {
                     self.compare(By::Report, (app, openid), accepted.into_iter(), tapped_at).await?;

@@ -29,6 +29,7 @@ impl Drop for Unsure<'_> {
     fn drop(&mut self) {
         self.0.heard.forget_all();
         self.0.popups.forget_all();
+        self.0.ungranted.forget_all();
     }
 }
 
@@ -82,5 +83,6 @@ impl Memory {
     pub(super) fn forget(&self, of: &(AppId, OpenId)) {
         self.heard.forget(of);
         self.popups.forget(of);
+        self.ungranted.forget(of);
     }
 }

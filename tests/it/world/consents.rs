@@ -165,8 +165,12 @@ async fn what_is_reported_and_grants_nothing_is_counted() {
     let first = counts(&world);
     let habit = |status| What::Status(template_id(HABIT), status);
     assert_eq!(first, [(habit("filter"), 1), (habit("other"), 1)], "once each, and what is configured");
-    let out = world.report_as("r6", "ann", HABIT, "ban", 0).await.unwrap();
-    assert_eq!(whys(&out), ["not_granted"]);
+    for (report, name) in [("r6", "ann"), ("r7", "ann"), ("r8", "bob"), ("r9", "cid")] {
+        // A forger gains nothing but a wrong balance for himself.
+        assert!(world.status().needs_attention.is_empty(), "{:?}", world.status().needs_attention);
+        let out = world.report_as(report, name, HABIT, "ban", 0).await.unwrap();
+        assert_eq!(whys(&out), ["not_granted"]);
+    }
     let told = world.status().needs_attention;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(

@@ -55,8 +55,8 @@ pub(super) fn stored(tree: &dyn Tree) -> Result<Option<Commits>, Failed> {
 pub(super) struct Which {
     /// The random bytes that it was given; `None` where it has none yet.
     pub(super) id: Option<StoreId>,
-    /// Whether there was none, and this is a new one.
-    pub(super) made_anew: bool,
+    /// Whether a file was there, and nothing is in it.
+    pub(super) is_empty: bool,
 }
 
 /// Judges a store by how far it is itself, and what stands beside it.
@@ -66,7 +66,7 @@ pub(super) fn judge(which: Which, stored: Commits, beside: Option<Beside>) -> Ju
     let later = Commits { generation: stored.generation.max(commits.generation) + 1, n: stored.n };
     match which.id {
         // A file was there, and what it had is gone: of damaged ones the engine takes what it can read, if it is nothing.
-        None if !which.made_anew && commits.n > 0 => Judged::Older(Cause::OlderCopy, later),
+        None if which.is_empty && commits.n > 0 => Judged::Older(Cause::OlderCopy, later),
         None => Judged::Newest(later),
         Some(id) if id != store => Judged::Older(Cause::OtherStore, later),
         Some(_) if stored < commits => Judged::Older(Cause::OlderCopy, later),
@@ -152,10 +152,10 @@ mod tests {
             (None, of(0, 0), None, Judged::Newest(of(0, 0))),
         ];
         for (id, stored, beside, judged) in table {
-            let which = Which { id, made_anew: id.is_none() };
+            let which = Which { id, is_empty: false };
             assert_eq!(judge(which, stored, beside), judged, "{id:?} {stored:?} {beside:?}");
         }
-        let emptied = Which { id: None, made_anew: false };
+        let emptied = Which { id: None, is_empty: true };
         let told = judge(emptied, of(0, 0), beside(a, 2, 5));
         assert_eq!(told, Judged::Older(Cause::OlderCopy, of(3, 0)));
         // Whoever was cut off before the first commit has lost nothing.

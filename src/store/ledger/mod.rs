@@ -206,7 +206,9 @@ impl Ledger {
                  `tixing restore` a backup, if nobody meant that"
             );
         }
-        match beside::judge(Which { id: stored_id, made_anew }, stored, beside) {
+        // Whoever is cut off while it is made has a layout, and perhaps no name yet.
+        let is_empty = !made_anew && found.is_none();
+        match beside::judge(Which { id: stored_id, is_empty }, stored, beside) {
             Judged::Newest(commits) => writer.count(id, commits),
             Judged::Older(cause, commits) => {
                 writer.count(id, commits);

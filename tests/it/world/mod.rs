@@ -596,12 +596,8 @@ impl World {
             let now = look(self);
             looks = if now == seen { looks + usize::from(is_idle()) } else { 0 };
             seen = now;
-            if looks == 3
-                && let Some(running) = &self.running
-            {
-                // Not for ever: a disk may be away.
-                let rest = running.power.rest(self.clock.now());
-                let _decided_or_late = tokio::time::timeout(10 * LOOK, rest).await;
+            if looks == 3 {
+                let _rests_or_not = self.store_rests().await;
             }
             if looks == 5 {
                 return;
@@ -609,18 +605,35 @@ impl World {
         }
     }
 
+    /// Whether the store has decided and synced all that it was asked. Not waited for long: a disk may be away.
+    async fn store_rests(&self) -> bool {
+        let Some(running) = &self.running else { return true };
+        let rests = async {
+            running.power.rest(self.clock.now()).await;
+            let _durable_or_failed = running.power.wait(running.power.decided()).await;
+        };
+        tokio::time::timeout(10 * LOOK, rests).await.is_ok()
+    }
+
     /// Waits for `seen`; the clock stands, but for a second now and then, since who was about to
-    /// fall asleep when it was moved would sleep a second more.
+    /// fall asleep when it was moved would sleep a second more. Where a busy machine keeps threads or syncs waiting that is
+    /// later, and not for ever: the disk may be away.
     pub(super) async fn until(&self, what: &str, mut seen: impl FnMut(&Self) -> bool) {
         let mut changes = self.platform.changes();
         let waits = PATIENCE.as_millis() / LOOK.as_millis();
-        for n in 1..=waits {
+        let (mut n_idle, mut n_since) = (0, 0);
+        for _ in 1..=waits {
             if seen(self) {
                 return;
             }
             let _change = tokio::time::timeout(LOOK, changes.changed()).await;
-            if n.is_multiple_of(250) {
+            (n_idle, n_since) = (n_idle + usize::from(is_idle()), n_since + 1);
+            let is_calm = n_idle >= 250 && self.store_rests().await;
+            if is_calm || n_since == 1000 {
                 self.clock.advance(Duration::from_secs(1));
+                (n_idle, n_since) = (0, 0);
+            } else if n_idle >= 250 {
+                n_idle -= 25;
             }
         }
         panic!("waited in vain for {what}\n{}", self.told());

@@ -189,10 +189,8 @@ async fn a_code_in_place_of_an_access_token_pauses_the_app_and_nothing_is_sent()
         let paused = world.paused().unwrap();
         assert!(paused.contains(word) && paused.contains(&format!("errcode {code}: {SAID}")), "{paused}");
         assert!(paused.contains("tixing resume --app main"), "{paused}");
-        assert_eq!(
-            (world.story("water").as_str(), world.platform.totals().begun),
-            ("open: 1 = 1 reserved", 0)
-        );
+        world.expect("water", "open: 1 = 1 reserved").await;
+        assert_eq!(world.platform.totals().begun, 0);
         world.at("08:05:02").await;
         world.expect_within(5, "water", "done: 1 = 1 expired").await;
         assert_eq!(world.balance("ann", HABIT), "1 granted = 1 available", "{code}");

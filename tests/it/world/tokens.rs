@@ -61,10 +61,10 @@ async fn nobody_gets_the_repeat_who_was_erased_or_refused_while_it_waited() {
         world.start().await;
         world.grant("ann", HABIT, 2).await;
         world.visit("A1", &["ann"], "09:00").await;
-        // The first request finds its token dead, and the next token is long in coming.
+        // The first request finds its token dead, and the next token, not that of the start, is long in coming.
+        world.token_dies().await;
         let slow_token = Fault::new(Api::Token, What::Delay(Duration::from_secs(8)));
         world.faults(vec![slow_token, no_templates()]);
-        world.token_dies().await;
         world.at("08:00").await;
         world.until("a refusal of the token", |world| !world.platform.totals().refused.is_empty()).await;
         let (app, ann, now) = (AppName::parse("main").unwrap(), openid("ann"), world.clock.now());

@@ -93,6 +93,9 @@ pub struct Dispatch {
     probe_again_at: Option<DateTime<Utc>>,
     /// Of the rules and apps that were in force at the last look.
     generation: u64,
+    /// Given back while their occurrence was held: a walk that takes up what is left may have passed them by then. At most
+    /// those that were marked or in flight.
+    given_back: Vec<Item>,
     gate: Gate,
     jitter: u64,
 }
@@ -159,6 +162,7 @@ impl Dispatch {
             probing: false,
             probe_again_at: None,
             generation: 0,
+            given_back: Vec::new(),
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -209,6 +213,10 @@ impl Dispatch {
                         self.held.remove(&occurrence);
                         self.memory.forget(occurrence);
                         self.canaries.settle(occurrence);
+                        // Those that the walk takes up as well are marked once, whoever comes first.
+                        let of_it = |item: &mut Item| item.id.occurrence == occurrence;
+                        let back: Vec<Item> = self.given_back.extract_if(.., of_it).collect();
+                        self.admit(back);
                     }
                     None => walks_ended = true,
                 },
@@ -615,6 +623,12 @@ impl Dispatch {
             self.canaries.ends(item.id, canary::End::Untried);
         }
         let at = at.max(night);
+        let occurrence = item.id.occurrence;
+        if self.held.contains(&occurrence) && !self.cancelled.contains(&occurrence) {
+            (item.at, item.seat) = (at, None);
+            self.given_back.push(item);
+            return;
+        }
         self.take_in(item, at, Place::First);
     }
 
@@ -646,6 +660,7 @@ impl Dispatch {
     fn cancel(&mut self, occurrence: u64) {
         self.cancelled.insert(occurrence);
         self.canaries.forget(occurrence);
+        self.given_back.retain(|item| item.id.occurrence != occurrence);
         let withdrawn = self.queues.withdraw(|item| item.id.occurrence == occurrence);
         self.close(&withdrawn.iter().map(|item| item.id).collect::<Vec<_>>(), Closing::Cancelled);
         self.settle_marked(occurrence, || End::Cancelled);

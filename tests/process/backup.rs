@@ -97,7 +97,7 @@ fn nothing_is_sent_again_from_an_older_backup() {
     let platform = sandbox.platform();
     daemon.talk_to(&sandbox.base_url());
     people(&daemon, &platform, PEOPLE, 3);
-    daemon.rules(&due_in(&[2, 5]));
+    daemon.rules(&due_in(&[5, 9]));
     daemon.start();
     // In the middle of the first.
     until("some are sent", || platform.totals().accepted > 30);
@@ -157,7 +157,7 @@ fn nothing_is_sent_again_from_an_older_backup() {
     assert_eq!((rows.len(), of(&rows[1], "in_doubt")), (2, PEOPLE as u64));
     assert!(in_doubt > PEOPLE as u64 && in_doubt <= rows.iter().map(|row| of(row, "in_doubt")).sum());
     // Those that were in doubt before are not sent either; and what is due from now on is.
-    daemon.rules(&due_in(&[2]).replace("in2s", "new"));
+    daemon.rules(&due_in(&[5]).replace("in5s", "new"));
     daemon.json(&["reload", "--json"]);
     until("the new one is sent", || platform.totals().accepted == 3 * PEOPLE as u64);
     assert_eq!(platform.totals().begun, begun + PEOPLE as u64, "nothing was sent again");
@@ -181,7 +181,7 @@ fn nothing_is_sent_again_from_an_older_copy_of_the_folder() {
     let platform = sandbox.platform();
     daemon.talk_to(&sandbox.base_url());
     people(&daemon, &platform, PEOPLE, 2);
-    daemon.rules(&due_in(&[2]));
+    daemon.rules(&due_in(&[5]));
     daemon.start();
     until("some are sent", || platform.totals().accepted > 30);
     assert_eq!(daemon.stop(), Some(0));
@@ -205,7 +205,7 @@ fn nothing_is_sent_again_from_an_older_copy_of_the_folder() {
     let since = daemon.json(&["occurrences", "list", "--json"])[0]["due_at"].as_str().unwrap().to_owned();
     daemon.json(&["release", "--lost-since", &since, "--json"]);
     until("it goes on", || daemon.tixing(&["status"]).status.code() == Some(0));
-    daemon.rules(&due_in(&[2]).replace("in2s", "new"));
+    daemon.rules(&due_in(&[5]).replace("in5s", "new"));
     daemon.json(&["reload", "--json"]);
     until("the new one is sent", || platform.totals().accepted == 2 * PEOPLE as u64);
     assert_eq!(platform.totals().begun, begun + PEOPLE as u64, "nothing was sent again");

@@ -72,7 +72,7 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
     daemon.write("consents.jsonl", &lines);
     daemon.json(&["people", "import", "people.jsonl", "--json"]);
     daemon.json(&["consents", "import", "consents.jsonl", "--json"]);
-    let due = Clock::system().now() + chrono::TimeDelta::seconds(3);
+    let due = Clock::system().now() + chrono::TimeDelta::seconds(5);
     let local = due.with_timezone(&chrono_tz::Asia::Shanghai).format("%Y-%m-%d %H:%M:%S");
     daemon.rules(&format!(
         "rules:\n  storm:\n    template: habit\n    when: {{ at: \"{local}\" }}\n    data: {{ thing1: 你好 }}\n    grace: 6h\n    to: {{ tags: [storm] }}\n"

@@ -223,7 +223,7 @@ fn two_hundred_reloads_during_a_fan_out_lose_and_double_nothing() {
     // Slow, until all reloads are through.
     platform
         .set_faults(vec![Fault::new(Api::Send, What::Delay(std::time::Duration::from_millis(500))).after()]);
-    let due = Clock::system().now() + chrono::TimeDelta::seconds(2);
+    let due = Clock::system().now() + chrono::TimeDelta::seconds(5);
     let local = due.with_timezone(&chrono_tz::Asia::Shanghai).format("%Y-%m-%d %H:%M:%S");
     let storm = |text: &str| {
         format!(

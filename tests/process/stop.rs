@@ -37,7 +37,7 @@ pub(crate) fn bursting(daemon: &mut Daemon, platform: &Platform, people: usize) 
     daemon.write("consents.jsonl", &lines);
     daemon.json(&["people", "import", "people.jsonl", "--json"]);
     daemon.json(&["consents", "import", "consents.jsonl", "--json"]);
-    let due = Clock::system().now() + chrono::TimeDelta::seconds(4);
+    let due = Clock::system().now() + chrono::TimeDelta::seconds(6);
     let local = due.with_timezone(&chrono_tz::Asia::Shanghai).format("%Y-%m-%d %H:%M:%S");
     daemon.rules(&format!(
         "rules:\n  burst:\n    template: habit\n    when: {{ at: \"{local}\" }}\n    data: {{ thing1: 你好 }}\n    grace: 6h\n    to: {{ tags: [burst] }}\n"

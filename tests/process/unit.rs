@@ -403,7 +403,7 @@ fn a_stop_in_the_middle_of_a_burst_loses_and_doubts_nothing() {
     fs::write("/tmp/grants.jsonl", grants).unwrap();
     assert!(tixing(&["people", "import", "/tmp/people.jsonl"]).status.success());
     assert!(tixing(&["consents", "import", "/tmp/grants.jsonl"]).status.success());
-    due_in(2);
+    due_in(5);
     assert!(systemctl(&["reload", "tixing"]).status.success());
     until("the burst is under way", || machine.platform.totals().accepted > 100);
     let reporter = Reporter::start(&machine.hook_secret);
@@ -459,7 +459,7 @@ fn the_main_journey_needs_no_system_call_that_the_unit_refuses() {
     assert_eq!((status, balance(&answer)), (200, json!(1)));
     let (status, answer) = report(HOOK, &machine.hook_secret, "r2", &openid).unwrap();
     assert_eq!((status, balance(&answer)), (200, json!(2)));
-    due_in(2);
+    due_in(5);
     assert!(systemctl(&["reload", "tixing"]).status.success());
     until("the message is there", || machine.platform.cards(&openid).len() == 1);
     until("it is booked", || lines(&tixing(&["occurrences", "list", "--json"]))[0]["state"] == "done");

@@ -1,4 +1,4 @@
-//! Whose address a request has, and how many connections it may hold.
+//! Whose address a request has, and how many connections it may hold, its own and those of proxies.
 //!
 //! What proxies say counts only where the peer is one; without that anybody could choose his address.
 
@@ -112,11 +112,12 @@ pub(super) enum NoSeat {
     OfAddress,
 }
 
-/// The place of one connection, free again when dropped.
+/// The place of one connection, or of one address on a proxy's for the time of a request; free again when dropped.
 #[derive(Debug)]
 pub(super) struct Seat {
     seats: Seats,
     address: Option<IpAddr>,
+    is_connection: bool,
 }
 
 impl Seats {
@@ -135,21 +136,36 @@ impl Seats {
             return Err(NoSeat::InAll);
         }
         if let Some(address) = address {
-            let of_address = taken.by_address.entry(address).or_default();
-            if *of_address >= self.per_address {
-                return Err(NoSeat::OfAddress);
-            }
-            *of_address += 1;
+            taken.add(address, self.per_address)?;
         }
         taken.in_all += 1;
-        Ok(Seat { seats: self.clone(), address })
+        Ok(Seat { seats: self.clone(), address, is_connection: true })
+    }
+
+    /// Takes a place for a request that a proxy's connection, which has its own, carries for `address`; `None` where that
+    /// has as many as it may.
+    pub(super) fn take_for_request(&self, address: IpAddr) -> Option<Seat> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.add(address, self.per_address).ok()?;
+        Some(Seat { seats: self.clone(), address: Some(address), is_connection: false })
+    }
+}
+
+impl Taken {
+    fn add(&mut self, address: IpAddr, most: usize) -> Result<(), NoSeat> {
+        let of_address = self.by_address.entry(address).or_default();
+        if *of_address >= most {
+            return Err(NoSeat::OfAddress);
+        }
+        *of_address += 1;
+        Ok(())
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.in_all -= 1;
+        taken.in_all -= usize::from(self.is_connection);
         if let Some(address) = self.address
             && let Some(of_address) = taken.by_address.get_mut(&address)
         {

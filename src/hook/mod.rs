@@ -31,7 +31,7 @@ pub use server::Limits;
 pub use session::SessionKey;
 pub use signature::{BadSecret, Key, Keys, Secret};
 
-use self::address::Proxies;
+use self::address::{Proxies, Seats};
 use self::routes::Routes;
 use crate::clock::Clock;
 use crate::domain::appointment::Appointment;
@@ -257,6 +257,7 @@ pub async fn serve<B: Books>(
     let listen = listener.local_addr().map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |at| at.ip());
     let proxies = Proxies::new(options.trusted_proxies, listen);
     let clock = door.clock.clone();
-    let routes = Arc::new(Routes::new(door, Arc::clone(&limits), proxies.clone()));
-    server::run(listener, limits, proxies, clock, routes, stop).await;
+    let callers = (proxies, Seats::new(limits.connections, limits.per_address));
+    let routes = Arc::new(Routes::new(door, Arc::clone(&limits), callers.clone()));
+    server::run(listener, limits, callers, clock, routes, stop).await;
 }

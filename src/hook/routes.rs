@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request};
 use tracing::{debug, info, warn};
 
-use super::address::{Proxies, counted};
+use super::address::{Proxies, Seats, counted};
 use super::answer::{self, Answer};
 use super::identity::{Asked, Checks, Identity};
 use super::problem::Problem;
@@ -123,6 +123,7 @@ pub(super) struct Routes<B> {
     door: Door<B>,
     limits: Arc<Limits>,
     proxies: Proxies,
+    seats: Seats,
     logins_by_address: Buckets,
     logins_by_app: Buckets,
     reports: Buckets,
@@ -133,7 +134,8 @@ pub(super) struct Routes<B> {
 struct Read {
     head: hyper::http::request::Parts,
     body: hyper::body::Bytes,
-    peer: IpAddr,
+    /// Whom it is of, behind his proxies.
+    origin: IpAddr,
 }
 
 impl Read {
@@ -151,11 +153,12 @@ impl Read {
 }
 
 impl<B: Books> Routes<B> {
-    pub(super) fn new(door: Door<B>, limits: Arc<Limits>, proxies: Proxies) -> Self {
+    pub(super) fn new(door: Door<B>, limits: Arc<Limits>, (proxies, seats): (Proxies, Seats)) -> Self {
         Self {
             door,
             limits,
             proxies,
+            seats,
             logins_by_address: Buckets::new(LOGINS_PER_MINUTE, MINUTE),
             logins_by_app: Buckets::new(LOGINS_PER_SECOND, Duration::from_secs(1)),
             reports: Buckets::new(REPORTS_PER_MINUTE, MINUTE),
@@ -173,10 +176,14 @@ impl<B: Books> Routes<B> {
         if !route.allow().split(", ").any(|allowed| allowed == method) {
             return Err(Problem::method(route.allow()));
         }
+        let origin = self.proxies.origin(peer, request.headers());
+        let carried = self.proxies.trust(peer) && !self.proxies.trust(origin);
+        let seat = carried.then(|| self.seats.take_for_request(counted(origin)));
+        let _until_answered = seat.map(|seat| seat.ok_or_else(Problem::address_connections)).transpose()?;
         let (head, body) = request.into_parts();
         let clock = &self.door.clock;
         let body = body::read(body, self.limits.body_bytes, self.limits.body, clock).await?;
-        let read = Read { head, body, peer };
+        let read = Read { head, body, origin };
         let live = self.door.intake.live();
         let answer = async {
             match route {
@@ -213,8 +220,7 @@ impl<B: Books> Routes<B> {
         if !live.config.hook.login {
             return Err(Problem::no_route());
         }
-        let origin = self.proxies.origin(read.peer, &read.head.headers);
-        self.allow(&self.logins_by_address, counted(origin))?;
+        self.allow(&self.logins_by_address, counted(read.origin))?;
         let checks = self.checks(live);
         let app = checks.open_app(&read.asked())?;
         let code = shape::login(&read.body)?;

@@ -80,7 +80,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Connections in all.
     pub connections: usize,
-    /// Connections of one address that is no proxy.
+    /// Connections of one address that is no proxy, with the requests that proxies carry for it.
     pub per_address: usize,
 }
 
@@ -116,12 +116,11 @@ pub(super) trait Answers: Send + Sync + 'static {
 pub(super) async fn run(
     listener: TcpListener,
     limits: Arc<Limits>,
-    proxies: Proxies,
+    (proxies, seats): (Proxies, Seats),
     clock: Clock,
     answers: Arc<impl Answers>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let seats = Seats::new(limits.connections, limits.per_address);
     let (stopping, _) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);

@@ -207,6 +207,35 @@ async fn connections_of_one_address_beyond_its_limit_are_429_and_proxies_are_exe
     }
 }
 
+/// Through a proxy a hoarder has no connections of his own to count, but requests.
+#[tokio::test]
+async fn requests_of_one_address_under_way_beyond_its_limit_are_429_through_a_proxy_too() {
+    let limits = Limits { per_address: 2, ..Limits::default() };
+    let world = World::new(&["clinic"], Options { limits, trusted_proxies: None });
+    let health = |address: &str| format!("GET /healthz\nx-forwarded-for: 7.7.7.7, {address}");
+    let mut held = Vec::new();
+    for address in ["2001:db8::1", "2001:db8::2"] {
+        let mut stream = world.connect().await;
+        let head = format!(
+            "POST /v1/consents HTTP/1.1\r\nx-forwarded-for: {address}\r\ncontent-length: 9\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let third = health("2001:db8::3");
+    let mut reply = world.ask(&third, "").await;
+    // The door may not have read them yet.
+    while reply.status == 200 {
+        reply = world.ask(&third, "").await;
+    }
+    assert_eq!((reply.status, reply.problem().as_str()), (429, "connections"), "one network");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert_eq!(world.ask(&health("2001:db8:0:1::1"), "").await.status, 200, "another network");
+    assert_eq!(world.ask("GET /healthz", "").await.status, 200, "the proxy itself");
+    held.pop().unwrap().write_all(b"        ").await.unwrap();
+    within(async { while world.ask(&third, "").await.status != 200 {} }).await;
+}
+
 #[test]
 fn production_has_the_limits_that_are_promised() {
     let limits = Limits::default();

@@ -223,10 +223,12 @@ async fn requests_of_one_address_under_way_beyond_its_limit_are_429_through_a_pr
         held.push(stream);
     }
     let third = health("2001:db8::3");
-    let mut reply = world.ask(&third, "").await;
     // The door may not have read them yet.
-    while reply.status == 200 {
-        reply = world.ask(&third, "").await;
+    let mut reply = world.ask(&third, "").await;
+    for _ in 0..2000 {
+        if reply.status == 200 {
+            reply = world.ask(&third, "").await;
+        }
     }
     assert_eq!((reply.status, reply.problem().as_str()), (429, "connections"), "one network");
     assert_eq!(reply.header("retry-after"), Some("1"));

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -31,6 +32,9 @@ use crate::flow::housekeeping::mark_clock;
 use crate::flow::live::{Current, Live};
 use crate::plan::quota::{Budget, Quota};
 use crate::store::{DoubtWord, Dumped, Store};
+
+/// A reader knows of a failure of the store this much before its writer says so, at most.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The operators' operations. Clones share everything.
 #[derive(Clone, Debug)]
@@ -70,7 +74,21 @@ impl Desk {
     #[must_use]
     pub fn run(&self, request: Request) -> Answer {
         let desk = self.clone();
-        Answer::of(|lines| async move { desk.answer(request, &lines).await })
+        Answer::of(|lines| async move {
+            match desk.answer(request, &lines).await {
+                Err(failure) if failure.exit == Exit::Store && desk.control().is_none() => {
+                    Err(desk.trouble().await.map_or(failure, |why| Failure::new(Exit::Store, why)))
+                }
+                answered => answered,
+            }
+        })
+    }
+
+    /// What the store that this command opened says of its failure: there is no `status` that would.
+    async fn trouble(&self) -> Option<String> {
+        let mut health = self.store().health();
+        let failed = health.wait_for(|health| health.trouble().is_some());
+        tokio::time::timeout(TOLD_WITHIN, failed).await.ok()?.ok()?.trouble()
     }
 
     async fn answer(&self, request: Request, lines: &Lines) -> Result<Exit, Failure> {

@@ -21,6 +21,7 @@ use super::tree::{Opening, Place, Tree};
 use super::writer::{Call, Owed, Shared, Writer};
 use crate::clock::Clock;
 use crate::domain::count::n_of;
+use crate::domain::hold::{Cause, Hold};
 use crate::store::{Health, Number, Progress};
 
 /// The longest wait between two tries to open a tree again.
@@ -54,6 +55,8 @@ pub(super) struct Keeper {
     pub(super) clock: Clock,
     /// What the store is known by: after a failure no other one is taken for it.
     pub(super) id: StoreId,
+    /// Whether the tree has said that its files are damaged: what it gives from then on is not all that it had.
+    pub(super) is_damaged: bool,
 }
 
 /// Says what ends with the process.
@@ -85,6 +88,7 @@ impl Keeper {
                 Ok(Err(failed)) => failed,
                 Err(_panic) => Failed::Panicked,
             };
+            self.is_damaged |= matches!(failed, Failed::Damaged(_));
             let why = failed.chain();
             error!("The store failed: {why}; nothing is promised or sent until it is open again");
             // First why: who is refused may ask at once.
@@ -147,6 +151,7 @@ impl Keeper {
                     return Some(writer);
                 }
                 Err(failed) => {
+                    self.is_damaged |= matches!(failed, Failed::Damaged(_));
                     let why = failed.chain();
                     warn!(n_tries, "The store cannot be opened again yet: {why}");
                     self.shared.progress.send_replace(Progress::Failed);
@@ -175,10 +180,14 @@ impl Keeper {
             let (shared, clock) = (Arc::clone(&self.shared), self.clock.clone());
             let mut writer = Writer::new(Arc::clone(&opened), first, shared, clock)?;
             writer.count(self.id, stored);
+            if self.is_damaged {
+                writer.hold(Hold { cause: Cause::OlderCopy, since: self.clock.now() })?;
+            }
             writer.make_good(owed)?;
             Ok(writer)
         }));
         let writer = made.unwrap_or(Err(Failed::Panicked))?;
+        self.is_damaged = false;
         *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(opened);
         self.shared.short.store(false, Ordering::Release);
         self.shared.health.send_replace(Health::Works);

@@ -163,8 +163,15 @@ impl Ledger {
         let (open, shared, first) = Self::begin(place, &clock)?;
         let First { place, writer, id } = first;
         let (calls, queue) = sync_channel(QUEUE);
-        let keeper =
-            Keeper { place, open: Arc::clone(&open), calls: queue, shared: Arc::clone(&shared), clock, id };
+        let keeper = Keeper {
+            place,
+            open: Arc::clone(&open),
+            calls: queue,
+            shared: Arc::clone(&shared),
+            clock,
+            id,
+            is_damaged: false,
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || keeper.run(writer))

@@ -80,6 +80,8 @@ struct Inner {
     broken: bool,
     /// What it was asked for when the fault struck, until it is mended.
     struck: Option<Act>,
+    /// Whether it then says that its files are damaged.
+    is_damaged: bool,
     free: u64,
     /// How many syncs may still end; `None` while none is held up.
     syncs: Option<usize>,
@@ -180,6 +182,7 @@ impl Disk {
             fault: None,
             broken: false,
             struck: None,
+            is_damaged: false,
             free: u64::MAX,
             syncs: None,
             age: 0,
@@ -221,11 +224,19 @@ impl Disk {
         self.inner().fault = Some(fault);
     }
 
+    /// The same, by files that are damaged: which it says itself, and only where that is read.
+    pub(crate) fn damage_by(&self, fault: Fault) {
+        let mut inner = self.inner();
+        inner.fault = Some(fault);
+        inner.is_damaged = true;
+    }
+
     /// Works again from now on; what was lost stays lost. Says whether it was broken.
     pub(crate) fn mend(&self) -> bool {
         let mut inner = self.inner();
         inner.fault = None;
         inner.struck = None;
+        inner.is_damaged = false;
         std::mem::take(&mut inner.broken)
     }
 
@@ -358,7 +369,9 @@ impl Inner {
                 self.lose(kept);
             }
         }
-        if self.broken {
+        if self.broken && self.is_damaged {
+            Err(Failed::Damaged("a page of the test".into()))
+        } else if self.broken {
             Err(Failed::Engine(format!("the disk of the test failed: {act:?}").into()))
         } else {
             Ok(())

@@ -8,10 +8,11 @@ use tixing::admin::control::Control;
 use tixing::admin::desk::Desk;
 use tixing::admin::request::{Lang, Request};
 use tixing::daemon::Shared;
-use tixing::store::Store;
+use tixing::store::{Health, Store};
 
 use super::power::Power;
 use super::{EIGHT, HABIT, World};
+use crate::disk::{Act, Disk, Fault};
 
 /// A record of a hold as an older copy of the folder makes it.
 const HOLD: [u8; 3] = [1, 0, 1];
@@ -254,4 +255,33 @@ async fn a_rule_that_is_new_during_the_hold_counts_from_then_on() {
         world.expect("new", "done: 1 = 1 in_doubt; done: 1 = 1 sent").await;
         world.ends().await;
     }
+}
+
+/// Damage shows when what is damaged is read, which may be long after the start; what is left is not all there was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_found_damaged_later_puts_everything_on_hold_too() {
+    let mut world = World::new().await;
+    let disk = Disk::new();
+    world.disk = Some(disk.clone());
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    world.at("07:59").await;
+    disk.damage_by(Fault { act: Act::Read, after: 0, kept: usize::MAX });
+    assert!(world.report("ann", HABIT, "accept").await.is_err());
+    world.until("the failure", |world| world.power().n_failures() > 0).await;
+    assert!(disk.mend());
+    world.until("the hold", |world| world.hold().is_some()).await;
+    assert!(world.hold().unwrap().contains("damaged"), "{:?}", world.hold());
+    world.until("the store", |world| *world.power().health().borrow() == Health::Works).await;
+    world.report("ann", HABIT, "accept").await.unwrap();
+    world.at("08:10").await;
+    world.pass(5).await;
+    assert_eq!((world.story("water").as_str(), world.platform.totals().begun), ("", 0));
+    world.restart().await;
+    assert!(world.hold().is_some(), "until a person ends it");
+    assert_eq!(world.lost_since("2026-03-01T00:00:00Z").await, ["water 2026-03-02T00:00:00Z 1"]);
+    world.expect("water", "done: 1 = 1 in_doubt").await;
+    assert_eq!(world.hold(), None);
+    world.ends().await;
 }

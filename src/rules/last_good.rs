@@ -39,6 +39,12 @@ pub fn save(dir: &Path, config: &[(String, String)], sources: &[(String, String)
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         sync(parent)?;
     }
+    if is_copied(dir)
+        && let Some(kept) = current(dir)
+    {
+        // Before there is another beside it.
+        point(dir, &kept)?;
+    }
     let folder = dir.join(&name);
     if folder.exists() {
         // Left by a kill before the link was moved, cut off anywhere; or damaged since.
@@ -62,14 +68,7 @@ pub fn save(dir: &Path, config: &[(String, String)], sources: &[(String, String)
     for made in [&schedules, &folder, &dir.to_path_buf()] {
         sync(made)?;
     }
-    let next = dir.join(NEXT);
-    match fs::remove_file(&next) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    symlink(&name, &next)?;
-    fs::rename(&next, dir.join(CURRENT))?;
-    sync(dir)?;
+    point(dir, &name)?;
     // From here on the new set counts; the old ones only take room.
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -78,6 +77,21 @@ pub fn save(dir: &Path, config: &[(String, String)], sources: &[(String, String)
         }
     }
     Ok(())
+}
+
+/// Makes the link one to `name`.
+fn point(dir: &Path, name: &str) -> io::Result<()> {
+    let next = dir.join(NEXT);
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    symlink(name, &next)?;
+    if is_copied(dir) {
+        fs::remove_dir_all(dir.join(CURRENT))?;
+    }
+    fs::rename(&next, dir.join(CURRENT))?;
+    sync(dir)
 }
 
 /// Loads the kept set against `config`, through the same checks as the admin's files.
@@ -120,7 +134,17 @@ fn is_whole(folder: &Path, config: &[(String, String)], sources: &[(String, Stri
 
 /// Name of the folder that counts.
 fn current(dir: &Path) -> Option<String> {
-    fs::read_link(dir.join(CURRENT)).ok()?.to_str().map(str::to_owned)
+    if !is_copied(dir) {
+        return fs::read_link(dir.join(CURRENT)).ok()?.to_str().map(str::to_owned);
+    }
+    let names = fs::read_dir(dir).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let others: Vec<String> = names.filter(|name| name != CURRENT && dir.join(name).is_dir()).collect();
+    <[String; 1]>::try_from(others).ok().map(|[one]| one)
+}
+
+/// Whether the link is a folder: who copies the state folder and follows links makes one of it, beside the one that it named.
+fn is_copied(dir: &Path) -> bool {
+    fs::symlink_metadata(dir.join(CURRENT)).is_ok_and(|found| found.is_dir())
 }
 
 /// The digest of configuration and sources, in hex.
@@ -217,6 +241,24 @@ mod tests {
         assert_eq!(ids(&dir, &config), ["two"]);
         save(&dir, &config_files(), &sources("three")).expect("kept");
         assert!(!dir.join("0123").exists());
+    }
+
+    #[test]
+    fn a_copy_in_which_the_link_is_a_folder_is_read_and_mended() {
+        let state = tempfile::tempdir().expect("a folder");
+        let (dir, link) = (state.path().join("last-good"), state.path().join("last-good").join(CURRENT));
+        let config = config_in(state.path());
+        save(&dir, &config_files(), &sources("one")).expect("kept");
+        let copied = dir.join("copied");
+        fs::create_dir_all(copied.join(SCHEDULES)).expect("made");
+        fs::write(copied.join(CONFIG_FILE), CONFIG_TEXT).expect("a copy");
+        fs::write(copied.join(SCHEDULES).join("a.yaml"), rule_text("one")).expect("a copy");
+        fs::remove_file(&link).expect("no link");
+        fs::rename(&copied, &link).expect("a folder in its place");
+        assert_eq!(ids(&dir, &config), ["one"]);
+        save(&dir, &config_files(), &sources("two")).expect("kept");
+        assert_eq!(ids(&dir, &config), ["two"]);
+        assert!(link.is_symlink() && fs::read_dir(&dir).expect("the folder").count() == 2);
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! file that root left in it would keep the daemon from starting.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,8 +33,10 @@ use crate::store::sled::{self, LOCK_WAIT, OpenError, Options};
 
 /// Longest line of an answer, in bytes: the diagnostics of a reload are the longest.
 const MAX_LINE_BYTES: usize = 64 << 20;
-/// How long a daemon may take to accept a connection.
+/// How long a daemon may take to accept a connection, and to begin an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often is looked whether the other process has let go of the store.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Whether a request makes sense without a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +202,8 @@ impl Connection {
             .body(Full::new(Bytes::from(body)))
             .expect("a constant head is a valid one");
         self.sender.ready().await.map_err(|e| gone(&e))?;
-        let reply = self.sender.send_request(request).await.map_err(|e| gone(&e))?;
+        let begun = tokio::time::timeout(CONNECT_TIMEOUT, self.sender.send_request(request)).await;
+        let reply = begun.map_err(|_late| hangs())?.map_err(|e| gone(&e))?;
         let status = reply.status();
         if status == StatusCode::OK {
             return Ok(reply.into_body());
@@ -213,6 +218,13 @@ impl Connection {
             ),
         ))
     }
+}
+
+fn hangs() -> Failure {
+    Failure::new(
+        Exit::NoDaemon,
+        "the daemon took the question and does not begin to answer; is its process stopped?",
+    )
 }
 
 fn gone(error: &hyper::Error) -> Failure {
@@ -285,12 +297,33 @@ pub(super) fn open(folder: &Path) -> Result<Arc<dyn Store>, Failure> {
     open_within(folder, LOCK_WAIT)
 }
 
-/// The one place where the command line chooses an engine.
-fn open_within(folder: &Path, lock_wait: Duration) -> Result<Arc<dyn Store>, Failure> {
-    match sled::open(&Options { lock_wait, ..Options::new(folder.to_owned()) }, Clock::system()) {
-        Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(not_opened(error)),
+/// Opens the store as [`open`] does; `None` when `ended` comes while another process holds it.
+pub(super) async fn open_unless(
+    folder: &Path,
+    ended: impl Future<Output = ()>,
+) -> Result<Option<Arc<dyn Store>>, Failure> {
+    let (clock, mut ended) = (Clock::system(), pin!(ended));
+    let until = clock.elapsed() + LOCK_WAIT;
+    loop {
+        match engine(folder, Duration::ZERO) {
+            Err(OpenError::HeldElsewhere { .. }) if clock.elapsed() < until => {}
+            opened => return opened.map(Some).map_err(not_opened),
+        }
+        tokio::select! {
+            () = &mut ended => return Ok(None),
+            () = clock.sleep(LOOK_EVERY) => {}
+        }
     }
+}
+
+fn open_within(folder: &Path, lock_wait: Duration) -> Result<Arc<dyn Store>, Failure> {
+    engine(folder, lock_wait).map_err(not_opened)
+}
+
+/// The one place where the command line chooses an engine.
+fn engine(folder: &Path, lock_wait: Duration) -> Result<Arc<dyn Store>, OpenError> {
+    let store = sled::open(&Options { lock_wait, ..Options::new(folder.to_owned()) }, Clock::system())?;
+    Ok(Arc::new(store))
 }
 
 /// Why a store cannot be opened, with the exit code that says what helps.

@@ -53,15 +53,15 @@ impl Outside for World {
 /// # Errors
 /// 75, 78 or 70, with the chain of causes.
 pub(super) fn run(config: &Path, environment: Environment) -> Result<Exit, Told> {
-    let store_at = super::load(config, Language::English)?.store;
     runtime()?.block_on(async {
-        let ended = Ended::listen()?;
-        let store = reach::open(&store_at)?;
+        let (mut ended, hangup) = (Ended::listen()?, Hangup::listen()?);
+        let store_at = super::load(config, Language::English)?.store;
+        let Some(store) = reach::open_unless(&store_at, ended.wait()).await? else { return Ok(Exit::Done) };
         let outside = Arc::new(World::new(environment));
         let setup = Setup { config: config.to_owned(), outside, store, clock: Clock::system() };
         let mut daemon = Daemon::start(setup).await.map_err(told)?;
         open_admin(&mut daemon).await?;
-        let beside = Beside::start(daemon.shared())?;
+        let beside = Beside::start(daemon.shared(), hangup);
         systemd::ready(&state(&daemon.shared()));
         let asked = async {
             ended.wait().await;
@@ -124,7 +124,7 @@ impl Ended {
         listen().map_err(|error| Told::new(Exit::Internal, format!("{error:#}")))
     }
 
-    pub(super) async fn wait(mut self) {
+    pub(super) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -132,13 +132,23 @@ impl Ended {
     }
 }
 
+/// SIGHUP, which ends whoever does not listen for it.
+pub(super) struct Hangup(Signal);
+
+impl Hangup {
+    pub(super) fn listen() -> Result<Self, Told> {
+        let listening = signal(SignalKind::hangup());
+        listening
+            .map(Self)
+            .map_err(|error| Told::new(Exit::Internal, format!("cannot listen for SIGHUP: {error}")))
+    }
+}
+
 /// Reloads on SIGHUP, and the service manager's heartbeat.
 pub(super) struct Beside(JoinSet<()>);
 
 impl Beside {
-    pub(super) fn start(shared: Arc<Shared>) -> Result<Self, Told> {
-        let mut hangup = signal(SignalKind::hangup())
-            .map_err(|error| Told::new(Exit::Internal, format!("cannot listen for SIGHUP: {error}")))?;
+    pub(super) fn start(shared: Arc<Shared>, mut hangup: Hangup) -> Self {
         let mut tasks = JoinSet::new();
         let heartbeat = shared.heartbeat();
         let (mut reloads, mut health) = (shared.reloads(), shared.store().health());
@@ -158,7 +168,7 @@ impl Beside {
             }
         });
         tasks.spawn(async move {
-            while hangup.recv().await.is_some() {
+            while hangup.0.recv().await.is_some() {
                 systemd::reloading();
                 let _told_below = shared.reload(Asker::Signal).await;
                 systemd::ready(&state(&shared));
@@ -167,7 +177,7 @@ impl Beside {
         if let Some(every) = systemd::heartbeat() {
             tasks.spawn(async move { heartbeat.run(every, systemd::alive).await });
         }
-        Ok(Self(tasks))
+        Self(tasks)
     }
 
     pub(super) async fn stop(mut self) {
@@ -207,7 +217,7 @@ pub(super) fn demo(args: super::args::Demo, environment: Environment) -> Result<
         ));
     }
     runtime()?.block_on(async {
-        let ended = Ended::listen()?;
+        let (mut ended, hangup) = (Ended::listen()?, Hangup::listen()?);
         let options =
             super::demo::Options { state, listen: args.listen, outside: Arc::new(World::new(environment)) };
         let opened = super::demo::Demo::start(options, |path| {
@@ -215,7 +225,7 @@ pub(super) fn demo(args: super::args::Demo, environment: Environment) -> Result<
         });
         let mut demo = opened.await.map_err(|error| Told::new(Exit::Store, format!("{error:#}")))?;
         open_admin(demo.daemon()).await?;
-        let beside = Beside::start(demo.daemon().shared())?;
+        let beside = Beside::start(demo.daemon().shared(), hangup);
         super::broken_pipe(super::print::say(&format!("http://{}/", demo.address)))?;
         let result = demo.run(ended.wait()).await;
         beside.stop().await;

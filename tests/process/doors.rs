@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::daemon::{Daemon, breathe, report, request, signed, until};
@@ -37,6 +38,37 @@ fn a_second_daemon_ends_with_75_and_harms_nothing() {
     assert_eq!(daemon.json(&["consents", "show", "--json"]).len(), 21, "and the books are read without one");
     assert_eq!(daemon.tixing(&["fsck"]).status.code(), Some(0));
     runtime.block_on(sandbox.stop());
+}
+
+/// What a service manager may send at any moment: while it waits for another process's lock, too.
+#[test]
+fn signals_are_heeded_before_the_store_is_open() {
+    let mut daemon = Daemon::new(NOBODY, 4, QUIET);
+    daemon.start();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tixing"));
+    command.current_dir(daemon.folder.path()).args(["run"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut second = command.spawn().unwrap();
+    let pid = second.id().to_string();
+    // SIGHUP is the first bit, SIGTERM the fifteenth.
+    let listens = |pid: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+        u64::from_str_radix(caught, 16).unwrap() & 0x4001 == 0x4001
+    };
+    until("it listens", || listens(&pid));
+    let send =
+        |name: &str| assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    send("HUP");
+    send("TERM");
+    assert_eq!(second.wait().unwrap().code(), Some(0), "as asked, and not for the lock");
+    // A process that is stopped answers nobody, and whoever asks is told.
+    daemon.signal("STOP");
+    let asked = daemon.tixing(&["status"]);
+    assert_eq!(asked.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&asked.stderr).contains("does not begin to answer"));
+    daemon.signal("CONT");
+    assert_eq!(daemon.tixing(&["status"]).status.code(), Some(0));
+    assert_eq!(daemon.stop(), Some(0));
 }
 
 #[test]

@@ -99,7 +99,9 @@ impl Environment {
                         cause: None,
                     });
                 };
-                let fix = format!("add `LoadCredential={name}:PATH` to the unit (systemctl edit tixing)");
+                let fix = format!(
+                    "write it into /etc/tixing/credentials/{name}, and see that the unit has `LoadCredential={name}:PATH` (systemctl edit tixing)"
+                );
                 // systemd made the folder for this service alone, so who may read it needs no check.
                 Ok(Secret { value: secret_file(&Path::new(&folder).join(name), &what, &fix)?, warning: None })
             }

@@ -271,6 +271,7 @@ rules:
 #[test]
 fn mistakes_in_a_schedule() {
     const CRON: &str = "{ cron: \"0 10 * * *\" }";
+    const WHEN_AND_DATA: &str = "    when: { cron: \"0 10 * * *\" }\n    data:\n      thing1: 喝水\n      time2: \"{{ due | local('%H:%M') }}\"\n";
     const DATA: &str = "    data:\n      thing1: 喝水\n      time2: \"{{ due | local('%H:%M') }}\"\n";
     let rows: &[(&str, &str, &[Found])] = &[
         // Keys.
@@ -356,6 +357,23 @@ fn mistakes_in_a_schedule() {
         (CRON, "{ before: 1d, of: visit, time: 8pm }", &[("bad_time", 4, 42)]),
         (CRON, "{ same_day: true, of: visit }", &[("missing_key", 4, 13)]),
         (CRON, "{ same_day: false, of: visit, time: \"08:00\" }", &[("bad_value", 4, 23)]),
+        // What its texts say of the appointment is no mistake of theirs.
+        (
+            WHEN_AND_DATA,
+            "    when: { before: 1x, of: visit }\n    data: { thing1: \"{{ appointment.doctor }}\", time2: \"{{ appointment.at | local('%H:%M') }}\" }\n",
+            &[("bad_duration", 4, 21)],
+        ),
+        (
+            WHEN_AND_DATA,
+            "    when: { before: 1 day }\n    data: { thing1: \"{{ appointment.doctor }}\", time2: \"{{ appointment.at | local('%H:%M') }}\" }\n",
+            &[("missing_key", 4, 13)],
+        ),
+        // In a block, the place is in its own line.
+        (
+            "      thing1: 喝水\n",
+            "      thing1: |-\n        多喝水 {{ 1 }}\n        水 {{ foo }}\n",
+            &[("bad_expression", 8, 14)],
+        ),
         (CRON, "{ of: visit }", &[("no_when", 4, 11), ("no_effect", 4, 13)]),
         (CRON, "{ cron: \"0 9 * * *\", time: \"20:00\" }", &[("no_effect", 4, 32)]),
         ("    when:", "    if_late: send\n    when:", &[("no_effect", 4, 5)]),

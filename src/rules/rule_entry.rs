@@ -138,7 +138,7 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
         template: template.cloned().unwrap_or_else(placeholder::template),
         zone,
         own_time,
-        when: when.clone().unwrap_or_else(|| std::iter::empty().collect()),
+        when: when.clone().unwrap_or_else(|| placeholder::when(map.get("when"))),
         audience,
         data,
         page,
@@ -166,7 +166,10 @@ pub(super) fn read(key: &Key, node: &Node, around: &Surroundings<'_>, walk: &mut
 
 /// Stand-ins for parts with a mistake, so that the texts can be checked all the same. No rule keeps them.
 mod placeholder {
-    use super::{AppName, RuleId, Template, TemplateId, TemplateKind, TemplateName};
+    use super::super::yaml::Value;
+    use super::{AppName, Form, Node, RuleId, Template, TemplateId, TemplateKind, TemplateName};
+    use crate::domain::id::Kind;
+    use crate::domain::when::{IfLate, Offset, Relative, When};
 
     const NAME: &str = "placeholder";
 
@@ -176,6 +179,26 @@ mod placeholder {
 
     pub(super) fn app_name() -> AppName {
         AppName::parse(NAME).expect("the name is of the form")
+    }
+
+    /// Of appointments where its keys say so, so that the texts may speak of them.
+    pub(super) fn when(node: Option<&Node>) -> When {
+        let of_appointments = match node.map(|node| &node.value) {
+            Some(Value::Map(keys)) => {
+                keys.iter().any(|(key, _)| matches!(&*key.text, "of" | "before" | "after" | "same_day"))
+            }
+            Some(Value::List(_) | Value::Text(_) | Value::Nothing | Value::Broken) | None => false,
+        };
+        if !of_appointments {
+            return std::iter::empty().collect();
+        }
+        let of = Kind::parse(NAME).expect("the name is of the form");
+        When::from(Form::Relative(Relative {
+            of,
+            offset: Offset::SameDay,
+            time: None,
+            late: IfLate::default(),
+        }))
     }
 
     pub(super) fn template() -> Template {

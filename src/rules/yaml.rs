@@ -52,9 +52,18 @@ pub(super) enum Value {
 #[derive(Clone, Debug)]
 pub(super) struct Text {
     pub(super) text: Rc<str>,
-    /// How many characters stand before it at its spot (a quote, or nothing), when all of it stands in the
-    /// file as it is, in one line.
-    verbatim: Option<u8>,
+    written: Written,
+}
+
+/// How a scalar stands in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// As it is, in one line, behind so many characters (a quote, or nothing).
+    Line(u8),
+    /// As it is, in lines that begin where the first does.
+    Block,
+    /// In another way.
+    Otherwise,
 }
 
 /// A key and where it stands.
@@ -75,10 +84,17 @@ impl Node {
 
     /// The place of the byte at `offset` of this text; its beginning when it is not written as it is.
     pub(super) fn spot_in(&self, offset: usize) -> Spot {
-        let Value::Text(Text { text, verbatim: Some(quote) }) = &self.value else { return self.spot };
-        let before = text.char_indices().take_while(|(at, _)| *at < offset).count();
-        let column = self.spot.column + u32::from(*quote) + u32::try_from(before).unwrap_or(0);
-        Spot { column, length: 1, ..self.spot }
+        let Value::Text(Text { text, written }) = &self.value else { return self.spot };
+        let before = text.get(..offset).unwrap_or_default();
+        let (quote, lines) = match written {
+            Written::Line(quote) => (u32::from(*quote), 0),
+            Written::Block => (0, before.matches('\n').count()),
+            Written::Otherwise => return self.spot,
+        };
+        let number = |n: usize| u32::try_from(n).unwrap_or(0);
+        let in_line = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let line = self.spot.line + number(lines);
+        Spot { line, column: self.spot.column + quote + number(in_line), length: 1 }
     }
 }
 
@@ -404,15 +420,19 @@ impl Builder<'_> {
         }
         let written =
             start.byte_offset().zip(end.byte_offset()).and_then(|(a, b)| self.source.text().get(a..b));
-        let verbatim = written.and_then(|written| match style {
-            ScalarStyle::Plain => (written == text).then_some(0),
-            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
-                let inner = written.get(1..written.len().saturating_sub(1));
-                (inner == Some(text)).then_some(1)
+        let in_one_line = written.filter(|_| start.line() == end.line());
+        let as_it_is = match (style, in_one_line) {
+            (ScalarStyle::Plain, Some(written)) if written == text => Written::Line(0),
+            (ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, Some(written))
+                if written.get(1..written.len().saturating_sub(1)) == Some(text) =>
+            {
+                Written::Line(1)
             }
-            ScalarStyle::Literal | ScalarStyle::Folded => None,
-        });
-        Value::Text(Text { text: text.into(), verbatim: verbatim.filter(|_| start.line() == end.line()) })
+            // Where its first line is an empty one, or further in, its place says nothing of the others.
+            (ScalarStyle::Literal, _) if !text.starts_with(['\n', ' ']) => Written::Block,
+            _ => Written::Otherwise,
+        };
+        Value::Text(Text { text: text.into(), written: as_it_is })
     }
 
     /// Puts a finished value where it belongs.
@@ -437,7 +457,7 @@ impl Builder<'_> {
             KeyState::None => {
                 entries.key = KeyState::Dropped;
                 match node.value {
-                    Value::Text(Text { text, verbatim }) if &*text == "<<" && verbatim == Some(0) => {
+                    Value::Text(Text { text, written }) if &*text == "<<" && written == Written::Line(0) => {
                         entries.key = KeyState::Merge(node.spot);
                         None
                     }

@@ -190,6 +190,9 @@ pub(in crate::rules) fn empty_file() -> Problem {
     warning(
         "empty_file",
         Said::new("the file is empty", "文件是空的"),
-        Said::new("delete it, or write `rules:`", "删掉它，或者写上 `rules:`"),
+        Said::new(
+            "delete it, or write what it is for: `rules:` or `dates:`",
+            "删掉它，或者写上内容：`rules:` 或 `dates:`",
+        ),
     )
 }

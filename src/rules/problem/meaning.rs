@@ -29,7 +29,7 @@ pub(in crate::rules) fn always_true() -> Problem {
     warning(
         "constant_condition",
         Said::new(
-            "the condition is true for everybody, so it chooses nobody",
+            "the condition is true for everybody, so it leaves nobody out",
             "这个条件对谁都成立，没有筛选作用",
         ),
         Said::new(

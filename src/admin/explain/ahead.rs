@@ -150,8 +150,8 @@ impl Desk {
             let why = Said::new("This person is muted and gets nothing.", "该用户已静音，什么都不会收到。");
             steps.push(why.clone());
             let cure = Said::new(
-                "Unmute: tixing people import with \"muted\": false and the rest of the profile.",
-                "取消静音：用 tixing people import，写上 \"muted\": false 和其余资料。",
+                "Unmute: tixing people unmute --openid OPENID.",
+                "取消静音：tixing people unmute --openid OPENID。",
             );
             return Ok(Link::Breaks { reason: SkipReason::Muted.as_str(), why, cure });
         }

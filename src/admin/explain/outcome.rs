@@ -40,7 +40,7 @@ impl Told {
 pub(super) fn settled(
     occurrence: &Occurrence,
     delivery: &Delivery,
-    deadline: DateTime<Utc>,
+    deadline: Option<DateTime<Utc>>,
     account: Option<&Account>,
 ) -> Told {
     let zone = occurrence.zone;
@@ -254,8 +254,8 @@ pub(super) fn skipped(
         SkipReason::Muted => (
             Said::new("Skipped: this person was muted.", "已跳过：该用户当时已静音。"),
             Said::new(
-                "Unmute: tixing people import with \"muted\": false and the rest of the profile.",
-                "取消静音：用 tixing people import，写上 \"muted\": false 和其余资料。",
+                "Unmute: tixing people unmute --openid OPENID.",
+                "取消静音：tixing people unmute --openid OPENID。",
             ),
         ),
         SkipReason::MissingField | SkipReason::Overflow => {
@@ -368,9 +368,14 @@ pub(super) fn not_reached(occurrence: &Occurrence, stops: &[Stop]) -> Told {
     }
 }
 
+/// ` 2026-03-01 08:10:00 CST `, or nothing where it is not known.
+fn until(occurrence: &Occurrence, deadline: Option<DateTime<Utc>>) -> String {
+    deadline.map(|deadline| format!(" {}", moment(deadline, occurrence.zone))).unwrap_or_default()
+}
+
 /// A delivery that did not leave in time.
-fn expired(occurrence: &Occurrence, delivery: &Delivery, deadline: DateTime<Utc>) -> Told {
-    let until = moment(deadline, occurrence.zone);
+fn expired(occurrence: &Occurrence, delivery: &Delivery, deadline: Option<DateTime<Utc>>) -> Told {
+    let until = until(occurrence, deadline);
     let then = match (delivery.grant, occurrence.kind) {
         (None, TemplateKind::OneTime) => Said::new("no consent was taken for it", "没有取用授权"),
         (Some(_), TemplateKind::OneTime) | (_, TemplateKind::LongTerm) => {
@@ -384,11 +389,11 @@ fn expired(occurrence: &Occurrence, delivery: &Delivery, deadline: DateTime<Utc>
     };
     let why = Said::new(
         format!(
-            "It was not sent before its deadline {until}, so it was dropped: {cause}, or its rule, its app or everything was \
+            "It was not sent before its deadline{until}, so it was dropped: {cause}, or its rule, its app or everything was \
              paused or held then; {then}."
         ),
         format!(
-            "在期限 {until} 之前没有发出，已放弃：{}，或者当时规则、小程序或全部发送被暂停；{}。",
+            "在期限{until}之前没有发出，已放弃：{}，或者当时规则、小程序或全部发送被暂停；{}。",
             cause.zh, then.zh
         ),
     );
@@ -412,17 +417,17 @@ fn in_time() -> Said {
 }
 
 /// Passed after the deadline, or not in the audience then.
-pub(super) fn late(occurrence: &Occurrence) -> Told {
-    let until = moment(occurrence.deadline, occurrence.zone);
+pub(super) fn late(occurrence: &Occurrence, deadline: Option<DateTime<Utc>>) -> Told {
+    let until = until(occurrence, deadline);
     Told {
         outcome: "expired",
         reason: None,
         why: Said::new(
             format!(
-                "It was not sent before its deadline {until}: this person's turn had not come, or its rule, its app or everything \
+                "It was not sent before its deadline{until}: this person's turn had not come, or its rule, its app or everything \
                  was paused or held then."
             ),
-            format!("在期限 {until} 之前没有发出：还没轮到该用户，或者当时规则、小程序或全部发送被暂停。"),
+            format!("在期限{until}之前没有发出：还没轮到该用户，或者当时规则、小程序或全部发送被暂停。"),
         ),
         cure: Some(in_time()),
         certainty: Certainty::Inferred,

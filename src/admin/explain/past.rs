@@ -5,6 +5,7 @@
 //! which of it is certain.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -165,7 +166,15 @@ impl Desk {
         if let Some(unopened) = self.unopened(case, records.last.as_ref(), until)? {
             return Ok(Some(unopened));
         }
-        let stated = case.rule.as_ref().and_then(|rule| {
+        // Of a rule that is not in force any more its own record says when it was due.
+        let was = match (&case.rule, &records.last) {
+            (None, Some(last)) => {
+                let bytes = self.store().snapshot(&last.snapshot)?;
+                bytes.and_then(|bytes| snapshot::decode(&bytes).ok()).map(Arc::new)
+            }
+            (Some(_), _) | (None, None) => None,
+        };
+        let stated = case.rule.as_ref().or(was.as_ref()).and_then(|rule| {
             let (due, zone) = own_time::last(rule, case.recipient.as_ref(), until)?;
             Some((own_time::by_clock(rule, zone), due.at))
         });
@@ -177,7 +186,7 @@ impl Desk {
                 return Ok(Some(self.recorded(case, folded, at)?));
             }
             let cursor = self.store().cursor(&case.app.appid, &case.id)?;
-            if cursor.is_none_or(|cursor| cursor < at) {
+            if was.is_none() && cursor.is_none_or(|cursor| cursor < at) {
                 let stops = self.stops(&case.app.appid, &case.id, Of::Coming)?;
                 return Ok(Some(not_opened(case, rule, at, cursor, &stops)));
             }
@@ -371,7 +380,7 @@ impl Desk {
         steps.push(attempts(delivery, occurrence));
         let account =
             self.store().bare_account(&case.app.appid, &occurrence.template, &case.person.openid)?;
-        let deadline = turn.map_or(occurrence.deadline, |turn| turn.deadline);
+        let deadline = turn.map(|turn| turn.deadline).or_else(|| common_deadline(occurrence, of_plan));
         let told = settled(occurrence, delivery, deadline, account.as_ref());
         let told = stopped(told, occurrence, delivery, &self.stops_of(occurrence)?, case.now);
         steps.push(told.why.clone());
@@ -458,7 +467,8 @@ impl Desk {
         let (without, refused) = (n(SkipReason::NoConsent), n(SkipReason::Refused));
         let expired = self.expired_unrecorded(occurrence)?;
         if without + refused == 0 {
-            return Ok(if expired > 0 { late(occurrence) } else { changed(occurrence) });
+            let late = || late(occurrence, common_deadline(occurrence, rule));
+            return Ok(if expired > 0 { late() } else { changed(occurrence) });
         }
         let refuses = account.is_some_and(|account| account.why_none() == NoGrant::Refused);
         let refused_then = refused > 0 && (without == 0 || refuses);
@@ -540,6 +550,12 @@ impl Desk {
     }
 }
 
+/// The deadline of an occurrence, where it is everybody's: with `quiet` or `spread` each has his own, and it is after the last.
+fn common_deadline(occurrence: &Occurrence, rule: Option<&Rule>) -> Option<DateTime<Utc>> {
+    let is_common = |rule: &Rule| rule.quiet.is_none() && rule.spread.is_zero();
+    rule.is_none_or(is_common).then_some(occurrence.deadline)
+}
+
 /// Until when the messages of what was opened could leave.
 fn could_leave(occurrence: &Occurrence, rule: Option<&Rule>) -> Said {
     let until = moment(occurrence.deadline, occurrence.zone);
@@ -552,6 +568,13 @@ fn could_leave(occurrence: &Occurrence, rule: Option<&Rule>) -> Said {
         );
     }
     let grace = rule.map(|rule| words::span(rule.grace));
+    if common_deadline(occurrence, rule).is_none() {
+        let grace = grace.unwrap_or_default();
+        return Said::new(
+            format!("It was opened in time; each message could leave for {grace} after its turn (`grace`)."),
+            format!("已按时开始处理，每条消息最晚可以在轮到之后 {} 内发出（grace）。", grace.zh),
+        );
+    }
     let grace = grace.map_or_else(Said::default, |grace| {
         Said::new(format!(" (`grace`: {grace})"), format!("（grace：{}）", grace.zh))
     });

@@ -68,7 +68,7 @@ impl Desk {
                 ),
                 format!("规则写着 on_doubt: resend，所以另用一次授权重发了一次，编号 {id}。"),
             ));
-            let became = settled(occurrence, delivery, occurrence.deadline, account);
+            let became = settled(occurrence, delivery, Some(occurrence.deadline), account);
             let became = stopped(became, occurrence, delivery, &self.stops_of(occurrence)?, self.now());
             steps.push(became.why.clone());
             if delivery.state == State::Sent {

@@ -84,7 +84,7 @@ async fn the_future_names_the_link_that_breaks_and_its_cure() {
     let world = world().await;
     let table = [
         ("daily", ANNA, "would_send", "null", "would get it", ""),
-        ("daily", BO, "would_skip", "\"muted\"", "muted", "\"muted\": false"),
+        ("daily", BO, "would_skip", "\"muted\"", "muted", "tixing people unmute"),
         ("daily", CLEO, "would_skip", "\"overflow\"", "up to 20 characters", "thing1: cut"),
         (
             "daily",

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::domain::config::{Config, ConsentsFrom};
+use crate::domain::config::{App, Config, ConsentsFrom};
 use crate::domain::id::AppId;
 use crate::store::{Store, Unavailable};
 
@@ -21,6 +21,11 @@ const SOURCE: &str = "consent_source:";
 struct Kept {
     events: bool,
     since_ms: i64,
+}
+
+fn has_nobody(store: &dyn Store, app: &App) -> Result<bool, Unavailable> {
+    let Some(template) = app.templates.values().next() else { return Ok(true) };
+    Ok(store.walk(&app.appid, &template.id, None, 1)?.is_empty())
 }
 
 /// Notes each source that `config` switches, at `now`, and says since when each that was ever switched grants; durable on
@@ -42,17 +47,19 @@ pub async fn follow(
         };
         let switched = Kept { events, since_ms: now.timestamp_millis() };
         let name = format!("{SOURCE}{}", app.appid);
-        let kept = match store.kept(&name)?.map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
+        let (kept, is_new) = match store.kept(&name)?.map(|bytes| serde_json::from_slice::<Kept>(&bytes)) {
             None if !events => continue,
-            Some(Ok(kept)) if kept.events == events => kept,
-            None | Some(Ok(_)) => switched,
+            // Of an app without people nothing was counted that could be counted twice: it begins so, and is not switched.
+            None if has_nobody(store, app)? => (Kept { events, since_ms: 0 }, true),
+            Some(Ok(kept)) if kept.events == events => (kept, false),
+            None | Some(Ok(_)) => (switched, true),
             Some(Err(error)) => {
                 // What was accepted before it may have been counted by the other source.
                 warn!(app = %app.name, "Which source granted consents of app {} cannot be read: {error}; it is taken as switched now", app.name);
-                switched
+                (switched, true)
             }
         };
-        if kept == switched {
+        if is_new {
             noted.push(store.keep(&name, serde_json::to_vec(&kept).expect("numbers are JSON")));
         }
         let at = DateTime::from_timestamp_millis(kept.since_ms).unwrap_or(now);

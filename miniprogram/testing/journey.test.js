@@ -91,14 +91,14 @@ test('a person is reminded, refuses, is skipped, and leaves no trace', async t =
   assert.deepEqual([why.outcome, why.reason], ['skipped', 'refused'])
   assert.equal((await cards()).length, 1)
 
-  // He closes his account: at the next upkeep, of a minute or of a start, his openid is in no live record.
+  // He closes his account: then his openid is in no live record.
   assert.equal(known(1), true)
   await demo.sandbox('POST', 'leave', { appid: APPID, openid })
   await told(5)
   assert.equal(account(), undefined)
-  await demo.kill()
-  await demo.start()
   let n = 1
   await until('no trace', () => !known(n += 1))
+  await demo.kill()
+  await demo.start()
   assert.deepEqual(demo.tixing('fsck').map(({ ok, violations }) => ({ ok, violations })), [{ ok: true, violations: [] }])
 })

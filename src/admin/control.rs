@@ -45,6 +45,9 @@ pub trait Control: fmt::Debug + Send + Sync + 'static {
     /// Occurrences that are held until a person releases them or their deadline has passed.
     fn held(&self) -> Vec<HeldOccurrence>;
 
+    /// People whom walks have passed over since the start, since a rule's `where` is undefined for them, by app.
+    fn undefined(&self) -> BTreeMap<AppName, u64>;
+
     /// Lets an app try at once that pauses by itself; all apps when none is named.
     fn try_again(&self, app: Option<&AppName>);
 

@@ -90,6 +90,12 @@ impl Desk {
         let counts = self.control().map(|control| control.memory().ungranted().counts());
         let config = &self.live().config;
         of_ungranted(&counts.unwrap_or_default(), |app| app_name(config, app), &mut text);
+        let undefined = self.control().map(super::control::Control::undefined).unwrap_or_default();
+        let undefined: Vec<(String, u64)> =
+            undefined.into_iter().map(|(app, n)| (format!("{{app=\"{app}\"}}"), n)).collect();
+        let help =
+            "People who were passed over since the start, since the `where` of a rule is undefined for them.";
+        family(&mut text, "counter", ("tixing_where_undefined_total", help), &undefined);
         let mut gauge = |name: &str, help: &str, samples: &[(String, u64)]| {
             family(&mut text, "gauge", (name, help), samples);
         };

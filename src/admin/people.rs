@@ -16,6 +16,7 @@ use crate::domain::config::{App, Config};
 use crate::domain::id::{AppId, OpenId, Ref, Tag};
 use crate::domain::recipient::Recipient;
 use crate::domain::zone::Zone;
+use crate::flow::housekeeping;
 use crate::store::{Asked, Erased, Reach};
 
 /// Recipients of one person read at once.
@@ -159,6 +160,11 @@ impl Desk {
                 let why = "too many messages to the erased are still under way; try again in a minute";
                 return Err(Failure::new(Exit::Store, why));
             }
+        }
+        if self.control().is_none() {
+            // A daemon does it by itself.
+            housekeeping::sweep(self.store(), self.now()).await?;
+            self.store().wait(self.store().decided()).await?;
         }
         tracing::info!(n = gone.len(), "{} recipients erased by an operator", gone.len());
         let shown = self.shown(named.reveal, Some(&person)).await?;

@@ -513,6 +513,10 @@ impl Control for FakeDaemon {
         &self.memory
     }
 
+    fn undefined(&self) -> BTreeMap<AppName, u64> {
+        BTreeMap::new()
+    }
+
     fn held(&self) -> Vec<HeldOccurrence> {
         Vec::new()
     }

@@ -243,6 +243,8 @@ impl Daemon {
         daemon.doors.spawn(async move { at_start.all().await });
         let after_steps = housekeeping.clone();
         daemon.until_stop(async move { after_steps.follow_steps().await });
+        let (after_erasures, memory) = (housekeeping.clone(), daemon.shared.memory.clone());
+        daemon.until_stop(async move { after_erasures.follow_erasures(memory).await });
         match housekeeping.start().await {
             Ok(jobs) => daemon.jobs = Some(jobs),
             Err(error) => warn!("Housekeeping does not run: {error}"),
@@ -450,6 +452,10 @@ impl Control for Shared {
         &self.memory
     }
 
+    fn undefined(&self) -> BTreeMap<AppName, u64> {
+        self.pauses.iter().map(|(app, told)| (app.clone(), told.n_undefined())).collect()
+    }
+
     fn held(&self) -> Vec<HeldOccurrence> {
         self.pauses.values().flat_map(Pauses::held).collect()
     }
@@ -524,6 +530,8 @@ impl Control for Shared {
         }
         let now = self.setup.clock.reckoned();
         for app in live.config.apps.values() {
+            let warning = self.memory.warning(&app.appid, now);
+            needs_attention.extend(warning.map(|said| format!("app {}: {said}; see the console", app.name)));
             for (name, template) in &app.templates {
                 let ban = self.memory.ungranted().ban(&app.appid, &template.id, now);
                 needs_attention.extend(ban.map(|ban| {

@@ -251,6 +251,7 @@ impl Fanout {
             clock: self.clock.clone(),
             brake: Some(self.brake.clone()),
             rivals: rivals.clone(),
+            told: self.told.clone(),
             feed: self.feed.clone(),
             seats: agenda.seats(occurrence),
         }
@@ -280,6 +281,7 @@ pub(super) struct Walker {
     brake: Option<Brake>,
     /// Who else of the app walks, and goes before whom.
     rivals: Rivals,
+    told: Pauses,
     feed: mpsc::Sender<Feed>,
     seats: Arc<Semaphore>,
 }
@@ -304,7 +306,7 @@ impl Walker {
     /// Walks the rest of an audience.
     async fn walk(&self, occurrence: &Occurrence, ready: &Ready) -> Result<(), Unavailable> {
         let mut position = occurrence.position.clone();
-        let mut audience = occurrence.counts.audience;
+        let (mut audience, mut undefined) = (occurrence.counts.audience, 0);
         let mut left = Left::of(occurrence);
         loop {
             let Some(seats) = self.seats(CHUNK_DELIVERIES).await else { return Ok(()) };
@@ -355,6 +357,8 @@ impl Walker {
             position.clone_from(&after);
             let ended = walk == Walk::Ends;
             audience += gathering.n();
+            undefined += gathering.undefined;
+            self.told.count_undefined(gathering.undefined);
             let trial = ready.trial(occurrence, ended.then_some(audience));
             match self.book(occurrence, ready, gathering, (from, after), walk).await? {
                 None => return Ok(()),
@@ -366,7 +370,7 @@ impl Walker {
             }
             if ended {
                 self.rivals.is_walked(occurrence, left);
-                info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at,
+                info!(rule.id = %occurrence.rule, occurrence.due_at = %occurrence.due_at, undefined,
                     "Audience of rule {} at {} walked", occurrence.rule, occurrence.due_at);
                 return Ok(());
             }

@@ -13,6 +13,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tracing::{debug, error, info, warn};
 
 use super::books::Books;
+use super::intake::memory::Memory;
 use super::live::Current;
 use super::quota::Quotas;
 use super::templates::Templates;
@@ -122,6 +123,16 @@ impl Housekeeping {
                 warn!(seconds, "The wall clock was stepped by {seconds:.1} seconds");
                 self.all().await;
                 self.clock.sleep(Duration::from_mins(1)).await;
+            }
+        }
+    }
+
+    /// Overwrites what is left of who is erased as soon as he is; what a walk stands at, the next minute does. Never ends.
+    pub async fn follow_erasures(self, memory: Memory) -> ! {
+        loop {
+            memory.somebody_is_erased().await;
+            if sweep(&*self.store, self.clock.reckoned()).await.is_err() {
+                debug!("What is left of somebody erased is overwritten later: the store cannot promise");
             }
         }
     }

@@ -26,7 +26,7 @@ const UNANSWERED_CURE: &str = "what was sent meanwhile is in `tixing doubt list`
 /// The longest pause of an app whose platform cannot be reached or refuses the app.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
-/// Why an app does not send, for those who ask; empty while it does.
+/// What the flows of an app say of it to those who ask: above all why it does not send, which is empty while it does.
 #[derive(Clone, Debug, Default)]
 pub struct Pauses(Arc<Mutex<Told>>);
 
@@ -40,6 +40,8 @@ struct Told {
     held: Vec<HeldOccurrence>,
     /// Occurrences that the sender has held; the fan-out tells it when they go on, also where it never saw them held.
     by_sender: BTreeSet<u64>,
+    /// People whom walks have passed over since the start, since the `where` of the rule is undefined for them.
+    n_undefined: u64,
 }
 
 /// An occurrence that is held until a person releases it or its deadline has passed.
@@ -73,6 +75,16 @@ impl Pauses {
     #[must_use]
     pub fn held(&self) -> Vec<HeldOccurrence> {
         self.told().held.clone()
+    }
+
+    /// How many people walks have passed over since the start, since the `where` of the rule is undefined for them.
+    #[must_use]
+    pub fn n_undefined(&self) -> u64 {
+        self.told().n_undefined
+    }
+
+    pub(super) fn count_undefined(&self, n: u64) {
+        self.told().n_undefined += n;
     }
 
     /// Lets an app that pauses try at once; from here on it says no reason, until one is found anew.

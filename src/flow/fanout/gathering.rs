@@ -26,6 +26,8 @@ pub(super) struct Gathering {
     pub(super) messages: HashMap<OpenId, (Message, Turn)>,
     pub(super) without_consent: BTreeMap<SkipReason, u64>,
     pub(super) expired: u64,
+    /// Passed over, since the rule's `where` is undefined for them.
+    pub(super) undefined: u64,
     /// Members who may have too little for those before and this one.
     pub(super) scarce: Vec<(usize, Recipient)>,
     bytes: usize,
@@ -58,10 +60,12 @@ impl Gathering {
     ) -> bool {
         for walked in page {
             let Walked { openid, recipient, hint } = walked;
-            let selected = match ready.selector.selects(&openid, &recipient.profile) {
+            let verdict = ready.selector.selects(&openid, &recipient.profile);
+            let selected = match verdict {
                 audience::Verdict::Yes => ready.is_his_time(occurrence, &recipient),
                 audience::Verdict::No | audience::Verdict::Undefined => false,
             };
+            self.undefined += u64::from(verdict == audience::Verdict::Undefined);
             if selected {
                 if !self.has_room(&openid) {
                     return false;

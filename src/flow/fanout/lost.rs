@@ -10,6 +10,7 @@ use super::{Ready, SEATS, Walker};
 use crate::clock::Clock;
 use crate::domain::occurrence::OccurrenceState;
 use crate::flow::dispatch::Feed;
+use crate::flow::pause::Pauses;
 use crate::store::{Occurrence, Store, Unavailable};
 
 /// Who would have got a message has one in doubt; whose send time is yet to come is held for it.
@@ -51,6 +52,7 @@ impl Walker {
             clock: clock.clone(),
             brake: None,
             rivals: Rivals::default(),
+            told: Pauses::default(),
             feed,
             seats: Arc::new(Semaphore::new(SEATS)),
         }

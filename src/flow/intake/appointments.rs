@@ -52,8 +52,17 @@ impl Intake {
         let app = live.config.apps.get(app).ok_or(Unavailable)?;
         let key = AppointmentKey { app: app.appid.clone(), kind, id };
         let Asked { at: now, request, reach: _ } = asking.asked(Reach::This);
+        let named: Vec<OpenId> = to.iter().flat_map(|to| to.recipients.iter().cloned()).collect();
         let change = AppointmentChange { key, to, request, now };
         let decided = self.store.change_appointment(change).await?;
+        for openid in named {
+            // It may have made the record of somebody who has said by a login who he is.
+            let of = (app.appid.clone(), openid);
+            if let Some(unionid) = self.memory.heard.of(&of) {
+                self.store.identify(of.0.clone(), of.1.clone(), unionid).await?;
+                self.memory.heard.forget(&of);
+            }
+        }
         // Also what was so before, and what is refused, rests on what may not be durable yet.
         self.store.wait(decided.number).await?;
         match decided.value {

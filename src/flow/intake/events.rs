@@ -133,6 +133,7 @@ impl Intake {
             // Else it would make a recipient of somebody who said nothing that counts.
             return Ok(());
         }
+        let of = (app.appid.clone(), openid.clone());
         let report = Report {
             app: app.appid.clone(),
             openid: openid.clone(),
@@ -140,17 +141,15 @@ impl Intake {
             content: [0; 32],
             now: self.clock.reckoned(),
             tapped_at: at,
-            adds: Additions::default(),
+            adds: Additions { unionid: self.memory.heard.of(&of), ..Additions::default() },
             answers: booked,
         };
         let decided = self.store.report(report).await?;
         self.store.wait(decided.number).await?;
         match decided.value {
-            ReportOutcome::Booked(_)
-            | ReportOutcome::Duplicate
-            | ReportOutcome::Conflict
-            | ReportOutcome::Erased => {}
-            // Nothing is added, so only somebody new could be too large, and he is not.
+            ReportOutcome::Booked(_) => self.memory.heard.forget(&of),
+            ReportOutcome::Duplicate | ReportOutcome::Conflict | ReportOutcome::Erased => {}
+            // A unionid is added at most, so only somebody new could be too large, and he is not.
             ReportOutcome::TooLarge => {
                 warn!(app = %app.name, "An acceptance could not be booked: its record is full");
             }
@@ -259,6 +258,7 @@ impl Intake {
         let reason = format!("wxa_punish_event {kind}: {what} {detail}");
         warn!(app = %app.name, "WeChat punishes app {}: {what} {detail}", app.name);
         if kind == WARNING {
+            self.memory.is_warned(&app.appid, (reason, created_at));
             return Ok(());
         }
         match self.brake.punish(&app.appid, reason.trim(), created_at, self.clock.reckoned()).await {

@@ -2,9 +2,13 @@
 //!
 //! Nothing of it decides what anybody is sent, so where it is not known whom an erasure took, all of it goes.
 
+use std::collections::BTreeMap;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use tokio::sync::Notify;
 
 use super::heard::Heard;
 use super::popups::Popups;
@@ -20,7 +24,17 @@ pub struct Memory {
     ungranted: Ungranted,
     /// Whether an event came that says not what it is.
     unnamed: Arc<AtomicBool>,
+    /// What WeChat warned an app of last, and when.
+    warnings: Arc<Mutex<BTreeMap<AppId, Warning>>>,
+    /// Rung when somebody was erased.
+    erased: Arc<Notify>,
 }
+
+/// WeChat's words, and when it said them.
+type Warning = (String, DateTime<Utc>);
+
+/// How long a warning asks for a person.
+const WARNING_LASTS: TimeDelta = TimeDelta::days(1);
 
 /// Forgets everybody with it.
 struct Unsure<'a>(&'a Memory);
@@ -72,7 +86,33 @@ impl Memory {
             }
         }
         store.wait(erased.number).await?;
+        self.erased.notify_one();
         Ok(erased.value)
+    }
+
+    /// Waits until somebody was erased since the last call.
+    pub async fn somebody_is_erased(&self) {
+        self.erased.notified().await;
+    }
+
+    /// Notes that WeChat warns an app.
+    pub(super) fn is_warned(&self, app: &AppId, warning: Warning) {
+        self.warnings().insert(app.clone(), warning);
+    }
+
+    /// What WeChat warned an app of within the last day, as far as was heard since the start.
+    #[must_use]
+    pub fn warning(&self, app: &AppId, now: DateTime<Utc>) -> Option<String> {
+        let mut warnings = self.warnings();
+        warnings.retain(|_, (_, at)| now - *at < WARNING_LASTS);
+        warnings.get(app).map(|(said, at)| {
+            format!("WeChat warned at {}: {said}", at.to_rfc3339_opts(SecondsFormat::Secs, true))
+        })
+    }
+
+    fn warnings(&self) -> MutexGuard<'_, BTreeMap<AppId, Warning>> {
+        // A poisoned lock holds a whole map: each change is one call.
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether no event without a name came before.

@@ -1,5 +1,7 @@
 //! One reminder that is due: who gets it, when, and why not.
 
+use tixing::admin::control::Control as _;
+
 use super::{EIGHT, HABIT, World, field, tag};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,6 +67,9 @@ async fn who_is_meant_gets_it_and_who_is_not_is_told_why() {
         }
         world.at("08:00").await;
         world.expect("water", story).await;
+        let said = lines.concat();
+        let lack = if said.contains("fields.nothing") { 5 } else { 4 * u64::from(said.contains("where")) };
+        assert_eq!(world.running.as_ref().unwrap().shared.undefined().into_values().sum::<u64>(), lack);
         for name in ["ann", "bob", "cid", "mute", "poor"] {
             assert_eq!(world.cards(name), cards.matches(name).count(), "{name}: {lines:?}");
             let kept =

@@ -15,7 +15,7 @@ use super::{BILL, EIGHT, HABIT, World, openid};
 
 impl World {
     /// The platform tells `what` that happened at `created_at`, as often as it likes.
-    async fn pushes(&self, created_at: DateTime<Utc>, what: &What) {
+    pub(super) async fn pushes(&self, created_at: DateTime<Utc>, what: &What) {
         let intake = &self.running.as_ref().unwrap().intake;
         let created_at = DateTime::from_timestamp(created_at.timestamp(), 0).unwrap();
         for _ in 0..3 {
@@ -218,6 +218,8 @@ async fn a_punished_app_pauses_until_a_person_lets_it_go_on() {
     let told_at = world.clock.now();
     world.pushes(told_at, &punished("1")).await;
     assert_eq!(world.paused(), None, "a warning stops nothing");
+    let told = world.status().needs_attention;
+    assert!(told.len() == 1 && told[0].contains("wxa_punish_event 1: a warning"), "{told:?}");
     world.pushes(told_at, &punished("2")).await;
     let reason = world.paused().unwrap();
     assert!(reason.contains("paused by WeChat since") && reason.contains("functions are banned"), "{reason}");
@@ -312,9 +314,10 @@ async fn where_events_grant_reports_do_not_and_a_switch_counts_nothing_twice() {
     let foreign = What::Asked { openid: openid("fay"), answers: answers("NOBODYS", "accept") };
     world.pushes(world.clock.now(), &foreign).await;
     assert!(!world.knows(&openid("fay")).await, "nothing of it concerns anybody here");
-    // Accepted before these events were the source.
-    world.pushes(world.clock.now() - chrono::TimeDelta::seconds(60), &asked("accept")).await;
-    assert_eq!(world.me("ann").await.balances.values().sum::<u64>(), 0);
+    // Nothing was the source before them, so what was accepted before the first start counts too.
+    let bobs = What::Asked { openid: openid("bob"), answers: answers(HABIT, "accept") };
+    world.pushes(world.clock.now() - chrono::TimeDelta::seconds(60), &bobs).await;
+    assert_eq!(world.balance("bob", HABIT), "1 granted = 1 available");
     world.pass(2).await;
     let tapped_at = world.clock.now();
     // By a clock ahead of ours, also where it comes again when ours is there.
@@ -346,6 +349,15 @@ async fn where_events_grant_reports_do_not_and_a_switch_counts_nothing_twice() {
     world.pass(2).await;
     assert!(!matches!(world.report("ann", HABIT, "accept").await, Err(ReportError::Conflict)));
     assert_eq!(world.balance("ann", HABIT), "2 granted = 2 available");
+
+    world.consents_from("events");
+    world.pass(2).await;
+    world.restart().await;
+    world.pushes(world.clock.now() - chrono::TimeDelta::seconds(60), &bobs).await;
+    assert_eq!(world.balance("bob", HABIT), "1 granted = 1 available", "before it was switched back");
+    world.pass(2).await;
+    world.pushes(world.clock.now(), &bobs).await;
+    assert_eq!(world.balance("bob", HABIT), "2 granted = 2 available");
     world.stop_here().await;
 }
 

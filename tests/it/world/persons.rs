@@ -5,7 +5,8 @@ use std::fs;
 
 use tixing::admin::answer::Exit;
 use tixing::admin::request::Request;
-use tixing::domain::id::{AppId, AppName, Ref, ReportId, TemplateId, UnionId};
+use tixing::domain::appointment::Appointment;
+use tixing::domain::id::{AppId, AppName, AppointmentId, Kind, Ref, ReportId, TemplateId, UnionId};
 use tixing::domain::recipient::Profile;
 use tixing::flow::intake::appointments::Asking;
 use tixing::flow::intake::recipients::RecipientError;
@@ -94,6 +95,32 @@ impl World {
         let all = self.power().person(&unionid(), None, 9).unwrap();
         all.into_iter().map(|(app, openid)| (app, openid.as_str().to_owned())).collect()
     }
+}
+
+/// Also who becomes a recipient by WeChat's word or a backend's is who his login said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_makes_the_record_of_somebody_who_has_logged_in_names_him() {
+    let mut world = World::of_two_apps().await;
+    let config = world.config.take().unwrap();
+    world.config = Some(config.replace("    templates:", "    consents_from: events\n    push: { token: { env: TOKEN }, aes_key: { env: AES_KEY } }\n    templates:"));
+    world.start().await;
+    for (app, appid, who) in [("main", APPID, "ann"), ("other", OTHER, "ana")] {
+        world.logs_in(app, appid, who).await;
+    }
+    let answers = vec![Answered { template: TemplateId::parse(HABIT).unwrap(), status: "accept".to_owned() }];
+    world.pushes(world.clock.now(), &What::Asked { openid: openid("ann"), answers }).await;
+    assert_eq!(world.is().len(), 1);
+    let visit = Appointment {
+        recipients: [openid("ana")].into(),
+        at: world.clock.now() + chrono::TimeDelta::days(1),
+        fields: BTreeMap::new(),
+    };
+    let named = (Kind::parse("visit").unwrap(), AppointmentId::parse("A1").unwrap());
+    let asking = Asking { id: "m1", at: world.clock.now() };
+    let intake = &world.running.as_ref().unwrap().intake;
+    intake.change_appointment(&name("other"), named, Some(visit), asking).await.unwrap();
+    assert_eq!(world.is().len(), 2);
+    world.stop_here().await;
 }
 
 /// Who was erased by an operator is nobody's other self by a login from before.

@@ -36,6 +36,7 @@ mod consequences;
 mod item;
 mod pace;
 mod queues;
+mod spent;
 
 use self::canaries::Canaries;
 use self::consequences::{Asked, Memory, of_app, told};
@@ -96,6 +97,8 @@ pub struct Dispatch {
     /// Given back while their occurrence was held: a walk that takes up what is left may have passed them by then. At most
     /// those that were marked or in flight.
     given_back: Vec<Item>,
+    /// The store keeps that the day's messages are used up.
+    keeps_spent: bool,
     gate: Gate,
     jitter: u64,
 }
@@ -163,6 +166,7 @@ impl Dispatch {
             probe_again_at: None,
             generation: 0,
             given_back: Vec::new(),
+            keeps_spent: false,
             jitter: 0x9E37_79B9_7F4A_7C15,
         }
     }
@@ -181,6 +185,7 @@ impl Dispatch {
         mut feed: mpsc::Receiver<Feed>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Unavailable> {
+        self.recall_spent()?;
         let mut tasks: JoinSet<Done> = JoinSet::new();
         // At a stop the walks end too; whichever is heard of first, what is under way ends by itself.
         let mut walks_ended = false;
@@ -268,6 +273,7 @@ impl Dispatch {
         };
         if hurried {
             client.ask_again();
+            self.forget_spent();
         }
         if self.generation != live.generation {
             self.generation = live.generation;
@@ -449,11 +455,15 @@ impl Dispatch {
 
     /// Sends slower when the platform says that it is too fast.
     fn slow_down(&mut self, reply: &Reply, per_second: Option<u32>) {
-        if let Reply::RateLimited { .. } = reply
-            && let Some(allowed) = self.pace.complain(per_second, self.clock.elapsed())
-        {
+        let Reply::RateLimited { .. } = reply else { return };
+        let now = self.clock.elapsed();
+        if let Some(allowed) = self.pace.complain(per_second, now) {
             warn!(app = %self.name, allowed, "App {} sends {allowed} messages a second from now on, and slowly more again", self.name);
         }
+        // What is not sent meanwhile does not show that it may be more.
+        let wait =
+            self.gate.until().map(|until| (until - self.clock.reckoned()).to_std().unwrap_or_default());
+        self.pace.rests(now + wait.unwrap_or_default());
     }
 
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) -> Result<(), Unavailable> {
@@ -541,7 +551,9 @@ impl Dispatch {
         };
         let live = self.current.get();
         let state = live.clients.get(&self.name).map_or(TokenState::None, Client::token_state);
-        self.gate.hear(&sent.reply, nth, &Words::of(sent, &state), stated, now);
+        let words = Words::of(sent, &state);
+        self.gate.hear(&sent.reply, nth, &words, stated, now);
+        self.note_spent(&sent.reply, words.said());
         item.for_app = of_app(&sent.reply);
         self.slow_down(&sent.reply, live.config.apps.get(&self.name).and_then(|app| app.per_second));
         item.n_busy += u32::from(sent.reply == Reply::Busy);
@@ -633,13 +645,8 @@ impl Dispatch {
     }
 
     fn admit(&mut self, items: Vec<Item>) {
-        let now = self.clock.reckoned();
         for item in items {
-            // One that waits for the day's quota since before the start says what nobody else remembers; later on, of one
-            // whose app goes on again, that is over.
-            if item.for_app && self.gate.is_untried() {
-                self.gate.was_used_up(now);
-            }
+            // Of one whose app goes on again the wait for it is over.
             let at = item.at.filter(|_| !item.for_app || self.gate.is_paused());
             self.take_in(item, at, Place::Last);
         }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::domain::id::{AppName, RuleId};
 use crate::domain::message::Reply;
-use crate::plan::{cure, retry};
+use crate::plan::cure;
 use crate::store::Occurrence;
 use crate::wechat::{Sent, TokenError, TokenState};
 
@@ -211,17 +211,10 @@ impl Gate {
         }
     }
 
-    /// Whether no request has started yet.
-    pub(super) fn is_untried(&self) -> bool {
-        self.n_started == 0
-    }
-
-    /// The day's messages were used up before the start, as far as is known.
-    pub(super) fn was_used_up(&mut self, now: DateTime<Utc>) {
-        if !self.is_paused() {
-            let words = Words::new("", Some(USED_UP), Some("before the start"), None);
-            self.is_used_up(&words, (Some(retry::quota_ends(now)), now));
-        }
+    /// The day's messages were used up before the start: until when, and what the platform said then.
+    pub(super) fn was_used_up(&mut self, said: String, (until, now): (DateTime<Utc>, DateTime<Utc>)) {
+        let words = Words { said, ..Words::new("", None, None, None) };
+        self.is_used_up(&words, (Some(until), now));
     }
 
     fn is_used_up(&mut self, words: &Words, when: (Option<DateTime<Utc>>, DateTime<Utc>)) {
@@ -457,6 +450,11 @@ impl Words {
         let said = rid.as_ref().map_or_else(|| said.clone(), |rid| format!("{said}, rid {rid}"));
         let cure = errcode.map(|errcode| cure::of_app(errcode, errmsg));
         Self { what, said, rid, cure, asked_again_in: None }
+    }
+
+    /// Code, text and number of the request.
+    pub(super) fn said(&self) -> &str {
+        &self.said
     }
 
     fn told(&self) -> String {

@@ -45,6 +45,13 @@ impl Rate {
         self.lowered = Some(Lowered { to, step: to.div_ceil(GROWS_IN), at: now });
         Some(to)
     }
+
+    /// Nothing starts before `until`: a lowered rate grows from then on.
+    pub fn rests(&mut self, until: Duration) {
+        if let Some(lowered) = &mut self.lowered {
+            lowered.at = lowered.at.max(until);
+        }
+    }
 }
 
 impl Lowered {
@@ -71,6 +78,13 @@ mod tests {
         let grown = [(10, 50), (11, 52), (12, 54), (20, 70), (34, 98), (35, 100), (900, 100)];
         for (at, allowed) in grown {
             assert_eq!(rate.allowed(Some(100), s(at)), Some(allowed), "at {at}");
+        }
+        // While it rests it does not grow.
+        let mut resting = rate;
+        assert_eq!(resting.complain(100, Some(100), s(900)), Some(50));
+        resting.rests(s(960));
+        for (at, allowed) in [(900, 50), (959, 50), (960, 50), (961, 52), (985, 100)] {
+            assert_eq!(resting.allowed(Some(100), s(at)), Some(allowed), "at {at}");
         }
         // Half of what was really sent, also where more was allowed.
         assert_eq!(rate.complain(20, Some(100), s(900)), Some(10));

@@ -87,12 +87,6 @@ pub fn is_for_app(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     at - now > TimeDelta::milliseconds(LONG_MS)
 }
 
-/// When the day turns by which the platform counts an app's messages.
-#[must_use]
-pub fn quota_ends(now: DateTime<Utc>) -> DateTime<Utc> {
-    now + TimeDelta::milliseconds(until_next(now, DAY_MS, BEIJING_MS))
-}
-
 /// Milliseconds until the next boundary of a clock that is so far ahead of UTC.
 fn until_next(now: DateTime<Utc>, span: i64, ahead: i64) -> i64 {
     span - (now.timestamp_millis() + ahead).rem_euclid(span)

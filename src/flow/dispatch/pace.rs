@@ -34,6 +34,11 @@ impl Pace {
         self.rate.complain(n, per_second, now)
     }
 
+    /// Nothing starts before `until`, so what is allowed grows from then on.
+    pub(super) fn rests(&mut self, until: Duration) {
+        self.rate.rests(until);
+    }
+
     /// How long until fewer have started within a second.
     pub(super) fn next(&self, now: Duration) -> Option<Duration> {
         let start = self.starts.front()?;

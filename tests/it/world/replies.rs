@@ -262,7 +262,9 @@ async fn a_used_up_quota_is_known_after_a_restart() {
         world.until("a pause", |world| world.paused().is_some()).await;
         let why = world.paused().unwrap();
         assert!(
-            why.contains("quota of messages is used up") && why.contains("until 2026-03-02T16:00:00Z"),
+            why.contains("quota of messages is used up")
+                && why.contains("until 2026-03-02T16:0")
+                && why.contains("errcode 45009: "),
             "{why}"
         );
         world.grant("bob", HABIT, 1).await;
@@ -281,4 +283,24 @@ async fn a_used_up_quota_is_known_after_a_restart() {
         assert_eq!(world.paused(), None);
         world.ends().await;
     }
+}
+
+/// Also where nothing waits for it any more, until the operator says that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_up_quota_outlives_what_it_made_expire() {
+    let mut world = world_of_ann(&[EIGHT, "grace: 2m"], 1).await;
+    world.faults(vec![answers(45009)]);
+    world.at("08:00").await;
+    world.expect("water", "open: 1 = 1 waiting").await;
+    world.at("08:03").await;
+    world.expect_within(5, "water", "done: 1 = 1 expired").await;
+    world.restart().await;
+    world.until("a pause", |world| world.paused().is_some()).await;
+    world.asks(Request::Resume { app: Some("main".to_owned()), rule: None }).await;
+    world.until("none", |world| world.paused().is_none()).await;
+    world.calm().await;
+    world.restart().await;
+    world.calm().await;
+    assert_eq!(world.paused(), None);
+    world.ends().await;
 }

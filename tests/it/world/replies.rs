@@ -297,8 +297,8 @@ async fn a_used_up_quota_outlives_what_it_made_expire() {
     world.restart().await;
     world.until("a pause", |world| world.paused().is_some()).await;
     world.asks(Request::Resume { app: Some("main".to_owned()), rule: None }).await;
+    world.pass(2).await;
     world.until("none", |world| world.paused().is_none()).await;
-    world.calm().await;
     world.restart().await;
     world.calm().await;
     assert_eq!(world.paused(), None);

@@ -185,7 +185,7 @@ impl Desk {
             .await?;
         lines
             .note(&format!(
-                "consents, appointments and erasures since {} are not in these books: let the backend send them again",
+                "consents, appointments and erasures since {} that the backend has not sent again are not in these books; a reminder that was due by now of an appointment put from here on is not sent, since it may have been",
                 utc(since)
             ))
             .await?;

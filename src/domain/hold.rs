@@ -30,6 +30,10 @@ pub enum Cause {
     Unreadable,
 }
 
+/// Under this name the store keeps when the last hold ended, in milliseconds: whatever was due until then, of appointments
+/// that the books lacked, may have been sent.
+pub const LOST_UNTIL: &str = "lost_until";
+
 /// How a hold is ended, for people.
 pub const WAY_OUT: &str = "`tixing release --lost-since TIME` ends it";
 

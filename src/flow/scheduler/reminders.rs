@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::warn;
 
 use super::Planned;
+use crate::domain::hold::LOST_UNTIL;
 use crate::domain::id::{AppId, AppointmentId};
 use crate::domain::occurrence::Due;
 use crate::domain::rule::{MissedPolicy, Rule};
@@ -91,7 +92,8 @@ pub(super) async fn open(
 ) -> Result<Vec<u64>, Unavailable> {
     let Some(relative) = of_appointments(&planned.rule).cloned() else { return Ok(Vec::new()) };
     // Before anything else is read: what changes from here on has a larger number.
-    let newest = super::super::read(store, Store::newest_change).await?;
+    let read = |store: &dyn Store| Ok((store.newest_change()?, lost_until(store)?));
+    let (newest, lost_until) = super::super::read(store, read).await?;
     let mut ids: VecDeque<AppointmentId> = due_ids(store, planned, &relative, now).await?.into();
     let from = Cursor { at: planned.cursor, change: planned.change };
     let (mut opened, mut busy) = (Vec::new(), false);
@@ -110,7 +112,7 @@ pub(super) async fn open(
             };
             let found = super::super::read(store, read).await?;
             reminders.extend(found.and_then(|(kept, dues)| {
-                made(&planned.rule, &relative, (look, from), id, &kept, &dues, now)
+                made(&planned.rule, &relative, (look, from, lost_until), id, &kept, &dues, now)
             }));
         }
         if reminders.is_empty() {
@@ -239,11 +241,17 @@ async fn due_ids(
     super::super::read(store, read).await
 }
 
+/// Until when what was due may have been sent without a record: the end of the last hold.
+fn lost_until(store: &dyn Store) -> Result<Option<DateTime<Utc>>, Unavailable> {
+    let bytes = store.kept(LOST_UNTIL)?.and_then(|bytes| bytes.try_into().ok());
+    Ok(bytes.and_then(|bytes| DateTime::from_timestamp_millis(i64::from_be_bytes(bytes))))
+}
+
 /// The reminder of an appointment as it was read, if there is one to open at `now`.
 fn made(
     rule: &Rule,
     relative: &Relative,
-    (look, from): (Look, Cursor),
+    (look, from, lost_until): (Look, Cursor, Option<DateTime<Utc>>),
     id: AppointmentId,
     kept: &KeptAppointment,
     dues: &[(Due, Zone)],
@@ -260,7 +268,9 @@ fn made(
     if due.at <= from.at {
         // The walk by time has passed it: only who belongs to it since then can be new.
         let is_new = |joined: &&Joined| joined.number > from.change;
-        let wanted = |joined: &Joined| relative.late == IfLate::Send || !is_late(joined);
+        // Of one that the books lacked after a restore nobody knows whether it was sent: at most once is the promise.
+        let sends = relative.late == IfLate::Send && Some(due.at) > lost_until;
+        let wanted = |joined: &Joined| sends || !is_late(joined);
         if !kept.joined.values().filter(is_new).any(wanted) {
             return None;
         }

@@ -20,7 +20,7 @@ use super::repeats;
 use super::state::State;
 use super::writer::Desk;
 use crate::domain::delivery::{Event, State as DeliveryState};
-use crate::domain::hold::{Cause, Hold};
+use crate::domain::hold::{Cause, Hold, LOST_UNTIL};
 use crate::domain::occurrence::OccurrenceState;
 use crate::store::{Delivery, HoldEnd, Occurrence};
 
@@ -105,7 +105,8 @@ pub(super) fn end(desk: &mut Desk<'_>, now: DateTime<Utc>) -> Result<HoldEnd, Fa
         }
         desk.state.put(keys::changes_read(app, &rule), newest.to_be_bytes().to_vec());
     }
-    desk.room(1)?;
+    desk.room(2)?;
+    desk.state.put(keys::kept(LOST_UNTIL), now_ms.to_be_bytes().to_vec());
     desk.state.remove(keys::kept(HOLD));
     Ok(HoldEnd::Ended)
 }

@@ -285,3 +285,26 @@ async fn what_is_found_damaged_later_puts_everything_on_hold_too() {
     assert_eq!(world.hold(), None);
     world.ends().await;
 }
+
+/// An appointment that the books lack is put again after the release: whether its reminder was sent nobody knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_due_of_an_appointment_that_comes_back_later_is_not_sent_again() {
+    let mut world = World::new().await;
+    let lines = ["when: { before: 1h, of: visit }", "if_late: send", "data: { thing1: x }", "grace: 2h"];
+    world.rule("visit", &lines).await;
+    world.start().await;
+    world.grant("ann", HABIT, 5).await;
+    world.put_on_hold().await;
+    world.at("09:30").await;
+    assert!(world.lost_since("2026-03-01T23:10:00Z").await.is_empty());
+    world.visit("A", &["ann"], "10:20").await;
+    world.at("09:50").await;
+    assert_eq!((world.story("visit").as_str(), world.platform.totals().begun), ("", 0));
+    // Of what came due since then it is known.
+    world.visit("B", &["ann"], "10:40").await;
+    world.expect_within(5, "visit", "done: 1 = 1 sent").await;
+    world.restart().await;
+    world.pass(3).await;
+    assert_eq!(world.cards("ann"), 1);
+    world.ends().await;
+}

@@ -529,22 +529,7 @@ impl Control for Shared {
             }
         }
         let now = self.setup.clock.reckoned();
-        for app in live.config.apps.values() {
-            let warning = self.memory.warning(&app.appid, now);
-            needs_attention.extend(warning.map(|said| format!("app {}: {said}; see the console", app.name)));
-            for (name, template) in &app.templates {
-                let ban = self.memory.ungranted().ban(&app.appid, &template.id, now);
-                needs_attention.extend(ban.map(|ban| {
-                    let (app, n) = (&app.name, ban.n);
-                    let last_at = ban.last_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-                    format!(
-                        "app {app}: WeChat bans template {name} ({}), as at least three people report ({n} reports since \
-                         the start, the last at {last_at}): nobody can accept it; see the console",
-                        template.id
-                    )
-                }));
-            }
-        }
+        needs_attention.extend(live.config.apps.values().flat_map(|app| self.memory.trouble(app, now)));
         needs_attention.extend(reload.refusal());
         needs_attention.extend(self.books.trouble());
         let store = self.setup.store.health().borrow().trouble();

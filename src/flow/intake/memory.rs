@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::heard::Heard;
 use super::popups::Popups;
 use super::ungranted::Ungranted;
+use crate::domain::config::App;
 use crate::domain::id::{AppId, OpenId};
 use crate::store::{Asked, Erased, Store, Unavailable};
 
@@ -100,14 +101,26 @@ impl Memory {
         self.warnings().insert(app.clone(), warning);
     }
 
-    /// What WeChat warned an app of within the last day, as far as was heard since the start.
+    /// What asks for a person, of an app: a warning of WeChat's within the last day, as far as was heard since the start, and
+    /// templates that people say are banned.
     #[must_use]
-    pub fn warning(&self, app: &AppId, now: DateTime<Utc>) -> Option<String> {
+    pub fn trouble(&self, app: &App, now: DateTime<Utc>) -> Vec<String> {
+        let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut warnings = self.warnings();
         warnings.retain(|_, (_, at)| now - *at < WARNING_LASTS);
-        warnings.get(app).map(|(said, at)| {
-            format!("WeChat warned at {}: {said}", at.to_rfc3339_opts(SecondsFormat::Secs, true))
-        })
+        let warning = warnings.get(&app.appid).map(|(said, at)| {
+            format!("app {}: WeChat warned at {}: {said}; see the console", app.name, utc(*at))
+        });
+        let bans = app.templates.iter().filter_map(|(name, template)| {
+            let ban = self.ungranted.ban(&app.appid, &template.id, now)?;
+            let (app, n, last_at) = (&app.name, ban.n, utc(ban.last_at));
+            Some(format!(
+                "app {app}: WeChat bans template {name} ({}), as at least three people report ({n} reports since the start, \
+                 the last at {last_at}): nobody can accept it; see the console",
+                template.id
+            ))
+        });
+        warning.into_iter().chain(bans).collect()
     }
 
     fn warnings(&self) -> MutexGuard<'_, BTreeMap<AppId, Warning>> {

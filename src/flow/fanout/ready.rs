@@ -189,7 +189,7 @@ pub(in crate::flow) struct Prepared {
     pub(in crate::flow) attempts: u32,
     pub(in crate::flow) past: Past,
     pub(in crate::flow) at: Option<DateTime<Utc>>,
-    /// Whether that is for the sake of its app, as it says itself: nobody else remembers that over a restart.
+    /// Whether that is for the sake of its app: it is over when the app goes on.
     pub(in crate::flow) for_app: bool,
 }
 

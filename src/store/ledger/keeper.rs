@@ -206,8 +206,9 @@ impl Keeper {
             };
             match self.calls.recv_timeout(left) {
                 Ok(Call::Settle(settlements, _answer)) => owed.settlements.extend(settlements),
+                Ok(Call::Broken(_, failed)) => self.is_damaged |= matches!(failed, Failed::Damaged(_)),
                 // Dropping a call answers it.
-                Ok(Call::Write { .. } | Call::Broken(_) | Call::Wake) => {}
+                Ok(Call::Write { .. } | Call::Wake) => {}
                 Err(RecvTimeoutError::Timeout) => return true,
                 Ok(Call::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             }

@@ -342,14 +342,15 @@ impl Ledger {
             return Err(Unavailable);
         }
         let result = catch_unwind(AssertUnwindSafe(|| read(&opened))).unwrap_or(Err(Failed::Panicked));
-        drop(opened);
         result.map_err(|failed| {
+            let of = Arc::downgrade(&opened);
+            drop(opened);
             tracing::error!("A read of the store failed: {}", failed.chain());
             match failed {
                 // One bad record does not stop the others.
                 Failed::Record(_) | Failed::Codec(_) => {}
                 Failed::Engine(_) | Failed::Damaged(_) | Failed::Disk { .. } | Failed::Panicked => {
-                    self.call(Call::Broken(failed));
+                    self.call(Call::Broken(of, failed));
                 }
             }
             Unavailable

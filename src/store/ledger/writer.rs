@@ -5,9 +5,9 @@
 //! two syncs, or shortly after the last write. Any error ends this [`Writer`]: nothing more is promised
 //! on its tree, and `keeper` opens another.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -54,8 +54,8 @@ pub(super) enum Call {
     },
     /// Book how attempts ended; never refused, and kept until it is durable.
     Settle(Vec<Settlement>, oneshot::Sender<Decided<Vec<DeliveryState>>>),
-    /// A reader met an error of the tree.
-    Broken(Failed),
+    /// A reader met an error of this tree.
+    Broken(Weak<OpenTree>, Failed),
     /// Somebody waits for the disk.
     Wake,
     /// Sync and end.
@@ -480,7 +480,12 @@ fn decide(state: &mut State, out: &mut Out, call: Call, n_calls: &mut usize) -> 
             out.stopped = true;
             return Ok(false);
         }
-        Call::Broken(failed) => return Err(failed),
+        // What is said of a tree that is no longer the open one says nothing of this one, but for damage: its files
+        // are the same.
+        Call::Broken(of, failed) => {
+            let is_ours = Weak::ptr_eq(&of, &Arc::downgrade(&state.opened));
+            return if is_ours || matches!(failed, Failed::Damaged(_)) { Err(failed) } else { Ok(true) };
+        }
         Call::Write { keys, urgent, decide } => {
             let mut desk = Desk { state, out };
             desk.room(keys)?;

@@ -157,7 +157,22 @@ impl Bench {
     }
 
     async fn in_order(&self) {
-        assert_eq!(self.store.fsck().await.unwrap().value.violations, []);
+        let proved = self.despite_a_failure(async || self.store.fsck().await).await;
+        assert_eq!(proved.value.violations, []);
+    }
+
+    /// What `ask` answers when the ledger works: a failure that struck may be noticed by this very call only.
+    async fn despite_a_failure<T>(&self, ask: impl AsyncFn() -> Result<T, Unavailable>) -> T {
+        let asked = async {
+            loop {
+                self.works().await;
+                match ask().await {
+                    Ok(answer) => break answer,
+                    Err(Unavailable) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.expect("it works again")
     }
 }
 
@@ -391,14 +406,8 @@ async fn each_act_of_a_day_may_fail() {
                     promised += u64::from(bench.told(report).await.is_ok());
                 }
                 let struck = bench.disk.mend();
-                // The failure may be noticed by this read only.
-                let view = loop {
-                    bench.works().await;
-                    match bench.store.account(&app(), &template(), &openid()) {
-                        Ok(view) => break view,
-                        Err(Unavailable) => tokio::task::yield_now().await,
-                    }
-                };
+                let ask = async || bench.store.account(&app(), &template(), &openid());
+                let view = bench.despite_a_failure(ask).await;
                 let available = view.map_or(0, |view| view.account.available());
                 assert!(available >= promised, "{act:?} {after} {kept}: {available} of {promised}");
                 bench.in_order().await;

@@ -378,6 +378,15 @@ impl Gate {
     }
 }
 
+/// What is wrong where access tokens are refused: also those that nobody used before, or those that had worked.
+fn refused(state: &TokenState) -> &'static str {
+    if matches!(state, TokenState::Failing { error: TokenError::Refused { .. }, .. }) {
+        "every access token is refused"
+    } else {
+        "access tokens that worked are refused one after the other"
+    }
+}
+
 /// What an answer says, for people.
 #[derive(Clone, Debug)]
 pub(super) struct Words {
@@ -400,7 +409,7 @@ impl Words {
             Reply::NotConnected => {
                 Self::new("the platform cannot be reached", None, sent.errmsg.as_deref(), None)
             }
-            Reply::TokenRefused { .. } => Self::answered("every access token is refused", sent),
+            Reply::TokenRefused { .. } => Self::answered(refused(state), sent),
             Reply::Accepted { .. }
             | Reply::NoConsent
             | Reply::Busy
@@ -429,9 +438,7 @@ impl Words {
                 Self::new("the platform gives no access token", Some(*errcode), Some(errmsg), None)
             }
             TokenError::Unavailable { why } => Self::new("no access token can be had", None, Some(why), None),
-            TokenError::Refused { errcode } => {
-                Self::new("every access token is refused", Some(*errcode), None, None)
-            }
+            TokenError::Refused { errcode } => Self::new(refused(state), Some(*errcode), None, None),
         };
         Self { asked_again_in: Some(*retry_in), ..words }
     }

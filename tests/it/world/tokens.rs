@@ -227,3 +227,26 @@ async fn another_program_that_keeps_taking_the_token_is_named_in_status() {
     assert_eq!(named(&world), Vec::<String>::new(), "it has stopped");
     world.ends().await;
 }
+
+/// Each taken token costs a fetch, so there is an end to it within a minute; what stops the app then is no broken token.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_are_taken_one_after_the_other_stop_the_app_for_a_moment_and_it_says_why() {
+    let mut world = World::with_limits("in_flight: 1, per_second: 1").await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.crowd(8).await;
+    world.at("08:00").await;
+    for _ in 0..8 {
+        if world.paused().is_some() {
+            break;
+        }
+        world.token_dies().await;
+        world.pass(1).await;
+    }
+    let why = world.paused().expect("it has stopped");
+    assert!(why.starts_with("access tokens that worked are refused one after the other (errcode 40001"), "{why}");
+    assert!(why.contains("another program"), "{why}");
+    world.expect_within(180, "water", "done: 8 = 8 sent").await;
+    assert_eq!(world.paused(), None);
+    world.ends().await;
+}

@@ -123,8 +123,9 @@ async fn what_is_on_its_way_at_the_cut_is_in_doubt_and_the_rest_goes_on() {
         world.at("08:00").await;
         world.until("two on their way", |world| world.platform.totals().begun == 2).await;
         world.calm().await;
-        world.restart().await;
+        world.kill().await;
         world.faults(Vec::new());
+        world.start().await;
         world.expect("water", "done: 9 = 5 sent, 4 in_doubt").await;
         let cards: usize = (0..9).map(|n| world.cards(&format!("p00{n}"))).sum();
         assert_eq!(cards, if accepted { 7 } else { 5 });

@@ -166,10 +166,11 @@ impl Desk {
         if let Some(unopened) = self.unopened(case, records.last.as_ref(), until)? {
             return Ok(Some(unopened));
         }
-        // Of a rule that is not in force any more its own record says when it was due.
-        let was = match (&case.rule, &records.last) {
-            (None, Some(last)) => {
-                let bytes = self.store().snapshot(&last.snapshot)?;
+        // Of a rule that is not in force any more its own record says when it was due, also one of several due times.
+        let folded = records.next.as_ref().filter(|next| next.state == OccurrenceState::Missed);
+        let was = match (&case.rule, folded.or(records.last.as_ref())) {
+            (None, Some(record)) => {
+                let bytes = self.store().snapshot(&record.snapshot)?;
                 bytes.and_then(|bytes| snapshot::decode(&bytes).ok()).map(Arc::new)
             }
             (Some(_), _) | (None, None) => None,
@@ -182,7 +183,7 @@ impl Desk {
         if let Some((rule, at)) =
             stated.as_ref().map(|(rule, at)| (&**rule, *at)).filter(|(_, at)| Some(*at) > recorded)
         {
-            if let Some(folded) = records.next.as_ref().filter(|next| covers(next, rule, at)) {
+            if let Some(folded) = folded.filter(|folded| covers(folded, rule, at)) {
                 return Ok(Some(self.recorded(case, folded, at)?));
             }
             let cursor = self.store().cursor(&case.app.appid, &case.id)?;
@@ -190,7 +191,7 @@ impl Desk {
                 let stops = self.stops(&case.app.appid, &case.id, Of::Coming)?;
                 return Ok(Some(not_opened(case, rule, at, cursor, &stops)));
             }
-            if records.last.is_none() {
+            if was.is_none() && records.last.is_none() {
                 return Ok(Some(not_in_force(case, rule, at)));
             }
         }

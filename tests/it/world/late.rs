@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tixing::sandbox::{Acceptance, Api, Fault, What};
 
+use super::agreement::text;
 use super::{APPID, EIGHT, HABIT, World};
 
 const HOURLY: &str = r#"when: { cron: "0 * * * *" }"#;
@@ -327,4 +328,29 @@ async fn a_rule_that_went_during_a_downtime_sends_nothing_more() {
         world.expect("water", "cancelled: 6 = 4 cancelled, 2 in_doubt").await;
         world.ends().await;
     }
+}
+
+/// Each of them is asked for by its own time, and answered from the one record that they share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn due_times_missed_together_are_explained_one_by_one_also_when_their_rule_is_gone() {
+    let mut world = World::new().await;
+    world.rule("water", &[r#"when: { cron: "*/30 8 * * *" }"#]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    world.kill().await;
+    world.at("10:00").await;
+    world.start().await;
+    world.expect("water", "missed 2").await;
+    for is_gone in [false, true] {
+        if is_gone {
+            world.no_rule("water").await;
+        }
+        for asked in ["2026-03-02T08:00:00+08:00", "2026-03-02T08:05:00+08:00", "2026-03-02T09:59:00+08:00"] {
+            let told = world.explains("water", "ann", asked).await;
+            assert_eq!(text(&told, "outcome"), "missed", "{told:#}");
+            let due = if asked.contains("T08") { "08:00" } else { "08:30" };
+            assert!(told["steps"].to_string().contains(due), "{told:#}");
+        }
+    }
+    world.ends().await;
 }

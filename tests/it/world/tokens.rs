@@ -244,7 +244,10 @@ async fn tokens_that_are_taken_one_after_the_other_stop_the_app_for_a_moment_and
         world.pass(1).await;
     }
     let why = world.paused().expect("it has stopped");
-    assert!(why.starts_with("access tokens that worked are refused one after the other (errcode 40001"), "{why}");
+    assert!(
+        why.starts_with("access tokens that worked are refused one after the other (errcode 40001"),
+        "{why}"
+    );
     assert!(why.contains("another program"), "{why}");
     world.expect_within(180, "water", "done: 8 = 8 sent").await;
     assert_eq!(world.paused(), None);

@@ -405,3 +405,28 @@ fn schema(opened: &OpenTree) -> Result<Option<u32>, Failed> {
     let bytes = opened.tree.get(&keys::kept("schema"))?;
     Ok(bytes.and_then(|bytes| bytes.as_ref().try_into().ok()).map(u32::from_be_bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::memory::Memory;
+    use super::*;
+    use crate::store::{Health, Store};
+
+    /// A slow reader may say it when another tree is open already.
+    #[test]
+    fn what_a_reader_met_on_an_earlier_tree_ends_no_writer_but_for_damage() {
+        let (engine, damage) =
+            (|| Failed::Engine("of the test".into()), || Failed::Damaged("a page of the test".into()));
+        for (is_ours, failed, ends) in
+            [(false, engine(), false), (false, damage(), true), (true, engine(), true)]
+        {
+            let ledger = Ledger::start_here(Box::new(Memory::default()), &Clock::system()).unwrap();
+            let ours = Arc::downgrade(ledger.open.read().unwrap().as_ref().unwrap());
+            ledger.call(Call::Broken(if is_ours { ours } else { Weak::new() }, failed));
+            let told = ledger.health().borrow().clone();
+            assert_eq!(matches!(told, Health::Failed { .. }), ends, "{told:?}");
+        }
+    }
+}

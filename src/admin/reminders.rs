@@ -99,7 +99,7 @@ impl Desk {
                 };
                 // It opens for the first of those it belongs to, each by his own clock.
                 let dues = reminders::dues_of(self.store(), &app.appid, rule, relative, &kept)?;
-                let Some((due, zone)) = dues.first().copied().filter(|(due, _)| is_within(due)) else {
+                let Some((due, zone)) = dues.all.first().copied().filter(|(due, _)| is_within(due)) else {
                     continue;
                 };
                 let reminder = Reminder { due, zone, subject: Subject { key, at: *at } };
@@ -137,6 +137,6 @@ impl Desk {
         reminder: &Reminder,
         kept: &KeptAppointment,
     ) -> Result<Vec<OpenId>, Failure> {
-        Ok(reminders::whom(self.store(), rule, &reminder.due, &reminder.subject.key, kept)?)
+        Ok(reminders::whom(self.store(), rule, &reminder.subject.key, kept)?)
     }
 }

@@ -3,6 +3,7 @@
 //! The appointments are found by whose they are, as they are now; when a reminder is due is for `plan` to say, and
 //! whether it opens is the scheduler's and the store's. Who has muted, or whom a rule does not reach, is not asked here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::domain::id::{AppId, OpenId};
@@ -87,8 +88,32 @@ pub fn of_person<'a>(
     Ok(found)
 }
 
-/// When the reminder of an appointment is due, by the clocks of those it belongs to: ascending, and once where one clock
-/// holds for all.
+/// When the reminder of an appointment is due, by the clocks of those it is for.
+#[derive(Debug, Default)]
+pub struct Dues {
+    /// Ascending, and once where one clock holds for all; without the time of who came late where the rule does not want him.
+    pub all: Vec<(Due, Zone)>,
+    /// To whom it belongs only since after his own due time.
+    pub late: BTreeSet<OpenId>,
+}
+
+impl Dues {
+    fn add(&mut self, relative: &Relative, due: (Due, Zone), of: impl Iterator<Item = (OpenId, Joined)>) {
+        let mut wanted = false;
+        for (openid, joined) in of {
+            let is_late = joined.at > due.0.at;
+            wanted |= !is_late || relative.late == IfLate::Send;
+            if is_late {
+                self.late.insert(openid);
+            }
+        }
+        if wanted {
+            self.all.push(due);
+        }
+    }
+}
+
+/// When the reminder of an appointment as it is now is due.
 ///
 /// # Errors
 /// [`Unavailable`].
@@ -98,19 +123,25 @@ pub fn dues_of(
     rule: &Rule,
     relative: &Relative,
     kept: &KeptAppointment,
-) -> Result<Vec<(Due, Zone)>, Unavailable> {
+) -> Result<Dues, Unavailable> {
+    let mut dues = Dues::default();
     if kept.appointment().is_none() {
-        return Ok(Vec::new());
+        return Ok(dues);
     }
+    let joined = |(openid, joined): (&OpenId, &Joined)| (openid.clone(), *joined);
     if !own_time::counts_days(rule, relative) {
-        return Ok(own_time::reminder(rule, relative, None, kept.at).into_iter().collect());
+        if let Some(due) = own_time::reminder(rule, relative, None, kept.at) {
+            dues.add(relative, due, kept.joined.iter().map(joined));
+        }
+        return Ok(dues);
     }
-    let mut dues = Vec::new();
-    for openid in kept.joined.keys() {
-        let recipient = store.recipient(app, openid)?;
-        dues.extend(own_time::reminder(rule, relative, recipient.as_ref(), kept.at));
+    for his in &kept.joined {
+        let recipient = store.recipient(app, his.0)?;
+        if let Some(due) = own_time::reminder(rule, relative, recipient.as_ref(), kept.at) {
+            dues.add(relative, due, std::iter::once(joined(his)));
+        }
     }
-    dues.sort_unstable_by_key(|(due, _)| due.at);
+    dues.all.sort_unstable_by_key(|(due, _)| due.at);
     Ok(dues)
 }
 
@@ -120,7 +151,7 @@ impl Reminder {
     /// # Errors
     /// [`Unavailable`].
     pub fn is_for(&self, store: &dyn Store, openid: &OpenId) -> Result<bool, Unavailable> {
-        Ok(whom(store, &self.rule, &self.due, &self.key, &self.kept)?.contains(openid))
+        Ok(whom(store, &self.rule, &self.key, &self.kept)?.contains(openid))
     }
 }
 
@@ -132,7 +163,6 @@ impl Reminder {
 pub fn whom(
     store: &dyn Store,
     rule: &Rule,
-    due: &Due,
     key: &AppointmentKey,
     kept: &KeptAppointment,
 ) -> Result<Vec<OpenId>, Unavailable> {
@@ -145,13 +175,11 @@ pub fn whom(
             after = about.number;
         }
     }
-    let is_wanted = |joined: &Joined| {
-        joined.number > after
-            && match relative.late {
-                IfLate::Send => true,
-                IfLate::Skip => joined.at <= due.at,
-            }
+    let late = match relative.late {
+        IfLate::Send => BTreeSet::new(),
+        IfLate::Skip => dues_of(store, &key.app, rule, relative, kept)?.late,
     };
-    let who = kept.joined.iter().filter(|(_, joined)| is_wanted(joined));
+    let is_wanted = |openid: &OpenId, joined: &Joined| joined.number > after && !late.contains(openid);
+    let who = kept.joined.iter().filter(|(openid, joined)| is_wanted(openid, joined));
     Ok(who.map(|(openid, _)| openid.clone()).collect())
 }

@@ -175,8 +175,21 @@ impl Scheduler {
     }
 
     async fn open_due(&mut self, now: DateTime<Utc>) -> Result<(), Unavailable> {
-        if self.of_appointments {
-            let newest = super::read(&self.store, Store::newest_change).await?;
+        // Read before the zones, which are read before what changed: by the clock of whoever a change is for it is due.
+        let newest = match self.of_appointments {
+            true => Some(super::read(&self.store, Store::newest_change).await?),
+            false => None,
+        };
+        if self.own_time {
+            for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {
+                planned.next = match reminders::of_appointments(&planned.rule).cloned() {
+                    Some(relative) => reminders::next(&self.store, planned, &relative).await?,
+                    None => next_due(planned),
+                };
+            }
+            self.ask_all();
+        }
+        if let Some(newest) = newest {
             let mut changed = false;
             for planned in self.rules.values_mut() {
                 changed |= planned.heard < newest && reminders::of_appointments(&planned.rule).is_some();
@@ -187,15 +200,6 @@ impl Scheduler {
                 self.opened.ring();
                 self.ask_all();
             }
-        }
-        if self.own_time {
-            for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {
-                planned.next = match reminders::of_appointments(&planned.rule).cloned() {
-                    Some(relative) => reminders::next(&self.store, planned, &relative).await?,
-                    None => next_due(planned),
-                };
-            }
-            self.ask_all();
         }
         if self.next.is_none_or(|next| next > now) {
             self.opened.is_through(now, self.next_look(now));

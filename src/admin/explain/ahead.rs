@@ -292,7 +292,7 @@ impl Desk {
             reminders::of_person(self.store(), of, iter::once(rule), window)?
         {
             let subject = Subject { key, at: kept.at };
-            let whom = reminders::whom(self.store(), rule, &due, &subject.key, &kept)?;
+            let whom = reminders::whom(self.store(), rule, &subject.key, &kept)?;
             if whom.contains(&case.person.openid)
                 && let Some(appointment) = kept.appointment()
             {

@@ -62,7 +62,7 @@ impl Gathering {
             let Walked { openid, recipient, hint } = walked;
             let verdict = ready.selector.selects(&openid, &recipient.profile);
             let selected = match verdict {
-                audience::Verdict::Yes => ready.is_his_time(occurrence, &recipient),
+                audience::Verdict::Yes => ready.is_his_time(occurrence, &openid, &recipient),
                 audience::Verdict::No | audience::Verdict::Undefined => false,
             };
             self.undefined += u64::from(verdict == audience::Verdict::Undefined);

@@ -13,7 +13,7 @@ use crate::domain::occurrence::{Due, SkipReason, Whose};
 use crate::domain::recipient::Recipient;
 use crate::domain::rejection::Wording;
 use crate::domain::rule::Rule;
-use crate::domain::when::Form;
+use crate::domain::when::{Form, IfLate};
 use crate::domain::zone::Zone;
 use crate::flow::dispatch::Item;
 use crate::plan::audience::Selector;
@@ -45,14 +45,34 @@ impl Ready {
         Trial::of(self.rule.canary, audience, &occurrence.counts)
     }
 
-    /// Whether the occurrence's civil time is one of his clock.
-    pub(super) fn is_his_time(&self, occurrence: &Occurrence, recipient: &Recipient) -> bool {
+    /// Whether the occurrence's civil time is one of his clock, and what it reminds of was his by then where the rule does not
+    /// want who comes late.
+    pub(super) fn is_his_time(
+        &self,
+        occurrence: &Occurrence,
+        openid: &OpenId,
+        recipient: &Recipient,
+    ) -> bool {
         match occurrence.whose {
-            Whose::Everybody => true,
+            Whose::Everybody => self.wants_late() || !self.came_late(occurrence, openid, recipient),
             Whose::Default | Whose::OfZone => {
                 recipient.zone_on(occurrence.civil.date(), self.default) == occurrence.zone
             }
         }
+    }
+
+    fn wants_late(&self) -> bool {
+        match &self.rule.when.form {
+            Form::Relative(relative) => relative.late == IfLate::Send,
+            Form::Cron(_) | Form::At(_) | Form::Every(_) => true,
+        }
+    }
+
+    /// Whether it belongs to him only since after his own due time, where that is another than that of the others.
+    fn came_late(&self, occurrence: &Occurrence, openid: &OpenId, recipient: &Recipient) -> bool {
+        let joined = self.appointment.as_ref().and_then(|(_, kept, _)| kept.joined.get(openid));
+        let own = self.own_due(occurrence, recipient);
+        own.is_some_and(|(due, _)| joined.is_some_and(|joined| joined.at > due.at))
     }
 
     /// Whether what the occurrence reminds of is there as it was; so is what reminds of nothing.
@@ -82,8 +102,7 @@ impl Ready {
         let mut due_at = occurrence.due_at;
         if let Some((due, _)) = self.own_due(occurrence, recipient) {
             due_at = due.at;
-            let joined = self.appointment.as_ref().and_then(|(_, kept, _)| kept.joined.get(openid));
-            if joined.is_none_or(|joined| joined.at <= due_at) {
+            if !self.came_late(occurrence, openid, recipient) {
                 // That of the occurrence is for the last of several clocks.
                 end = end.min(turn::end(&self.rule, due_at));
             }

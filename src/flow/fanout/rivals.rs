@@ -358,7 +358,7 @@ impl Walker {
             let ready = rival.ready.get_or_try_init(|| self.ready(occurrence)).await?;
             let Some(ready) = ready else { continue };
             let selected = ready.selector.selects(openid, &recipient.profile) == audience::Verdict::Yes
-                && ready.is_his_time(occurrence, recipient)
+                && ready.is_his_time(occurrence, openid, recipient)
                 && ready.is_about_him(openid);
             if !selected {
                 continue;

@@ -12,13 +12,12 @@ use tracing::warn;
 
 use super::Planned;
 use crate::domain::hold::LOST_UNTIL;
-use crate::domain::id::{AppId, AppointmentId};
-use crate::domain::occurrence::Due;
+use crate::domain::id::{AppId, AppointmentId, OpenId};
 use crate::domain::rule::{MissedPolicy, Rule};
 use crate::domain::when::{IfLate, Offset, Relative};
 use crate::domain::zone::Zone;
-use crate::flow::reminders::dues_of;
 pub(super) use crate::flow::reminders::of_appointments;
+use crate::flow::reminders::{Dues, dues_of};
 use crate::plan::missed::SKIP_AFTER;
 use crate::plan::own_time;
 use crate::plan::recurrence::{self, Window};
@@ -254,24 +253,23 @@ fn made(
     (look, from, lost_until): (Look, Cursor, Option<DateTime<Utc>>),
     id: AppointmentId,
     kept: &KeptAppointment,
-    dues: &[(Due, Zone)],
+    dues: &Dues,
     now: DateTime<Utc>,
 ) -> Option<NewReminder> {
     // It opens for the first of them, and holds the others until their own time.
-    let (due, zone) = *dues.first()?;
-    let (last, _) = *dues.last()?;
+    let (due, zone) = *dues.all.first()?;
+    let (last, _) = *dues.all.last()?;
     if due.at > now {
         return None;
     }
-    let is_late = |joined: &Joined| joined.at > last.at;
-    let sends_late = relative.late == IfLate::Send && kept.joined.values().any(is_late);
+    let sends_late = relative.late == IfLate::Send && !dues.late.is_empty();
     if due.at <= from.at {
         // The walk by time has passed it: only who belongs to it since then can be new.
-        let is_new = |joined: &&Joined| joined.number > from.change;
+        let is_new = |(_, joined): &(&OpenId, &Joined)| joined.number > from.change;
         // Of one that the books lacked after a restore nobody knows whether it was sent: at most once is the promise.
         let sends = relative.late == IfLate::Send && Some(due.at) > lost_until;
-        let wanted = |joined: &Joined| sends || !is_late(joined);
-        if !kept.joined.values().filter(is_new).any(wanted) {
+        let wanted = |(openid, _): (&OpenId, &Joined)| sends || !dues.late.contains(openid);
+        if !kept.joined.iter().filter(is_new).any(wanted) {
             return None;
         }
     }

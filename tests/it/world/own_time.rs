@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tixing::admin::request::Request;
 use tixing::domain::delivery::State;
 use tixing::domain::zone::Zone;
 use tixing::store::Store as _;
@@ -246,6 +247,50 @@ async fn an_appointment_of_several_people_reminds_each_by_his_own_clock() {
             );
             assert_eq!(told("fay"), ["04 11:00 20:00"]);
         }
+        world.ends().await;
+    }
+}
+
+/// Whoever belongs to it only since after the time by his own clock is late, whenever the others are due; also one whose
+/// zone nobody had before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_after_his_own_time_is_late_although_the_others_are_not_due_yet() {
+    let evening = [
+        r#"when: { before: 1 day, of: visit, time: "20:00" }"#,
+        OWN,
+        PATIENT,
+        r#"data: { thing1: "{{ due | local('%d %H:%M') }}" }"#,
+    ];
+    for (late, added) in [("skip", false), ("skip", true), ("send", false), ("send", true)] {
+        let mut world = World::new().await;
+        // The audit asks for the occurrence's own civil time.
+        let first = if late == "send" { "20260301T200000" } else { "20260302T200000" };
+        let page = format!("page: \"p/i?rule=visit&due={first}\"");
+        world.rule("visit", &[&evening[..], &[&page, &format!("if_late: {late}")]].concat()).await;
+        world.start().await;
+        lives(&mut world, "ann", None).await;
+        world.grant("ann", HABIT, 2).await;
+        if added {
+            world.visit("a", &["ann"], "03 10:00").await;
+        }
+        until(&world, "02 10:00").await;
+        lives(&mut world, "eve", Some("America/New_York")).await;
+        world.grant("eve", HABIT, 2).await;
+        // For her it was due at nine.
+        world.visit("a", &["ann", "eve"], "03 10:00").await;
+        if late == "send" {
+            world.until("hers", |world| world.cards("eve") == 1).await;
+            assert_eq!(world.sends_to("eve")[0].data["thing1"], "01 20:00");
+        }
+        let next = world.asks(Request::Next { rule: None, span_s: 86_400, at: None }).await;
+        until(&world, "02 21:00").await;
+        let of_her = u8::from(late == "send").into();
+        assert_eq!((world.cards("ann"), world.cards("eve")), (1, of_her), "{late} {added}: {}", world.told());
+        // What is open already is not to come.
+        let is_to_come = next.iter().any(|row| row["due_at"] == "2026-03-02T12:00:00Z");
+        assert_eq!(is_to_come, late == "skip", "{late} {added}: {next:?}");
+        let told = world.explains("visit", "eve", "2026-03-02T21:00:00+08:00").await;
+        assert_eq!(told["outcome"] == "sent", late == "send", "{told:#}");
         world.ends().await;
     }
 }

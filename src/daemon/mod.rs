@@ -29,7 +29,7 @@ use crate::flow::books::Books;
 use crate::flow::brake::Brake;
 use crate::flow::housekeeping::{self, Housekeeping};
 use crate::flow::intake::memory::Memory;
-use crate::flow::intake::{Intake, sources};
+use crate::flow::intake::{Intake, sources, warning};
 use crate::flow::live::{Current, Live};
 use crate::flow::pause::{HeldOccurrence, Pauses};
 use crate::flow::pulse::Pulse;
@@ -480,9 +480,17 @@ impl Control for Shared {
             .apps
             .values()
             .map(|app| {
-                let reason = paused(&Scope::App(app.appid.clone()));
-                let reason = reason.or_else(|| self.pauses.get(&app.name).and_then(Pauses::reason));
-                (app.name.clone(), reason.map_or(AppState::Sending, AppState::Paused))
+                let ordered = paused(&Scope::App(app.appid.clone()))
+                    .map(|pause| format!("{pause}; `tixing resume --app {}` ends it", app.name));
+                // What is left when the operator's own is over comes as no surprise.
+                let own = self.pauses.get(&app.name).and_then(Pauses::reason);
+                let reason: Vec<String> = ordered.into_iter().chain(own).collect();
+                let state = if reason.is_empty() {
+                    AppState::Sending
+                } else {
+                    AppState::Paused(reason.join("; and "))
+                };
+                (app.name.clone(), state)
             })
             .collect();
         let mut held_rules: Vec<(RuleId, String)> = pauses
@@ -529,7 +537,11 @@ impl Control for Shared {
             }
         }
         let now = self.setup.clock.reckoned();
-        needs_attention.extend(live.config.apps.values().flat_map(|app| self.memory.trouble(app, now)));
+        let of_app = |app| {
+            let warning = warning::trouble(&*self.setup.store, app, now);
+            warning.into_iter().chain(self.memory.trouble(app, now)).collect::<Vec<_>>()
+        };
+        needs_attention.extend(live.config.apps.values().flat_map(of_app));
         needs_attention.extend(reload.refusal());
         needs_attention.extend(self.books.trouble());
         let store = self.setup.store.health().borrow().trouble();

@@ -260,7 +260,8 @@ impl Dispatch {
             self.give_back();
             return Ok(());
         };
-        let hurried = self.gate.is_hurried(now);
+        // An app that an operator keeps paused tries nothing: what it waits for is not over.
+        let hurried = !self.brake.stops_app(&self.app) && self.gate.is_hurried(now);
         if hurried {
             self.queues.hurry(now);
         }

@@ -37,6 +37,7 @@ pub mod popups;
 pub mod recipients;
 pub mod sources;
 pub mod ungranted;
+pub mod warning;
 
 /// Who proved to be speaking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

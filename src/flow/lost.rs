@@ -4,6 +4,7 @@
 //! not walked to its end is walked, and who would get a message has one in doubt. Nothing is sent here, and what nobody
 //! can have sent yet stays as it is. The hold ends in the store, with the last of it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::domain::delivery::State;
 use crate::domain::id::RuleId;
 use crate::domain::occurrence::OccurrenceState;
-use crate::store::{HoldEnd, Store, Unavailable};
+use crate::store::{HoldEnd, Occurrence, Store, Unavailable};
 
 /// How often what is not walked is looked for, at most: each round walks all there is.
 const MAX_ROUNDS: usize = 16;
@@ -54,7 +55,13 @@ pub async fn release(
     let mut before: BTreeMap<u64, u64> = before.iter().map(|o| (o.number, in_doubt(&o.counts))).collect();
     scheduler::open_lost(store, live, now).await?;
     for _round in 0..MAX_ROUNDS {
-        for occurrence in super::read(store, Store::unfinished).await? {
+        let mut unfinished = super::read(store, Store::unfinished).await?;
+        // As their turns were then: a consent for two of them went to the first.
+        unfinished.sort_by(|a, b| {
+            let order = |o: &Occurrence| (o.due_at, Reverse(o.priority), o.rule.clone(), o.number);
+            order(a).cmp(&order(b))
+        });
+        for occurrence in unfinished {
             let number = occurrence.number;
             if newest.is_none_or(|newest| number > newest) {
                 before.entry(number).or_insert(0);

@@ -334,7 +334,11 @@ impl Gate {
         }
         let until = until.max(not_before);
         let at = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let why = format!("{what}: nothing is sent until {at} ({}); {cure}", words.said);
+        let app = &self.app;
+        let why = format!(
+            "{what}: nothing is sent until {at} ({}); {cure}; `tixing resume --app {app}` tries at once",
+            words.said
+        );
         warn!(app = %self.app, until = %until, "Sending for app {} waits: {why}", self.app);
         self.told.set(Some(why));
         self.pause = Some(Pause { until, n, cause: Cause::Asked, shown_by: Nth(self.n_started) });

@@ -163,7 +163,7 @@ impl Desk {
             );
             steps.push(why.clone());
             let cure = Said::new(
-                "Check that the openid belongs to this appid. A login, a report or an import of this person ends it.",
+                "Check that the openid belongs to this appid. A login, a report, a PUT or a new import of this person ends it.",
                 "检查 openid 是否属于这个 appid。该用户登录、上报或重新导入后就恢复。",
             );
             return Ok(Link::Breaks { reason: SkipReason::BadRecipient.as_str(), why, cure });

@@ -56,6 +56,8 @@ struct Case {
     app: App,
     person: Person,
     recipient: Option<Recipient>,
+    /// When the person was erased, as far as that is still known.
+    erased_at: Option<DateTime<Utc>>,
     /// How the person shows, and can be named in commands.
     shown: String,
     now: DateTime<Utc>,
@@ -121,7 +123,8 @@ impl Desk {
         let person = self.person(&app, question.who).await?;
         let recipient = self.store().recipient(&app.appid, &person.openid)?;
         let shown = self.shown(question.reveal, Some(&person)).await?.openid(&person.openid);
-        let case = Case { id, rule, app, person, recipient, shown, now, live };
+        let erased_at = self.store().erased_at(&app.appid, &person.openid)?;
+        let case = Case { id, rule, app, person, recipient, erased_at, shown, now, live };
         let records = self.records_of(&case, records, until).await?;
         let records = self.by_his_clock(&case, records, until).await?;
         let records = self.or_by_hand(&case, records, until).await?;

@@ -1,8 +1,11 @@
 //! Whether a person is in a rule's audience, and if not, which of its conditions says so.
 
+use chrono::{DateTime, Utc};
+
 use super::Case;
 use super::telling::listed;
 use crate::admin::answer::{Exit, Failure};
+use crate::admin::instant::utc;
 use crate::domain::id::Tag;
 use crate::domain::language::Said;
 use crate::domain::recipient::Profile;
@@ -15,6 +18,23 @@ pub(super) struct Outside {
     pub(super) reason: &'static str,
     pub(super) why: Said,
     pub(super) cure: Said,
+}
+
+/// That nothing is known of a person any more, since he was erased at `at`.
+fn erased(at: DateTime<Utc>) -> Said {
+    let at = utc(at);
+    Said::new(
+        format!("This person was erased at {at}: what was known and done before is kept in totals alone."),
+        format!("该用户已在 {at} 被清除：此前的资料和记录只保留在合计里。"),
+    )
+}
+
+/// What becomes of the erased.
+fn begins_anew() -> Said {
+    Said::new(
+        "Nothing needs to be done: whoever logs in or accepts again begins anew.",
+        "无需处理：再次登录或授权的用户会重新开始记录。",
+    )
 }
 
 impl Case {
@@ -40,6 +60,9 @@ impl Case {
 
     pub(super) fn unknown(&self) -> Outside {
         let app = &self.app.name;
+        if let Some(at) = self.erased_at {
+            return Outside { reason: "unknown_recipient", why: erased(at), cure: begins_anew() };
+        }
         Outside {
             reason: "unknown_recipient",
             why: Said::new(

@@ -66,8 +66,21 @@ impl Desk {
         if occurrence.about.is_none() || !occurrence.is_of_plan() {
             return Ok(occurrence.is_of_plan());
         }
-        Ok(self.is_still_his(case, occurrence)?
+        Ok(self.is_still_his(case, occurrence)? && !self.came_late(case, occurrence)?
             || self.store().delivery_to(occurrence.number, &case.person.openid)?.is_some())
+    }
+
+    /// Whether the appointment became this person's only after the reminder by his own clock, and the rule does not want that.
+    fn came_late(&self, case: &Case, occurrence: &Occurrence) -> Result<bool, Failure> {
+        let (Some(about), Some(rule)) = (&occurrence.about, case.rule.as_ref()) else { return Ok(false) };
+        let Some(relative) = of_appointments(rule).filter(|relative| relative.late == IfLate::Skip) else {
+            return Ok(false);
+        };
+        let app = occurrence.app.clone();
+        let key = AppointmentKey { app, kind: about.kind.clone(), id: about.id.clone() };
+        let Some(kept) = self.store().appointment(&key)? else { return Ok(false) };
+        let dues = reminders::dues_of(self.store(), &occurrence.app, rule, relative, &kept)?;
+        Ok(dues.late.contains(&case.person.openid))
     }
 
     /// Whether the appointment that an occurrence is about stands, and belongs to this person as it did then.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::Intake;
 use super::popups::By;
+use super::warning;
 use crate::domain::config::{App, ConsentsFrom};
 use crate::domain::consent::{Grant, Manner, Source, Status};
 use crate::domain::id::{AppName, OpenId, ReportId};
@@ -258,8 +259,7 @@ impl Intake {
         let reason = format!("wxa_punish_event {kind}: {what} {detail}");
         warn!(app = %app.name, "WeChat punishes app {}: {what} {detail}", app.name);
         if kind == WARNING {
-            self.memory.is_warned(&app.appid, (reason, created_at));
-            return Ok(());
+            return warning::keep(&*self.store, &app.appid, reason.trim(), created_at).await;
         }
         match self.brake.punish(&app.appid, reason.trim(), created_at, self.clock.reckoned()).await {
             Ok(()) => Ok(()),

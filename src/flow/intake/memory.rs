@@ -2,12 +2,11 @@
 //!
 //! Nothing of it decides what anybody is sent, so where it is not known whom an erasure took, all of it goes.
 
-use std::collections::BTreeMap;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::sync::Notify;
 
 use super::heard::Heard;
@@ -25,17 +24,9 @@ pub struct Memory {
     ungranted: Ungranted,
     /// Whether an event came that says not what it is.
     unnamed: Arc<AtomicBool>,
-    /// What WeChat warned an app of last, and when.
-    warnings: Arc<Mutex<BTreeMap<AppId, Warning>>>,
     /// Rung when somebody was erased.
     erased: Arc<Notify>,
 }
-
-/// WeChat's words, and when it said them.
-type Warning = (String, DateTime<Utc>);
-
-/// How long a warning asks for a person.
-const WARNING_LASTS: TimeDelta = TimeDelta::days(1);
 
 /// Forgets everybody with it.
 struct Unsure<'a>(&'a Memory);
@@ -96,21 +87,10 @@ impl Memory {
         self.erased.notified().await;
     }
 
-    /// Notes that WeChat warns an app.
-    pub(super) fn is_warned(&self, app: &AppId, warning: Warning) {
-        self.warnings().insert(app.clone(), warning);
-    }
-
-    /// What asks for a person, of an app: a warning of WeChat's within the last day, as far as was heard since the start, and
-    /// templates that people say are banned.
+    /// What asks for a person, of an app: templates that people say are banned.
     #[must_use]
     pub fn trouble(&self, app: &App, now: DateTime<Utc>) -> Vec<String> {
         let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let mut warnings = self.warnings();
-        warnings.retain(|_, (_, at)| now - *at < WARNING_LASTS);
-        let warning = warnings.get(&app.appid).map(|(said, at)| {
-            format!("app {}: WeChat warned at {}: {said}; see the console", app.name, utc(*at))
-        });
         let bans = app.templates.iter().filter_map(|(name, template)| {
             let ban = self.ungranted.ban(&app.appid, &template.id, now)?;
             let (app, n, last_at) = (&app.name, ban.n, utc(ban.last_at));
@@ -120,12 +100,7 @@ impl Memory {
                 template.id
             ))
         });
-        warning.into_iter().chain(bans).collect()
-    }
-
-    fn warnings(&self) -> MutexGuard<'_, BTreeMap<AppId, Warning>> {
-        // A poisoned lock holds a whole map: each change is one call.
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+        bans.collect()
     }
 
     /// Whether no event without a name came before.

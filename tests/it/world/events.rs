@@ -220,6 +220,8 @@ async fn a_punished_app_pauses_until_a_person_lets_it_go_on() {
     assert_eq!(world.paused(), None, "a warning stops nothing");
     let told = world.status().needs_attention;
     assert!(told.len() == 1 && told[0].contains("wxa_punish_event 1: a warning"), "{told:?}");
+    world.restart().await;
+    assert_eq!(world.status().needs_attention, told, "over a restart, too");
     world.pushes(told_at, &punished("2")).await;
     let reason = world.paused().unwrap();
     assert!(reason.contains("paused by WeChat since") && reason.contains("functions are banned"), "{reason}");

@@ -308,3 +308,17 @@ async fn what_was_due_of_an_appointment_that_comes_back_later_is_not_sent_again(
     assert_eq!(world.cards("ann"), 1);
     world.ends().await;
 }
+
+/// It went to one of two reminders, and that one is in doubt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consent_that_two_wanted_is_in_doubt_for_the_one_whose_turn_it_was() {
+    let mut world = World::new().await;
+    world.rule("alpha", &[EIGHT]).await;
+    world.rule("zeta", &[EIGHT, "priority: 5"]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 1).await;
+    world.put_on_hold().await;
+    world.at("08:01").await;
+    assert_eq!(world.lost_since("2026-03-02T07:59:00+08:00").await, ["zeta 2026-03-02T00:00:00Z 1"]);
+    world.stop_here().await;
+}

@@ -62,7 +62,10 @@ async fn what_is_paused_takes_no_consent_and_goes_on_or_expires() {
         world.pause(named).await;
         let expected = match named {
             Named::Everything => (Some(told.clone()), AppState::Sending, vec![], false),
-            Named::App => (None, AppState::Paused(told.clone()), vec![], false),
+            Named::App => {
+                let told = format!("{told}; `tixing resume --app main` ends it");
+                (None, AppState::Paused(told), vec![], false)
+            }
             Named::Rule => (None, AppState::Sending, vec![format!("water: {told}")], false),
         };
         assert_eq!(world.said(), expected);

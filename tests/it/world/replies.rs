@@ -304,3 +304,29 @@ async fn a_used_up_quota_outlives_what_it_made_expire() {
     assert_eq!(world.paused(), None);
     world.ends().await;
 }
+
+/// What ends an operator's pause of everything is no word about an app that he keeps paused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_up_quota_is_not_forgotten_for_an_app_that_stays_paused() {
+    let mut world = world_of_ann(&[EIGHT, "grace: 2m"], 1).await;
+    world.faults(vec![answers(45009)]);
+    world.at("08:00").await;
+    world.expect("water", "open: 1 = 1 waiting").await;
+    let main = || Some("main".to_owned());
+    world.asks(Request::Pause { app: main(), rule: None, reason: None }).await;
+    let why = world.paused().unwrap();
+    for part in
+        ["paused by an operator", "resume --app main` ends it", "quota", "resume --app main` tries at once"]
+    {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    world.asks(Request::Resume { app: None, rule: None }).await;
+    world.pass(2).await;
+    world.restart().await;
+    let begun = world.begun();
+    world.until("the quota", |world| world.paused().is_some_and(|why| why.contains("quota"))).await;
+    world.asks(Request::Resume { app: main(), rule: None }).await;
+    world.pass(1).await;
+    assert!(world.begun() <= begun + 1, "one tries");
+    world.ends().await;
+}

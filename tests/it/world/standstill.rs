@@ -8,7 +8,7 @@ use tixing::admin::request::Request;
 use tixing::sandbox::{Api, Fault, What};
 
 use super::agreement::text;
-use super::{EIGHT, HABIT, World};
+use super::{EIGHT, HABIT, World, openid};
 
 const DUE: &str = "2026-03-02T08:00:00+08:00";
 const TOMORROW: &str = "2026-03-03T08:00:00+08:00";
@@ -217,5 +217,23 @@ async fn who_is_left_of_a_burst_is_told_of_the_pause() {
     world.asks(Request::Resume { app: Some("main".to_owned()), rule: None }).await;
     world.faults(Vec::new());
     world.expect_within(20, "water", "done: 4 = 4 sent").await;
+    world.ends().await;
+}
+
+/// What was his went with him, and nobody says of it more than that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_who_was_erased_nothing_is_claimed() {
+    let mut world = World::new().await;
+    world.rule("water", &[EIGHT]).await;
+    world.start().await;
+    world.grant("ann", HABIT, 2).await;
+    world.at("08:00").await;
+    world.expect("water", "done: 1 = 1 sent").await;
+    let who = openid("ann").as_str().to_owned();
+    world.asks(Request::PeopleErase { app: None, who, all_apps: false, reveal: false }).await;
+    let told = world.explains("water", "ann", DUE).await;
+    says(&told, "erased", &["This person was erased at 2026-03-02T00:00:0"], &["begins anew"]);
+    let told = world.explains("water", "ann", TOMORROW).await;
+    says(&told, "would_skip", &["This person was erased at 2026-03-02T00:00:0"], &["begins anew"]);
     world.ends().await;
 }

@@ -176,9 +176,10 @@ impl Scheduler {
 
     async fn open_due(&mut self, now: DateTime<Utc>) -> Result<(), Unavailable> {
         // Read before the zones, which are read before what changed: by the clock of whoever a change is for it is due.
-        let newest = match self.of_appointments {
-            true => Some(super::read(&self.store, Store::newest_change).await?),
-            false => None,
+        let newest = if self.of_appointments {
+            Some(super::read(&self.store, Store::newest_change).await?)
+        } else {
+            None
         };
         if self.own_time {
             for planned in self.zones.renew(&self.store, self.rules.values_mut(), now).await? {

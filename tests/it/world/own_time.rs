@@ -267,8 +267,11 @@ async fn who_comes_after_his_own_time_is_late_although_the_others_are_not_due_ye
         // The audit asks for the occurrence's own civil time.
         let first = if late == "send" { "20260301T200000" } else { "20260302T200000" };
         let page = format!("page: \"p/i?rule=visit&due={first}\"");
-        world.rule("visit", &[&evening[..], &[&page, &format!("if_late: {late}")]].concat()).await;
+        world.rule("water", &[EIGHT]).await;
         world.start().await;
+        until(&world, "02 09:30").await;
+        // Hers was due before this rule was known: nothing but the change itself leads to it.
+        world.rule("visit", &[&evening[..], &[&page, &format!("if_late: {late}")]].concat()).await;
         lives(&mut world, "ann", None).await;
         world.grant("ann", HABIT, 2).await;
         if added {

@@ -132,6 +132,10 @@ fn storm(people: u64, kills: u64, destroyed: f64) {
         }
         let begun = platform.in_flight();
         daemon.kill();
+        if destroyed > 0.0 {
+            // What was booked by then; a destroyed reply that was not is one of those in flight.
+            (doubts, replies_lost) = (in_doubt(&daemon), platform.totals().accepted_but_unanswered);
+        }
         counted += u64::from(begun > 0);
         if begun == 0 && platform.totals().accepted >= people {
             panic!("everything was sent after {counted} of {kills} counted kills: give more people");

@@ -47,6 +47,14 @@ pub(super) fn pull(
     for app in &apps {
         let described = ask(&config, app, world)?;
         rows.push(described.iter().map(|template| Row::of(app, template)).collect::<Vec<Row>>());
+        if described.is_empty() {
+            // As for the daemon: more likely a list that tells nothing than an account that has lost all its templates.
+            print::note(&format!(
+                "app {}: WeChat lists no template; what was pulled before is kept",
+                app.name
+            ));
+            continue;
+        }
         pulled.put(&app.appid, described);
     }
     let written = write(&Pulled::path(config_at), &pulled.text())?;

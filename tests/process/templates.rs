@@ -114,6 +114,10 @@ fn templates_are_pulled_and_compared() {
     daemon.write("secret", "0123456789abcdef0123456789abcdef");
     fails(&daemon, 78, "errcode 40125");
     fs::rename(daemon.folder.path().join("elsewhere"), daemon.folder.path().join("secret")).unwrap();
+    // An empty list takes nothing away.
+    sandbox.platform().set_templates(Vec::new());
+    let told = text(&daemon.tixing(&["templates", "pull"]));
+    assert!(told.contains("app main: WeChat lists no template") && told.contains("same already"), "{told}");
     runtime.block_on(sandbox.stop());
     fails(&daemon, 75, "app main: no access token");
     assert_eq!(fs::read_to_string(daemon.folder.path().join("templates.pulled.yaml")).unwrap(), kept);

@@ -406,13 +406,14 @@ impl Desk {
             steps.push(told.why.clone());
             return Ok(told);
         }
+        if let Some(told) = case.erased_since(occurrence.due_at) {
+            steps.push(told.why.clone());
+            return Ok(told);
+        }
         let account =
             self.store().bare_account(&case.app.appid, &occurrence.template, &case.person.openid)?;
         let told = self.concluded(case, occurrence, rule, account.as_ref())?;
         steps.push(told.why.clone());
-        if told.outcome == "erased" {
-            return Ok(told);
-        }
         if let Some(template) = case.template(occurrence) {
             steps.push(telling::account(account.as_ref(), template, occurrence.zone));
         }
@@ -447,12 +448,6 @@ impl Desk {
         let zone = occurrence.zone;
         let Some(recipient) = &case.recipient else {
             let unknown = case.unknown();
-            if case.erased_at.is_some_and(|at| occurrence.due_at <= at) {
-                // He may have been in it: what he had went with him.
-                let (why, cure) = (unknown.why, Some(unknown.cure));
-                let reason = Some("erased".to_owned());
-                return Ok(Told { outcome: "erased", reason, why, cure, certainty: Certainty::Known });
-            }
             return Ok(outside(unknown.reason, unknown.why, unknown.cure, Certainty::Known));
         };
         if occurrence.about.is_none() && recipient.created_at > occurrence.due_at {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Case;
+use super::outcome::Told;
 use super::telling::listed;
 use crate::admin::answer::{Exit, Failure};
 use crate::admin::instant::utc;
@@ -56,6 +57,12 @@ impl Case {
             Verdict::Yes => Ok(inside(rule)),
             Verdict::No | Verdict::Undefined => Err(self.outside(rule, &profile, verdict)),
         })
+    }
+
+    /// What is known of one who was erased after this: he may have been in it, and what he had went with him.
+    pub(super) fn erased_since(&self, due_at: DateTime<Utc>) -> Option<Told> {
+        let at = self.erased_at.filter(|at| due_at <= *at && self.recipient.is_none())?;
+        Some(Told::known("erased", Some("erased"), erased(at), Some(begins_anew())))
     }
 
     pub(super) fn unknown(&self) -> Outside {
